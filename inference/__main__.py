@@ -1,0 +1,108 @@
+"""`python -m inference`: pictures from trained concepts, on the command line."""
+
+from __future__ import annotations
+
+import argparse
+import secrets
+import sys
+from pathlib import Path
+
+from inference.catalog import open_concept, use_together
+from inference.metadata import save_picture, settings_of
+from inference.request import SCHEDULERS, PictureRequest, build_request
+from trainer.bases import find_base, inspect_base
+from trainer.errors import EXIT_DONE, EXIT_FAILED, RequestError, StudioError
+from trainer.presets import look_values
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Make pictures; returns the exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        request = _request(options)
+        files = _target_files(options.out, request)
+        from inference.engine import Engine  # noqa: PLC0415 - the engine brings torch
+        from trainer.engine.failures import explain  # noqa: PLC0415
+
+        try:
+            result = Engine().generate(request)
+        except Exception as error:  # noqa: BLE001 - the last line must say what happened
+            raise explain(error) from error
+        for note in result.notes:
+            print(note, file=sys.stderr)
+        for seed, picture, file in zip(request.seeds, result.pictures, files, strict=True):
+            save_picture(picture, file, settings_of(request, seed, result.concepts))
+            print(file)
+    except StudioError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code if isinstance(error, RequestError) else EXIT_FAILED
+    return EXIT_DONE
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m inference", description="Make pictures with trained concepts.")
+    parser.add_argument("--concept", action="append", default=[], metavar="RUN_DIR[=WEIGHT]")
+    parser.add_argument("--base", help="base model; default: the one that the first concept was trained on")
+    parser.add_argument("--prompt", required=True)
+    parser.add_argument("--negative-prompt", default="")
+    parser.add_argument("--seed", type=int, help="default: a new one")
+    parser.add_argument("--steps", type=int)
+    parser.add_argument("--guidance", type=float)
+    parser.add_argument("--scheduler", choices=SCHEDULERS)
+    parser.add_argument("--width", type=int, help="default: as trained")
+    parser.add_argument("--height", type=int, help="default: as trained")
+    parser.add_argument("--count", type=int, default=1)
+    parser.add_argument("--init-image", type=Path)
+    parser.add_argument("--strength", type=float, default=0.6)
+    parser.add_argument("--out", type=Path, required=True, metavar="FILE.png|DIR")
+    return parser
+
+
+def _request(options: argparse.Namespace) -> PictureRequest:
+    choices = [_concept_argument(text) for text in options.concept]
+    uses = use_together(choices)
+    first = open_concept(uses[0].folder).manifest if uses else None
+    base = options.base or (first.base.name if first else "starter")
+    reference = find_base(base)
+    traits = inspect_base(reference.folder) if reference.folder else None
+    size = first.resolution_px if first else (traits.resolution_px if traits else 512)
+    values: dict[str, object] = {
+        **look_values(starter=bool(traits and traits.starter)),
+        "prompt": options.prompt,
+        "negative_prompt": options.negative_prompt,
+        "base": base,
+        "base_revision": first.base.revision if first and not options.base else None,
+        "concepts": uses,
+        "seed": secrets.randbelow(2**32) if options.seed is None else options.seed,
+        "width": options.width or size,
+        "height": options.height or size,
+        "count": options.count,
+        "init_image": options.init_image,
+        "strength": options.strength,
+    }
+    chosen = {name: getattr(options, name) for name in ("steps", "guidance", "scheduler")}
+    return build_request(values | {name: value for name, value in chosen.items() if value is not None})
+
+
+def _concept_argument(text: str) -> tuple[Path, float]:
+    """`RUN_DIR` or `RUN_DIR=WEIGHT`."""
+    path, separator, weight = text.rpartition("=")
+    if not separator or Path(text).exists():
+        return Path(text), 1.0
+    try:
+        return Path(path), float(weight)
+    except ValueError:
+        raise RequestError(f"{weight!r} is no weight; write RUN_DIR=0.8") from None
+
+
+def _target_files(out: Path, request: PictureRequest) -> list[Path]:
+    """Where each picture goes: one .png file, or SEED.png in a folder."""
+    if out.suffix.lower() == ".png":
+        if request.count > 1:
+            return [out.with_stem(f"{out.stem}-{number}") for number in range(request.count)]
+        return [out]
+    return [out / f"{seed}.png" for seed in request.seeds]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

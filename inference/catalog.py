@@ -1,0 +1,67 @@
+"""Which concepts there are: finished artifacts in run folders, as the page and the command line name them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.request import ConceptUse
+from trainer.artifact import Manifest, read_manifest
+from trainer.config import Method
+from trainer.errors import ConceptError, RequestError
+from trainer.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Concept:
+    """A finished concept: where it lies and what its manifest says."""
+
+    folder: Path
+    manifest: Manifest
+
+    @property
+    def is_whole_model(self) -> bool:
+        return self.manifest.method is Method.dreambooth
+
+
+def open_concept(path: Path) -> Concept:
+    """The concept in a run folder or an artifact folder. Raises ConceptError where there is none."""
+    folder = path / "artifact" if (path / "artifact").is_dir() else path
+    return Concept(folder, read_manifest(folder))
+
+
+def concepts_in(runs: Iterable[Path]) -> list[Concept]:
+    """Every concept of these run folders that is finished, newest first; what is unfinished or damaged is passed over."""
+    found: list[Concept] = []
+    for run in runs:
+        try:
+            found.append(open_concept(run))
+        except ConceptError:
+            continue
+    return sorted(found, key=lambda concept: concept.manifest.made, reverse=True)
+
+
+def last_preview(run: RunFolder) -> Path | None:
+    """The newest preview picture of a run."""
+    return max(run.previews.glob("step-*-0.png"), default=None)
+
+
+def use_together(choices: list[tuple[Path, float]]) -> tuple[ConceptUse, ...]:
+    """Concepts for one request, with an alias for each name that is taken already: `<cup>`, `<cup-2>`.
+
+    Raises RequestError for two whole models: a pipeline holds one.
+    """
+    names: dict[str, int] = {}
+    uses: list[ConceptUse] = []
+    whole = 0
+    for path, weight in choices:
+        concept = open_concept(path)
+        whole += concept.is_whole_model
+        if whole > 1:
+            raise RequestError("Two full DreamBooth models cannot be combined; a picture is made by one model.")
+        name = concept.manifest.name
+        names[name] = names.get(name, 0) + 1
+        alias = name if names[name] == 1 else f"{name}-{names[name]}"
+        uses.append(ConceptUse(folder=concept.folder, weight=weight, alias=alias))
+    return tuple(uses)

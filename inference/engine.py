@@ -1,0 +1,214 @@
+"""Holds a base model and the concepts on it, and makes pictures. Swapping concepts does not reload the base."""
+
+from __future__ import annotations
+
+import gc
+import logging
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import torch
+from compel import Compel
+from diffusers import StableDiffusionPipeline
+from PIL import Image
+
+from inference.catalog import Concept, open_concept
+from inference.request import ConceptUse, PictureRequest
+from inference.weights import translate_weights
+from trainer.bases import find_base, inspect_base
+from trainer.concept import ConceptWords
+from trainer.config import Method, Precision
+from trainer.decode import decode_photo
+from trainer.engine.attention import choose_attention
+from trainer.engine.base_files import base_folder
+from trainer.engine.device import open_compute
+from trainer.engine.families import Family, open_family
+from trainer.engine.methods.textual_inversion import EMBEDDING_FILE
+from trainer.engine.sampling import Look, Prompts, StartPicture, sample
+from trainer.errors import ConceptError
+
+log = logging.getLogger(__name__)
+MAX_BATCH = 4
+
+
+@dataclass(frozen=True)
+class Result:
+    """Pictures in the order of the request's seeds, what was used, and sentences for the person."""
+
+    pictures: list[Image.Image]
+    concepts: list[dict[str, object]]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Loaded:
+    """A concept in place; `words` spells it in prompts."""
+
+    use: ConceptUse
+    concept: Concept
+    words: ConceptWords
+
+
+class Engine:
+    """One pipeline at a time, kept between requests."""
+
+    def __init__(self) -> None:
+        self._family: Family | None = None
+        self._pipeline: StableDiffusionPipeline | None = None
+        self._identity = ""
+        self._loaded: list[_Loaded] = []
+
+    @property
+    def is_loaded(self) -> bool:
+        return self._family is not None
+
+    def unload(self) -> None:
+        """Give up all memory that models take."""
+        self._family = self._pipeline = None
+        self._identity, self._loaded = "", []
+        gc.collect()
+        if torch.cuda.is_available():
+            torch.cuda.empty_cache()
+
+    def generate(self, request: PictureRequest, step_done: Callable[[int, int], None] | None = None) -> Result:
+        """Make the pictures. `step_done(done, total)` counts denoiser calls over the whole request; it may raise to stop.
+
+        Raises ConceptError or BaseModelError where the request does not fit together.
+        """
+        family, pipeline = self._open(request)
+        self._swap(request, pipeline)
+        positive, notes = self._spell(request.prompt)
+        negative, more_notes = self._spell(request.negative_prompt)
+        prompts, unparsed = _encode(pipeline, positive, negative)
+        start = _start_picture(request)
+        pictures: list[Image.Image] = []
+        for begin in range(0, request.count, MAX_BATCH):
+            seeds = request.seeds[begin : begin + MAX_BATCH]
+            pictures += sample(
+                family,
+                prompts,
+                seeds=seeds,
+                size=(request.width, request.height),
+                look=Look(request.steps, request.guidance, request.scheduler),
+                start=start,
+                step_done=_counted(step_done, begin, len(seeds), request.count),
+            )
+        used = [_describe(loaded) for loaded in self._loaded]
+        return Result(pictures, used, [*notes, *more_notes, *unparsed])
+
+    def _open(self, request: PictureRequest) -> tuple[Family, StableDiffusionPipeline]:
+        """The base, or the whole model among the concepts that stands in for it; loaded if it is not yet."""
+        base = base_folder(find_base(request.base, request.base_revision))
+        whole = next((c for use in request.concepts if (c := open_concept(use.folder)).is_whole_model), None)
+        folder = whole.folder if whole else base
+        identity = f"{folder} {inspect_base(folder).identity}"
+        if self._family is None or self._pipeline is None or identity != self._identity:
+            self.unload()
+            compute = open_compute(Precision.auto)
+            family = open_family(folder, device=compute.device, dtype=compute.dtype)
+            choose_attention(family.unet, compute.dtype)
+            self._family, self._pipeline, self._identity = family, family.pipeline(), identity
+        _check_fit(request, whole, base)
+        return self._family, self._pipeline
+
+    def _swap(self, request: PictureRequest, pipeline: StableDiffusionPipeline) -> None:
+        """Put exactly the request's concepts in place, and set their weights."""
+        wanted = {use.alias: use.folder for use in request.concepts}
+        for loaded in [entry for entry in self._loaded if wanted.get(entry.use.alias) != entry.use.folder]:
+            _remove(pipeline, loaded)
+            self._loaded.remove(loaded)
+        present = {entry.use.alias for entry in self._loaded}
+        for use in request.concepts:
+            if use.alias not in present:
+                self._loaded.append(_add(pipeline, use))
+        by_alias = {use.alias: use for use in request.concepts}
+        self._loaded = [replace(entry, use=by_alias[entry.use.alias]) for entry in self._loaded]
+        adapters = [entry for entry in self._loaded if entry.concept.manifest.method is Method.dreambooth_lora]
+        if adapters:
+            pipeline.set_adapters([_adapter_name(e.use) for e in adapters], [e.use.weight for e in adapters])
+
+    def _spell(self, prompt: str) -> tuple[str, list[str]]:
+        """The prompt in trained words and compel's weights."""
+        translated = translate_weights(prompt)
+        spelt = translated.prompt
+        for entry in self._loaded:
+            weighs_tokens = entry.concept.manifest.method is Method.textual_inversion and entry.use.weight != 1
+            words = f"({entry.words.trained_words}){entry.use.weight:g}" if weighs_tokens else entry.words.trained_words
+            spelt = spelt.replace(entry.words.placeholder, words)
+        return spelt, list(translated.notes)
+
+
+def _check_fit(request: PictureRequest, whole: Concept | None, base: Path) -> None:
+    """Raise ConceptError for a concept that was trained on another base."""
+    identity = whole.manifest.base.identity if whole else inspect_base(base).identity
+    for use in request.concepts:
+        manifest = open_concept(use.folder).manifest
+        if manifest.base.identity != identity:
+            raise ConceptError(
+                f"<{manifest.name}> was trained on {manifest.base.name}; choose that base, or leave the concept out."
+            )
+
+
+def _adapter_name(use: ConceptUse) -> str:
+    return f"concept-{use.alias}".replace(".", "-")
+
+
+def _add(pipeline: StableDiffusionPipeline, use: ConceptUse) -> _Loaded:
+    concept = open_concept(use.folder)
+    words = replace(concept.manifest.words, alias=use.alias)
+    match concept.manifest.method:
+        case Method.textual_inversion:
+            file = concept.folder / EMBEDDING_FILE
+            pipeline.load_textual_inversion(file, token=words.placeholder, local_files_only=True)
+        case Method.dreambooth_lora:
+            pipeline.load_lora_weights(concept.folder, adapter_name=_adapter_name(use), local_files_only=True)
+        case Method.dreambooth:
+            pass  # it is the loaded model itself
+    return _Loaded(use, concept, words)
+
+
+def _remove(pipeline: StableDiffusionPipeline, loaded: _Loaded) -> None:
+    match loaded.concept.manifest.method:
+        case Method.textual_inversion:
+            pipeline.unload_textual_inversion(list(loaded.words.tokens))
+        case Method.dreambooth_lora:
+            pipeline.delete_adapters([_adapter_name(loaded.use)])
+        case Method.dreambooth:
+            pass
+
+
+def _encode(pipeline: StableDiffusionPipeline, positive: str, negative: str) -> tuple[Prompts, list[str]]:
+    """Text states of both prompts, of equal length however long they are; a prompt that compel cannot parse is taken
+    as plain words, and said so."""
+    compel = Compel(pipeline.tokenizer, pipeline.text_encoder, truncate_long_prompts=False)
+    notes: list[str] = []
+    states: list[torch.Tensor] = []
+    for prompt in (positive, negative):
+        try:
+            states.append(compel.build_conditioning_tensor(prompt))
+        except Exception as error:  # noqa: BLE001 - compel's parser raises pyparsing's, its own and plain errors alike
+            log.info("compel: %s", error)
+            notes.append("The weights in the prompt were not understood; it was read as plain words.")
+            states.append(compel.conditioning_provider.get_embeddings_for_weighted_prompt_fragments([[prompt]], [[1.0]]))
+    padded = compel.pad_conditioning_tensors_to_same_length(states)
+    return Prompts(padded[0], padded[1]), notes
+
+
+def _start_picture(request: PictureRequest) -> StartPicture | None:
+    return StartPicture(decode_photo(request.init_image), request.strength) if request.init_image else None
+
+
+def _counted(
+    step_done: Callable[[int, int], None] | None, begin: int, size: int, count: int
+) -> Callable[[int, int], None] | None:
+    """Progress over all batches of a request, from the progress of one."""
+    if step_done is None:
+        return None
+    return lambda done, total: step_done(begin * total + done * size, count * total)
+
+
+def _describe(loaded: _Loaded) -> dict[str, object]:
+    manifest = loaded.concept.manifest
+    sha256 = manifest.files[0].sha256
+    return {"name": manifest.name, "alias": loaded.use.alias, "weight": loaded.use.weight, "sha256": sha256}

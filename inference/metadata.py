@@ -1,0 +1,89 @@
+"""Settings inside the picture: written to a PNG's text chunks, read back from any of ours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+from PIL import Image, UnidentifiedImageError
+from PIL.PngImagePlugin import PngInfo
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from inference.request import PictureRequest
+
+KEY = "concept-studio"
+MAX_CHUNK = 64 * 1024
+
+
+class PictureSettings(BaseModel):
+    """What a picture was made with. Concepts are kept by name and fingerprint: folders of this machine stay here."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    prompt: str
+    negative_prompt: str
+    base: str
+    seed: int
+    steps: int
+    guidance: float
+    scheduler: str
+    width: int
+    height: int
+    strength: float | None = None
+    concepts: list[dict[str, Any]] = []
+
+
+def settings_of(request: PictureRequest, seed: int, concepts: list[dict[str, Any]]) -> PictureSettings:
+    """The settings of one picture of a request."""
+    base = request.base if "/" not in request.base or not Path(request.base).exists() else Path(request.base).name
+    return PictureSettings(
+        prompt=request.prompt,
+        negative_prompt=request.negative_prompt,
+        base=base,
+        seed=seed,
+        steps=request.steps,
+        guidance=request.guidance,
+        scheduler=request.scheduler,
+        width=request.width,
+        height=request.height,
+        strength=request.strength if request.init_image else None,
+        concepts=concepts,
+    )
+
+
+def save_picture(picture: Image.Image, file: Path, settings: PictureSettings) -> None:
+    """Write a PNG with its settings, also in the `parameters` chunk that other tools read."""
+    info = PngInfo()
+    info.add_itxt(KEY, settings.model_dump_json())
+    info.add_itxt("parameters", parameters_text(settings))
+    file.parent.mkdir(parents=True, exist_ok=True)
+    picture.save(file, "PNG", pnginfo=info)
+
+
+def parameters_text(settings: PictureSettings) -> str:
+    """AUTOMATIC1111's spelling of the settings."""
+    lines = [settings.prompt]
+    if settings.negative_prompt:
+        lines.append(f"Negative prompt: {settings.negative_prompt}")
+    lines.append(
+        f"Steps: {settings.steps}, Sampler: {settings.scheduler}, CFG scale: {settings.guidance:g}, "
+        f"Seed: {settings.seed}, Size: {settings.width}x{settings.height}"
+    )
+    return "\n".join(lines)
+
+
+def read_settings(file: Path) -> PictureSettings | None:
+    """The settings inside a PNG, or None where it carries none of ours."""
+    try:
+        with Image.open(file, formats=["PNG"]) as picture:
+            picture.load()  # text chunks may stand behind the pixels
+            text = picture.info.get(KEY)
+    except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
+        return None
+    if not isinstance(text, str) or len(text) > MAX_CHUNK:
+        return None
+    try:
+        return PictureSettings.model_validate(json.loads(text))
+    except (json.JSONDecodeError, ValidationError):
+        return None

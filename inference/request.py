@@ -1,0 +1,59 @@
+"""What is asked of the generator: one immutable request, checked when it is built."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trainer.config import STARTER
+from trainer.errors import Problem, RecipeError
+
+SCHEDULERS = ("DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "DDIM", "UniPC")
+MAX_SEED = 2**32 - 1
+MAX_PROMPT = 4000
+
+
+class ConceptUse(BaseModel):
+    """One concept of a request: its artifact folder, how strongly, and the name it goes by in the prompt."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    folder: Path
+    weight: float = Field(1.0, ge=0, le=2)
+    alias: str | None = None
+
+
+class PictureRequest(BaseModel):
+    """Everything that determines the pictures. The same request gives the same pictures on the same machine."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    prompt: str = Field(min_length=1, max_length=MAX_PROMPT)
+    negative_prompt: str = Field("", max_length=MAX_PROMPT)
+    base: str = STARTER
+    base_revision: str | None = None
+    concepts: tuple[ConceptUse, ...] = Field((), max_length=8)
+    seed: int = Field(0, ge=0, le=MAX_SEED)
+    steps: int = Field(20, ge=1, le=150)
+    guidance: float = Field(5.0, ge=0, le=30)
+    scheduler: str = Field("DPM++ 2M", pattern="^(" + "|".join(s.replace("+", r"\+") for s in SCHEDULERS) + ")$")
+    width: int = Field(128, ge=64, le=2048, multiple_of=8)
+    height: int = Field(128, ge=64, le=2048, multiple_of=8)
+    count: int = Field(1, ge=1, le=16)
+    init_image: Path | None = None
+    strength: float = Field(0.6, gt=0, le=1)
+
+    @property
+    def seeds(self) -> list[int]:
+        """One seed a picture; the first picture of a later request with seed + 1 is the second of this one."""
+        return [(self.seed + number) % (MAX_SEED + 1) for number in range(self.count)]
+
+
+def build_request(values: dict[str, object]) -> PictureRequest:
+    """Validate values into a request. Raises RecipeError naming every field that is wrong."""
+    try:
+        return PictureRequest.model_validate(values)
+    except ValidationError as error:
+        problems = [Problem(str(e["loc"][0]) if e["loc"] else "request", e["msg"]) for e in error.errors()]
+        raise RecipeError(problems) from None

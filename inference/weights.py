@@ -1,0 +1,35 @@
+"""Prompt weights in other tools' spelling, translated to compel's, which this project uses.
+
+compel reads `(words)1.2`, `word++` and `word--`. AUTOMATIC1111 and ComfyUI write `(words:1.2)`, `((words))` and
+`[words]`. What has no meaning here (`<lora:...>` tags, prompt editing `[a:b:0.5]`) is named, not guessed.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+_EMPHASIS = re.compile(r"\(([^()\[\]]+?)\s*:\s*([0-9]*\.?[0-9]+)\s*\)")
+_EDITING = re.compile(r"\[[^\[\]]*[:|][^\[\]]*\]")
+_NETWORK_TAG = re.compile(r"<(lora|lyco|hypernet|embedding):[^<>]*>", re.IGNORECASE)
+_DAMPED = re.compile(r"(?<!\\)\[([^\[\]:|]+)\]")
+
+
+@dataclass(frozen=True)
+class Translated:
+    """A prompt in compel's syntax, and sentences about what was left out of it."""
+
+    prompt: str
+    notes: tuple[str, ...] = ()
+
+
+def translate_weights(prompt: str) -> Translated:
+    """`(words:1.2)` becomes `(words)1.2`, `[words]` becomes `(words)0.9`; compel's own syntax is left alone."""
+    notes: list[str] = []
+    for pattern, what in ((_NETWORK_TAG, "is another tool's tag; pick the concept above"), (_EDITING, "is not understood")):
+        for match in pattern.finditer(prompt):
+            notes.append(f"{match.group(0)} {what}, so it was left out.")
+        prompt = pattern.sub("", prompt)
+    prompt = _EMPHASIS.sub(lambda m: f"({m.group(1).strip()}){float(m.group(2)):g}", prompt)
+    prompt = _DAMPED.sub(lambda m: f"({m.group(1).strip()})0.9", prompt)
+    return Translated(re.sub(r"\s{2,}", " ", prompt).strip() if notes else prompt, tuple(notes))

@@ -1,0 +1,127 @@
+"""`python -m jobs`: the worker of a device, and the jobs of this machine for its owner."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+
+from jobs.open import open_service
+from jobs.service import JobService, JobView
+from jobs.worker import Supervisor
+from trainer.devices import cpu, find_devices
+from trainer.errors import EXIT_DONE, RequestError, StudioError
+from trainer.narrate import duration
+from trainer.process import stop_when_parent_dies
+from trainer.settings import Settings
+
+_ACTIONS = {
+    "cancel": (JobService.cancel, "cancel a waiting or running job"),
+    "stop": (JobService.stop_and_keep, "stop a running job and keep what it learnt"),
+    "resume": (JobService.resume, "go on with a stopped, failed or cancelled job"),
+    "retry": (JobService.resume, "the same as resume"),
+    "delete": (JobService.delete, "remove an ended job and its files"),
+}
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("dbos").setLevel(logging.WARNING)
+    try:
+        return options.command(options)
+    except StudioError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m jobs", description="Training jobs of this machine.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    worker = commands.add_parser("worker", help="serve one device")
+    worker.add_argument("--gpu", type=int, metavar="N", help="number of the GPU; default: the first, or the CPU")
+    worker.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+    worker.set_defaults(command=_worker)
+    listing = commands.add_parser("list", help="all jobs, newest first")
+    listing.add_argument("--json", action="store_true", help="one JSON object per line")
+    listing.set_defaults(command=_list)
+    show = commands.add_parser("show", help="one job")
+    show.add_argument("job", metavar="ID")
+    show.add_argument("--json", action="store_true", help="one JSON object")
+    show.set_defaults(command=_show)
+    for name, (_, help_text) in _ACTIONS.items():
+        action = commands.add_parser(name, help=help_text)
+        action.add_argument("job", metavar="ID")
+        action.set_defaults(command=_act, action=name)
+    return parser
+
+
+def _worker(options: argparse.Namespace) -> int:
+    if options.watch_parent:
+        stop_when_parent_dies()
+    devices = find_devices()
+    if options.gpu is None:
+        device = devices[0]
+    else:
+        device = next((d for d in devices if d.index == options.gpu), None)
+        if device is None:
+            raise RequestError(f"This machine has no GPU {options.gpu}; it has {', '.join(d.name for d in devices)}.")
+    Supervisor(Settings(), device or cpu()).serve()
+    return EXIT_DONE
+
+
+def _list(options: argparse.Namespace) -> int:
+    for view in open_service(Settings()).everybodys_views():
+        print(json.dumps(_as_dict(view)) if options.json else _line(view))
+    return EXIT_DONE
+
+
+def _show(options: argparse.Namespace) -> int:
+    service = open_service(Settings())
+    view = service.view(options.job, service.owner_of(options.job))
+    if options.json:
+        print(json.dumps(_as_dict(view)))
+        return EXIT_DONE
+    print(_line(view))
+    for warning in view.progress.warnings:
+        print(f"  Note: {warning}")
+    print(f"  Files: {service.run_folder(view.job.id).root}")
+    return EXIT_DONE
+
+
+def _act(options: argparse.Namespace) -> int:
+    service = open_service(Settings())
+    action, _ = _ACTIONS[options.action]
+    action(service, options.job, service.owner_of(options.job))
+    return EXIT_DONE
+
+
+def _as_dict(view: JobView) -> dict[str, object]:
+    job, progress = view.job, view.progress
+    return {
+        "id": job.id,
+        "title": job.title,
+        "method": job.method,
+        "kind": job.kind,
+        "base": job.base,
+        "state": job.state.value,
+        "message": job.message,
+        "place": view.place,
+        "phase": progress.phase.value if progress.phase else None,
+        "step": progress.step,
+        "total": job.steps,
+        "eta_s": progress.eta_s,
+    }
+
+
+def _line(view: JobView) -> str:
+    job, progress = view.job, view.progress
+    left = f", {duration(progress.eta_s)} left" if progress.eta_s is not None and job.is_open else ""
+    place = f", {view.place} in line" if view.place else ""
+    return f"{job.id}  {job.state.value:9}  {job.title} ({job.method})  step {progress.step} of {job.steps}{left}{place}  {job.message}"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,61 @@
+"""job.json in the run folder: enough of a job to rebuild its row, and the count of tries that got nowhere."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jobs.state import JobState, StopWish
+from jobs.store import Job
+from trainer.run_folder import RunFolder, write_whole
+
+
+class JobFile(BaseModel):
+    """The file's content. `tries` counts starts since the newest checkpoint, `checkpoint_step` says which that was."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    id: str
+    owner: str
+    title: str
+    state: JobState
+    wish: StopWish = StopWish.none
+    created: float
+    attempt: int = 1
+    tries: int = 0
+    checkpoint_step: int = 0
+
+
+def read_job_file(run: RunFolder) -> JobFile | None:
+    """None where there is no job file, or it is damaged."""
+    try:
+        return JobFile.model_validate(json.loads(run.job_file.read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError):
+        return None
+
+
+def write_job_file(run: RunFolder, job: Job, *, tries: int = 0, checkpoint_step: int = 0) -> None:
+    """Write the job as it is now."""
+    content = JobFile(
+        id=job.id,
+        owner=job.owner,
+        title=job.title,
+        state=job.state,
+        wish=job.wish,
+        created=job.created,
+        attempt=job.attempt,
+        tries=tries,
+        checkpoint_step=checkpoint_step,
+    )
+    write_whole(run.job_file, content.model_dump_json(indent=2) + "\n")
+
+
+def count_try(run: RunFolder, job: Job, checkpoint_step: int) -> int:
+    """Record a start of the run; returns how many starts there were since a new checkpoint was written."""
+    before = read_job_file(run)
+    got_further = before is None or checkpoint_step > before.checkpoint_step
+    tries = 1 if got_further else before.tries + 1
+    write_job_file(run, replace(job, state=JobState.running), tries=tries, checkpoint_step=checkpoint_step)
+    return tries

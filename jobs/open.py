@@ -1,0 +1,17 @@
+"""Builds the job service of a data root from the settings."""
+
+from __future__ import annotations
+
+from jobs.queue import QueueClient
+from jobs.service import JobService
+from jobs.speed import Speeds
+from jobs.store import JobStore, open_engine
+from trainer.settings import Settings
+
+
+def open_service(settings: Settings) -> JobService:
+    """The service over the settings' database and run folders; makes both where they are missing."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    store = JobStore(open_engine(settings.jobs_database_url))
+    queue = QueueClient(settings.jobs_database_url)
+    return JobService(store, queue, settings.runs_dir, Speeds(settings.home / "speeds.json"))

@@ -1,0 +1,103 @@
+"""What a run's events say about it now: pure, from the events file to what the page draws."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from trainer.events import (
+    CheckpointWritten,
+    Event,
+    Failed,
+    Finished,
+    Phase,
+    PhaseChanged,
+    Preview,
+    Started,
+    Step,
+    Stopped,
+    Warned,
+)
+
+PHASES = tuple(Phase)
+# Where the progress bar stands when a phase begins; training takes nearly all of a run's time.
+_BEGINS = {
+    Phase.prepare: 0.0,
+    Phase.class_images: 0.02,
+    Phase.cache: 0.06,
+    Phase.train: 0.08,
+    Phase.export: 0.96,
+    Phase.verify: 0.98,
+}
+_TRAIN_SHARE = _BEGINS[Phase.export] - _BEGINS[Phase.train]
+
+
+@dataclass
+class Progress:
+    """The state of a run as its events tell it."""
+
+    phase: Phase | None = None
+    phase_done: int | None = None
+    phase_total: int | None = None
+    step: int = 0
+    total: int = 0
+    steps_per_second: float = 0.0
+    eta_s: float | None = None
+    losses: dict[int, float] = field(default_factory=dict[int, float])
+    previews: dict[int, list[str]] = field(default_factory=dict[int, list[str]])
+    warnings: list[str] = field(default_factory=list[str])
+    device: str = ""
+    attention: str = ""
+    precision: str = ""
+    checkpoint_step: int = 0
+    resumed_from: int = 0
+    seconds: float | None = None
+    failure: Failed | None = None
+
+    @property
+    def fraction(self) -> float:
+        """0 to 1, over all phases."""
+        if self.seconds is not None:
+            return 1.0
+        if self.phase is None:
+            return 0.0
+        begin = _BEGINS[self.phase]
+        if self.phase is Phase.train and self.total:
+            return begin + _TRAIN_SHARE * self.step / self.total
+        return begin
+
+
+def read_progress(events: Iterable[Event]) -> Progress:
+    """Fold events into a Progress; a later event of a step replaces an earlier one."""
+    progress = Progress()
+    for event in events:
+        _apply(progress, event)
+    return progress
+
+
+def _apply(progress: Progress, event: Event) -> None:
+    match event:
+        case Started():
+            progress.device, progress.attention, progress.precision = event.device, event.attention, event.precision
+            progress.resumed_from = event.resumed_from
+            progress.failure, progress.seconds, progress.eta_s = None, None, None
+            progress.step = event.resumed_from
+            progress.losses = {step: loss for step, loss in progress.losses.items() if step <= event.resumed_from}
+        case PhaseChanged():
+            progress.phase, progress.phase_done, progress.phase_total = event.phase, event.done, event.total
+        case Step():
+            progress.step, progress.total = event.step, event.total
+            progress.steps_per_second, progress.eta_s = event.steps_per_second, event.eta_s
+            progress.losses[event.step] = event.loss
+        case Preview():
+            progress.previews[event.step] = event.files
+        case CheckpointWritten():
+            progress.checkpoint_step = event.step
+        case Warned():
+            progress.warnings.append(event.text)
+        case Finished():
+            progress.seconds, progress.eta_s = event.seconds, None
+        case Stopped():
+            progress.eta_s = None
+        case Failed():
+            progress.failure, progress.eta_s = event, None

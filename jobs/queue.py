@@ -1,0 +1,91 @@
+"""The queue, on DBOS: durable, shared by many machines, each job on one of them at a time. The only importer of DBOS.
+
+Guard rails, each for a trap that was met: the page is a client and never launches DBOS; a supervisor's executor id is
+persisted by its caller, so that a restart finds its own interrupted job; the application version is fixed by hand, or
+jobs that waited over an upgrade would never start; recovery is unlimited, because DBOS counts every restart of the
+machine against the job (crash loops are counted by the supervisor instead); one worker per process; arguments are
+pickled into the database, so a job id is all that is passed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from dbos import DBOS, DBOSClient, DBOSConfig, error, run_dbos_database_migrations
+
+_QUEUE, _WORKFLOW, _STEP = "training", "train-job", "train"
+_APPLICATION, _VERSION = "concept-studio", "1"
+_POLL_S = 0.5
+
+
+class QueueClient:
+    """What the page and the command line need: put in, take out."""
+
+    def __init__(self, database_url: str) -> None:
+        run_dbos_database_migrations(database_url)
+        self._client = DBOSClient(system_database_url=database_url)
+
+    def enqueue(self, job_id: str, *, attempt: int, priority: int) -> None:
+        """Queue an attempt at a job; a second call for a job that is queued or running changes nothing."""
+        try:
+            self._client.enqueue(
+                {
+                    "queue_name": _QUEUE,
+                    "workflow_name": _WORKFLOW,
+                    "workflow_id": _workflow_id(job_id, attempt),
+                    "deduplication_id": job_id,
+                    "app_version": _VERSION,
+                    "priority": priority,
+                },
+                job_id,
+            )
+        except error.DBOSQueueDeduplicatedError:
+            return
+
+    def withdraw(self, job_id: str, *, attempt: int) -> None:
+        """Take a waiting attempt out of the queue."""
+        self._client.cancel_workflow(_workflow_id(job_id, attempt))
+
+    def take_over(self, job_id: str, *, attempt: int) -> None:
+        """Queue again an attempt whose machine is gone for good."""
+        self._client.resume_workflow(_workflow_id(job_id, attempt), queue_name=_QUEUE)
+
+    def close(self) -> None:
+        self._client.destroy()
+
+
+class QueueWorker:
+    """What a supervisor needs: calls `run_job(job_id)` for one job at a time, in a thread of DBOS."""
+
+    def __init__(self, database_url: str, *, executor_id: str, run_job: Callable[[str], None]) -> None:
+        config: DBOSConfig = {
+            "name": _APPLICATION,
+            "system_database_url": database_url,
+            "application_version": _VERSION,
+            "executor_id": executor_id,
+            "console_log_level": "WARNING",
+            "enable_otlp": False,
+        }
+        DBOS(config=config)
+        DBOS.listen_queues([_QUEUE])
+
+        @DBOS.step(name=_STEP)
+        def train(job_id: str) -> None:
+            run_job(job_id)
+
+        @DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=None)
+        def train_job(job_id: str) -> None:  # pyright: ignore[reportUnusedFunction] - DBOS calls it by name
+            train(job_id)
+
+    def start(self) -> None:
+        """Recover this executor's interrupted job, then serve the queue."""
+        DBOS.launch()
+        DBOS.register_queue(_QUEUE, worker_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update")
+
+    def stop(self) -> None:
+        """Stop serving; a job in progress stays in progress and is recovered by the next start."""
+        DBOS.destroy(workflow_completion_timeout_sec=0)
+
+
+def _workflow_id(job_id: str, attempt: int) -> str:
+    return f"{job_id}-{attempt}"

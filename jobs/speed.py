@@ -1,0 +1,57 @@
+"""How long jobs take on this machine: measured from the runs that finished here, never guessed twice."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from jobs.progress import Progress
+from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
+from trainer.run_folder import write_whole
+
+# Seconds per picture of the starter on two cores, and around training (start, export, verification): measured once,
+# see tests/benchmarks/RESULTS.md. They stand in only until a first run of the kind has finished on this machine.
+_FIRST_GUESS_S_PER_PICTURE = {"textual-inversion": 0.035, "dreambooth-lora": 0.035, "dreambooth": 0.04}
+_AROUND_S = 30.0
+
+
+class Speeds:
+    """Seconds per step of each (method, base, size), in one small file of the data root."""
+
+    def __init__(self, file: Path) -> None:
+        self._file = file
+
+    def learn(self, recipe: TrainConfig, progress: Progress) -> None:
+        """Take over what a finished run measured."""
+        if progress.steps_per_second > 0 and progress.seconds is not None:
+            known = self._read()
+            training_s = (recipe.steps - progress.resumed_from) / progress.steps_per_second
+            around = max(0.0, progress.seconds - training_s)
+            known[_key(recipe)] = [1 / progress.steps_per_second / _pictures(recipe), around]
+            write_whole(self._file, json.dumps(known, indent=2))
+
+    def estimate_s(self, recipe: TrainConfig) -> tuple[float, bool] | None:
+        """Seconds that the whole run will take, and whether that was measured here; None where nothing is known."""
+        measured = self._read().get(_key(recipe))
+        if measured is not None:
+            return measured[0] * _pictures(recipe) * recipe.steps + measured[1], True
+        guess = _FIRST_GUESS_S_PER_PICTURE[recipe.method.value]
+        if recipe.base == "starter":
+            return guess * _pictures(recipe) * recipe.steps + _AROUND_S, False
+        return None
+
+    def _read(self) -> dict[str, list[float]]:
+        try:
+            return json.loads(self._file.read_text(encoding="utf-8"))
+        except (OSError, ValueError):
+            return {}
+
+
+def _pictures(recipe: TrainConfig) -> int:
+    """Pictures that one step of the recipe computes on."""
+    has_prior = isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) and recipe.prior_weight > 0
+    return recipe.batch_size * recipe.gradient_accumulation * (2 if has_prior else 1)
+
+
+def _key(recipe: TrainConfig) -> str:
+    return f"{recipe.method.value} {recipe.base} {recipe.resolution_px}px"

@@ -1,0 +1,162 @@
+"""The jobs table: what people see of their jobs. SQLite or Postgres, through SQLAlchemy Core."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import sqlalchemy as sa
+
+from jobs.state import OPEN_STATES, JobState, StopWish, may_follow
+from trainer.errors import RequestError
+
+_METADATA = sa.MetaData()
+_JOBS = sa.Table(
+    "jobs",
+    _METADATA,
+    sa.Column("id", sa.String(32), primary_key=True),
+    sa.Column("owner", sa.String(80), nullable=False, index=True),
+    sa.Column("title", sa.String(120), nullable=False),
+    sa.Column("name", sa.String(40), nullable=False),
+    sa.Column("method", sa.String(32), nullable=False),
+    sa.Column("kind", sa.String(16), nullable=False),
+    sa.Column("base", sa.String(400), nullable=False),
+    sa.Column("steps", sa.Integer, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("wish", sa.String(16), nullable=False),
+    sa.Column("priority", sa.Integer, nullable=False),
+    sa.Column("attempt", sa.Integer, nullable=False),
+    sa.Column("created", sa.Float, nullable=False),
+    sa.Column("queued", sa.Float, nullable=False),
+    sa.Column("started", sa.Float),
+    sa.Column("ended", sa.Float),
+    sa.Column("message", sa.Text, nullable=False),
+)
+
+
+@dataclass(frozen=True)
+class Job:
+    """One row. Times are seconds since the epoch; `message` says in words why the job is where it is."""
+
+    id: str
+    owner: str
+    title: str
+    name: str
+    method: str
+    kind: str
+    base: str
+    steps: int
+    state: JobState
+    wish: StopWish
+    priority: int
+    attempt: int
+    created: float
+    queued: float
+    started: float | None
+    ended: float | None
+    message: str
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in OPEN_STATES
+
+
+def new_job_id() -> str:
+    """Unguessable: a job id in a URL is not an invitation."""
+    return secrets.token_hex(8)
+
+
+def now() -> float:
+    return datetime.now(UTC).timestamp()
+
+
+def open_engine(url: str) -> sa.Engine:
+    """A connection pool; SQLite in write-ahead mode, so that the page reads while the supervisor writes."""
+    if url.startswith("sqlite:///"):
+        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {}, pool_pre_ping=True)
+    if url.startswith("sqlite"):
+        with engine.connect() as connection:
+            connection.exec_driver_sql("PRAGMA journal_mode=WAL")
+    return engine
+
+
+class JobStore:
+    """Reads and writes rows. Every change of state is one conditional update, so that two writers cannot both win."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        _METADATA.create_all(engine)
+
+    def add(self, job: Job) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(_JOBS.insert().values(**_row(job)))
+
+    def find(self, job_id: str) -> Job | None:
+        with self._engine.connect() as connection:
+            row = connection.execute(_JOBS.select().where(_JOBS.c.id == job_id)).mappings().first()
+        return _job(row) if row else None
+
+    def get(self, job_id: str, *, owner: str | None = None) -> Job:
+        """The job. Raises RequestError where there is none, or it is somebody else's: the two look the same."""
+        job = self.find(job_id)
+        if job is None or (owner is not None and job.owner != owner):
+            raise RequestError("There is no such job.")
+        return job
+
+    def of_owner(self, owner: str) -> list[Job]:
+        """The owner's jobs, newest first."""
+        query = _JOBS.select().where(_JOBS.c.owner == owner).order_by(_JOBS.c.created.desc())
+        return self._read(query)
+
+    def all_jobs(self) -> list[Job]:
+        return self._read(_JOBS.select().order_by(_JOBS.c.created.desc()))
+
+    def in_state(self, *states: JobState) -> list[Job]:
+        """Jobs in these states, in the order in which the queue serves them."""
+        query = _JOBS.select().where(_JOBS.c.state.in_([s.value for s in states]))
+        return self._read(query.order_by(_JOBS.c.priority, _JOBS.c.queued))
+
+    def change_state(self, job_id: str, following: JobState, *, message: str = "", **values: Any) -> bool:
+        """Move a job if its present state allows it; False where it does not."""
+        allowed = [state.value for state in JobState if may_follow(state, following)]
+        statement = _JOBS.update().where(_JOBS.c.id == job_id, _JOBS.c.state.in_(allowed))
+        with self._engine.begin() as connection:
+            result = connection.execute(statement.values(state=following.value, message=message, **values))
+        return result.rowcount == 1
+
+    def set_wish(self, job_id: str, wish: StopWish) -> bool:
+        """Ask a running job to stop; False where it does not run. A cancel outranks a stop-and-keep, not vice versa."""
+        statement = _JOBS.update().where(
+            _JOBS.c.id == job_id,
+            _JOBS.c.state.in_([JobState.running.value, JobState.stopping.value]),
+            _JOBS.c.wish != StopWish.cancel.value,
+        )
+        with self._engine.begin() as connection:
+            result = connection.execute(statement.values(wish=wish.value, state=JobState.stopping.value))
+        return result.rowcount == 1
+
+    def delete(self, job_id: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(_JOBS.delete().where(_JOBS.c.id == job_id))
+
+    def _read(self, query: sa.Select[Any]) -> list[Job]:
+        with self._engine.connect() as connection:
+            return [_job(row) for row in connection.execute(query).mappings()]
+
+
+def waiting_place(waiting: Sequence[Job], job_id: str) -> int | None:
+    """1 for the next job to start, None for one that does not wait; `waiting` in the order of service."""
+    return next((place for place, job in enumerate(waiting, start=1) if job.id == job_id), None)
+
+
+def _row(job: Job) -> dict[str, Any]:
+    return {**job.__dict__, "state": job.state.value, "wish": job.wish.value}
+
+
+def _job(row: Any) -> Job:
+    return Job(**{**row, "state": JobState(row["state"]), "wish": StopWish(row["wish"])})

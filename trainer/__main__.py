@@ -1,0 +1,225 @@
+"""`python -m trainer`: train, resume, check, verify. Names and exit codes are a contract; see the README."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn
+
+import yaml
+
+from trainer.artifact import read_manifest
+from trainer.bases import find_base, inspect_base
+from trainer.config import STARTER, Kind, Method, TrainConfig
+from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_REQUEST, ConceptError, Problem, RecipeError, StudioError
+from trainer.errors import RequestError, TrainingError, TrainingStopped
+from trainer.events import Emit, Event, Failed
+from trainer.narrate import narrate
+from trainer.photos import take_folder
+from trainer.prepare import prepare_run, refuse_non_empty
+from trainer.presets import preset_recipe
+from trainer.process import StopSignal, stop_when_parent_dies
+from trainer.recipe_fields import parse_assignments
+from trainer.run_folder import RunFolder
+from trainer.settings import Settings
+
+
+class _OneLineParser(argparse.ArgumentParser):
+    """Says what is wrong in one line, as every wrong request is answered."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(EXIT_REQUEST, f"{self.prog}: {message}\n")
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command; returns its exit code."""
+    options = _parser().parse_args(arguments)
+    logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    try:
+        return options.command(options)
+    except StudioError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _OneLineParser(prog="python -m trainer", description="Teach a Stable Diffusion model a concept.")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    train = commands.add_parser("train", help="train from a folder of photos")
+    train.add_argument("--photos", type=Path, required=True, metavar="DIR")
+    train.add_argument("--method", choices=[m.value for m in Method])
+    train.add_argument("--name")
+    train.add_argument("--kind", choices=[k.value for k in Kind])
+    train.add_argument("--class-word")
+    train.add_argument("--base", metavar="starter|HUB_ID|DIR")
+    train.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
+    train.add_argument("--steps", type=int)
+    train.add_argument("--seed", type=int)
+    train.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="any field of the recipe")
+    train.add_argument("--recipe", type=Path, metavar="FILE.yaml")
+    train.set_defaults(command=_train)
+
+    resume = commands.add_parser("resume", help="go on from the newest checkpoint")
+    resume.add_argument("run", type=Path, metavar="RUN_DIR")
+    resume.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+    resume.set_defaults(command=_resume)
+
+    check = commands.add_parser("check", help="look photos over")
+    check.add_argument("photos", type=Path, metavar="DIR")
+    check.set_defaults(command=_check)
+
+    verify = commands.add_parser("verify", help="open a finished artifact and make a picture with it")
+    verify.add_argument("run", type=Path, metavar="RUN_DIR")
+    verify.set_defaults(command=_verify)
+
+    for command in (train, resume, check):
+        command.add_argument("--json", action="store_true", help="one JSON object per line")
+    return parser
+
+
+def _train(options: argparse.Namespace) -> int:
+    recipe = _requested_recipe(options)
+    refuse_non_empty(options.out)
+    run, photo_set = prepare_run(options.out, recipe, lambda folder: take_folder(options.photos, folder))
+    if not options.json:
+        for reason in photo_set.report.reasons:
+            print(reason)
+    return _run_in_engine(run, as_json=options.json)
+
+
+def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
+    """The preset, then the recipe file, then --set, then the flags: each wins over the one before."""
+    values = _read_recipe_file(options.recipe) if options.recipe else {}
+    values |= parse_assignments(options.set)
+    flags = ("method", "name", "kind", "class_word", "base", "steps", "seed")
+    values |= {flag: getattr(options, flag) for flag in flags if getattr(options, flag) is not None}
+    missing = [Problem(f"--{f}", "is required") for f in ("method", "name", "kind") if f not in values]
+    if missing:
+        raise RecipeError(missing)
+    base = find_base(str(values.pop("base", STARTER)), values.get("base_revision"))
+    method, kind = _member(Method, values.pop("method")), _member(Kind, values.pop("kind"))
+    traits = inspect_base(base.folder or _downloaded(base))
+    return preset_recipe(method, kind, traits, name=str(values.pop("name")), base=base.name, **values)
+
+
+def _member(kind: Any, value: object) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(m.value for m in kind)
+        raise RecipeError([Problem(kind.__name__.lower(), f"{value!r} is none of {choices}")]) from None
+
+
+def _downloaded(base: Any) -> Path:
+    from trainer.engine.base_files import base_folder  # noqa: PLC0415 - torch is needed for a Hub base only
+
+    return base_folder(base)
+
+
+def _read_recipe_file(path: Path) -> dict[str, Any]:
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        raise RequestError(f"The recipe {path} cannot be read: {error}") from error
+    if not isinstance(values, dict):
+        raise RequestError(f"The recipe {path} is not a list of fields.")
+    return values
+
+
+def _resume(options: argparse.Namespace) -> int:
+    if options.watch_parent:
+        stop_when_parent_dies()
+    run = RunFolder(options.run)
+    run.read_recipe()  # an unknown or damaged folder is refused before anything is written to it
+    return _run_in_engine(run, as_json=options.json)
+
+
+def _run_in_engine(run: RunFolder, *, as_json: bool) -> int:
+    """Train or, where a run is finished, verify it; every outcome is an event and an exit code."""
+    stop = StopSignal()
+    stop.install()
+    with run.locked():
+        emit = _emitter(run, as_json=as_json)
+        from trainer.engine.failures import explain  # noqa: PLC0415 - the engine brings torch
+        from trainer.engine.run import Workplace, run_training, verify_run  # noqa: PLC0415
+
+        try:
+            if _is_finished(run):
+                verify_run(run)
+            else:
+                run_training(run, Workplace(emit, stop, Settings().cache_dir))
+        except TrainingStopped as stopped:
+            print(stopped, file=sys.stderr)
+            return stopped.exit_code
+        except Exception as error:  # noqa: BLE001 - the last place that can tell the person what happened
+            return _failed(error, explain(error), emit)
+    return EXIT_DONE
+
+
+def _is_finished(run: RunFolder) -> bool:
+    try:
+        return read_manifest(run.artifact).steps >= run.read_recipe().steps
+    except ConceptError:
+        return False
+
+
+def _failed(error: Exception, explained: StudioError, emit: Emit) -> int:
+    if error is not explained:
+        logging.getLogger(__name__).error("unexpected", exc_info=error)
+    cause, advice = (explained.cause, explained.advice) if isinstance(explained, TrainingError) else (str(explained), "")
+    emit(Failed(cause=cause, advice=advice))
+    print(explained, file=sys.stderr)
+    return explained.exit_code if isinstance(explained, RequestError) else EXIT_FAILED
+
+
+def _emitter(run: RunFolder, *, as_json: bool) -> Emit:
+    log: Callable[[Event], None] = run.events
+    tell = (lambda event: event.model_dump_json()) if as_json else narrate
+
+    def emit(event: Event, /) -> None:
+        log(event)
+        if line := tell(event):
+            print(line, flush=True)
+
+    return emit
+
+
+def _check(options: argparse.Namespace) -> int:
+    from tempfile import TemporaryDirectory  # noqa: PLC0415 - this command alone writes nothing that stays
+
+    with TemporaryDirectory() as aside:
+        photo_set = take_folder(options.photos, Path(aside))
+    report = photo_set.report
+    if options.json:
+        for photo in photo_set.photos:
+            print(json.dumps({"file": photo.source, "verdict": photo.verdict, "reasons": list(photo.reasons)}))
+        print(json.dumps({"set": report.verdict, "reasons": list(report.reasons)}))
+    else:
+        for photo in photo_set.photos:
+            print(f"{photo.verdict:8} {photo.source} {'; '.join(photo.reasons)}".rstrip())
+        print(" ".join([f"The set is {report.verdict}.", *report.reasons]))
+    return EXIT_DONE
+
+
+def _verify(options: argparse.Namespace) -> int:
+    run = RunFolder(options.run)
+    run.read_recipe()
+    read_manifest(run.artifact)
+    from trainer.engine.failures import explain  # noqa: PLC0415 - the engine brings torch
+    from trainer.engine.run import verify_run  # noqa: PLC0415
+
+    try:
+        verify_run(run)
+    except Exception as error:  # noqa: BLE001 - the exit code must say that it does not hold
+        raise explain(error) from error
+    print("The artifact is whole, loads in diffusers and makes pictures.")
+    return EXIT_DONE
+
+
+if __name__ == "__main__":
+    sys.exit(main())

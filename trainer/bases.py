@@ -1,0 +1,119 @@
+"""Base models: where they are, what family they are of, and whether they may be loaded at all.
+
+Only configuration files are read here. Weights must be safetensors; a repository that brings code is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from trainer.config import STARTER
+from trainer.errors import BaseModelError
+
+ASSETS = Path(__file__).resolve().parents[1] / "assets"
+STARTER_FOLDER = ASSETS / "starter"
+HUB_ID = re.compile(r"^[\w.-]{1,96}/[\w.-]{1,96}$", re.ASCII)
+_NOT_BUILT = {
+    "StableDiffusionXLPipeline": "Stable Diffusion XL",
+    "StableDiffusion3Pipeline": "Stable Diffusion 3",
+    "FluxPipeline": "Flux",
+}
+
+
+@dataclass(frozen=True)
+class BaseTraits:
+    """What a base model is, read from its configuration files."""
+
+    family: Literal["stable-diffusion"]
+    resolution_px: int
+    prediction: str
+    identity: str
+    """Names these exact weights: equal for equal files, different for different ones."""
+    starter: bool = False
+
+
+@dataclass(frozen=True)
+class BaseReference:
+    """What a person asked for: a folder on this machine, or a model on the Hub at a commit."""
+
+    name: str
+    folder: Path | None = None
+    revision: str | None = None
+
+    @property
+    def on_hub(self) -> bool:
+        return self.folder is None
+
+
+def find_base(name: str, revision: str | None = None) -> BaseReference:
+    """What `name` refers to. Raises BaseModelError for something that is neither starter, folder nor Hub id."""
+    if name == STARTER:
+        return BaseReference(name, STARTER_FOLDER)
+    if name.endswith((".safetensors", ".ckpt", ".pt", ".bin")):
+        raise BaseModelError(f"{name} is a single file; a folder in diffusers format or a Hub id is needed.")
+    folder = Path(name).expanduser()
+    if folder.is_dir():
+        return BaseReference(name, folder.resolve())
+    if HUB_ID.fullmatch(name) and ".." not in name:
+        return BaseReference(name, revision=revision)
+    raise BaseModelError(f"There is no base model {name!r}: it is no folder here and no Hub id such as owner/model.")
+
+
+def inspect_base(folder: Path) -> BaseTraits:
+    """The traits of a base in diffusers format. Raises BaseModelError, in words, for one that cannot be used."""
+    index = _read_json(folder / "model_index.json", "no model in diffusers format: it has no model_index.json")
+    _check_class(str(index.get("_class_name", "")))
+    _check_components(folder, index)
+    unet = _read_json(folder / "unet" / "config.json", "incomplete: unet/config.json is missing")
+    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
+    vae = _read_json(folder / "vae" / "config.json", "incomplete: vae/config.json is missing")
+    scale = 2 ** (len(vae.get("block_out_channels", [0, 0, 0, 0])) - 1)
+    return BaseTraits(
+        family="stable-diffusion",
+        resolution_px=int(unet.get("sample_size", 64)) * scale,
+        prediction=str(scheduler.get("prediction_type", "epsilon")),
+        identity=_identity(folder),
+        starter=folder == STARTER_FOLDER,
+    )
+
+
+def _read_json(path: Path, complaint: str) -> dict[str, Any]:
+    try:
+        content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise BaseModelError(f"{path.parent} is {complaint}.") from None
+    except (json.JSONDecodeError, UnicodeDecodeError):
+        raise BaseModelError(f"{path} is damaged; it is not JSON.") from None
+    return content
+
+
+def _check_class(class_name: str) -> None:
+    if class_name == "StableDiffusionPipeline":
+        return
+    line = _NOT_BUILT.get(class_name, class_name or "unknown")
+    raise BaseModelError(f"This model is of the family {line}; today Stable Diffusion 1.x and 2.x can be trained.")
+
+
+def _check_components(folder: Path, index: dict[str, Any]) -> None:
+    for component in ("unet", "vae", "text_encoder"):
+        source = index.get(component)
+        if not isinstance(source, list) or source[0] not in ("diffusers", "transformers"):
+            raise BaseModelError(f"This model brings its own code for {component}; remote code is not run here.")
+        if not list((folder / component).glob("*.safetensors")):
+            raise BaseModelError(f"Only safetensors weights are loaded, and {component} has none.")
+
+
+def _identity(folder: Path) -> str:
+    """A hash over every component file's name and size, and over the content of the small ones."""
+    digest = hashlib.sha256()
+    for path in sorted(p for p in folder.glob("*/*") if p.suffix in (".json", ".safetensors", ".txt")):
+        status = path.stat()
+        digest.update(f"{path.relative_to(folder).as_posix()} {status.st_size}".encode())
+        with path.open("rb") as file:
+            digest.update(file.read(2**16))  # of weights: the header and the first tensors, which differ between models
+    return digest.hexdigest()[:16]

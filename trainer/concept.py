@@ -1,0 +1,123 @@
+"""The words of a concept: what people write, and what a model was taught instead.
+
+People write `<name>`. Textual inversion adds tokens of that name; LoRA and full DreamBooth train the plain identifier
+and class word, so that any other tool reproduces them by typing those words.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+from trainer.config import NAME_PATTERN, Kind, Method, TextualInversionRecipe, TrainConfig
+from trainer.errors import RequestError
+
+TEMPLATES: dict[Kind, tuple[str, ...]] = {
+    Kind.object: (
+        "a photo of {}",
+        "a rendering of {}",
+        "a cropped photo of {}",
+        "a close-up photo of {}",
+        "a bright photo of {}",
+        "a good photo of {}",
+        "a picture of {}",
+        "the photo of {}",
+    ),
+    Kind.person: (
+        "a photo of {}",
+        "a portrait of {}",
+        "a close-up photo of {}",
+        "a bright photo of {}",
+        "a photo of the face of {}",
+        "a good photo of {}",
+        "a picture of {}",
+        "a cropped photo of {}",
+    ),
+    Kind.pet: (
+        "a photo of {}",
+        "a close-up photo of {}",
+        "a bright photo of {}",
+        "a cropped photo of {}",
+        "a good photo of {}",
+        "a picture of {}",
+        "the photo of {}",
+        "a photo of my {}",
+    ),
+    Kind.style: (
+        "a picture in the style of {}",
+        "a drawing in the style of {}",
+        "a painting in the style of {}",
+        "a rendering in the style of {}",
+        "the picture in the style of {}",
+        "a close-up in the style of {}",
+        "a bright picture in the style of {}",
+        "a detail in the style of {}",
+    ),
+}
+
+
+@dataclass(frozen=True)
+class ConceptWords:
+    """How one concept is spelt in prompts. `alias` replaces the name where two loaded concepts share it."""
+
+    name: str
+    method: Method
+    class_word: str = ""
+    vectors: int = 1
+    alias: str | None = None
+
+    @property
+    def placeholder(self) -> str:
+        """What people write."""
+        return f"<{self.alias or self.name}>"
+
+    @property
+    def tokens(self) -> tuple[str, ...]:
+        """The tokens that textual inversion adds, `<name>` first; none for the other methods."""
+        if self.method is not Method.textual_inversion:
+            return ()
+        return (self.placeholder, *(f"{self.placeholder}_{number}" for number in range(1, self.vectors)))
+
+    @property
+    def trained_words(self) -> str:
+        """What the model reads in the placeholder's stead."""
+        if self.method is Method.textual_inversion:
+            return " ".join(self.tokens)
+        return f"{self.name} {self.class_word}".strip()
+
+    def spell(self, prompt: str) -> str:
+        """The prompt with every `<name>` replaced by the words that were trained."""
+        return prompt.replace(self.placeholder, self.trained_words)
+
+
+def words_of(recipe: TrainConfig) -> ConceptWords:
+    """The words that a recipe trains."""
+    vectors = recipe.vectors if isinstance(recipe, TextualInversionRecipe) else 1
+    return ConceptWords(recipe.name, recipe.method, recipe.class_word, vectors)
+
+
+def training_prompt(template: str, words: ConceptWords) -> str:
+    """A template with the trained words filled in, its article fitting or left out."""
+    return template.format(words.trained_words)
+
+
+def caption_prompt(caption: str, words: ConceptWords) -> str:
+    """A photo's own caption; the concept is put in front if the caption does not name it."""
+    if words.placeholder in caption:
+        return words.spell(caption)
+    by_name = re.compile(rf"(?<![\w<-]){re.escape(words.name)}(?![\w>-])", re.IGNORECASE)
+    if by_name.search(caption):
+        return by_name.sub(words.trained_words, caption, count=1)
+    return f"{words.trained_words}, {caption}"
+
+
+def preview_prompt(recipe: TrainConfig) -> str:
+    """What previews are made with: the recipe's own prompt, or the kind's first template, `<name>` unreplaced."""
+    return recipe.preview_prompt or TEMPLATES[recipe.kind][0].format(f"<{recipe.name}>")
+
+
+def check_name(name: str) -> str:
+    """The name if it can be one. Raises RequestError that says what a name is."""
+    if not re.fullmatch(NAME_PATTERN, name):
+        raise RequestError("A name has 2 to 40 of a-z, 0-9 and '-', and does not start or end with '-'.")
+    return name

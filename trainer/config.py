@@ -1,0 +1,428 @@
+"""The recipe: everything that determines a training run, checked when it is built.
+
+`TrainConfig` is a frozen union over the three methods. Each field is described once, here, with its bounds and unit;
+the form, the command line and the documentation read it from `trainer.recipe_fields`.
+"""
+
+from __future__ import annotations
+
+import re
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+
+from trainer.errors import Problem, RecipeError
+
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])$"
+STARTER = "starter"
+
+
+class Method(StrEnum):
+    """How a concept is learnt."""
+
+    textual_inversion = "textual-inversion"
+    dreambooth_lora = "dreambooth-lora"
+    dreambooth = "dreambooth"
+
+
+class Kind(StrEnum):
+    """What a concept is; it decides templates, presets and the default class word."""
+
+    person = "person"
+    pet = "pet"
+    object = "object"
+    style = "style"
+
+
+DEFAULT_CLASS_WORD = {Kind.person: "person", Kind.pet: "animal", Kind.object: "object", Kind.style: ""}
+
+
+class Precision(StrEnum):
+    """Arithmetic of the forward and backward pass. Trained weights and the noise schedule stay in fp32."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Optimizer(StrEnum):
+    """AdamW, or AdamW with 8-bit states where the machine can run it."""
+
+    adamw = "adamw"
+    adamw_8bit = "adamw-8bit"
+
+
+class Schedule(StrEnum):
+    """How the learning rate moves after warm-up."""
+
+    constant = "constant"
+    linear = "linear"
+    cosine = "cosine"
+
+
+def _basic(unit: str = "") -> dict[str, Any]:
+    return {"unit": unit, "group": "basic"}
+
+
+def _advanced(unit: str = "") -> dict[str, Any]:
+    return {"unit": unit, "group": "advanced"}
+
+
+class _Recipe(BaseModel):
+    """Fields that every method has."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    name: str = Field(
+        pattern=NAME_PATTERN,
+        description="Name of the concept: 2 to 40 of a-z, 0-9 and '-'. Prompts use it as <name>.",
+        json_schema_extra=_basic(),
+    )
+    kind: Kind = Field(description="What the photos show.", json_schema_extra=_basic())
+    class_word: str = Field(
+        "",
+        max_length=60,
+        pattern=r"^[^\n\r<>]*$",
+        description="Plain noun for the subject, such as teapot; a style has none.",
+        json_schema_extra=_basic(),
+    )
+    base: str = Field(
+        STARTER,
+        min_length=1,
+        max_length=400,
+        description="Base model: starter, a Hub id or a folder in diffusers format.",
+        json_schema_extra=_basic(),
+    )
+    base_revision: str | None = Field(
+        None,
+        pattern=r"^[0-9a-f]{7,64}$",
+        description="Commit of a base from the Hub.",
+        json_schema_extra=_advanced(),
+    )
+    steps: int = Field(
+        ge=1,
+        le=100_000,
+        description="Optimizer updates.",
+        json_schema_extra=_basic("steps"),
+    )
+    seed: int = Field(
+        42,
+        ge=0,
+        le=2**32 - 1,
+        description="Everything random in the run follows from this number.",
+        json_schema_extra=_advanced(),
+    )
+    learning_rate: float = Field(
+        gt=0,
+        le=0.5,
+        description="Peak learning rate.",
+        json_schema_extra=_basic(),
+    )
+    resolution_px: int = Field(
+        ge=64,
+        le=2048,
+        multiple_of=8,
+        description="Side of the square training pictures.",
+        json_schema_extra=_basic("px"),
+    )
+    batch_size: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Pictures per forward pass, class pictures not counted.",
+        json_schema_extra=_advanced("pictures"),
+    )
+    gradient_accumulation: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Forward passes per step; the window carries over epochs.",
+        json_schema_extra=_advanced("passes"),
+    )
+    schedule: Schedule = Field(
+        Schedule.constant,
+        description="Course of the learning rate after warm-up.",
+        json_schema_extra=_advanced(),
+    )
+    warmup_steps: int = Field(
+        0,
+        ge=0,
+        le=10_000,
+        description="Steps over which the learning rate rises from zero.",
+        json_schema_extra=_advanced("steps"),
+    )
+    weight_decay: float = Field(
+        0.01,
+        ge=0,
+        le=1,
+        description="AdamW's decoupled weight decay.",
+        json_schema_extra=_advanced(),
+    )
+    max_grad_norm: float = Field(
+        1.0,
+        gt=0,
+        le=1000,
+        description="Gradients of the trained parameters are clipped to this norm.",
+        json_schema_extra=_advanced(),
+    )
+    optimizer: Optimizer = Field(
+        Optimizer.adamw,
+        description="8-bit states save memory on a GPU.",
+        json_schema_extra=_advanced(),
+    )
+    precision: Precision = Field(
+        Precision.auto,
+        description="auto takes bf16 where the device computes it well, else fp16 on a GPU and fp32 on a CPU.",
+        json_schema_extra=_advanced(),
+    )
+    gradient_checkpointing: bool = Field(
+        False,
+        description="Recompute activations in the backward pass: less memory, slower.",
+        json_schema_extra=_advanced(),
+    )
+    ema_decay: float | None = Field(
+        None,
+        ge=0.5,
+        lt=1,
+        description="Keep an exponential moving average of the trained weights and export that.",
+        json_schema_extra=_advanced(),
+    )
+    min_snr_gamma: float | None = Field(
+        None,
+        gt=0,
+        le=100,
+        description="Min-SNR loss weighting (Hang et al. 2023); 5 is usual.",
+        json_schema_extra=_advanced(),
+    )
+    variants_per_photo: int = Field(
+        4,
+        ge=1,
+        le=32,
+        description="Slightly different crops cached of each photo; the first is the exact crop.",
+        json_schema_extra=_advanced("crops"),
+    )
+    mirror: bool = Field(
+        True,
+        description="Half of the variants are mirrored. Off for faces and lettering.",
+        json_schema_extra=_advanced(),
+    )
+    caption_dropout: float = Field(
+        0.0,
+        ge=0,
+        le=0.9,
+        description="Share of pictures trained with an empty prompt.",
+        json_schema_extra=_advanced(),
+    )
+    checkpoint_every_steps: int = Field(
+        100,
+        ge=0,
+        le=100_000,
+        description="Steps between checkpoints; 0 = never.",
+        json_schema_extra=_advanced("steps"),
+    )
+    keep_checkpoints: int = Field(
+        2,
+        ge=1,
+        le=100,
+        description="Newest checkpoints kept.",
+        json_schema_extra=_advanced("checkpoints"),
+    )
+    preview_every_steps: int = Field(
+        50,
+        ge=0,
+        le=100_000,
+        description="Steps between preview pictures; 0 = never.",
+        json_schema_extra=_advanced("steps"),
+    )
+    preview_count: int = Field(
+        2,
+        ge=1,
+        le=8,
+        description="Pictures per preview, each with its own fixed seed.",
+        json_schema_extra=_advanced("pictures"),
+    )
+    preview_prompt: str = Field(
+        "",
+        max_length=1000,
+        description="Prompt of the previews; <name> stands for the concept. Empty: the method's own first template.",
+        json_schema_extra=_advanced(),
+    )
+
+    @model_validator(mode="after")
+    def _possible(self) -> _Recipe:
+        problems = self.problems()
+        if problems:
+            raise RecipeError(problems)
+        return self
+
+    def problems(self) -> list[Problem]:
+        """Combinations of valid fields that cannot be trained together."""
+        found: list[Problem] = []
+        if self.kind is Kind.style and self.class_word:
+            found.append(Problem("class_word", "a style has no class word; leave it empty"))
+        if self.warmup_steps >= self.steps:
+            found.append(Problem("warmup_steps", f"must be smaller than the {self.steps} steps of the run"))
+        return found
+
+
+class TextualInversionRecipe(_Recipe):
+    """Learns new token embeddings and nothing else (Gal et al. 2022, arXiv 2208.01618)."""
+
+    method: Literal[Method.textual_inversion] = Method.textual_inversion
+    vectors: int = Field(
+        4,
+        ge=1,
+        le=32,
+        description="Token embeddings to learn; each takes one of the prompt's places.",
+        json_schema_extra=_basic("vectors"),
+    )
+    initializer: str = Field(
+        "",
+        max_length=200,
+        description="Words whose embeddings the vectors start from; empty: the class word.",
+        json_schema_extra=_advanced(),
+    )
+
+
+class _DreamBoothRecipe(_Recipe):
+    """Fields that both forms of DreamBooth share (Ruiz et al. 2022, arXiv 2208.12242)."""
+
+    text_encoder_share: float = Field(
+        0.0,
+        ge=0,
+        le=1,
+        description="Share of the steps in which the text encoder is trained too.",
+        json_schema_extra=_advanced("0 to 1"),
+    )
+    text_encoder_learning_rate: float | None = Field(
+        None,
+        gt=0,
+        le=0.5,
+        description="Learning rate of the text encoder; empty: the same as the denoiser's.",
+        json_schema_extra=_advanced(),
+    )
+    prior_weight: float = Field(
+        0.0,
+        ge=0,
+        le=10,
+        description="Weight of prior preservation: class pictures keep the class from drifting; 0 = off.",
+        json_schema_extra=_advanced(),
+    )
+    class_images: int = Field(
+        32,
+        ge=1,
+        le=1000,
+        description="Class pictures to generate for prior preservation.",
+        json_schema_extra=_advanced("pictures"),
+    )
+    class_images_dir: Path | None = Field(
+        None,
+        description="Your own class pictures instead of generated ones.",
+        json_schema_extra=_advanced(),
+    )
+
+    def problems(self) -> list[Problem]:
+        found = super().problems()
+        if self.prior_weight > 0 and self.kind is Kind.style:
+            found.append(Problem("prior_weight", "prior preservation needs a class, and a style has none; set it to 0"))
+        if self.class_images_dir is not None and self.prior_weight == 0:
+            found.append(Problem("class_images_dir", "is not used while prior_weight is 0; give a weight, such as 1"))
+        if self.class_images_dir is not None and not self.class_images_dir.is_dir():
+            found.append(Problem("class_images_dir", f"{self.class_images_dir} is not a folder"))
+        if self.text_encoder_learning_rate is not None and self.text_encoder_share == 0:
+            found.append(Problem("text_encoder_learning_rate", "is not used while text_encoder_share is 0"))
+        return found
+
+
+class DreamBoothLoraRecipe(_DreamBoothRecipe):
+    """Learns low-rank adapters (Hu et al. 2021, arXiv 2106.09685) on the denoiser's attention."""
+
+    method: Literal[Method.dreambooth_lora] = Method.dreambooth_lora
+    rank: int = Field(
+        16,
+        ge=1,
+        le=256,
+        description="Rank of the adapters.",
+        json_schema_extra=_basic(),
+    )
+    alpha: float | None = Field(
+        None,
+        gt=0,
+        le=1024,
+        description="Adapters are scaled by alpha / rank; empty: alpha = rank.",
+        json_schema_extra=_advanced(),
+    )
+
+
+class DreamBoothRecipe(_DreamBoothRecipe):
+    """Learns the whole denoiser, and the text encoder for a share of the steps."""
+
+    method: Literal[Method.dreambooth] = Method.dreambooth
+
+
+TrainConfig = Annotated[
+    TextualInversionRecipe | DreamBoothLoraRecipe | DreamBoothRecipe,
+    Field(discriminator="method"),
+]
+_ADAPTER: TypeAdapter[TextualInversionRecipe | DreamBoothLoraRecipe | DreamBoothRecipe] = TypeAdapter(TrainConfig)
+
+RECIPES: dict[Method, type[TextualInversionRecipe] | type[DreamBoothLoraRecipe] | type[DreamBoothRecipe]] = {
+    Method.textual_inversion: TextualInversionRecipe,
+    Method.dreambooth_lora: DreamBoothLoraRecipe,
+    Method.dreambooth: DreamBoothRecipe,
+}
+
+
+def build_recipe(values: dict[str, Any]) -> TrainConfig:
+    """Validate `values` into a recipe.
+
+    Raises RecipeError with every problem at once: wrong fields, and what the remaining fields say together.
+    """
+    problems: list[Problem] = []
+    remaining = dict(values)
+    while True:
+        try:
+            recipe = _ADAPTER.validate_python(remaining)
+        except RecipeError as error:
+            raise RecipeError([*problems, *error.problems]) from None
+        except ValidationError as error:
+            found = _field_problems(error)
+            fresh = [p for p in found if p.field not in {q.field for q in problems}]
+            problems += fresh
+            repaired = _without(remaining, {p.field for p in found})
+            if not fresh or repaired == remaining:
+                raise RecipeError(problems) from None
+            remaining = repaired
+            continue
+        if problems:
+            raise RecipeError(problems)
+        return recipe
+
+
+def _field_problems(error: ValidationError) -> list[Problem]:
+    problems: list[Problem] = []
+    for entry in error.errors(include_url=False):
+        path = [str(part) for part in entry["loc"] if part not in set(Method)]
+        field = path[0] if path else "method"
+        problems.append(Problem(field, _plain(entry["type"], entry["msg"], field)))
+    return problems
+
+
+def _plain(error_type: str, message: str, field: str) -> str:
+    """pydantic's words, in ours where they help nobody."""
+    match error_type:
+        case "extra_forbidden":
+            return "no such field for this method"
+        case "missing":
+            return "is required"
+        case "string_pattern_mismatch" if field == "name":
+            return "use 2 to 40 of a-z, 0-9 and '-', not starting or ending with '-'"
+        case _:
+            return re.sub(r"^(Input|Value) should", "should", message)
+
+
+def _without(values: dict[str, Any], fields: set[str]) -> dict[str, Any]:
+    return {key: value for key, value in values.items() if key not in fields}

@@ -1,0 +1,58 @@
+"""Which devices this machine has, found without torch, so that the page may ask."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Device:
+    """Something that one job at a time can train on. `index` is a GPU's number, None for the processor."""
+
+    index: int | None
+    name: str
+    memory_gb: float | None = None
+
+    @property
+    def key(self) -> str:
+        """Names the device in lock files and executor ids."""
+        return "cpu" if self.index is None else f"gpu-{self.index}"
+
+    @property
+    def label(self) -> str:
+        """As messages call it."""
+        return "The CPU" if self.index is None else f"GPU {self.index}"
+
+
+def find_devices() -> list[Device]:
+    """Every NVIDIA GPU that the driver reports, else the processor (which on a Mac includes its GPU)."""
+    return _nvidia_gpus() or [cpu()]
+
+
+def cpu() -> Device:
+    """The processor as a device."""
+    cores = usable_cores()
+    chip = "Apple GPU" if platform.system() == "Darwin" and platform.machine() == "arm64" else None
+    return Device(None, chip or f"{cores} CPU {'core' if cores == 1 else 'cores'}")
+
+
+def usable_cores() -> int:
+    """Cores that this process may run on."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def _nvidia_gpus() -> list[Device]:
+    query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
+    try:
+        answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL)
+    except (OSError, subprocess.SubprocessError):
+        return []
+    devices: list[Device] = []
+    for line in answer.stdout.splitlines():
+        index, name, memory = (part.strip() for part in line.split(",", 2))
+        if index.isdigit():
+            devices.append(Device(int(index), name, float(memory) / 1024 if memory.isdigit() else None))
+    return devices

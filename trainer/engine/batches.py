@@ -1,0 +1,85 @@
+"""Which pictures and which words each forward pass sees: a pure function of the seed and the pass's number.
+
+The order is a permutation per epoch, and batches run on across epochs, so that accumulation windows stay full.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+
+from trainer.concept import TEMPLATES, caption_prompt, training_prompt, words_of
+from trainer.config import TrainConfig
+from trainer.engine.cache import EncodedPictures
+from trainer.engine.noise import KeyedNoise
+from trainer.photos import PhotoSet
+
+
+@dataclass(frozen=True)
+class Batch:
+    """One forward pass: posteriors [batch, ...], a prompt each, and which of them are class pictures."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+    prompts: list[str]
+    is_prior: torch.Tensor
+
+
+@dataclass(frozen=True)
+class ClassPictures:
+    """Pictures of the class for prior preservation, and the prompt they all share."""
+
+    pictures: EncodedPictures
+    prompt: str
+
+
+class Batches:
+    """The batches of one run."""
+
+    def __init__(
+        self,
+        recipe: TrainConfig,
+        photos: PhotoSet,
+        own: EncodedPictures,
+        prior: ClassPictures | None,
+        noise: KeyedNoise,
+    ) -> None:
+        self._recipe, self._own, self._prior, self._noise = recipe, own, prior, noise
+        self._prompts = [prompts_of(photo.caption, recipe) for photo in photos.usable]
+
+    def all_prompts(self) -> list[str]:
+        """Every prompt that any batch may hold."""
+        prompts = {p for options in self._prompts for p in options} | {""}
+        return sorted(prompts | ({self._prior.prompt} if self._prior else set()))
+
+    def at(self, number: int) -> Batch:
+        """The batch of forward pass `number` (0-based)."""
+        size = self._recipe.batch_size
+        rng = self._noise.choices(number, "batch")
+        own = [self._shuffled("photos", len(self._own), number * size + i) for i in range(size)]
+        variants = [int(rng.integers(self._own.variants)) for _ in own]
+        prompts = [self._prompts[i][int(rng.integers(len(self._prompts[i])))] for i in own]
+        dropped = rng.random(size) < self._recipe.caption_dropout
+        prompts = ["" if drop else prompt for prompt, drop in zip(prompts, dropped, strict=True)]
+        mean, std = self._own.mean[own, variants], self._own.std[own, variants]
+        if self._prior is not None:
+            taken = [self._shuffled("class", len(self._prior.pictures), number * size + i) for i in range(size)]
+            mean = torch.cat([mean, self._prior.pictures.mean[taken, 0]])
+            std = torch.cat([std, self._prior.pictures.std[taken, 0]])
+            prompts += [self._prior.prompt] * size
+        is_prior = torch.arange(len(prompts), device=mean.device) >= size
+        return Batch(mean, std, prompts, is_prior)
+
+    def _shuffled(self, name: str, count: int, position: int) -> int:
+        """The picture at a position of the endless, per-epoch shuffled sequence."""
+        epoch, place = divmod(position, count)
+        return int(self._noise.choices(epoch, f"order of {name}").permutation(count)[place])
+
+
+def prompts_of(caption: str | None, recipe: TrainConfig) -> list[str]:
+    """What a photo may be trained with: its own caption, or the templates of its kind."""
+    words = words_of(recipe)
+    if caption:
+        return [caption_prompt(caption, words)]
+    return [training_prompt(template, words) for template in TEMPLATES[recipe.kind]]

@@ -1,0 +1,107 @@
+"""Checkpoints: whole or absent, checked by hash when they are read, the newest good one wins."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import logging
+import pickle
+import re
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+
+from trainer.events import CheckpointWritten, Emit, Warned
+from trainer.run_folder import RunFolder, written_aside
+
+log = logging.getLogger(__name__)
+_NAME = re.compile(r"step-(\d{6})")
+_WEIGHTS, _AVERAGE, _OPTIMIZER, _META = "weights.safetensors", "average.safetensors", "optimizer.pt", "checkpoint.json"
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """Everything a run needs to go on as if it had never stopped."""
+
+    step: int
+    weights: dict[str, torch.Tensor]
+    optimizer: dict[str, Any]
+    average: dict[str, torch.Tensor]
+    rate_scale: float
+    """What the learning rate was multiplied with after rewinds."""
+
+
+class Checkpoints:
+    """The checkpoints of one run folder."""
+
+    def __init__(self, run: RunFolder, emit: Emit, *, keep: int) -> None:
+        self._run, self._emit, self._keep = run, emit, keep
+
+    def write(self, checkpoint: Checkpoint) -> None:
+        """Write a checkpoint aside, rename it, and drop the oldest beyond the number to keep."""
+        target = self._run.checkpoints / f"step-{checkpoint.step:06d}"
+        with written_aside(target) as folder:
+            save_file(_stored(checkpoint.weights), folder / _WEIGHTS)
+            if checkpoint.average:
+                save_file(_stored(checkpoint.average), folder / _AVERAGE)
+            torch.save(checkpoint.optimizer, folder / _OPTIMIZER)
+            hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+            meta = {"step": checkpoint.step, "rate_scale": checkpoint.rate_scale, "sha256": hashes}
+            (folder / _META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
+        for old in self._folders()[: -self._keep]:
+            shutil.rmtree(old)
+        self._emit(CheckpointWritten(step=checkpoint.step, path=self._run.relative(target)))
+
+    def newest(self) -> Checkpoint | None:
+        """The newest checkpoint that is whole; damaged ones are named in a warning and passed over."""
+        for folder in reversed(self._folders()):
+            try:
+                return _read(folder)
+            except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
+                log.warning("checkpoint %s: %s", folder, error)
+                self._emit(Warned(text=f"The checkpoint {folder.name} is damaged; going on from the one before."))
+        return None
+
+    def drop_after(self, step: int) -> None:
+        """Forget checkpoints beyond a step, when a run has been rewound to it."""
+        for folder in self._folders():
+            if _step_of(folder) > step:
+                shutil.rmtree(folder)
+
+    def _folders(self) -> list[Path]:
+        if not self._run.checkpoints.is_dir():
+            return []
+        return sorted(entry for entry in self._run.checkpoints.iterdir() if _NAME.fullmatch(entry.name))
+
+
+def _step_of(folder: Path) -> int:
+    return int(folder.name.removeprefix("step-"))
+
+
+def _read(folder: Path) -> Checkpoint:
+    meta = json.loads((folder / _META).read_text(encoding="utf-8"))
+    for name, expected in meta["sha256"].items():
+        if _sha256(folder / name) != expected:
+            raise ValueError(f"{name} is not what was written")
+    average = folder / _AVERAGE
+    return Checkpoint(
+        step=int(meta["step"]),
+        weights=load_file(folder / _WEIGHTS),
+        optimizer=torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True),
+        average=load_file(average) if average.exists() else {},
+        rate_scale=float(meta["rate_scale"]),
+    )
+
+
+def _stored(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,61 @@
+"""Which device, in which arithmetic. Wraps accelerate, so that the loop has one object for both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from accelerate import Accelerator
+from accelerate.state import AcceleratorState
+
+from trainer.config import Precision
+from trainer.errors import TrainingError
+
+DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
+_MIXED = {Precision.fp32: "no", Precision.bf16: "bf16", Precision.fp16: "fp16"}
+
+
+@dataclass(frozen=True)
+class Compute:
+    """The device of a run and its precision, resolved: never `auto`."""
+
+    accelerator: Accelerator
+    precision: Precision
+
+    @property
+    def device(self) -> torch.device:
+        return self.accelerator.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """What frozen weights are kept in, and what the forward pass computes in."""
+        return DTYPES[self.precision]
+
+    @property
+    def name(self) -> str:
+        if self.device.type == "cuda":
+            return torch.cuda.get_device_name(self.device)
+        return f"{torch.get_num_threads()} CPU {'core' if torch.get_num_threads() == 1 else 'cores'}"
+
+
+def choose_precision(asked: Precision, device_type: str) -> Precision:
+    """`auto` resolved for a kind of device. Raises TrainingError for what it cannot compute."""
+    if asked is Precision.auto:
+        if device_type == "cuda":
+            return Precision.bf16 if torch.cuda.is_bf16_supported(including_emulation=False) else Precision.fp16
+        if device_type == "cpu" and torch.cpu._is_avx512_bf16_supported():  # noqa: SLF001 - torch has no public probe
+            return Precision.bf16
+        return Precision.fp32
+    if asked is Precision.fp16 and device_type == "cpu":
+        raise TrainingError("fp16 does not train on a CPU.", "Choose precision auto, bf16 or fp32.")
+    return asked
+
+
+def open_compute(asked: Precision, *, device: str | None = None) -> Compute:
+    """The accelerator of this process. Raises TrainingError where the precision cannot be had."""
+    use_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    kind = "cpu" if use_cpu else ("cuda" if torch.cuda.is_available() else "mps")
+    precision = choose_precision(asked, kind)
+    # accelerate keeps its precision in a process-wide singleton; a process that opens a second run (tests do) needs a new one
+    AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001
+    return Compute(Accelerator(mixed_precision=_MIXED[precision], cpu=use_cpu), precision)

@@ -1,0 +1,1 @@
+"""Artifacts: written, re-opened, and tried before they count."""

@@ -1,0 +1,45 @@
+"""Writes a whole model in diffusers format, in fp16, so that any tool opens it without being told a dtype."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel
+
+_PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
+
+
+def write_pipeline_folder(folder: Path, *, like: Path, trained: dict[str, torch.nn.Module]) -> None:
+    """The base model of `like` with its trained parts in place of the old ones; those are converted in place.
+
+    Parts that were not trained are read from the base again: in memory they may be rounded to bf16. Tokenizer and
+    scheduler are copied as they are; other tools want the vocab.json that newer transformers no longer write.
+    """
+    for part in ("unet", "vae", "text_encoder"):
+        module = trained[part] if part in trained else _read_half(part, like / part)
+        module.half().save_pretrained(folder / part)  # type: ignore[operator]
+    for part in ("tokenizer", "scheduler"):
+        shutil.copytree(like / part, folder / part)
+    declare_float32_text_encoder(folder)
+    index = json.loads((like / "model_index.json").read_text(encoding="utf-8"))
+    absent = {name: [None, None] for name in ("safety_checker", "feature_extractor", "image_encoder")}
+    index |= absent | {"requires_safety_checker": False}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
+
+
+def _read_half(part: str, folder: Path) -> torch.nn.Module:
+    if part == "text_encoder":
+        return CLIPTextModel.from_pretrained(folder, dtype=torch.float16)
+    return _PARTS[part].from_pretrained(folder, torch_dtype=torch.float16, use_safetensors=True)
+
+
+def declare_float32_text_encoder(folder: Path) -> None:
+    """transformers loads weights as they are stored and diffusers casts them to fp32; without this the two disagree."""
+    path = folder / "text_encoder" / "config.json"
+    config = json.loads(path.read_text(encoding="utf-8"))
+    config.pop("torch_dtype", None)
+    path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -1,0 +1,59 @@
+"""Opens an artifact the way anybody would, in the stock diffusers pipeline, and asks it for a picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from safetensors import SafetensorError
+
+from trainer.artifact import Manifest
+from trainer.config import Method
+from trainer.engine.methods.textual_inversion import EMBEDDING_FILE
+from trainer.errors import VerificationError
+
+STEPS = 6
+FLAT_STD = 0.01
+_ADVICE = "Resume the run; if it happens again, lower the learning rate."
+
+
+def open_artifact(artifact: Path, manifest: Manifest, base: Path) -> StableDiffusionPipeline:
+    """The stock pipeline with the artifact loaded, told no dtype. Raises VerificationError where it does not load."""
+    source = artifact if manifest.method is Method.dreambooth else base
+    try:
+        pipeline = StableDiffusionPipeline.from_pretrained(source, safety_checker=None, local_files_only=True)
+        match manifest.method:
+            case Method.textual_inversion:
+                pipeline.load_textual_inversion(artifact / EMBEDDING_FILE, local_files_only=True)
+            case Method.dreambooth_lora:
+                pipeline.load_lora_weights(artifact, local_files_only=True)
+            case Method.dreambooth:
+                pass
+    except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
+        raise VerificationError(f"The artifact does not load in diffusers: {error}", _ADVICE) from error
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+@torch.no_grad()
+def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: torch.device) -> None:
+    """Ask for one picture of the concept. Raises VerificationError unless it is finite and not flat."""
+    pipeline.to(device)
+    pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    # a TI prompt holds the placeholder alone: the pipeline itself expands it to all of the concept's tokens
+    words = manifest.placeholder if manifest.method is Method.textual_inversion else manifest.trained_words
+    pixels = pipeline(
+        f"a picture of {words}",
+        num_inference_steps=STEPS,
+        guidance_scale=3.0,
+        height=manifest.resolution_px,
+        width=manifest.resolution_px,
+        generator=torch.Generator("cpu").manual_seed(0),
+        output_type="np",
+    ).images[0]
+    if not np.isfinite(pixels).all():
+        raise VerificationError("The artifact makes pictures that are not numbers.", _ADVICE)
+    if float(pixels.std()) < FLAT_STD:
+        raise VerificationError("The artifact makes flat pictures.", _ADVICE)

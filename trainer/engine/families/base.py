@@ -1,0 +1,96 @@
+"""What every family offers, and which family a base model belongs to."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from PIL import Image
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from trainer.bases import inspect_base
+from trainer.engine.loss import PredictionType
+
+
+@dataclass(frozen=True)
+class Posterior:
+    """The autoencoder's posterior in scaled latent space: mean and std, each fp32 [batch, channels, height, width]."""
+
+    mean: torch.Tensor
+    std: torch.Tensor
+
+
+class Family(Protocol):
+    """A loaded base model, and the calls that training and sampling make on it."""
+
+    tokenizer: CLIPTokenizer
+    text_encoder: CLIPTextModel
+    unet: UNet2DConditionModel
+    vae: AutoencoderKL
+    folder: Path
+    device: torch.device
+    dtype: torch.dtype
+
+    @property
+    def prediction(self) -> PredictionType:
+        """What the denoiser predicts, read from the model's own scheduler."""
+        ...
+
+    @property
+    def timesteps(self) -> int:
+        """Length of the noise schedule."""
+        ...
+
+    def alphas_cumprod(self) -> torch.Tensor:
+        """The noise schedule, fp32 [timesteps], on the device."""
+        ...
+
+    def encode_pictures(self, pixels: torch.Tensor) -> Posterior:
+        """Pixels in [-1, 1], [batch, 3, height, width], as posteriors."""
+        ...
+
+    def encode_prompts(self, prompts: list[str]) -> torch.Tensor:
+        """Text states [batch, tokens, width]; prompts are spelt with trained words already."""
+        ...
+
+    def noisy_and_target(
+        self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The noised latents and what the denoiser should say about them, both fp32."""
+        ...
+
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, text_states: torch.Tensor) -> torch.Tensor:
+        """One call of the denoiser."""
+        ...
+
+    def decode(self, latents: torch.Tensor) -> list[Image.Image]:
+        """Scaled latents as pictures."""
+        ...
+
+    @property
+    def latent_channels(self) -> int: ...
+
+    @property
+    def latent_scale(self) -> int:
+        """Pixels per latent, along each side."""
+        ...
+
+    @property
+    def scheduler_config(self) -> dict[str, object]:
+        """The noise schedule's configuration, for any sampler."""
+        ...
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        """The stock pipeline over these very parts."""
+        ...
+
+
+def open_family(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Family:
+    """Load the base in `folder`, everything frozen. Raises BaseModelError for a family that is not built."""
+    from trainer.engine.families.stable_diffusion import StableDiffusion  # noqa: PLC0415 - it imports this module
+
+    inspect_base(folder)
+    return StableDiffusion(folder, device=device, dtype=dtype)

@@ -1,0 +1,117 @@
+"""Stable Diffusion 1.x and 2.x, with noise or v-prediction as the model's own scheduler says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers.schedulers import DPMSolverMultistepScheduler
+from PIL import Image
+from transformers import CLIPTextModel, CLIPTokenizer
+
+from trainer.engine.families.base import Posterior
+from trainer.engine.loss import PredictionType
+from trainer.errors import BaseModelError
+
+
+class StableDiffusion:
+    """A loaded Stable Diffusion model. Frozen parts are in `dtype`, the autoencoder in fp32 (it overflows in fp16)."""
+
+    def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
+        self.folder = folder
+        self.device, self.dtype = device, dtype
+        try:
+            self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
+            self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype)
+            self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=True)
+            self.vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
+            self.scheduler = DDPMScheduler.from_pretrained(folder / "scheduler")
+        except (OSError, ValueError, KeyError, RuntimeError) as error:
+            raise BaseModelError(f"The base model in {folder} cannot be loaded: {error}") from error
+        for part in (self.text_encoder, self.unet, self.vae):
+            part.requires_grad_(requires_grad=False)
+            part.to(device)
+            part.eval()
+        self._abar = self.scheduler.alphas_cumprod.to(device=device, dtype=torch.float32)
+
+    @property
+    def prediction(self) -> PredictionType:
+        match self.scheduler.config["prediction_type"]:
+            case "epsilon":
+                return "epsilon"
+            case "v_prediction":
+                return "v_prediction"
+            case other:
+                raise BaseModelError(f"This model predicts {other!r}; epsilon and v_prediction can be trained.")
+
+    @property
+    def timesteps(self) -> int:
+        return int(self.scheduler.config["num_train_timesteps"])
+
+    def alphas_cumprod(self) -> torch.Tensor:
+        return self._abar
+
+    @torch.no_grad()
+    def encode_pictures(self, pixels: torch.Tensor) -> Posterior:
+        posterior = self.vae.encode(pixels.to(self.device, torch.float32)).latent_dist
+        scale, shift = self._latent_statistics()
+        return Posterior(((posterior.mean - shift) * scale).float(), (posterior.std * scale).float())
+
+    def encode_prompts(self, prompts: list[str]) -> torch.Tensor:
+        ids = self.tokenizer(
+            prompts,
+            padding="max_length",
+            max_length=self.tokenizer.model_max_length,
+            truncation=True,
+            return_tensors="pt",
+        ).input_ids
+        return self.text_encoder(ids.to(self.device))[0]
+
+    def noisy_and_target(
+        self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        # in fp32 here: the scheduler would round abar to the latents' dtype, and in bf16 the first sigmas become 0
+        abar = self._abar[timesteps].view(-1, 1, 1, 1)
+        signal, sigma = abar.sqrt(), (1 - abar).sqrt()
+        noisy = signal * latents + sigma * noise
+        target = noise if self.prediction == "epsilon" else signal * noise - sigma * latents
+        return noisy, target
+
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, text_states: torch.Tensor) -> torch.Tensor:
+        dtype = self.unet.dtype
+        return self.unet(noisy.to(dtype), timesteps, text_states.to(dtype), return_dict=False)[0]
+
+    @torch.no_grad()
+    def decode(self, latents: torch.Tensor) -> list[Image.Image]:
+        scale, shift = self._latent_statistics()
+        pixels = self.vae.decode(latents.float() / scale + shift, return_dict=False)[0]
+        values = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
+        return [Image.fromarray(picture) for picture in values]
+
+    @property
+    def latent_channels(self) -> int:
+        return int(self.unet.config["in_channels"])
+
+    @property
+    def latent_scale(self) -> int:
+        return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
+
+    @property
+    def scheduler_config(self) -> dict[str, object]:
+        return dict(self.scheduler.config)
+
+    def _latent_statistics(self) -> tuple[float, float]:
+        return self.vae.config["scaling_factor"], self.vae.config.get("shift_factor") or 0.0
+
+    def pipeline(self) -> StableDiffusionPipeline:
+        return StableDiffusionPipeline(
+            vae=self.vae,
+            text_encoder=self.text_encoder,
+            tokenizer=self.tokenizer,
+            unet=self.unet,
+            scheduler=DPMSolverMultistepScheduler.from_config(self.scheduler.config),
+            safety_checker=None,
+            feature_extractor=None,
+            requires_safety_checker=False,
+        )

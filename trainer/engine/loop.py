@@ -1,0 +1,189 @@
+"""The one training loop. It knows neither what is learnt nor on which model line."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import torch
+
+from trainer.config import TrainConfig
+from trainer.engine.averaging import Average
+from trainer.engine.batches import Batches
+from trainer.engine.checkpoint import Checkpoint, Checkpoints
+from trainer.engine.device import Compute
+from trainer.engine.families import Family
+from trainer.engine.loss import example_weights, signal_to_noise, weighted_loss
+from trainer.engine.methods import Method
+from trainer.engine.noise import KeyedNoise
+from trainer.engine.optim import set_learning_rates
+from trainer.engine.preview import Previews
+from trainer.engine.text import TextStates
+from trainer.events import Emit, Step
+
+
+class LossNotFinite(Exception):
+    """The loss or the weights became NaN or infinite by this step."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        super().__init__(f"not finite at step {step}")
+
+
+@dataclass
+class Training:
+    """Everything the loop works with; built by `trainer.engine.run`."""
+
+    recipe: TrainConfig
+    compute: Compute
+    family: Family
+    method: Method
+    batches: Batches
+    noise: KeyedNoise
+    text: TextStates
+    optimizer: torch.optim.Optimizer
+    average: Average
+    checkpoints: Checkpoints
+    previews: Previews
+    emit: Emit
+    stop_requested: Callable[[], bool]
+    before_step: Callable[[], None]
+    rate_scale: float = 1.0
+    parameters: list[torch.nn.Parameter] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.parameters = [p for group in self.method.groups() for p in group.parameters]
+
+
+def train(training: Training, *, start: int) -> int:
+    """Train from step `start` to the recipe's last, or until a stop is requested; returns the steps done.
+
+    A step is one optimizer update. After a stop there is a checkpoint of the last step. Raises LossNotFinite before
+    anything spoilt is written.
+    """
+    recipe, optimizer, accelerator = training.recipe, training.optimizer, training.compute.accelerator
+    done, kept = start, start or None
+    if start == 0 and recipe.preview_every_steps:
+        training.previews.make(0)
+    progress = _Progress(training, start)
+    while done < recipe.steps and not training.stop_requested():
+        training.before_step()
+        rate = set_learning_rates(optimizer, training.method.groups(), recipe, done, training.rate_scale)
+        for window in range(recipe.gradient_accumulation):
+            loss = forward(training, step=done, number=done * recipe.gradient_accumulation + window)
+            accelerator.backward(loss / recipe.gradient_accumulation)
+            progress.add(loss)
+        accelerator.clip_grad_norm_(training.parameters, recipe.max_grad_norm)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+        training.average.update()
+        done += 1
+
+        is_last = done == recipe.steps
+        is_preview = recipe.preview_every_steps > 0 and (is_last or done % recipe.preview_every_steps == 0)
+        is_checkpoint = recipe.checkpoint_every_steps > 0 and (is_last or done % recipe.checkpoint_every_steps == 0)
+        if is_last or is_checkpoint or progress.is_due(done):
+            progress.report(done, rate)
+        if is_checkpoint:
+            write_checkpoint(training, done)
+            kept = done
+        if is_preview:
+            with progress.paused():
+                training.previews.make(done)
+    if training.stop_requested() and kept != done:
+        write_checkpoint(training, done)
+    return done
+
+
+def forward(training: Training, *, step: int, number: int) -> torch.Tensor:
+    """The loss of forward pass `number`, a scalar in fp32 with gradients."""
+    recipe, family, noise = training.recipe, training.family, training.noise
+    batch = training.batches.at(number)
+    shape = tuple(batch.mean.shape)
+    latents = batch.mean + batch.std * noise.normal(number, "latent", shape)
+    timesteps = noise.integers(number, "timestep", family.timesteps, (shape[0],))
+    noisy, target = family.noisy_and_target(latents, noise.normal(number, "noise", shape), timesteps)
+    weights = example_weights(
+        snr=signal_to_noise(family.alphas_cumprod(), timesteps),
+        is_prior=batch.is_prior,
+        prior_weight=getattr(recipe, "prior_weight", 0.0),
+        min_snr_gamma=recipe.min_snr_gamma,
+        prediction=family.prediction,
+    )
+    with training.compute.accelerator.autocast():
+        learning = training.method.trains_text(step)
+        states = training.text.learning(batch.prompts) if learning else training.text.frozen(batch.prompts)
+        prediction = family.predict(noisy, timesteps, states)
+    return weighted_loss(prediction, target, weights, batch.is_prior)
+
+
+def write_checkpoint(training: Training, step: int) -> None:
+    """Keep everything that the run needs to go on. Raises LossNotFinite where the weights are spoilt."""
+    weights = training.method.tensors()
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
+        raise LossNotFinite(step)
+    scaler = training.compute.accelerator.scaler
+    state = {
+        "optimizer": training.optimizer.state_dict(),
+        "scaler": scaler.state_dict() if scaler is not None else None,
+    }
+    training.checkpoints.write(Checkpoint(step, weights, state, training.average.tensors(), training.rate_scale))
+
+
+def load_checkpoint(training: Training, checkpoint: Checkpoint) -> None:
+    """Put a checkpoint's state in place."""
+    training.method.load(checkpoint.weights)
+    training.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
+    scaler = training.compute.accelerator.scaler
+    if scaler is not None and checkpoint.optimizer["scaler"] is not None:
+        scaler.load_state_dict(checkpoint.optimizer["scaler"])
+    training.average.load(checkpoint.average, checkpoint.step)
+    training.rate_scale = checkpoint.rate_scale
+
+
+class _Progress:
+    """Collects losses and times, and reports them; reading a loss waits for the device, so it is done rarely."""
+
+    def __init__(self, training: Training, start: int) -> None:
+        self._training, self._start = training, start
+        self._losses: list[torch.Tensor] = []
+        self._every = max(1, min(10, training.recipe.steps // 100))
+        self._began, self._paused = time.monotonic(), 0.0
+
+    @contextmanager
+    def paused(self) -> Iterator[None]:
+        """Time spent inside is waited for, but is not training."""
+        began = time.monotonic()
+        yield
+        self._paused += time.monotonic() - began
+
+    def add(self, loss: torch.Tensor) -> None:
+        self._losses.append(loss.detach())
+
+    def is_due(self, done: int) -> bool:
+        return done % self._every == 0
+
+    def report(self, done: int, rate: float) -> None:
+        """Emit a step event. Raises LossNotFinite."""
+        if not self._losses:
+            return
+        mean = torch.stack(self._losses).mean().item()
+        self._losses.clear()
+        if not math.isfinite(mean):
+            raise LossNotFinite(done)
+        elapsed = max(1e-6, time.monotonic() - self._began)
+        total = self._training.recipe.steps
+        self._training.emit(
+            Step(
+                step=done,
+                total=total,
+                loss=round(mean, 6),
+                lr=rate,
+                steps_per_second=round((done - self._start) / max(1e-6, elapsed - self._paused), 3),
+                eta_s=round((total - done) * elapsed / (done - self._start), 1),
+            )
+        )
+

@@ -1,0 +1,64 @@
+"""Full DreamBooth (Ruiz et al. 2022): the whole denoiser, and the text encoder for a share of the steps."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+
+from trainer.config import DreamBoothRecipe
+from trainer.engine.export.pipeline_folder import write_pipeline_folder
+from trainer.engine.families import Family
+from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
+
+
+class DreamBooth:
+    """The method, prepared: fp32 masters of everything that is trained."""
+
+    def __init__(self, recipe: DreamBoothRecipe, family: Family) -> None:
+        self._recipe, self._family = recipe, family
+        self._text_steps = text_encoder_steps(recipe)
+        self._trained: dict[str, torch.nn.Module] = {"unet": family.unet}
+        if self._text_steps:
+            self._trained["text_encoder"] = family.text_encoder
+        for module in self._trained.values():
+            module.float()
+            module.requires_grad_(requires_grad=True)
+
+    def groups(self) -> list[ParameterGroup]:
+        recipe = self._recipe
+        groups = [ParameterGroup(list(self._family.unet.parameters()), recipe.learning_rate, recipe.steps)]
+        if "text_encoder" in self._trained:
+            rate = recipe.text_encoder_learning_rate or recipe.learning_rate
+            groups.append(ParameterGroup(list(self._family.text_encoder.parameters()), rate, self._text_steps))
+        return groups
+
+    def trains_text(self, step: int) -> bool:
+        return step < self._text_steps
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        return {
+            f"{part}.{name}": parameter.detach()
+            for part, module in self._trained.items()
+            for name, parameter in module.named_parameters()
+        }
+
+    def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        with torch.no_grad():
+            for name, parameter in self.tensors().items():
+                parameter.copy_(tensors[name])
+
+    def write(self, folder: Path) -> None:
+        """Write a pipeline in fp16. Converts the trained parts in place: the last thing that a run does with them."""
+        write_pipeline_folder(folder, like=self._family.folder, trained=self._trained)
+
+    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
+        for part, module in self._trained.items():
+            loaded = dict(getattr(pipeline, part).named_parameters())
+            ours = dict(module.named_parameters())
+            if loaded.keys() != ours.keys():
+                return False
+            if not all(torch.equal(loaded[name].float().cpu(), ours[name].float().cpu()) for name in ours):
+                return False
+        return True

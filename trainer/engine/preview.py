@@ -1,0 +1,65 @@
+"""Preview pictures on fixed seeds and one fixed prompt, so that a filmstrip shows learning and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+
+import torch
+
+from trainer.concept import preview_prompt, words_of
+from trainer.config import TrainConfig
+from trainer.engine.families import Family
+from trainer.engine.sampling import Look, Prompts, sample
+from trainer.events import Emit, Preview
+from trainer.run_folder import RunFolder
+
+FIRST_SEED = 1000
+
+
+class Previews:
+    """Makes the previews of one run. `averaged` puts the averaged weights in place while it is entered."""
+
+    def __init__(
+        self,
+        run: RunFolder,
+        recipe: TrainConfig,
+        family: Family,
+        emit: Emit,
+        *,
+        averaged: Callable[[], AbstractContextManager[None]],
+        stop_requested: Callable[[], bool],
+    ) -> None:
+        self._run, self._recipe, self._family, self._emit = run, recipe, family, emit
+        self._averaged, self._stop_requested = averaged, stop_requested
+
+    @torch.no_grad()
+    def make(self, step: int) -> None:
+        """Sample at a step, write step-NNNNNN-K.png and report them; nothing where a stop is requested meanwhile."""
+        recipe, family = self._recipe, self._family
+        prompt = words_of(recipe).spell(preview_prompt(recipe))
+        try:
+            with self._averaged():
+                pictures = sample(
+                    family,
+                    Prompts(family.encode_prompts([prompt]), family.encode_prompts([""])),
+                    seeds=list(range(FIRST_SEED, FIRST_SEED + recipe.preview_count)),
+                    size=(recipe.resolution_px, recipe.resolution_px),
+                    look=Look(),
+                    step_done=self._give_up_on_stop,
+                )
+        except _Interrupted:
+            return
+        self._run.previews.mkdir(exist_ok=True)
+        files = [self._run.previews / f"step-{step:06d}-{number}.png" for number in range(len(pictures))]
+        for file, picture in zip(files, pictures, strict=True):
+            picture.save(file)
+        self._emit(Preview(step=step, files=[self._run.relative(f) for f in files]))
+
+    def _give_up_on_stop(self, _done: int, _total: int) -> None:
+        if self._stop_requested():
+            raise _Interrupted
+
+
+class _Interrupted(Exception):
+    """A stop was requested while sampling."""

@@ -1,0 +1,77 @@
+"""Class pictures for prior preservation: generated once for (base, prompt, size) and shared by every run, or the user's own."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+from PIL import Image
+
+from trainer.bases import BaseTraits
+from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe
+from trainer.decode import decode_photo
+from trainer.engine.families import Family
+from trainer.engine.sampling import Look, Prompts, sample
+from trainer.errors import PhotoError, TrainingError
+from trainer.photos import files_of_folder
+
+BATCH = 4
+LOOK = Look(steps=20, guidance=5.0)
+Counted = Callable[[int, int], None]
+
+
+def class_prompt(class_word: str) -> str:
+    """What class pictures show."""
+    return f"a photo of {'an' if class_word[:1].lower() in 'aeiou' else 'a'} {class_word}"
+
+
+def class_pictures(
+    recipe: DreamBoothLoraRecipe | DreamBoothRecipe, family: Family, traits: BaseTraits, cache: Path, counted: Counted
+) -> list[Path]:
+    """Files of the class pictures to train with, generating those that the cache does not hold yet.
+
+    `family` must be the untouched base. Raises TrainingError where the user's own folder holds no usable picture.
+    """
+    if recipe.class_images_dir is not None:
+        return _own_pictures(recipe.class_images_dir)
+    prompt = class_prompt(recipe.class_word)
+    folder = cache / "class-images" / _key(traits, prompt, recipe.resolution_px)
+    files = [folder / f"{number:04d}.png" for number in range(recipe.class_images)]
+    missing = [number for number, file in enumerate(files) if not file.exists()]
+    if missing:
+        folder.mkdir(parents=True, exist_ok=True)
+        prompts = Prompts(family.encode_prompts([prompt]), family.encode_prompts([""]))
+        size = (recipe.resolution_px, recipe.resolution_px)
+        for begin in range(0, len(missing), BATCH):
+            numbers = missing[begin : begin + BATCH]
+            pictures = sample(family, prompts, seeds=numbers, size=size, look=LOOK)
+            for number, picture in zip(numbers, pictures, strict=True):
+                _save_whole(picture, files[number])
+            counted(len(files) - len(missing) + begin + len(numbers), len(files))
+    return files
+
+
+def _key(traits: BaseTraits, prompt: str, resolution_px: int) -> str:
+    described = [traits.identity, prompt, resolution_px, LOOK.steps, LOOK.guidance, LOOK.scheduler]
+    return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:24]
+
+
+def _own_pictures(folder: Path) -> list[Path]:
+    files: list[Path] = []
+    for file in files_of_folder(folder):
+        try:
+            decode_photo(file)
+        except PhotoError:
+            continue
+        files.append(file)
+    if not files:
+        raise TrainingError(f"{folder} holds no usable class picture.", "Add some, or leave class_images_dir empty.")
+    return files
+
+
+def _save_whole(picture: Image.Image, file: Path) -> None:
+    aside = file.with_suffix(".partial")
+    picture.save(aside, "PNG")
+    aside.replace(file)

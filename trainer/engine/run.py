@@ -1,0 +1,194 @@
+"""One run from its folder to its verified artifact. What `python -m trainer train` and `resume` do after intake."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NoReturn
+
+from trainer.bases import BaseTraits, find_base, inspect_base
+from trainer.checkup import MIN_PHOTOS
+from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
+from trainer.engine.attention import choose_attention
+from trainer.engine.averaging import Average
+from trainer.engine.base_files import base_folder, with_commit
+from trainer.engine.batches import Batches, ClassPictures
+from trainer.engine.cache import encode_class_pictures, encode_photos
+from trainer.engine.checkpoint import Checkpoint, Checkpoints
+from trainer.engine.device import Compute, open_compute
+from trainer.engine.export.write import export_artifact, verify_artifact
+from trainer.engine.families import Family, open_family
+from trainer.engine.loop import LossNotFinite, Training, load_checkpoint, train
+from trainer.engine.methods import prepare_method
+from trainer.engine.noise import KeyedNoise
+from trainer.engine.optim import build_optimizer
+from trainer.engine.preview import Previews
+from trainer.engine.prior import class_pictures, class_prompt
+from trainer.engine.text import TextStates
+from trainer.engine.versions import library_versions
+from trainer.errors import RequestError, TrainingError, TrainingStopped
+from trainer.events import Emit, Finished, Phase, PhaseChanged, Started, Stopped, Warned
+from trainer.photos import PhotoSet, read_dataset
+from trainer.process import StopKind, StopSignal
+from trainer.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+MAX_REWINDS = 3
+
+
+@dataclass(frozen=True)
+class Workplace:
+    """What a run is given besides its folder."""
+
+    emit: Emit
+    stop: StopSignal
+    cache: Path
+    before_step: Callable[[], None] = lambda: None
+    """Called before every step; a place for the machine's house rules, such as sharing its cores."""
+
+
+def run_training(run: RunFolder, place: Workplace) -> None:
+    """Train, export and verify; goes on from the newest whole checkpoint.
+
+    Raises TrainingStopped after a requested stop, TrainingError or RequestError where it cannot go on.
+    """
+    began = time.monotonic()
+    place.emit(PhaseChanged(phase=Phase.prepare))
+    recipe, photos = run.read_recipe(), read_dataset(run.photos)
+    if len(photos.usable) < MIN_PHOTOS:
+        raise RequestError(f"At least {MIN_PHOTOS} photos are needed; {len(photos.usable)} can be used.")
+    folder = base_folder(find_base(recipe.base, recipe.base_revision))
+    recipe = with_commit(recipe, folder)
+    run.write_recipe(recipe)
+    work = _Work(run, place, recipe, photos, folder, open_compute(recipe.precision))
+    rate_scale = 1.0
+    for rewinds in range(MAX_REWINDS + 1):
+        checkpoint = work.checkpoints.newest()
+        if rewinds == 0 and checkpoint is not None:
+            rate_scale = checkpoint.rate_scale
+        try:
+            work.run_once(checkpoint, rate_scale * 0.5**rewinds)
+            break
+        except LossNotFinite as error:
+            _announce_rewind(place.emit, error.step, final=rewinds == MAX_REWINDS)
+    place.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
+
+
+def verify_run(run: RunFolder) -> None:
+    """Check a finished run again: hashes, load, picture. Raises ConceptError or VerificationError."""
+    recipe = run.read_recipe()
+    verify_artifact(run, base_folder(find_base(recipe.base, recipe.base_revision)))
+
+
+def _announce_rewind(emit: Emit, step: int, *, final: bool) -> None:
+    if final:
+        raise TrainingError(
+            f"The loss became infinite at step {step}, {MAX_REWINDS + 1} times.",
+            "Train again with a lower learning rate.",
+        )
+    emit(Warned(text=f"The loss became infinite at step {step}. Going on from before that, half as fast."))
+
+
+class _Work:
+    """The parts of a run that do not change when it is rewound."""
+
+    def __init__(
+        self, run: RunFolder, place: Workplace, recipe: TrainConfig, photos: PhotoSet, folder: Path, compute: Compute
+    ) -> None:
+        self.run, self.place, self.recipe, self.photos = run, place, recipe, photos
+        self.folder, self.traits, self.compute = folder, inspect_base(folder), compute
+        self.checkpoints = Checkpoints(run, place.emit, keep=recipe.keep_checkpoints)
+
+    def run_once(self, checkpoint: Checkpoint | None, rate_scale: float) -> None:
+        """From freshly loaded parts to the artifact. After LossNotFinite, parts must be loaded afresh."""
+        start = checkpoint.step if checkpoint else 0
+        family = open_family(self.folder, device=self.compute.device, dtype=self.compute.dtype)
+        self._announce(choose_attention(family.unet, self.compute.dtype).name, start)
+        training = self._prepare(family, start)
+        training.rate_scale = rate_scale
+        if checkpoint is not None:
+            load_checkpoint(training, checkpoint)
+        self.place.emit(PhaseChanged(phase=Phase.train, done=start, total=self.recipe.steps))
+        steps = train(training, start=start)
+        if self.place.stop.kind is StopKind.checkpoint:
+            self._stop(steps)
+        method, average = training.method, training.average
+        del training  # frees the optimizer: verification opens a second copy of the model
+        with average.in_place():
+            export_artifact(
+                self.run, self.recipe, method, family, self.traits, self.compute, steps=steps, emit=self.place.emit
+            )
+        if steps < self.recipe.steps:
+            self._stop(steps)
+
+    def _announce(self, attention: str, start: int) -> None:
+        self.place.emit(
+            Started(
+                recipe=self.recipe.model_dump(mode="json"),
+                device=self.compute.name,
+                attention=attention,
+                precision=self.compute.precision.value,
+                versions=library_versions(),
+                resumed_from=start,
+            )
+        )
+
+    def _prepare(self, family: Family, start: int) -> Training:
+        """Everything that the loop works with. Class pictures come first: they are made by the untouched base."""
+        recipe, place = self.recipe, self.place
+        prior = self._class_pictures(family, start)
+        own = encode_photos(self.run.photos, self.photos, recipe, family, self._counter(Phase.cache, start))
+        noise = KeyedNoise(recipe.seed, self.compute.device)
+        method = prepare_method(recipe, family)
+        groups = method.groups()
+        optimizer = build_optimizer(recipe, groups, lambda text: place.emit(Warned(text=text)))
+        average = Average(groups, recipe.ema_decay)
+        return Training(
+            recipe=recipe,
+            compute=self.compute,
+            family=family,
+            method=method,
+            batches=Batches(recipe, self.photos, own, prior, noise),
+            noise=noise,
+            text=TextStates(family),
+            optimizer=self.compute.accelerator.prepare_optimizer(optimizer),
+            average=average,
+            checkpoints=self.checkpoints,
+            previews=Previews(
+                self.run,
+                recipe,
+                family,
+                place.emit,
+                averaged=average.in_place,
+                stop_requested=place.stop.requested,
+            ),
+            emit=place.emit,
+            stop_requested=place.stop.requested,
+            before_step=place.before_step,
+        )
+
+    def _class_pictures(self, family: Family, start: int) -> ClassPictures | None:
+        recipe = self.recipe
+        if not isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) or recipe.prior_weight == 0:
+            return None
+        counter = self._counter(Phase.class_images, start)
+        files = class_pictures(recipe, family, self.traits, self.place.cache, counter)
+        return ClassPictures(encode_class_pictures(files, recipe.resolution_px, family), class_prompt(recipe.class_word))
+
+    def _counter(self, phase: Phase, start: int) -> Callable[[int, int], None]:
+        """Reports the progress of a phase before training, and ends it where a stop is requested."""
+
+        def counted(done: int, total: int) -> None:
+            self.place.emit(PhaseChanged(phase=phase, done=done, total=total))
+            if self.place.stop.requested():
+                self._stop(start)
+
+        return counted
+
+    def _stop(self, steps: int) -> NoReturn:
+        folder = self.run.checkpoints / f"step-{steps:06d}"
+        self.place.emit(Stopped(step=steps, checkpoint=self.run.relative(folder) if folder.exists() else ""))
+        raise TrainingStopped(steps)

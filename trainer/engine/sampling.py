@@ -1,0 +1,128 @@
+"""One sampler for previews, class pictures and the prompt tab, over any family and any of the usual schedulers."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from diffusers import (
+    DDIMScheduler,
+    DPMSolverMultistepScheduler,
+    EulerAncestralDiscreteScheduler,
+    EulerDiscreteScheduler,
+    SchedulerMixin,
+    UniPCMultistepScheduler,
+)
+from PIL import Image
+
+from trainer.engine.families import Family
+
+SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, object]]] = {
+    "DPM++ 2M": (DPMSolverMultistepScheduler, {}),
+    "DPM++ 2M Karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
+    "Euler": (EulerDiscreteScheduler, {}),
+    "Euler a": (EulerAncestralDiscreteScheduler, {}),
+    "DDIM": (DDIMScheduler, {}),
+    "UniPC": (UniPCMultistepScheduler, {}),
+}
+StepDone = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class Look:
+    """How to sample, whatever the model: number of denoiser calls, guidance scale, scheduler by its name."""
+
+    steps: int = 20
+    guidance: float = 6.0
+    scheduler: str = "DPM++ 2M"
+
+
+@dataclass(frozen=True)
+class StartPicture:
+    """Image-to-image: start from this RGB picture, noised by `strength` (0 keeps it, 1 forgets it)."""
+
+    picture: Image.Image
+    strength: float
+
+
+@dataclass(frozen=True)
+class Prompts:
+    """Text states [1, tokens, width] of what is wanted and of what is not."""
+
+    positive: torch.Tensor
+    negative: torch.Tensor
+
+
+@torch.no_grad()
+def sample(
+    family: Family,
+    prompts: Prompts,
+    *,
+    seeds: list[int],
+    size: tuple[int, int],
+    look: Look,
+    start: StartPicture | None = None,
+    step_done: StepDone | None = None,
+) -> list[Image.Image]:
+    """Pictures of `size` (width, height) in pixels, one a seed; a picture does not depend on its neighbours' seeds.
+
+    Classifier-free guidance as in Ho and Salimans 2022 (arXiv 2207.12598). `step_done(done, total)` is called after
+    each denoiser call and may raise to stop.
+    """
+    scheduler = _make_scheduler(look.scheduler, family.scheduler_config)
+    scheduler.set_timesteps(look.steps, device=family.device)
+    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
+    shape = (family.latent_channels, size[1] // family.latent_scale, size[0] // family.latent_scale)
+    noise = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(family.device)
+    latents, timesteps = _begin(family, scheduler, noise, start)
+    options = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
+    guided = look.guidance > 1
+    states = [prompts.negative, prompts.positive] if guided else [prompts.positive]
+    text_states = torch.cat([s.expand(len(seeds), -1, -1) for s in states])
+    mixed = family.unet.dtype != family.dtype  # fp32 masters of a run in half precision
+    for done, timestep in enumerate(timesteps, start=1):
+        noisy = scheduler.scale_model_input(torch.cat([latents] * len(states)), timestep)
+        with torch.autocast(family.device.type, family.dtype, enabled=mixed):
+            prediction = family.predict(noisy, timestep, text_states).float()
+        if guided:
+            without, wanted = prediction.chunk(2)
+            prediction = without + look.guidance * (wanted - without)
+        latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
+        if step_done is not None:
+            step_done(done, len(timesteps))
+    return family.decode(latents)
+
+
+def _make_scheduler(name: str, config: dict[str, object]) -> SchedulerMixin:
+    kind, options = SCHEDULERS[name]
+    return kind.from_config(config, **options)
+
+
+def _begin(
+    family: Family, scheduler: SchedulerMixin, noise: torch.Tensor, start: StartPicture | None
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """The latents to start from and the timesteps that are left to do."""
+    if start is None:
+        return noise * scheduler.init_noise_sigma, scheduler.timesteps
+    size = (noise.shape[3] * family.latent_scale, noise.shape[2] * family.latent_scale)
+    pixels = picture_to_tensor(start.picture.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+    latents = family.encode_pictures(pixels[None]).mean.expand_as(noise)
+    kept = max(1, min(len(scheduler.timesteps), round(len(scheduler.timesteps) * start.strength)))
+    begin = len(scheduler.timesteps) - kept
+    scheduler.set_begin_index(begin)
+    timesteps = scheduler.timesteps[begin:]
+    return scheduler.add_noise(latents, noise, timesteps[:1].expand(len(noise))), timesteps
+
+
+def picture_to_tensor(picture: Image.Image) -> torch.Tensor:
+    """An RGB picture as fp32 [3, height, width] in [-1, 1]."""
+    values = torch.from_numpy(np.array(picture, dtype=np.uint8)).permute(2, 0, 1).contiguous()
+    return values.to(torch.float32).div_(127.5).sub_(1.0)
+
+
+def looks_like_a_picture(picture: Image.Image) -> bool:
+    """Whether a sampled picture is neither flat nor the black square that a NaN becomes."""
+    return float(np.asarray(picture.convert("RGB"), dtype=np.float32).std()) > 2.0

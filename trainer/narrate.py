@@ -1,0 +1,43 @@
+"""Events as lines for a terminal."""
+
+from __future__ import annotations
+
+from trainer.events import CheckpointWritten, Event, Failed, Finished, PhaseChanged, Preview, Started, Step, Stopped, Warned
+
+
+def narrate(event: Event) -> str:
+    """One line about an event; empty where there is nothing to say."""
+    match event:
+        case Started():
+            resumed = f", going on from step {event.resumed_from}" if event.resumed_from else ""
+            return f"On {event.device} in {event.precision}, attention by {event.attention}{resumed}."
+        case PhaseChanged():
+            counted = f" {event.done} of {event.total}" if event.total and event.done is not None else ""
+            return f"{event.phase.value}{counted}"
+        case Step():
+            left = duration(event.eta_s)
+            return (
+                f"step {event.step} of {event.total}  loss {event.loss:.4f}  "
+                f"{event.steps_per_second:.2f} steps/s  {left} left"
+            )
+        case Preview():
+            return f"preview at step {event.step}: {', '.join(event.files)}"
+        case CheckpointWritten():
+            return f"checkpoint {event.path}"
+        case Warned():
+            return f"Note: {event.text}"
+        case Finished():
+            return f"Finished and verified in {duration(event.seconds)}: {event.artifact}"
+        case Stopped() | Failed():
+            return ""  # the exit says it
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 05 s, 2 h 10 min."""
+    whole = max(0, round(seconds))
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes} min {rest:02d} s"
+    return f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,33 @@
+"""Makes a run folder from photos and a recipe: whole, or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from trainer.checkup import SetVerdict
+from trainer.config import TrainConfig
+from trainer.errors import RequestError
+from trainer.photos import PhotoSet
+from trainer.run_folder import RunFolder, written_aside
+
+
+def prepare_run(root: Path, recipe: TrainConfig, take_photos: Callable[[Path], PhotoSet]) -> tuple[RunFolder, PhotoSet]:
+    """A run folder with config.json and cleaned photos; `take_photos` fills the folder that it is given.
+
+    Raises RequestError, leaving nothing behind, where the folder is not empty or the photos cannot be used.
+    """
+    refuse_non_empty(root)
+    with written_aside(root) as aside:
+        run = RunFolder(aside)
+        photo_set = take_photos(run.photos)
+        if photo_set.report.verdict is SetVerdict.not_usable:
+            raise RequestError(" ".join(["These photos cannot be used.", *photo_set.report.reasons]))
+        run.write_recipe(recipe)
+    return RunFolder(root), photo_set
+
+
+def refuse_non_empty(root: Path) -> None:
+    """Raise RequestError where something lies in the way of a new run."""
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise RequestError(f"{root} is not empty; choose a new folder for the run, or resume it.")

@@ -1,0 +1,106 @@
+"""Presets: a whole recipe for every kind x method, on the starter model and on full-size Stable Diffusion."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from trainer.bases import BaseTraits
+from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind, Method, TrainConfig, build_recipe
+
+# The starter is small and fast: many quick steps at high rates, so that a CPU is done in a minute or two.
+_STARTER: dict[Method, dict[str, Any]] = {
+    Method.textual_inversion: {
+        "steps": 300,
+        "learning_rate": 2e-2,
+        "batch_size": 8,
+        "vectors": 8,
+        "schedule": "cosine",
+        "weight_decay": 0.0,
+    },
+    Method.dreambooth_lora: {
+        "steps": 300,
+        "learning_rate": 2e-3,
+        "batch_size": 8,
+        "rank": 16,
+        "schedule": "cosine",
+    },
+    Method.dreambooth: {
+        "steps": 300,
+        "learning_rate": 2e-4,
+        "batch_size": 8,
+        "schedule": "cosine",
+        "prior_weight": 0.5,
+        "class_images": 32,
+    },
+}
+
+# Stable Diffusion 1.x and 2.x. Rates and steps are the ones that the field's tools agree on most; see the README.
+_FULL_SIZE: dict[Method, dict[str, Any]] = {
+    Method.textual_inversion: {
+        "steps": 1500,
+        "learning_rate": 5e-3,
+        "batch_size": 2,
+        "vectors": 4,
+        "schedule": "cosine",
+        "weight_decay": 0.0,
+        "preview_every_steps": 250,
+        "checkpoint_every_steps": 250,
+    },
+    Method.dreambooth_lora: {
+        "steps": 800,
+        "learning_rate": 1e-4,
+        "batch_size": 1,
+        "rank": 16,
+        "min_snr_gamma": 5.0,
+        "schedule": "cosine",
+        "preview_every_steps": 100,
+        "checkpoint_every_steps": 200,
+    },
+    Method.dreambooth: {
+        "steps": 800,
+        "learning_rate": 2e-6,
+        "batch_size": 1,
+        "schedule": "constant",
+        "gradient_checkpointing": True,
+        "optimizer": "adamw-8bit",
+        "prior_weight": 1.0,
+        "class_images": 100,
+        "preview_every_steps": 100,
+        "checkpoint_every_steps": 400,
+        "keep_checkpoints": 1,
+    },
+}
+
+_KIND: dict[Kind, dict[str, Any]] = {
+    Kind.person: {"mirror": False},
+    Kind.pet: {},
+    Kind.object: {},
+    Kind.style: {},
+}
+_STYLE_WITHOUT_CLASS = {"prior_weight": 0.0}
+# Of the steps: faces gain most from a trained text encoder, styles least (the proportions of the ancestor Space).
+_FULL_SIZE_TEXT_SHARE = {Kind.person: 0.6, Kind.pet: 0.3, Kind.object: 0.3, Kind.style: 0.15}
+
+
+def preset_values(method: Method, kind: Kind, traits: BaseTraits) -> dict[str, Any]:
+    """The preset's values; name and base are the caller's."""
+    table = _STARTER if traits.starter else _FULL_SIZE
+    values: dict[str, Any] = {"method": method, "kind": kind, "class_word": DEFAULT_CLASS_WORD[kind]}
+    values |= {"resolution_px": min(traits.resolution_px, 768)} | table[method] | _KIND[kind]
+    if method is Method.dreambooth and not traits.starter:
+        values["text_encoder_share"] = _FULL_SIZE_TEXT_SHARE[kind]
+    if kind is Kind.style and method is not Method.textual_inversion:
+        values |= _STYLE_WITHOUT_CLASS
+    return values
+
+
+def preset_recipe(
+    method: Method, kind: Kind, traits: BaseTraits, *, name: str, base: str = STARTER, **overrides: Any
+) -> TrainConfig:
+    """A whole recipe: the preset, with the values that the person chose over it. Raises RecipeError."""
+    return build_recipe({**preset_values(method, kind, traits), "name": name, "base": base, **overrides})
+
+
+def look_values(*, starter: bool) -> dict[str, Any]:
+    """How to sample by default: the starter is content with less guidance than a full-size model."""
+    return {"steps": 20, "guidance": 4.0 if starter else 7.0, "scheduler": "DPM++ 2M"}

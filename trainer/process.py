@@ -1,0 +1,150 @@
+"""Child-process discipline, in one place: how children are started, told to stop, and made to die with their parent.
+
+A child gets an argument list (never a shell), a session of its own, an explicit environment, a log file, and a pipe
+on its standard input that its parent holds open. When the parent dies, however it dies, the pipe ends and the child
+stops. (PR_SET_PDEATHSIG would fire when the spawning *thread* ends, and a web server's threads come and go.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Sequence
+from enum import StrEnum
+from pathlib import Path
+from types import FrameType
+from typing import IO
+
+GRACE_S = 20.0
+KEEP_SIGNAL = signal.SIGUSR1
+
+
+class StopKind(StrEnum):
+    """What a stopped run does before it ends: keep a checkpoint, or also export what was learnt so far."""
+
+    checkpoint = "checkpoint"
+    keep = "keep"
+
+
+class StopSignal:
+    """The stop request of this process: SIGTERM, Ctrl-C or a lost parent keep a checkpoint, SIGUSR1 also exports."""
+
+    def __init__(self) -> None:
+        self.kind: StopKind | None = None
+
+    def requested(self) -> bool:
+        return self.kind is not None
+
+    def install(self) -> None:
+        """Take over the signals. Only the main thread of a process may."""
+        for number in (signal.SIGTERM, signal.SIGINT, KEEP_SIGNAL):
+            signal.signal(number, self._received)
+
+    def _received(self, number: int, _frame: FrameType | None) -> None:
+        if self.kind is not StopKind.checkpoint:  # a checkpoint-only stop is more urgent than one that exports
+            self.kind = StopKind.keep if number == KEEP_SIGNAL else StopKind.checkpoint
+
+
+def stop_when_parent_dies() -> None:
+    """Send this process SIGTERM when standard input ends, and kill it after the grace period."""
+
+    def watch() -> None:
+        with contextlib.suppress(OSError):
+            while os.read(0, 1):  # the bare descriptor: a buffered reader's lock aborts the interpreter at exit
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        time.sleep(GRACE_S)
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=watch, name="parent-watch", daemon=True).start()
+
+
+class Child:
+    """A running child process in a session of its own."""
+
+    def __init__(self, process: subprocess.Popen[bytes]) -> None:
+        self._process = process
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def exit_code(self) -> int | None:
+        """None while it runs; negative where a signal ended it."""
+        return self._process.poll()
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        """The exit code, or None if it still runs after the time-out."""
+        try:
+            return self._process.wait(timeout_s)
+        except subprocess.TimeoutExpired:
+            return None
+
+    def signal(self, number: signal.Signals) -> None:
+        """Send a signal to the child itself; nothing if it is gone."""
+        with contextlib.suppress(ProcessLookupError):
+            self._process.send_signal(number)
+
+    def end(self, grace_s: float = GRACE_S) -> int:
+        """SIGTERM, and SIGKILL for the whole group after the grace period; returns the exit code."""
+        self.signal(signal.SIGTERM)
+        if (code := self.wait(grace_s)) is not None:
+            return code
+        return self.kill()
+
+    def kill(self) -> int:
+        """SIGKILL for the whole group."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(self._process.pid, signal.SIGKILL)
+        return self._process.wait()
+
+
+def spawn(
+    arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0
+) -> Child:
+    """Start `python -m ARGUMENTS` with its output appended to `log`."""
+    log.parent.mkdir(parents=True, exist_ok=True)
+    with log.open("ab") as output:
+        process = subprocess.Popen(
+            [sys.executable, "-m", *arguments],
+            stdin=subprocess.PIPE,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            env=environment,
+            cwd=Path(__file__).resolve().parents[1],
+            start_new_session=True,
+            close_fds=True,
+            preexec_fn=(lambda: os.nice(nice)) if nice else None,  # noqa: PLW1509 - runs before exec, touches no lock
+        )
+    return Child(process)
+
+
+def log_tail(log: Path, lines: int = 30) -> str:
+    """The last lines of a log."""
+    if not log.exists():
+        return ""
+    with log.open("rb") as file:
+        _seek_back(file, 64 * 1024)
+        return "\n".join(file.read().decode("utf-8", errors="replace").splitlines()[-lines:])
+
+
+def _seek_back(file: IO[bytes], count: int) -> None:
+    size = file.seek(0, os.SEEK_END)
+    file.seek(max(0, size - count))
+
+
+def is_alive(pid: int) -> bool:
+    """Whether a process of this pid exists."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True

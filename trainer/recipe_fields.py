@@ -1,0 +1,110 @@
+"""What the fields of a recipe are, read from the recipe itself: for forms, `--set`, documentation and model cards."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
+
+import yaml
+from annotated_types import Ge, Gt, Le, Lt, MultipleOf
+from pydantic.fields import FieldInfo
+
+from trainer.config import RECIPES, Method
+from trainer.errors import Problem, RecipeError
+
+Choice = Literal["number", "integer", "flag", "choice", "text"]
+
+
+@dataclass(frozen=True)
+class RecipeField:
+    """One field: how to ask for it and how to explain it."""
+
+    name: str
+    description: str
+    unit: str
+    advanced: bool
+    widget: Choice
+    choices: tuple[str, ...]
+    minimum: float | None
+    maximum: float | None
+    step: float | None
+    optional: bool
+    default: Any
+
+    @property
+    def label(self) -> str:
+        words = self.name.removesuffix("_px").removesuffix("_steps").replace("_", " ")
+        return f"{words} ({self.unit})" if self.unit else words
+
+
+def recipe_fields(method: Method) -> list[RecipeField]:
+    """Every field of the method's recipe that a person may set, in the recipe's order."""
+    model = RECIPES[method]
+    return [_describe(name, info) for name, info in model.model_fields.items() if name != "method"]
+
+
+def _describe(name: str, info: FieldInfo) -> RecipeField:
+    options = [t for t in _alternatives(info.annotation) if t is not NoneType]
+    kind = options[0]
+    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    choices = tuple(str(member.value) for member in kind) if hasattr(kind, "__members__") else ()
+    return RecipeField(
+        name=name,
+        description=info.description or "",
+        unit=str(extra.get("unit", "")),
+        advanced=extra.get("group") == "advanced",
+        widget=_widget(kind, choices),
+        choices=choices,
+        minimum=_bound(info, Ge, "ge", Gt, "gt"),
+        maximum=_bound(info, Le, "le", Lt, "lt"),
+        step=_bound(info, MultipleOf, "multiple_of"),
+        optional=NoneType in _alternatives(info.annotation),
+        default=None if info.is_required() else info.get_default(),
+    )
+
+
+def _alternatives(annotation: Any) -> tuple[Any, ...]:
+    return get_args(annotation) if get_origin(annotation) in (Union, UnionType) else (annotation,)
+
+
+def _widget(kind: Any, choices: tuple[str, ...]) -> Choice:
+    if choices:
+        return "choice"
+    return {bool: "flag", int: "integer", float: "number"}.get(kind, "text")  # type: ignore[return-value]
+
+
+def _bound(info: FieldInfo, *pairs: Any) -> float | None:
+    for constraint, attribute in zip(pairs[::2], pairs[1::2], strict=True):
+        for entry in info.metadata:
+            if isinstance(entry, constraint):
+                return float(getattr(entry, attribute))
+    return None
+
+
+def parse_assignments(assignments: list[str]) -> dict[str, Any]:
+    """`["steps=300", "min_snr_gamma=5"]` as values; each value is read as a YAML scalar, empty means none.
+
+    Raises RecipeError for what is not an assignment; unknown fields are found when the recipe is built.
+    """
+    values: dict[str, Any] = {}
+    problems: list[Problem] = []
+    for assignment in assignments:
+        field, separator, text = assignment.partition("=")
+        if not separator or not field.strip():
+            problems.append(Problem(assignment, "write field=value"))
+            continue
+        try:
+            values[field.strip()] = _number_or_scalar(text)
+        except yaml.YAMLError:
+            problems.append(Problem(field, f"{text!r} is not a value"))
+    if problems:
+        raise RecipeError(problems)
+    return values
+
+
+def _number_or_scalar(text: str) -> Any:
+    try:
+        return float(text) if "e" in text.lower() else yaml.safe_load(text)  # YAML 1.1 reads 1e-4 as a word
+    except ValueError:
+        return yaml.safe_load(text)

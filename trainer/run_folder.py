@@ -1,0 +1,148 @@
+"""The run folder: where each thing of a run lies, and who may write to it."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from trainer.config import TrainConfig, build_recipe
+from trainer.errors import BusyError, RequestError
+from trainer.events import EventLog
+
+
+class RunFolder:
+    """Paths of one run. The layout is a contract; see the README."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+
+    @property
+    def config_file(self) -> Path:
+        return self.root / "config.json"
+
+    @property
+    def job_file(self) -> Path:
+        return self.root / "job.json"
+
+    @property
+    def events_file(self) -> Path:
+        return self.root / "events.jsonl"
+
+    @property
+    def log_file(self) -> Path:
+        return self.root / "log.txt"
+
+    @property
+    def photos(self) -> Path:
+        return self.root / "photos"
+
+    @property
+    def checkpoints(self) -> Path:
+        return self.root / "checkpoints"
+
+    @property
+    def previews(self) -> Path:
+        return self.root / "previews"
+
+    @property
+    def artifact(self) -> Path:
+        return self.root / "artifact"
+
+    @property
+    def events(self) -> EventLog:
+        return EventLog(self.events_file)
+
+    def relative(self, path: Path) -> str:
+        return path.relative_to(self.root).as_posix()
+
+    def write_recipe(self, recipe: TrainConfig) -> None:
+        write_whole(self.config_file, recipe.model_dump_json(indent=2) + "\n")
+
+    def read_recipe(self) -> TrainConfig:
+        """The resolved recipe. Raises RequestError where this is no run folder."""
+        try:
+            values: dict[str, Any] = json.loads(self.config_file.read_text(encoding="utf-8"))
+        except FileNotFoundError:
+            raise RequestError(f"{self.root} is not a run folder: it has no config.json.") from None
+        except (json.JSONDecodeError, UnicodeDecodeError):
+            raise RequestError(f"{self.config_file} is damaged; it is not JSON.") from None
+        return build_recipe(values)
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Hold the run for this process. Raises BusyError with the pid of whoever holds it already."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        with hold_lock(self.root / ".lock", what=f"The run {self.root}"):
+            yield
+
+
+@contextmanager
+def hold_lock(path: Path, *, what: str) -> Iterator[None]:
+    """An exclusive file lock that ends with the process. Raises BusyError naming the holder's pid."""
+    with path.open("a+", encoding="ascii") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            pid = lock_holder(path)
+            raise BusyError(f"{what} is already served by pid {pid or 'unknown'}.", pid=pid) from None
+        file.truncate(0)
+        file.write(str(os.getpid()))
+        file.flush()
+        try:
+            yield
+        finally:
+            file.truncate(0)
+
+
+def lock_holder(path: Path) -> int | None:
+    """The pid that wrote itself into a lock file, if any."""
+    try:
+        text = path.read_text(encoding="ascii").strip()
+    except FileNotFoundError:
+        return None
+    return int(text) if text.isdigit() else None
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that it is either the old or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    Path(aside).replace(path)
+
+
+@contextmanager
+def written_aside(target: Path) -> Iterator[Path]:
+    """A folder beside `target` that takes its place when the block ends well: whole or absent."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    try:
+        yield aside
+        for file in aside.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        _flush(aside)
+        if target.exists():
+            shutil.rmtree(target)
+        aside.replace(target)
+        _flush(target.parent)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

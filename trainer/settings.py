@@ -1,0 +1,81 @@
+"""The environment, read in one place. `app.py` and every `__main__` build one `Settings` and pass it on."""
+
+from __future__ import annotations
+
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import AliasChoices, Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Owners(StrEnum):
+    """Who owns what: everybody at this machine is one owner, or each browser is its own."""
+
+    single = "single"
+    browser = "browser"
+
+
+def user_data_dir() -> Path:
+    """The platform's directory for application data, of this user."""
+    if sys.platform == "darwin":
+        return Path.home() / "Library" / "Application Support" / "concept-studio"
+    return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "concept-studio"
+
+
+class Settings(BaseSettings):
+    """What the environment may say; each field's description is what the README's table shows."""
+
+    model_config = SettingsConfigDict(env_prefix="STUDIO_", frozen=True, extra="ignore")
+
+    home: Path = Field(default_factory=user_data_dir, description="Data root: photos, runs, database. Local disk.")
+    database_url: str | None = Field(None, description="Jobs database; default SQLite under the data root.")
+    owners: Owners | None = Field(None, description="single or browser; default single on loopback, else browser.")
+    example: bool = Field(True, description="Queue the embedded example on an empty data root without a GPU.")
+    host: str | None = Field(
+        None,
+        validation_alias=AliasChoices("GRADIO_SERVER_NAME", "STUDIO_HOST"),
+        description="Address to listen on; default 127.0.0.1.",
+    )
+    port: int = Field(
+        7860,
+        validation_alias=AliasChoices("GRADIO_SERVER_PORT", "STUDIO_PORT"),
+        description="Port of the page.",
+    )
+    space_id: str | None = Field(None, validation_alias="SPACE_ID", description="Set by Hugging Face on a Space.")
+
+    @property
+    def on_space(self) -> bool:
+        return self.space_id is not None
+
+    @property
+    def on_loopback(self) -> bool:
+        return not self.on_space and (self.host or "127.0.0.1") in ("127.0.0.1", "localhost", "::1")
+
+    @property
+    def owner_mode(self) -> Owners:
+        return self.owners or (Owners.single if self.on_loopback else Owners.browser)
+
+    @property
+    def jobs_database_url(self) -> str:
+        return self.database_url or f"sqlite:///{self.home / 'studio.sqlite'}"
+
+    @property
+    def runs_dir(self) -> Path:
+        return self.home / "runs"
+
+    @property
+    def cache_dir(self) -> Path:
+        return self.home / "cache"
+
+    @property
+    def runtime_dir(self) -> Path:
+        """Locks and sockets of the processes that run now."""
+        return self.home / "runtime"
+
+
+def process_environment() -> dict[str, str]:
+    """A copy of this process's environment, for a child."""
+    return dict(os.environ)
