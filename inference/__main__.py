@@ -26,7 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
 
         try:
             result = Engine().generate(request)
-        except Exception as error:  # noqa: BLE001 - the last line must say what happened
+        except Exception as error:
             raise explain(error) from error
         for note in result.notes:
             print(note, file=sys.stderr)

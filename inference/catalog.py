@@ -32,7 +32,7 @@ def open_concept(path: Path) -> Concept:
 
 
 def concepts_in(runs: Iterable[Path]) -> list[Concept]:
-    """Every concept of these run folders that is finished, newest first; what is unfinished or damaged is passed over."""
+    """Every finished concept of these run folders, newest first; what is unfinished or damaged is passed over."""
     found: list[Concept] = []
     for run in runs:
         try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import trainer.engine  # noqa: F401 - first: it quietens the libraries that the imports below bring
+
+# isort: split
 import gc
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import torch
 from compel import Compel
@@ -72,7 +76,7 @@ class Engine:
             torch.cuda.empty_cache()
 
     def generate(self, request: PictureRequest, step_done: Callable[[int, int], None] | None = None) -> Result:
-        """Make the pictures. `step_done(done, total)` counts denoiser calls over the whole request; it may raise to stop.
+        """Make the pictures. `step_done(done, total)` counts picture-steps of the request; it may raise to stop.
 
         Raises ConceptError or BaseModelError where the request does not fit together.
         """
@@ -160,9 +164,9 @@ def _add(pipeline: StableDiffusionPipeline, use: ConceptUse) -> _Loaded:
     match concept.manifest.method:
         case Method.textual_inversion:
             file = concept.folder / EMBEDDING_FILE
-            pipeline.load_textual_inversion(file, token=words.placeholder, local_files_only=True)
+            pipeline.load_textual_inversion(str(file), token=words.placeholder, local_files_only=True)
         case Method.dreambooth_lora:
-            pipeline.load_lora_weights(concept.folder, adapter_name=_adapter_name(use), local_files_only=True)
+            pipeline.load_lora_weights(str(concept.folder), adapter_name=_adapter_name(use), local_files_only=True)
         case Method.dreambooth:
             pass  # it is the loaded model itself
     return _Loaded(use, concept, words)
@@ -181,7 +185,7 @@ def _remove(pipeline: StableDiffusionPipeline, loaded: _Loaded) -> None:
 def _encode(pipeline: StableDiffusionPipeline, positive: str, negative: str) -> tuple[Prompts, list[str]]:
     """Text states of both prompts, of equal length however long they are; a prompt that compel cannot parse is taken
     as plain words, and said so."""
-    compel = Compel(pipeline.tokenizer, pipeline.text_encoder, truncate_long_prompts=False)
+    compel: Any = Compel(pipeline.tokenizer, pipeline.text_encoder, truncate_long_prompts=False)
     notes: list[str] = []
     states: list[torch.Tensor] = []
     for prompt in (positive, negative):
@@ -190,7 +194,9 @@ def _encode(pipeline: StableDiffusionPipeline, positive: str, negative: str) -> 
         except Exception as error:  # noqa: BLE001 - compel's parser raises pyparsing's, its own and plain errors alike
             log.info("compel: %s", error)
             notes.append("The weights in the prompt were not understood; it was read as plain words.")
-            states.append(compel.conditioning_provider.get_embeddings_for_weighted_prompt_fragments([[prompt]], [[1.0]]))
+            states.append(
+                compel.conditioning_provider.get_embeddings_for_weighted_prompt_fragments([[prompt]], [[1.0]])
+            )
     padded = compel.pad_conditioning_tensors_to_same_length(states)
     return Prompts(padded[0], padded[1]), notes
 

@@ -26,7 +26,10 @@ class Translated:
 def translate_weights(prompt: str) -> Translated:
     """`(words:1.2)` becomes `(words)1.2`, `[words]` becomes `(words)0.9`; compel's own syntax is left alone."""
     notes: list[str] = []
-    for pattern, what in ((_NETWORK_TAG, "is another tool's tag; pick the concept above"), (_EDITING, "is not understood")):
+    for pattern, what in (
+        (_NETWORK_TAG, "is another tool's tag; pick the concept above"),
+        (_EDITING, "is not understood"),
+    ):
         for match in pattern.finditer(prompt):
             notes.append(f"{match.group(0)} {what}, so it was left out.")
         prompt = pattern.sub("", prompt)

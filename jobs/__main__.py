@@ -29,7 +29,6 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("dbos").setLevel(logging.WARNING)
     try:
         return options.command(options)
     except StudioError as error:
@@ -120,7 +119,8 @@ def _line(view: JobView) -> str:
     job, progress = view.job, view.progress
     left = f", {duration(progress.eta_s)} left" if progress.eta_s is not None and job.is_open else ""
     place = f", {view.place} in line" if view.place else ""
-    return f"{job.id}  {job.state.value:9}  {job.title} ({job.method})  step {progress.step} of {job.steps}{left}{place}  {job.message}"
+    step = f"step {progress.step} of {job.steps}{left}{place}"
+    return f"{job.id}  {job.state.value:9}  {job.title} ({job.method})  {step}  {job.message}".rstrip()
 
 
 if __name__ == "__main__":

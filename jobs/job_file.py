@@ -55,7 +55,6 @@ def write_job_file(run: RunFolder, job: Job, *, tries: int = 0, checkpoint_step:
 def count_try(run: RunFolder, job: Job, checkpoint_step: int) -> int:
     """Record a start of the run; returns how many starts there were since a new checkpoint was written."""
     before = read_job_file(run)
-    got_further = before is None or checkpoint_step > before.checkpoint_step
-    tries = 1 if got_further else before.tries + 1
+    tries = 1 if before is None or checkpoint_step > before.checkpoint_step else before.tries + 1
     write_job_file(run, replace(job, state=JobState.running), tries=tries, checkpoint_step=checkpoint_step)
     return tries

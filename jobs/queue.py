@@ -9,6 +9,7 @@ pickled into the database, so a job id is all that is passed.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 
 from dbos import DBOS, DBOSClient, DBOSConfig, error, run_dbos_database_migrations
@@ -16,6 +17,8 @@ from dbos import DBOS, DBOSClient, DBOSConfig, error, run_dbos_database_migratio
 _QUEUE, _WORKFLOW, _STEP = "training", "train-job", "train"
 _APPLICATION, _VERSION = "concept-studio", "1"
 _POLL_S = 0.5
+
+logging.getLogger("dbos").setLevel(logging.WARNING)  # at INFO it tells each migration, and the database's address
 
 
 class QueueClient:

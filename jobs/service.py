@@ -93,13 +93,17 @@ class JobService:
             raise RequestError("The queue is full. Please come back in a while; nothing was queued.")
         return own
 
+    def job(self, job_id: str, owner: str) -> Job:
+        """The row of one job that this owner may look at. Raises RequestError where there is none."""
+        return self._store.visible(job_id, owner)
+
     def view(self, job_id: str, owner: str) -> JobView:
-        """One job of this owner. Raises RequestError where there is none."""
-        return self._views([self._store.get(job_id, owner=owner)])[0]
+        """One job that this owner may look at. Raises RequestError where there is none."""
+        return self._views([self._store.visible(job_id, owner)])[0]
 
     def views(self, owner: str) -> list[JobView]:
-        """All jobs of this owner, newest first."""
-        return self._views(self._store.of_owner(owner))
+        """All jobs that this owner may look at, newest first."""
+        return self._views(self._store.visible_to(owner))
 
     def everybodys_views(self) -> list[JobView]:
         """All jobs, for the command line of the machine's owner."""
@@ -128,6 +132,15 @@ class JobService:
             for job in jobs
         ]
 
+    def ahead(self) -> tuple[int, float | None]:
+        """How many jobs a new one would come after, and how long they should take, where that is known."""
+        seconds = self._seconds_of_running()
+        waiting = self._store.in_state(JobState.waiting)
+        for job in waiting:
+            estimate = self._estimate(job.id)
+            seconds = seconds + estimate if seconds is not None and estimate is not None else None
+        return len(waiting) + len(self._store.in_state(JobState.running, JobState.stopping)), seconds
+
     def _seconds_of_running(self) -> float | None:
         left = 0.0
         for job in self._store.in_state(JobState.running, JobState.stopping):
@@ -146,7 +159,7 @@ class JobService:
         return estimate[0] if estimate else None
 
     def cancel(self, job_id: str, owner: str) -> None:
-        """Cancel: a waiting job at once, a running one as soon as its process has ended; an ended one stays as it is."""
+        """Cancel: a waiting job at once, a running one when its process has ended; an ended one stays as it is."""
         job = self._store.get(job_id, owner=owner)
         if job.state is JobState.waiting and self._store.change_state(
             job.id, JobState.cancelled, message="Cancelled while waiting.", ended=now()
@@ -230,4 +243,3 @@ class JobService:
                 self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
             added += 1
         return added
-

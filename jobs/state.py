@@ -32,7 +32,9 @@ RESUMABLE_STATES = frozenset({JobState.stopped, JobState.failed, JobState.cancel
 _NEXT: dict[JobState, frozenset[JobState]] = {
     JobState.waiting: frozenset({JobState.running, JobState.cancelled, JobState.failed}),
     JobState.running: frozenset(JobState),  # running or waiting again: after a restart
-    JobState.stopping: frozenset({JobState.stopped, JobState.finished, JobState.failed, JobState.cancelled, JobState.waiting}),
+    JobState.stopping: frozenset(
+        {JobState.stopped, JobState.finished, JobState.failed, JobState.cancelled, JobState.waiting}
+    ),
     JobState.stopped: frozenset({JobState.waiting}),
     JobState.failed: frozenset({JobState.waiting}),
     JobState.cancelled: frozenset({JobState.waiting}),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -36,6 +37,10 @@ _JOBS = sa.Table(
     sa.Column("ended", sa.Float),
     sa.Column("message", sa.Text, nullable=False),
 )
+
+
+EVERYBODY = "everybody"
+"""Owner of what all visitors may look at: the embedded example of a shared page."""
 
 
 @dataclass(frozen=True)
@@ -76,6 +81,7 @@ def now() -> float:
 
 def open_engine(url: str) -> sa.Engine:
     """A connection pool; SQLite in write-ahead mode, so that the page reads while the supervisor writes."""
+    url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver that DBOS brings
     if url.startswith("sqlite:///"):
         Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {}, pool_pre_ping=True)
@@ -108,10 +114,17 @@ class JobStore:
             raise RequestError("There is no such job.")
         return job
 
-    def of_owner(self, owner: str) -> list[Job]:
-        """The owner's jobs, newest first."""
-        query = _JOBS.select().where(_JOBS.c.owner == owner).order_by(_JOBS.c.created.desc())
-        return self._read(query)
+    def visible(self, job_id: str, owner: str) -> Job:
+        """The job if this owner may look at it: their own, or everybody's. Raises RequestError."""
+        job = self.get(job_id)
+        if job.owner not in (owner, EVERYBODY):
+            raise RequestError("There is no such job.")
+        return job
+
+    def visible_to(self, owner: str) -> list[Job]:
+        """What this owner may look at, newest first."""
+        query = _JOBS.select().where(_JOBS.c.owner.in_([owner, EVERYBODY]))
+        return self._read(query.order_by(_JOBS.c.created.desc()))
 
     def all_jobs(self) -> list[Job]:
         return self._read(_JOBS.select().order_by(_JOBS.c.created.desc()))
@@ -159,4 +172,5 @@ def _row(job: Job) -> dict[str, Any]:
 
 
 def _job(row: Any) -> Job:
-    return Job(**{**row, "state": JobState(row["state"]), "wish": StopWish(row["wish"])})
+    values: dict[str, Any] = {**row, "state": JobState(row["state"]), "wish": StopWish(row["wish"])}
+    return Job(**values)

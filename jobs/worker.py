@@ -123,7 +123,9 @@ class Supervisor:
                 self._conclude(job.id, run, ended, wish)
                 return
             last_exit = ended.exit_code
-            self._store.change_state(job.id, JobState.waiting, message="Interrupted; going on from the last checkpoint.")
+            self._store.change_state(
+                job.id, JobState.waiting, message="Interrupted; going on from the last checkpoint."
+            )
 
     def _run_child(self, job_id: str, run: RunFolder) -> _Ended:
         """Train in a child process until it ends, passing the owner's wishes on."""

@@ -12,7 +12,27 @@ from transformers import CLIPTextConfig, CLIPTextModel
 from trainer.engine.export.pipeline_folder import declare_float32_text_encoder
 from trainer.starter.tokenizer import build_tokenizer
 
-WORDS = "a an the of on in my photo picture person animal object teapot style background red blue dog cat".split()
+WORDS = [
+    "a",
+    "an",
+    "the",
+    "of",
+    "on",
+    "in",
+    "my",
+    "photo",
+    "picture",
+    "person",
+    "animal",
+    "object",
+    "teapot",
+    "style",
+    "background",
+    "red",
+    "blue",
+    "dog",
+    "cat",
+]
 WIDTH = 32
 
 

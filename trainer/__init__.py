@@ -6,7 +6,7 @@ queue. Everything with torch is in `trainer.engine` and `trainer.starter` and ru
 
 import logging
 
-# Said at import on every CPU: xformers has no kernels here, bitsandbytes no 4-bit matmul. Neither is news: the probes in
-# trainer.engine.attention and trainer.engine.optim report what really runs.
+# Said at import on every CPU: xformers has no kernels here, bitsandbytes no 4-bit matmul. Neither is news: the probes
+# in trainer.engine.attention and trainer.engine.optim report what really runs.
 for _library in ("xformers", "bitsandbytes"):
     logging.getLogger(_library).setLevel(logging.ERROR)

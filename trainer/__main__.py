@@ -6,17 +6,27 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import yaml
 
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
 from trainer.config import STARTER, Kind, Method, TrainConfig
-from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_REQUEST, ConceptError, Problem, RecipeError, StudioError
-from trainer.errors import RequestError, TrainingError, TrainingStopped
+from trainer.cores import CoreShare
+from trainer.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_REQUEST,
+    ConceptError,
+    Problem,
+    RecipeError,
+    RequestError,
+    StudioError,
+    TrainingError,
+    TrainingStopped,
+)
 from trainer.events import Emit, Event, Failed
 from trainer.narrate import narrate
 from trainer.photos import take_folder
@@ -123,12 +133,12 @@ def _downloaded(base: Any) -> Path:
 
 def _read_recipe_file(path: Path) -> dict[str, Any]:
     try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RequestError(f"The recipe {path} cannot be read: {error}") from error
     if not isinstance(values, dict):
         raise RequestError(f"The recipe {path} is not a list of fields.")
-    return values
+    return cast("dict[str, Any]", values)
 
 
 def _resume(options: argparse.Namespace) -> int:
@@ -141,18 +151,22 @@ def _resume(options: argparse.Namespace) -> int:
 
 def _run_in_engine(run: RunFolder, *, as_json: bool) -> int:
     """Train or, where a run is finished, verify it; every outcome is an event and an exit code."""
-    stop = StopSignal()
+    stop, settings = StopSignal(), Settings()
     stop.install()
     with run.locked():
         emit = _emitter(run, as_json=as_json)
-        from trainer.engine.failures import explain  # noqa: PLC0415 - the engine brings torch
+        from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
+        from trainer.engine.failures import explain  # noqa: PLC0415
         from trainer.engine.run import Workplace, run_training, verify_run  # noqa: PLC0415
 
+        cores = CoreShare(settings.runtime_dir / "cores", own_cores())
+
         try:
-            if _is_finished(run):
-                verify_run(run)
-            else:
-                run_training(run, Workplace(emit, stop, Settings().cache_dir))
+            with cores.computing():
+                if _is_finished(run):
+                    verify_run(run)
+                else:
+                    run_training(run, Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores)))
         except TrainingStopped as stopped:
             print(stopped, file=sys.stderr)
             return stopped.exit_code
@@ -171,19 +185,20 @@ def _is_finished(run: RunFolder) -> bool:
 def _failed(error: Exception, explained: StudioError, emit: Emit) -> int:
     if error is not explained:
         logging.getLogger(__name__).error("unexpected", exc_info=error)
-    cause, advice = (explained.cause, explained.advice) if isinstance(explained, TrainingError) else (str(explained), "")
+    cause, advice = (
+        (explained.cause, explained.advice) if isinstance(explained, TrainingError) else (str(explained), "")
+    )
     emit(Failed(cause=cause, advice=advice))
     print(explained, file=sys.stderr)
     return explained.exit_code if isinstance(explained, RequestError) else EXIT_FAILED
 
 
 def _emitter(run: RunFolder, *, as_json: bool) -> Emit:
-    log: Callable[[Event], None] = run.events
-    tell = (lambda event: event.model_dump_json()) if as_json else narrate
+    log = run.events
 
     def emit(event: Event, /) -> None:
         log(event)
-        if line := tell(event):
+        if line := event.model_dump_json() if as_json else narrate(event):
             print(line, flush=True)
 
     return emit
@@ -215,7 +230,7 @@ def _verify(options: argparse.Namespace) -> int:
 
     try:
         verify_run(run)
-    except Exception as error:  # noqa: BLE001 - the exit code must say that it does not hold
+    except Exception as error:
         raise explain(error) from error
     print("The artifact is whole, loads in diffusers and makes pictures.")
     return EXIT_DONE

@@ -98,7 +98,9 @@ def check_hashes(folder: Path, manifest: Manifest) -> None:
         if not file.is_file():
             raise VerificationError(f"{entry.path} is missing from the artifact.", "Resume the run to write it again.")
         if _sha256(file) != entry.sha256:
-            raise VerificationError(f"{entry.path} has changed since it was written.", "Resume the run to write it again.")
+            raise VerificationError(
+                f"{entry.path} has changed since it was written.", "Resume the run to write it again."
+            )
 
 
 def _sha256(file: Path) -> str:

@@ -117,3 +117,12 @@ def _identity(folder: Path) -> str:
         with path.open("rb") as file:
             digest.update(file.read(2**16))  # of weights: the header and the first tensors, which differ between models
     return digest.hexdigest()[:16]
+
+
+def knows_word(folder: Path, word: str) -> bool | None:
+    """Whether a word is a single token of the base already; None where its vocabulary cannot be read."""
+    try:
+        vocabulary = json.loads((folder / "tokenizer" / "vocab.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return f"{word}</w>" in vocabulary

@@ -179,7 +179,7 @@ class _Recipe(BaseModel):
         json_schema_extra=_advanced(),
     )
     gradient_checkpointing: bool = Field(
-        False,
+        default=False,
         description="Recompute activations in the backward pass: less memory, slower.",
         json_schema_extra=_advanced(),
     )
@@ -205,7 +205,7 @@ class _Recipe(BaseModel):
         json_schema_extra=_advanced("crops"),
     )
     mirror: bool = Field(
-        True,
+        default=True,
         description="Half of the variants are mirrored. Off for faces and lettering.",
         json_schema_extra=_advanced(),
     )

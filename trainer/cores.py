@@ -10,7 +10,7 @@ import contextlib
 import fcntl
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -26,7 +26,7 @@ class CoreShare:
         self._looked, self._threads = 0.0, cores
 
     @contextmanager
-    def computing(self) -> Iterator[None]:
+    def computing(self) -> Generator[None]:
         """Count as one of those that compute while the block runs."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with self._own.open("w") as file:

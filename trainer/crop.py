@@ -58,7 +58,7 @@ def _best_offset(profile: np.ndarray, window: int) -> int:
 
 def saliency(rgb: np.ndarray) -> np.ndarray:
     """How much each pixel stands out, float64 [height, width] >= 0, for uint8 [height, width, 3]."""
-    lab = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.float64)
+    lab: np.ndarray = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.float64)
     border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
     from_border = np.linalg.norm(lab - np.median(border, axis=0), axis=2)
     combined = _unit(_spectral_residual(lab[..., 0])) + _unit(cv2.GaussianBlur(from_border, (0, 0), 2))

@@ -11,6 +11,7 @@ import stat
 import warnings
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pillow_heif
@@ -28,7 +29,7 @@ _ACCEPTED = "JPEG, PNG, WebP, AVIF and HEIC"
 @cache
 def _prepare_pillow() -> None:
     Image.init()  # before open(formats=...), or it raises KeyError
-    pillow_heif.register_heif_opener()
+    pillow_heif.register_heif_opener()  # pyright: ignore[reportUnknownMemberType] - untyped
 
 
 def decode_photo(path: Path) -> Image.Image:
@@ -133,7 +134,9 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         alpha = picture.getchannel("A") if picture.mode == "RGBA" else None
         colours = picture.convert("RGB") if alpha else picture
-        converted = ImageCms.profileToProfile(colours, source, ImageCms.createProfile("sRGB"), outputMode="RGB")
+        make_profile: Any = ImageCms.createProfile  # untyped
+        target = ImageCms.ImageCmsProfile(make_profile("sRGB"))
+        converted = ImageCms.profileToProfile(colours, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):
         return picture  # a damaged profile, or one of another colour space, says nothing about the pixels
     if converted is None:

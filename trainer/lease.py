@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -27,7 +27,7 @@ class DeviceLease:
         self._wanted = runtime / f"{device.key}.wanted"
 
     @contextmanager
-    def for_training(self, give_up: Callable[[], bool] = lambda: False) -> Iterator[bool]:
+    def for_training(self, give_up: Callable[[], bool] = lambda: False) -> Generator[bool]:
         """Wait for the device and hold it; yields False where `give_up()` became true first."""
         if not self._needed:
             yield True
@@ -42,7 +42,7 @@ class DeviceLease:
             yield held
 
     @contextmanager
-    def for_generating(self) -> Iterator[bool]:
+    def for_generating(self) -> Generator[bool]:
         """Hold the device while models are in its memory; yields False where training has or wants it."""
         if not self._needed:
             yield True

@@ -2,7 +2,18 @@
 
 from __future__ import annotations
 
-from trainer.events import CheckpointWritten, Event, Failed, Finished, PhaseChanged, Preview, Started, Step, Stopped, Warned
+from trainer.events import (
+    CheckpointWritten,
+    Event,
+    Failed,
+    Finished,
+    PhaseChanged,
+    Preview,
+    Started,
+    Step,
+    Stopped,
+    Warned,
+)
 
 
 def narrate(event: Event) -> str:

@@ -10,6 +10,7 @@ import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 from PIL import Image
 
@@ -22,6 +23,7 @@ from trainer.run_folder import write_whole
 DATASET_FILE = "dataset.json"
 MAX_CAPTION = 1000
 JPEG_QUALITY = 95
+THUMBNAIL_PX = 192
 
 
 @dataclass(frozen=True)
@@ -83,7 +85,9 @@ def read_caption(photo: Path) -> str | None:
     return " ".join(text.split())[:MAX_CAPTION] or None
 
 
-def take_photo(path: Path, folder: Path, *, number: int, source: str | None = None, caption: str | None = None) -> Photo:
+def take_photo(
+    path: Path, folder: Path, *, number: int, source: str | None = None, caption: str | None = None
+) -> Photo:
     """Clean one file into `folder` as NNNN.jpg; a file that cannot be used comes back refused, with the reason."""
     name = shown_name(source or path.name)
     try:
@@ -108,19 +112,30 @@ def take_photo(path: Path, folder: Path, *, number: int, source: str | None = No
 
 
 def mark_duplicates(photos: Iterable[Photo]) -> PhotoSet:
-    """The set with every later copy of an earlier photo marked and explained."""
+    """The set with every later copy of an earlier photo marked and explained; safe to call again on its own result."""
     seen: list[Photo] = []
     marked: list[Photo] = []
     for photo in photos:
         twin = next((s for s in seen if looks_like(s.fingerprint, photo.fingerprint)), None) if photo.file else None
         if photo.file and twin is None:
             seen.append(photo)
-        if twin is None:
-            marked.append(photo)
-        else:
-            reasons = (*photo.reasons, f"looks the same as {twin.source}")
-            marked.append(replace(photo, verdict=Verdict.warning, duplicate=True, reasons=reasons))
+        marked.append(_as_copy_of(twin, photo) if twin else _as_original(photo))
     return PhotoSet(tuple(marked))
+
+
+_COPY = "looks the same as "
+
+
+def _as_original(photo: Photo) -> Photo:
+    if not photo.duplicate:
+        return photo
+    reasons = tuple(r for r in photo.reasons if not r.startswith(_COPY))
+    return replace(photo, verdict=Verdict.warning if reasons else Verdict.ok, duplicate=False, reasons=reasons)
+
+
+def _as_copy_of(twin: Photo, photo: Photo) -> Photo:
+    reasons = (*_as_original(photo).reasons, f"{_COPY}{twin.source}")
+    return replace(photo, verdict=Verdict.warning, duplicate=True, reasons=reasons)
 
 
 def take_folder(source: Path, folder: Path) -> PhotoSet:
@@ -135,7 +150,7 @@ def take_folder(source: Path, folder: Path) -> PhotoSet:
 
 
 def write_dataset(folder: Path, photo_set: PhotoSet) -> None:
-    """dataset.json: what is in the folder, and how each photo is cropped and captioned."""
+    """dataset.json: what is in the folder, how each photo is cropped and captioned, and what was refused."""
     entries = [
         {
             "file": p.file,
@@ -149,7 +164,7 @@ def write_dataset(folder: Path, photo_set: PhotoSet) -> None:
             "reasons": list(p.reasons),
             "duplicate": p.duplicate,
         }
-        for p in photo_set.usable
+        for p in photo_set.photos
     ]
     write_whole(folder / DATASET_FILE, json.dumps({"version": 1, "photos": entries}, indent=2, ensure_ascii=False))
 
@@ -163,20 +178,27 @@ def read_dataset(folder: Path) -> PhotoSet:
         raise RequestError(f"{folder} holds no readable {DATASET_FILE}.") from error
 
 
-def _photo_from(entry: dict[str, object]) -> Photo:
-    crop = entry["crop"]
+def _photo_from(entry: dict[str, Any]) -> Photo:
+    crop: dict[str, int] | None = entry["crop"]
     return Photo(
         source=str(entry["source"]),
         verdict=Verdict(str(entry["verdict"])),
-        reasons=tuple(str(r) for r in entry["reasons"]),  # type: ignore[attr-defined]
-        file=str(entry["file"]),
-        width=int(str(entry["width"])),
-        height=int(str(entry["height"])),
-        crop=Crop(**crop) if isinstance(crop, dict) else None,
+        reasons=tuple(str(r) for r in entry["reasons"]),
+        file=None if entry["file"] is None else str(entry["file"]),
+        width=int(entry["width"]),
+        height=int(entry["height"]),
+        crop=Crop(**crop) if crop else None,
         caption=None if entry["caption"] is None else str(entry["caption"]),
         fingerprint=int(str(entry["fingerprint"]), 16),
         duplicate=bool(entry["duplicate"]),
     )
+
+
+def write_thumbnail(folder: Path, photo: Photo) -> None:
+    """thumbs/NNNN.jpg: the square that is trained on, small."""
+    thumbnail = cropped(folder, photo).resize((THUMBNAIL_PX, THUMBNAIL_PX), Image.Resampling.LANCZOS)
+    (folder / "thumbs").mkdir(exist_ok=True)
+    thumbnail.save(folder / "thumbs" / str(photo.file), "JPEG", quality=85)
 
 
 def cropped(folder: Path, photo: Photo) -> Image.Image:

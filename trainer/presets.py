@@ -82,12 +82,13 @@ _STYLE_WITHOUT_CLASS = {"prior_weight": 0.0}
 _FULL_SIZE_TEXT_SHARE = {Kind.person: 0.6, Kind.pet: 0.3, Kind.object: 0.3, Kind.style: 0.15}
 
 
-def preset_values(method: Method, kind: Kind, traits: BaseTraits) -> dict[str, Any]:
-    """The preset's values; name and base are the caller's."""
-    table = _STARTER if traits.starter else _FULL_SIZE
+def preset_values(method: Method, kind: Kind, traits: BaseTraits | None) -> dict[str, Any]:
+    """The preset's values; name and base are the caller's. Without traits (a Hub base not here yet) it is full size."""
+    starter = traits is not None and traits.starter
+    table = _STARTER if starter else _FULL_SIZE
     values: dict[str, Any] = {"method": method, "kind": kind, "class_word": DEFAULT_CLASS_WORD[kind]}
-    values |= {"resolution_px": min(traits.resolution_px, 768)} | table[method] | _KIND[kind]
-    if method is Method.dreambooth and not traits.starter:
+    values |= {"resolution_px": min(traits.resolution_px, 768) if traits else 512} | table[method] | _KIND[kind]
+    if method is Method.dreambooth and not starter:
         values["text_encoder_share"] = _FULL_SIZE_TEXT_SHARE[kind]
     if kind is Kind.style and method is not Method.textual_inversion:
         values |= _STYLE_WITHOUT_CLASS
@@ -95,7 +96,7 @@ def preset_values(method: Method, kind: Kind, traits: BaseTraits) -> dict[str, A
 
 
 def preset_recipe(
-    method: Method, kind: Kind, traits: BaseTraits, *, name: str, base: str = STARTER, **overrides: Any
+    method: Method, kind: Kind, traits: BaseTraits | None, *, name: str, base: str = STARTER, **overrides: Any
 ) -> TrainConfig:
     """A whole recipe: the preset, with the values that the person chose over it. Raises RecipeError."""
     return build_recipe({**preset_values(method, kind, traits), "name": name, "base": base, **overrides})
@@ -104,3 +105,14 @@ def preset_recipe(
 def look_values(*, starter: bool) -> dict[str, Any]:
     """How to sample by default: the starter is content with less guidance than a full-size model."""
     return {"steps": 20, "guidance": 4.0 if starter else 7.0, "scheduler": "DPM++ 2M"}
+
+
+def artifact_bytes(method: Method, *, starter: bool, rank: int = 16, vectors: int = 4) -> int:
+    """About how large the result will be, before anything is trained."""
+    match method:
+        case Method.textual_inversion:
+            return vectors * (160 if starter else 768) * 4 + 200
+        case Method.dreambooth_lora:
+            return rank * (20_000 if starter else 400_000)
+        case Method.dreambooth:
+            return 30_000_000 if starter else 2_130_000_000

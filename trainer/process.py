@@ -91,6 +91,10 @@ class Child:
         with contextlib.suppress(ProcessLookupError):
             self._process.send_signal(number)
 
+    def ask_to_end(self) -> None:
+        """SIGTERM, without waiting."""
+        self.signal(signal.SIGTERM)
+
     def end(self, grace_s: float = GRACE_S) -> int:
         """SIGTERM, and SIGKILL for the whole group after the grace period; returns the exit code."""
         self.signal(signal.SIGTERM)
@@ -105,9 +109,7 @@ class Child:
         return self._process.wait()
 
 
-def spawn(
-    arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0
-) -> Child:
+def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0) -> Child:
     """Start `python -m ARGUMENTS` with its output appended to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output:
@@ -120,7 +122,7 @@ def spawn(
             cwd=Path(__file__).resolve().parents[1],
             start_new_session=True,
             close_fds=True,
-            preexec_fn=(lambda: os.nice(nice)) if nice else None,  # noqa: PLW1509 - runs before exec, touches no lock
+            preexec_fn=(lambda: os.nice(nice)) if nice else None,
         )
     return Child(process)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from types import NoneType, UnionType
-from typing import Any, Literal, Union, get_args, get_origin
+from typing import Any, Literal, Union, cast, get_args, get_origin
 
 import yaml
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
@@ -34,8 +34,8 @@ class RecipeField:
 
     @property
     def label(self) -> str:
-        words = self.name.removesuffix("_px").removesuffix("_steps").replace("_", " ")
-        return f"{words} ({self.unit})" if self.unit else words
+        words = self.name.removesuffix("_px").replace("_", " ")
+        return f"{words} ({self.unit})" if self.unit and self.unit not in words else words
 
 
 def recipe_fields(method: Method) -> list[RecipeField]:
@@ -47,7 +47,7 @@ def recipe_fields(method: Method) -> list[RecipeField]:
 def _describe(name: str, info: FieldInfo) -> RecipeField:
     options = [t for t in _alternatives(info.annotation) if t is not NoneType]
     kind = options[0]
-    extra = info.json_schema_extra if isinstance(info.json_schema_extra, dict) else {}
+    extra = cast("dict[str, Any]", info.json_schema_extra or {})
     choices = tuple(str(member.value) for member in kind) if hasattr(kind, "__members__") else ()
     return RecipeField(
         name=name,

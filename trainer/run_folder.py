@@ -7,7 +7,7 @@ import json
 import os
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -76,7 +76,7 @@ class RunFolder:
         return build_recipe(values)
 
     @contextmanager
-    def locked(self) -> Iterator[None]:
+    def locked(self) -> Generator[None]:
         """Hold the run for this process. Raises BusyError with the pid of whoever holds it already."""
         self.root.mkdir(parents=True, exist_ok=True)
         with hold_lock(self.root / ".lock", what=f"The run {self.root}"):
@@ -84,7 +84,7 @@ class RunFolder:
 
 
 @contextmanager
-def hold_lock(path: Path, *, what: str) -> Iterator[None]:
+def hold_lock(path: Path, *, what: str) -> Generator[None]:
     """An exclusive file lock that ends with the process. Raises BusyError naming the holder's pid."""
     with path.open("a+", encoding="ascii") as file:
         try:
@@ -122,7 +122,7 @@ def write_whole(path: Path, text: str) -> None:
 
 
 @contextmanager
-def written_aside(target: Path) -> Iterator[Path]:
+def written_aside(target: Path) -> Generator[Path]:
     """A folder beside `target` that takes its place when the block ends well: whole or absent."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))

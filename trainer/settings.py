@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import sys
+import tempfile
 from enum import StrEnum
 from pathlib import Path
 
 from pydantic import AliasChoices, Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from trainer.errors import RequestError
 
 
 class Owners(StrEnum):
@@ -31,20 +34,24 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="STUDIO_", frozen=True, extra="ignore")
 
     home: Path = Field(default_factory=user_data_dir, description="Data root: photos, runs, database. Local disk.")
-    database_url: str | None = Field(None, description="Jobs database; default SQLite under the data root.")
-    owners: Owners | None = Field(None, description="single or browser; default single on loopback, else browser.")
-    example: bool = Field(True, description="Queue the embedded example on an empty data root without a GPU.")
+    database_url: str | None = Field(default=None, description="Jobs database; default SQLite under the data root.")
+    owners: Owners | None = Field(
+        default=None, description="single or browser; default single on loopback, else browser."
+    )
+    example: bool = Field(default=True, description="Queue the embedded example on an empty data root without a GPU.")
     host: str | None = Field(
-        None,
+        default=None,
         validation_alias=AliasChoices("GRADIO_SERVER_NAME", "STUDIO_HOST"),
         description="Address to listen on; default 127.0.0.1.",
     )
     port: int = Field(
-        7860,
+        default=7860,
         validation_alias=AliasChoices("GRADIO_SERVER_PORT", "STUDIO_PORT"),
         description="Port of the page.",
     )
-    space_id: str | None = Field(None, validation_alias="SPACE_ID", description="Set by Hugging Face on a Space.")
+    space_id: str | None = Field(
+        default=None, validation_alias="SPACE_ID", description="Set by Hugging Face on a Space."
+    )
 
     @property
     def on_space(self) -> bool:
@@ -74,6 +81,18 @@ class Settings(BaseSettings):
     def runtime_dir(self) -> Path:
         """Locks and sockets of the processes that run now."""
         return self.home / "runtime"
+
+    def check_home(self) -> None:
+        """Raise RequestError, with the path and the way out, where the data root cannot be written."""
+        try:
+            self.home.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.home):
+                return
+        except OSError as error:
+            raise RequestError(
+                f"The data folder {self.home} cannot be written ({error.strerror}). "
+                "Make it yours, or set STUDIO_HOME to a folder that is."
+            ) from error
 
 
 def process_environment() -> dict[str, str]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import torch
 from diffusers import UNet2DConditionModel
+from diffusers.models.attention_processor import Attention as AttentionLayer
 
 log = logging.getLogger(__name__)
 SDPA = "PyTorch SDPA"
@@ -32,8 +33,7 @@ def choose_attention(unet: UNet2DConditionModel, dtype: torch.dtype) -> Attentio
 
 def head_sizes(unet: UNet2DConditionModel) -> set[int]:
     """Channels per attention head of every attention layer."""
-    layers = [m for m in unet.modules() if hasattr(m, "to_q") and hasattr(m, "heads")]
-    return {layer.to_q.out_features // layer.heads for layer in layers}
+    return {m.to_q.out_features // m.heads for m in unet.modules() if isinstance(m, AttentionLayer)}
 
 
 def probe_xformers(device: torch.device, dtype: torch.dtype, sizes: set[int]) -> str | None:
@@ -59,11 +59,16 @@ def _try_operator(ops: object, device: torch.device, dtype: torch.dtype, size: i
     ours = [t.clone().requires_grad_() for t in draw]
     theirs = [t.clone().requires_grad_() for t in draw]
     output = ops.memory_efficient_attention(*ours)  # type: ignore[attr-defined]
-    expected = torch.nn.functional.scaled_dot_product_attention(*(t.transpose(1, 2) for t in theirs)).transpose(1, 2)
+    q, k, v = (t.transpose(1, 2) for t in theirs)
+    expected = torch.nn.functional.scaled_dot_product_attention(q, k, v).transpose(1, 2)
     output.float().pow(2).sum().backward()
     expected.float().pow(2).sum().backward()
     for mine, reference in [(output, expected), *((a.grad, b.grad) for a, b in zip(ours, theirs, strict=True))]:
-        if mine is None or reference is None or not torch.allclose(mine.float(), reference.float(), rtol=0.05, atol=0.05):
+        if (
+            mine is None
+            or reference is None
+            or not torch.allclose(mine.float(), reference.float(), rtol=0.05, atol=0.05)
+        ):
             raise RuntimeError("its result differs from SDPA's")
     inputs = ops.fmha.Inputs(*draw)  # type: ignore[attr-defined]
     return str(ops.fmha._dispatch_fw(inputs, needs_gradient=True).NAME)  # type: ignore[attr-defined]  # noqa: SLF001

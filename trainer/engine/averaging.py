@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 import torch
@@ -23,7 +23,7 @@ class Average:
             self._model.step(self._parameters)
 
     @contextmanager
-    def in_place(self) -> Iterator[None]:
+    def in_place(self) -> Generator[None]:
         """The averaged weights in the model while the block runs."""
         if self._model is None:
             yield

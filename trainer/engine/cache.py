@@ -75,9 +75,7 @@ def _centre_square(file: Path, resolution_px: int) -> Image.Image:
     return square.resize((resolution_px, resolution_px), Image.Resampling.LANCZOS)
 
 
-def _encode(
-    pictures: Iterable[list[Image.Image]], count: int, family: Family, counted: Counted
-) -> EncodedPictures:
+def _encode(pictures: Iterable[list[Image.Image]], count: int, family: Family, counted: Counted) -> EncodedPictures:
     posteriors: list[Posterior] = []
     for done, variants in enumerate(pictures, start=1):
         pixels = torch.stack([picture_to_tensor(v) for v in variants])

@@ -9,6 +9,8 @@ from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
 from trainer.config import Precision
+from trainer.cores import CoreShare
+from trainer.devices import usable_cores
 from trainer.errors import TrainingError
 
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
@@ -56,6 +58,18 @@ def open_compute(asked: Precision, *, device: str | None = None) -> Compute:
     use_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     kind = "cpu" if use_cpu else ("cuda" if torch.cuda.is_available() else "mps")
     precision = choose_precision(asked, kind)
-    # accelerate keeps its precision in a process-wide singleton; a process that opens a second run (tests do) needs a new one
+    # accelerate keeps its precision in a process-wide singleton; a second run in one process (as in tests) needs a new one
     AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001
     return Compute(Accelerator(mixed_precision=_MIXED[precision], cpu=use_cpu), precision)
+
+
+def own_cores() -> int:
+    """How many cores this process may use when it computes alone: those of the machine, or fewer if told so."""
+    return min(usable_cores(), torch.get_num_threads())
+
+
+def use_share(cores: CoreShare) -> None:
+    """Compute with this process's present share of the machine's cores."""
+    threads = cores.threads()
+    if threads != torch.get_num_threads():
+        torch.set_num_threads(threads)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
@@ -154,7 +154,7 @@ class _Progress:
         self._began, self._paused = time.monotonic(), 0.0
 
     @contextmanager
-    def paused(self) -> Iterator[None]:
+    def paused(self) -> Generator[None]:
         """Time spent inside is waited for, but is not training."""
         began = time.monotonic()
         yield
@@ -186,4 +186,3 @@ class _Progress:
                 eta_s=round((total - done) * elapsed / (done - self._start), 1),
             )
         )
-

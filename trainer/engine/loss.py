@@ -34,7 +34,7 @@ def example_weights(
     min_snr_gamma: float | None,
     prediction: PredictionType,
 ) -> torch.Tensor:
-    """One weight per example, [batch]: 1 for the concept's pictures, `prior_weight` for class pictures, times min-SNR."""
+    """One weight per example, [batch]: 1 for the concept, `prior_weight` for class pictures, each times min-SNR."""
     weights = torch.where(is_prior, prior_weight, 1.0).to(snr.dtype)
     if min_snr_gamma is not None:
         weights = weights * min_snr_weights(snr, min_snr_gamma, prediction)

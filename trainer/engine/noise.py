@@ -19,7 +19,7 @@ def key_of(seed: int, step: int, name: str) -> int:
 
 
 class KeyedNoise:
-    """Draws for one run. `step` counts forward passes, so that an accumulation window has a draw of its own for each."""
+    """Draws for one run. `step` counts forward passes, so that each pass of an accumulation window has its own."""
 
     def __init__(self, seed: int, device: torch.device) -> None:
         self._seed, self._device = seed, device

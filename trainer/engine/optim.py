@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable
+from typing import Any
 
 import torch
 
@@ -26,8 +27,8 @@ def build_optimizer(recipe: TrainConfig, groups: list[ParameterGroup], warn: War
     return torch.optim.AdamW(parameters, weight_decay=recipe.weight_decay, fused=True)
 
 
-def _working_8bit(device: torch.device) -> type[torch.optim.Optimizer] | None:
-    """bitsandbytes' AdamW8bit if one step of it changes a parameter on this device."""
+def _working_8bit(device: torch.device) -> Any:
+    """bitsandbytes' AdamW8bit class if one step of it changes a parameter on this device, else None."""
     try:
         from bitsandbytes.optim import AdamW8bit  # noqa: PLC0415 - optional, and slow to import
 

@@ -1,4 +1,4 @@
-"""Class pictures for prior preservation: generated once for (base, prompt, size) and shared by every run, or the user's own."""
+"""Class pictures for prior preservation: the user's own, or generated once for (base, prompt, size) and shared."""
 
 from __future__ import annotations
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
-from trainer.bases import BaseTraits, find_base, inspect_base
+from trainer.bases import find_base, inspect_base
 from trainer.checkup import MIN_PHOTOS
 from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
 from trainer.engine.attention import choose_attention
@@ -176,7 +176,9 @@ class _Work:
             return None
         counter = self._counter(Phase.class_images, start)
         files = class_pictures(recipe, family, self.traits, self.place.cache, counter)
-        return ClassPictures(encode_class_pictures(files, recipe.resolution_px, family), class_prompt(recipe.class_word))
+        return ClassPictures(
+            encode_class_pictures(files, recipe.resolution_px, family), class_prompt(recipe.class_word)
+        )
 
     def _counter(self, phase: Phase, start: int) -> Callable[[int, int], None]:
         """Reports the progress of a phase before training, and ends it where a stop is requested."""

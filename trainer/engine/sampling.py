@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,14 +14,13 @@ from diffusers import (
     DPMSolverMultistepScheduler,
     EulerAncestralDiscreteScheduler,
     EulerDiscreteScheduler,
-    SchedulerMixin,
     UniPCMultistepScheduler,
 )
 from PIL import Image
 
 from trainer.engine.families import Family
 
-SCHEDULERS: dict[str, tuple[type[SchedulerMixin], dict[str, object]]] = {
+SCHEDULERS: dict[str, tuple[Any, dict[str, object]]] = {
     "DPM++ 2M": (DPMSolverMultistepScheduler, {}),
     "DPM++ 2M Karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
     "Euler": (EulerDiscreteScheduler, {}),
@@ -96,13 +96,13 @@ def sample(
     return family.decode(latents)
 
 
-def _make_scheduler(name: str, config: dict[str, object]) -> SchedulerMixin:
+def _make_scheduler(name: str, config: dict[str, object]) -> Any:
     kind, options = SCHEDULERS[name]
     return kind.from_config(config, **options)
 
 
 def _begin(
-    family: Family, scheduler: SchedulerMixin, noise: torch.Tensor, start: StartPicture | None
+    family: Family, scheduler: Any, noise: torch.Tensor, start: StartPicture | None
 ) -> tuple[torch.Tensor, torch.Tensor]:
     """The latents to start from and the timesteps that are left to do."""
     if start is None:

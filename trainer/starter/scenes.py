@@ -102,7 +102,9 @@ class Composer:
     `sprites` is noun -> style -> RGBA uint8 pictures; `textures` uint8 [n, side, side, 3].
     """
 
-    def __init__(self, things: list[Thing], sprites: dict[str, dict[str, list[np.ndarray]]], textures: np.ndarray) -> None:
+    def __init__(
+        self, things: list[Thing], sprites: dict[str, dict[str, list[np.ndarray]]], textures: np.ndarray
+    ) -> None:
         self._things = things
         self._sprites = sprites
         self._textures = textures
@@ -120,7 +122,11 @@ class Composer:
         canvas = self._surface(background, rng) if style == PHOTO else self._flat(background or "white", rng)
         for position, item in enumerate(items):
             side = rng.uniform(0.46, 0.54) if pair else np.clip(rng.normal(0.82, 0.09), 0.5, 0.96)
-            shift = ((position - 0.5) * 0.47, rng.normal(0, 0.04)) if pair else tuple(rng.normal(0, 0.5 * (1 - side) / 2, 2))
+            shift = (
+                ((position - 0.5) * 0.47, rng.normal(0, 0.04))
+                if pair
+                else tuple(rng.normal(0, 0.5 * (1 - side) / 2, 2))
+            )
             canvas = self._paste(canvas, item, style, float(side), shift, rng)
         if style == PHOTO:
             canvas = _photographed(canvas, rng)
@@ -149,7 +155,9 @@ class Composer:
         alpha = sprite[..., 3:] / 255
         layer = np.concatenate([sprite[..., :3] * alpha, alpha], axis=2)  # premultiplied, or edges turn dark
         angle = rng.normal(0, 12 if style == PHOTO else 5)
-        matrix = cv2.getRotationMatrix2D((sprite.shape[1] / 2, sprite.shape[0] / 2), angle, side * PICTURE_PX / sprite.shape[0])
+        matrix = cv2.getRotationMatrix2D(
+            (sprite.shape[1] / 2, sprite.shape[0] / 2), angle, side * PICTURE_PX / sprite.shape[0]
+        )
         matrix[:, 2] += (np.array([0.5, 0.5]) + shift) * PICTURE_PX - np.array(sprite.shape[:2]) / 2
         layer = cv2.GaussianBlur(layer, (3, 3), 0)  # sprites are drawn larger than they are shown
         layer = cv2.warpAffine(layer, matrix, (PICTURE_PX, PICTURE_PX), flags=cv2.INTER_LINEAR)

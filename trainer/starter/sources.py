@@ -16,6 +16,7 @@ import tarfile
 import zipfile
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import yaml
@@ -75,9 +76,9 @@ class Thing:
     kind: str = "object"
 
 
-def load_things(path: Path = Path(__file__).with_name("things.yaml")) -> list[Thing]:
+def load_things() -> list[Thing]:
     """All taught and held-out things of `things.yaml`, in file order."""
-    document = yaml.safe_load(path.read_text(encoding="utf-8"))
+    document = yaml.safe_load(Path(__file__).with_name("things.yaml").read_text(encoding="utf-8"))
     things = [
         Thing(noun, category, noun, tuple(icons or [noun.replace(" ", "-")]))
         for category, nouns in document["taught"].items()
@@ -168,15 +169,16 @@ def _draw_vector(icons: dict, name: str) -> np.ndarray:
 
     entry = icons["icons"].get(name) or icons["icons"][icons["aliases"][name]["parent"]]
     width, height = entry.get("width", icons["width"]), entry.get("height", icons["height"])
-    head = f'<svg xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink" viewBox="0 0 {width} {height}">'
-    png = resvg_py.svg_to_bytes(svg_string=f"{head}{entry['body']}</svg>", width=SPRITE_PX, height=SPRITE_PX)
+    names = 'xmlns="http://www.w3.org/2000/svg" xmlns:xlink="http://www.w3.org/1999/xlink"'
+    svg = f'<svg {names} viewBox="0 0 {width} {height}">{entry["body"]}</svg>'
+    png = resvg_py.svg_to_bytes(svg_string=svg, width=SPRITE_PX, height=SPRITE_PX)
     return _read_bitmap(bytes(png))
 
 
 def _read_bitmap(data: bytes) -> np.ndarray:
     """Trim the transparent border and centre the drawing in a square, so that size means the same in every set."""
     picture = Image.open(io.BytesIO(data)).convert("RGBA")
-    box = picture.getchannel("A").point(lambda a: 255 if a > 16 else 0).getbbox()
+    box = Image.fromarray(np.asarray(picture.getchannel("A")) > 16).getbbox()
     picture = picture.crop(box)
     side = max(picture.size)
     square = Image.new("RGBA", (side, side))
@@ -189,7 +191,7 @@ def load_sprites(folder: Path, things: list[Thing]) -> dict[str, dict[str, list[
     cache = folder / "sprites.npz"
     if not cache.exists():
         icons = IconSet(folder)
-        arrays = {
+        arrays: Any = {
             f"{thing.noun}|{style}|{icon}|{number}": picture
             for thing in things
             for icon in thing.icons

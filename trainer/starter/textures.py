@@ -13,7 +13,7 @@ TEXTURE_PX = 256
 
 
 def fractal_noise(rng: np.random.Generator, *, size_px: int = TEXTURE_PX, slope: float = 1.0) -> np.ndarray:
-    """Grey 1/f^slope noise in [0, 1], float32 [size_px, size_px], stretched at random so that it can look like grain."""
+    """Grey 1/f^slope noise in [0, 1], float32 [size_px, size_px]; stretched at random, it looks like grain."""
     fy, fx = np.meshgrid(np.fft.fftfreq(size_px), np.fft.rfftfreq(size_px), indexing="ij")
     stretch = np.exp(rng.normal(0, 0.8))
     radius = np.sqrt((fy * stretch) ** 2 + (fx / stretch) ** 2)
@@ -63,7 +63,9 @@ def photo_crop(rng: np.random.Generator, photos: list[np.ndarray]) -> np.ndarray
     photo = photos[rng.integers(len(photos))]
     side = int(rng.uniform(0.25, 1.0) * min(photo.shape[:2]))
     top, left = (int(rng.integers(0, extent - side + 1)) for extent in photo.shape[:2])
-    crop = cv2.resize(photo[top : top + side, left : left + side], (TEXTURE_PX, TEXTURE_PX), interpolation=cv2.INTER_AREA)
+    crop = cv2.resize(
+        photo[top : top + side, left : left + side], (TEXTURE_PX, TEXTURE_PX), interpolation=cv2.INTER_AREA
+    )
     if rng.random() < 0.4:  # a colour cast, so that the few photos show more than a few palettes
         crop = np.clip(crop * rng.uniform(0.55, 1.25, 3), 0, 255).astype(np.uint8)
     if rng.random() < 0.5:

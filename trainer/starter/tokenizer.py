@@ -31,7 +31,9 @@ def build_tokenizer(words: list[str], folder: Path) -> CLIPTokenizer:
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2))
     config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_TOKENS, "do_lower_case": True}
-    (folder / "tokenizer_config.json").write_text(json.dumps({**config, **special, "add_prefix_space": False}, indent=2))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps({**config, **special, "add_prefix_space": False}, indent=2)
+    )
     return CLIPTokenizer.from_pretrained(folder)
 
 
@@ -39,10 +41,17 @@ def _train(words: list[str]) -> Tokenizer:
     tokenizer = Tokenizer(models.BPE(end_of_word_suffix="</w>"))
     tokenizer.normalizer = normalizers.Lowercase()
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
-        [pre_tokenizers.Split(Regex(_PATTERN), "removed", invert=True), ByteLevel(add_prefix_space=False, use_regex=False)]
+        [
+            pre_tokenizers.Split(Regex(_PATTERN), "removed", invert=True),
+            ByteLevel(add_prefix_space=False, use_regex=False),
+        ]
     )
     trainer = trainers.BpeTrainer(
-        vocab_size=20_000, min_frequency=1, end_of_word_suffix="</w>", initial_alphabet=ByteLevel.alphabet(), show_progress=False
+        vocab_size=20_000,
+        min_frequency=1,
+        end_of_word_suffix="</w>",
+        initial_alphabet=ByteLevel.alphabet(),
+        show_progress=False,
     )
     tokenizer.train_from_iterator(words, trainer)
     return tokenizer

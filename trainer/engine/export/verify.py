@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,9 +27,9 @@ def open_artifact(artifact: Path, manifest: Manifest, base: Path) -> StableDiffu
         pipeline = StableDiffusionPipeline.from_pretrained(source, safety_checker=None, local_files_only=True)
         match manifest.method:
             case Method.textual_inversion:
-                pipeline.load_textual_inversion(artifact / EMBEDDING_FILE, local_files_only=True)
+                pipeline.load_textual_inversion(str(artifact / EMBEDDING_FILE), local_files_only=True)
             case Method.dreambooth_lora:
-                pipeline.load_lora_weights(artifact, local_files_only=True)
+                pipeline.load_lora_weights(str(artifact), local_files_only=True)
             case Method.dreambooth:
                 pass
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
@@ -44,7 +45,7 @@ def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: t
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     # a TI prompt holds the placeholder alone: the pipeline itself expands it to all of the concept's tokens
     words = manifest.placeholder if manifest.method is Method.textual_inversion else manifest.trained_words
-    pixels = pipeline(
+    made: Any = pipeline(
         f"a picture of {words}",
         num_inference_steps=STEPS,
         guidance_scale=3.0,
@@ -52,7 +53,8 @@ def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: t
         width=manifest.resolution_px,
         generator=torch.Generator("cpu").manual_seed(0),
         output_type="np",
-    ).images[0]
+    )
+    pixels: np.ndarray = made.images[0]
     if not np.isfinite(pixels).all():
         raise VerificationError("The artifact makes pictures that are not numbers.", _ADVICE)
     if float(pixels.std()) < FLAT_STD:

@@ -41,7 +41,9 @@ def export_artifact(
         emit(PhaseChanged(phase=Phase.verify))
         pipeline = open_artifact(folder, manifest, family.folder)
         if not method.is_loaded_in(pipeline):
-            raise VerificationError("diffusers does not read back the weights that were trained.", "Please report this.")
+            raise VerificationError(
+                "diffusers does not read back the weights that were trained.", "Please report this."
+            )
         try_picture(pipeline, manifest, compute.device)
         check_hashes(folder, manifest)
 

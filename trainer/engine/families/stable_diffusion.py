@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -26,13 +27,12 @@ class StableDiffusion:
             self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype)
             self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=True)
             self.vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
-            self.scheduler = DDPMScheduler.from_pretrained(folder / "scheduler")
+            self.scheduler: Any = DDPMScheduler.from_pretrained(folder / "scheduler")
         except (OSError, ValueError, KeyError, RuntimeError) as error:
             raise BaseModelError(f"The base model in {folder} cannot be loaded: {error}") from error
-        for part in (self.text_encoder, self.unet, self.vae):
-            part.requires_grad_(requires_grad=False)
-            part.to(device)
-            part.eval()
+        parts: list[torch.nn.Module] = [self.text_encoder, self.unet, self.vae]
+        for part in parts:
+            part.requires_grad_(requires_grad=False).to(device).eval()
         self._abar = self.scheduler.alphas_cumprod.to(device=device, dtype=torch.float32)
 
     @property
@@ -54,7 +54,8 @@ class StableDiffusion:
 
     @torch.no_grad()
     def encode_pictures(self, pixels: torch.Tensor) -> Posterior:
-        posterior = self.vae.encode(pixels.to(self.device, torch.float32)).latent_dist
+        encoded: Any = self.vae.encode(pixels.to(self.device, torch.float32))
+        posterior = encoded.latent_dist
         scale, shift = self._latent_statistics()
         return Posterior(((posterior.mean - shift) * scale).float(), (posterior.std * scale).float())
 
@@ -85,7 +86,8 @@ class StableDiffusion:
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> list[Image.Image]:
         scale, shift = self._latent_statistics()
-        pixels = self.vae.decode(latents.float() / scale + shift, return_dict=False)[0]
+        vae: Any = self.vae
+        pixels = vae.decode(latents.float() / scale + shift, return_dict=False)[0]
         values = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
         return [Image.fromarray(picture) for picture in values]
 
@@ -105,7 +107,8 @@ class StableDiffusion:
         return self.vae.config["scaling_factor"], self.vae.config.get("shift_factor") or 0.0
 
     def pipeline(self) -> StableDiffusionPipeline:
-        return StableDiffusionPipeline(
+        pipeline_class: Any = StableDiffusionPipeline  # its annotations forbid the None that its documentation offers
+        return pipeline_class(
             vae=self.vae,
             text_encoder=self.text_encoder,
             tokenizer=self.tokenizer,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
@@ -25,7 +26,7 @@ class Lora:
     def __init__(self, recipe: DreamBoothLoraRecipe, family: Family) -> None:
         self._recipe = recipe
         self._text_steps = text_encoder_steps(recipe)
-        self._adapted: dict[str, torch.nn.Module] = {"unet": family.unet}
+        self._adapted: dict[str, Any] = {"unet": family.unet}
         family.unet.add_adapter(self._adapter(DENOISER_TARGETS))
         if self._text_steps:
             family.text_encoder.add_adapter(self._adapter(TEXT_TARGETS))
@@ -72,7 +73,9 @@ class Lora:
     def write(self, folder: Path) -> None:
         layers, metadata = {}, {}
         for part, module in self._adapted.items():
-            layers[f"{part}_lora_layers"] = _portable(convert_state_dict_to_diffusers(get_peft_model_state_dict(module)), part)
+            layers[f"{part}_lora_layers"] = _portable(
+                convert_state_dict_to_diffusers(get_peft_model_state_dict(module)), part
+            )
             # alpha travels in the metadata; without it a loader assumes alpha = rank
             adapter = {**module.peft_config["default"].to_dict(), "base_model_name_or_path": None}
             metadata[f"{part}_lora_adapter_metadata"] = adapter

@@ -88,7 +88,9 @@ def add_tokens(tokenizer: CLIPTokenizer, tokens: list[str], *, expected_first: i
     tokenizer.add_tokens(tokens)
     ids = tokenizer.convert_tokens_to_ids(tokens)
     if ids != list(range(expected_first, expected_first + len(tokens))):
-        raise RecipeError([Problem("base", "its tokenizer and its text encoder disagree on the size of the vocabulary")])
+        raise RecipeError(
+            [Problem("base", "its tokenizer and its text encoder disagree on the size of the vocabulary")]
+        )
 
 
 def initial_rows(recipe: TextualInversionRecipe, tokenizer: CLIPTokenizer, table: torch.Tensor) -> torch.Tensor:
@@ -104,5 +106,7 @@ def initial_rows(recipe: TextualInversionRecipe, tokenizer: CLIPTokenizer, table
     if not ids:
         return table.mean(dim=0).cpu() + draw
     start = torch.stack([table[ids[i % len(ids)]].cpu() for i in range(recipe.vectors)])
-    fresh = torch.tensor([i >= len(ids) for i in range(recipe.vectors)])  # a repeated row alone would never part from its twin
+    fresh = torch.tensor(
+        [i >= len(ids) for i in range(recipe.vectors)]
+    )  # a repeated row alone would never part from its twin
     return start + draw * 0.1 * fresh.unsqueeze(1)

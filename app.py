@@ -1,0 +1,122 @@
+"""Concept Studio: starts the page, a supervisor for each device, and the generator. What a Space runs."""
+
+from __future__ import annotations
+
+import logging
+import sys
+import time
+
+import gradio as gr
+from starlette.middleware import Middleware
+
+from inference.client import GeneratorClient
+from jobs.children import Children
+from jobs.drafts import Drafts
+from jobs.example import submit_example
+from jobs.open import open_service
+from jobs.service import JobService
+from jobs.store import EVERYBODY
+from trainer.bases import ASSETS
+from trainer.devices import Device, find_devices
+from trainer.errors import StudioError
+from trainer.process import StopSignal
+from trainer.settings import Settings
+from ui.layout import build_page
+from ui.owners import SINGLE_OWNER, OwnerCookie, OwnerPolicy
+from ui.pictures import PictureHistory
+from ui.services import Services
+from ui.theme import build_theme
+from ui.web import BodyLimit, PrivateFiles
+
+log = logging.getLogger(__name__)
+
+
+def build_services(settings: Settings, devices: list[Device]) -> Services:
+    """Everything that the page works with, over the data root of the settings."""
+    return Services(
+        jobs=open_service(settings),
+        drafts=Drafts(settings.home / "drafts"),
+        generator=GeneratorClient(settings.runtime_dir),
+        pictures=PictureHistory(settings.home / "pictures"),
+        owners=OwnerPolicy(settings),
+        devices=tuple(devices),
+    )
+
+
+def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None:
+    """Serve the page from a thread of its own and return."""
+    middleware = [
+        Middleware(BodyLimit),
+        Middleware(OwnerCookie, policy=services.owners),
+        Middleware(
+            PrivateFiles,
+            policy=services.owners,
+            jobs=services.jobs,
+            drafts=services.drafts,
+            pictures=services.pictures,
+        ),
+    ]
+    page.queue(max_size=200, default_concurrency_limit=16)
+    page.launch(
+        prevent_thread_lock=True,
+        server_name=None if settings.on_space else settings.host,
+        server_port=None if settings.on_space else settings.port,
+        theme=build_theme(),
+        css_paths=[ASSETS / "app.css"],
+        app_kwargs={"middleware": middleware},
+        footer_links=["api"],
+        run_history=False,
+        max_file_size="200mb",
+        show_error=True,
+        quiet=True,
+        ssr_mode=False,
+    )
+
+
+def prepare_home(settings: Settings, services: Services, devices: list[Device]) -> None:
+    """Bring the data root up to date: rows for jobs that only files know, old drafts, the first example."""
+    first_time = not settings.runs_dir.exists()
+    settings.runs_dir.mkdir(parents=True, exist_ok=True)
+    if restored := services.jobs.rebuild():
+        log.info("%d jobs were restored from their files", restored)
+    services.drafts.remove_old()
+    if first_time and settings.example and devices[0].index is None:
+        queue_example(services.jobs, owner=SINGLE_OWNER if services.owners.single else EVERYBODY)
+
+
+def queue_example(jobs: JobService, *, owner: str) -> None:
+    """Something real to look at when the page opens for the first time."""
+    try:
+        submit_example(jobs, owner)
+    except StudioError as error:
+        log.warning("the example cannot be queued: %s", error)
+
+
+def main() -> int:
+    """Serve until told to stop; returns the exit code."""
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    settings = Settings()
+    try:
+        settings.check_home()
+        devices = find_devices()
+        services = build_services(settings, devices)
+    except StudioError as error:
+        print(error, file=sys.stderr)
+        return error.exit_code
+    stop = StopSignal()
+    stop.install()
+    page = build_page(services)
+    launch_page(page, services, settings)
+    print(f"Concept Studio is at {page.local_url}", flush=True)
+    prepare_home(settings, services, devices)
+    with Children(settings, devices) as children:
+        while not stop.requested():
+            children.revive()
+            time.sleep(0.5)
+    page.close(verbose=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,56 @@
+"""The page's side of the generator. Light: no torch here."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO
+
+from pydantic import ValidationError
+
+from inference.protocol import ANSWERS, MAX_LINE, Answer, Ask, Made, Refused, socket_path
+from inference.request import PictureRequest
+
+_SILENCE_S = 600.0
+_NOT_THERE = "The picture process is starting, or has just been restarted. Please try again in a few seconds."
+_DIED = (
+    "The picture process ended while it worked on this, most likely because memory ran out. It is started again by "
+    "itself; try a smaller size or fewer pictures."
+)
+
+
+class GeneratorClient:
+    """Asks the generator of a data root for pictures."""
+
+    def __init__(self, runtime: Path) -> None:
+        self._path = socket_path(runtime)
+
+    def is_there(self) -> bool:
+        """Whether the generator listens."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            return connection.connect_ex(str(self._path)) == 0
+
+    def generate(self, request: PictureRequest, folder: Path) -> Iterator[Answer]:
+        """Ask, and yield answers until pictures are made or refused. Closing the iterator withdraws the request."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(_SILENCE_S)
+            try:
+                connection.connect(str(self._path))
+                connection.sendall(Ask(request=request, folder=folder).model_dump_json().encode() + b"\n")
+            except OSError:
+                yield Refused(text=_NOT_THERE)
+                return
+            with connection.makefile("rb") as lines:
+                while True:
+                    answer = _read(lines)
+                    yield answer
+                    if isinstance(answer, Made | Refused):
+                        return
+
+
+def _read(lines: IO[bytes]) -> Answer:
+    try:
+        return ANSWERS.validate_json(lines.readline(MAX_LINE))
+    except (OSError, ValidationError):
+        return Refused(text=_DIED)

@@ -1,0 +1,72 @@
+"""The processes that app.py keeps alive: a supervisor for each device, and the generator."""
+
+from __future__ import annotations
+
+import logging
+import time
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from trainer.devices import Device
+from trainer.process import GRACE_S, Child, spawn
+from trainer.settings import Settings, process_environment
+
+log = logging.getLogger(__name__)
+_SLOWEST_RESTART_S = 60.0
+
+
+@dataclass
+class _Kept:
+    """A child that is started again when it ends, more slowly each time that it ends at once."""
+
+    name: str
+    arguments: list[str]
+    child: Child | None = None
+    started: float = 0.0
+    delay_s: float = field(default=0.0)
+
+
+class Children:
+    """Context manager: starts the children, and on leaving ends them all within the grace period."""
+
+    def __init__(self, settings: Settings, devices: list[Device]) -> None:
+        self._settings = settings
+        self._kept = [_Kept(d.key, _worker(d)) for d in devices]
+        self._kept.append(_Kept("generator", ["inference.generator", "--watch-parent"]))
+
+    def __enter__(self) -> Children:
+        self.revive()
+        return self
+
+    def __exit__(
+        self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
+    ) -> None:
+        running = [kept.child for kept in self._kept if kept.child is not None]
+        for child in running:
+            child.ask_to_end()
+        deadline = time.monotonic() + GRACE_S + 5
+        for child in running:
+            if child.wait(max(0.1, deadline - time.monotonic())) is None:
+                child.kill()
+
+    def revive(self) -> None:
+        """Start what does not run and is due."""
+        for kept in self._kept:
+            if kept.child is not None and kept.child.exit_code is None:
+                continue
+            since = time.monotonic() - kept.started
+            if kept.child is not None and since < kept.delay_s:
+                continue
+            if kept.child is not None:
+                log.warning("%s ended with code %s and is started again", kept.name, kept.child.exit_code)
+                kept.delay_s = (
+                    1.0 if since > _SLOWEST_RESTART_S else min(_SLOWEST_RESTART_S, max(1.0, 2 * kept.delay_s))
+                )
+            logs = self._settings.home / "logs"
+            kept.child = spawn(kept.arguments, environment=process_environment(), log=logs / f"{kept.name}.log")
+            kept.started = time.monotonic()
+
+
+def _worker(device: Device) -> list[str]:
+    which = [] if device.index is None else ["--gpu", str(device.index)]
+    return ["jobs", "worker", "--watch-parent", *which]

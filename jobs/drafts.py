@@ -1,0 +1,103 @@
+"""Photos that were uploaded but not yet sent to train: one folder a draft, each of one owner.
+
+A draft survives a reload of the page; what nobody trained within a day is removed.
+"""
+
+from __future__ import annotations
+
+import re
+import shutil
+import time
+from pathlib import Path
+
+from jobs.store import new_job_id
+from trainer.errors import RequestError
+from trainer.photos import (
+    DATASET_FILE,
+    Photo,
+    PhotoSet,
+    mark_duplicates,
+    read_dataset,
+    take_photo,
+    write_dataset,
+    write_thumbnail,
+)
+
+MAX_FILES = 220
+_KEEP_S = 24 * 3600
+_ID = re.compile(r"[0-9a-f]{16}")
+
+
+class Drafts:
+    """The drafts of a data root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def new_id(self) -> str:
+        return new_job_id()
+
+    def folder(self, owner: str, draft_id: str) -> Path:
+        """Where a draft lies. Raises RequestError for an id that is none."""
+        if not _ID.fullmatch(draft_id):
+            raise RequestError("There are no such photos.")
+        return self._root / owner / draft_id
+
+    def read(self, owner: str, draft_id: str) -> PhotoSet:
+        """The draft's photos; an empty set where there are none yet."""
+        folder = self.folder(owner, draft_id)
+        return read_dataset(folder) if (folder / DATASET_FILE).exists() else PhotoSet(())
+
+    def add(self, owner: str, draft_id: str, file: Path, *, source: str, caption: str | None = None) -> PhotoSet:
+        """Clean one more file into the draft; refused files stay in the set with their reason."""
+        folder = self.folder(owner, draft_id)
+        photos = list(self.read(owner, draft_id).photos)
+        if len(photos) >= MAX_FILES:
+            raise RequestError(f"At most {MAX_FILES} files are taken at a time.")
+        number = 1 + max((_number(photo) for photo in photos), default=0)
+        photo = take_photo(file, folder, number=number, source=source, caption=caption)
+        if photo.file is not None:
+            write_thumbnail(folder, photo)
+        return self._write(folder, [*photos, photo])
+
+    def remove(self, owner: str, draft_id: str, position: int) -> PhotoSet:
+        """Take one file out of the draft, by its position in the set."""
+        folder = self.folder(owner, draft_id)
+        photos = list(self.read(owner, draft_id).photos)
+        if 0 <= position < len(photos):
+            removed = photos.pop(position)
+            if removed.file is not None:
+                (folder / removed.file).unlink(missing_ok=True)
+                (folder / "thumbs" / removed.file).unlink(missing_ok=True)
+        return self._write(folder, photos)
+
+    def copy_to(self, owner: str, draft_id: str, target: Path) -> PhotoSet:
+        """Copy the draft's usable photos into a run's photos folder."""
+        photo_set = self.read(owner, draft_id)
+        folder = self.folder(owner, draft_id)
+        target.mkdir(parents=True, exist_ok=True)
+        for photo in photo_set.usable:
+            assert photo.file is not None
+            shutil.copy2(folder / photo.file, target / photo.file)
+            write_thumbnail(target, photo)
+        usable = PhotoSet(photo_set.usable)
+        write_dataset(target, usable)
+        return photo_set
+
+    def discard(self, owner: str, draft_id: str) -> None:
+        shutil.rmtree(self.folder(owner, draft_id), ignore_errors=True)
+
+    def remove_old(self) -> None:
+        """Remove drafts that nobody touched for a day."""
+        for folder in self._root.glob("*/*"):
+            if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEEP_S:
+                shutil.rmtree(folder, ignore_errors=True)
+
+    def _write(self, folder: Path, photos: list[Photo]) -> PhotoSet:
+        photo_set = mark_duplicates(photos)
+        write_dataset(folder, photo_set)
+        return photo_set
+
+
+def _number(photo: Photo) -> int:
+    return int(photo.file.split(".")[0]) if photo.file else 0

@@ -1,0 +1,74 @@
+"""`python -m trainer.starter`: rebuild the starter model from its pictures, in four resumable stages."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import torch
+
+import trainer.engine  # noqa: F401 - quietens the libraries
+from trainer.bases import STARTER_FOLDER
+from trainer.starter.autoencoder import AutoencoderPlan, CropSource, train_autoencoder
+from trainer.starter.denoiser import DenoiserPlan, train_denoiser
+from trainer.starter.export import export_starter
+from trainer.starter.latents import build_latents
+from trainer.starter.scenes import COLOURS, FILLERS, PHOTO, STYLES, Composer
+from trainer.starter.sources import fetch_photos, load_sprites, load_things
+from trainer.starter.textures import build_textures
+from trainer.starter.tokenizer import build_tokenizer
+
+GLUE = "a an the my one of on in next to background picture style close up photo with and"
+TEXTURES = 300
+PICTURES = 40_960
+
+
+def caption_words() -> list[str]:
+    """Every word that captions use, and the words of the app's own templates."""
+    things = load_things()
+    taught = [w for t in things if not t.held_out for w in (*t.noun.split(), *t.category.split())]
+    templates = "rendering cropped portrait face painting detail good bright woman pet object animal person"
+    return [*GLUE.split(), *COLOURS, *FILLERS, PHOTO, *" ".join(STYLES).split(), *templates.split(), *taught]
+
+
+def main() -> int:
+    """Run the stages up to the one that is asked for."""
+    parser = argparse.ArgumentParser(prog="python -m trainer.starter", description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path(".starter"), help="where pictures and savepoints are kept")
+    parser.add_argument("--out", type=Path, default=STARTER_FOLDER)
+    parser.add_argument("--until", choices=["autoencoder", "latents", "denoiser", "export"], default="export")
+    parser.add_argument("--autoencoder-steps", type=int, default=AutoencoderPlan().steps)
+    parser.add_argument("--denoiser-steps", type=int, default=DenoiserPlan().steps)
+    parser.add_argument("--cooldown", type=int, default=DenoiserPlan().cooldown)
+    parser.add_argument("--threads", type=int, default=1)
+    options = parser.parse_args()
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
+    torch.set_num_threads(options.threads)
+    work = options.work
+    work.mkdir(parents=True, exist_ok=True)
+
+    things = load_things()
+    photos = fetch_photos(work)
+    textures = build_textures(np.random.default_rng(7), photos, TEXTURES)
+    composer = Composer([t for t in things if not t.held_out], load_sprites(work, things), textures)
+    vae = train_autoencoder(
+        CropSource(composer, textures, photos), work, AutoencoderPlan(steps=options.autoencoder_steps)
+    )
+    if options.until == "autoencoder":
+        return 0
+    bank = build_latents(vae, composer, work / "latents", PICTURES)
+    if options.until == "latents":
+        return 0
+    tokenizer = build_tokenizer(caption_words(), work / "tokenizer")
+    plan = DenoiserPlan(steps=options.denoiser_steps, cooldown=options.cooldown)
+    model = train_denoiser(bank, tokenizer, work, plan)
+    if options.until == "export":
+        export_starter(vae, bank.scaling_factor, model, work / "tokenizer", options.out)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

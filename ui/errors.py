@@ -1,0 +1,53 @@
+"""The one boundary between our errors and what the page shows."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import logging
+from collections.abc import Callable
+from typing import ParamSpec, TypeVar
+
+import gradio as gr
+
+from trainer.errors import StudioError
+
+log = logging.getLogger(__name__)
+_P = ParamSpec("_P")
+_R = TypeVar("_R")
+
+
+def spoken(handler: Callable[_P, _R]) -> Callable[_P, _R]:
+    """A handler whose errors reach the person as a sentence; what is not ours is logged and admitted."""
+    if inspect.isgeneratorfunction(handler):
+
+        @functools.wraps(handler)
+        def stream(*args: _P.args, **kwargs: _P.kwargs) -> object:
+            try:
+                yield from handler(*args, **kwargs)
+            except Exception as error:
+                raise _shown(error) from error
+
+        return stream  # type: ignore[return-value]
+
+    @functools.wraps(handler)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
+        try:
+            return handler(*args, **kwargs)
+        except Exception as error:
+            raise _shown(error) from error
+
+    return call
+
+
+def _shown(error: Exception) -> gr.Error:
+    if isinstance(error, gr.Error):
+        return error
+    if isinstance(error, StudioError):
+        return gr.Error(str(error), duration=12, print_exception=False, title="Not possible")
+    log.error("a handler failed", exc_info=error)
+    return gr.Error(
+        "Something went wrong on our side; it is in the log. Nothing of yours is lost. Reload the page and try again.",
+        print_exception=False,
+        title="Error",
+    )

@@ -1,0 +1,82 @@
+"""Widgets for the fields of a recipe, made from the recipe itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from trainer.config import Method
+from trainer.recipe_fields import RecipeField, recipe_fields
+
+# Asked for elsewhere on the page, or a path of the server that no visitor may name.
+_NOT_HERE = {"name", "kind", "class_word", "base", "base_revision", "class_images_dir"}
+
+
+class RecipeForm:
+    """One widget for each field that any method has; those that the chosen method lacks are hidden."""
+
+    def __init__(self) -> None:
+        fields = {f.name: f for method in Method for f in recipe_fields(method) if f.name not in _NOT_HERE}
+        self._of_method = {method: {f.name for f in recipe_fields(method)} for method in Method}
+        self.fields = fields
+        self.widgets: dict[str, Component] = {}
+
+    def draw(self, names: list[str] | None = None, *, advanced: bool | None = None) -> None:
+        """Create the widgets of these fields, here in the layout."""
+        for name, field in self.fields.items():
+            wanted = name in names if names is not None else field.advanced == advanced
+            if wanted and name not in self.widgets:
+                self.widgets[name] = _widget(field)
+
+    @property
+    def components(self) -> list[Component]:
+        return list(self.widgets.values())
+
+    def show(self, method: Method, values: Mapping[str, Any]) -> list[Any]:
+        """Updates of all widgets for a method with these values, in the order of `components`."""
+        return [
+            gr.update(
+                visible=name in self._of_method[method],
+                value=_shown(values.get(name, self.fields[name].default)),
+            )
+            for name in self.widgets
+        ]
+
+    def read(self, method: Method, entered: Mapping[str, Any]) -> dict[str, Any]:
+        """What was entered for the method's own fields; empty optional fields are None."""
+        return {
+            name: _entered(self.fields[name], entered[name]) for name in self.widgets if name in self._of_method[method]
+        }
+
+
+def _shown(value: Any) -> Any:
+    return getattr(value, "value", value)
+
+
+def _entered(field: RecipeField, value: Any) -> Any:
+    if value is None or value == "":
+        return None if field.optional else "" if field.widget == "text" else value
+    if field.widget == "integer" and isinstance(value, float) and value.is_integer():
+        return int(value)
+    return value
+
+
+def _widget(field: RecipeField) -> Component:
+    common: dict[str, Any] = {
+        "label": field.label,
+        "info": field.description,
+        "elem_id": f"field-{field.name}",
+        "min_width": 200,
+    }
+    match field.widget:
+        case "flag":
+            return gr.Checkbox(value=bool(field.default), **common)
+        case "choice":
+            return gr.Dropdown(choices=list(field.choices), value=_shown(field.default), filterable=False, **common)
+        case "text":
+            return gr.Textbox(value=field.default or "", max_length=1000, **common)
+        case _:
+            return gr.Number(value=field.default, **common)  # bounds are the recipe's: it says so in words

@@ -1,0 +1,103 @@
+"""HTML that gradio has no widget for: templates with every value escaped, and the loss curve as a small SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
+from markupsafe import Markup
+
+from trainer.narrate import duration
+
+_ENVIRONMENT = Environment(
+    loader=FileSystemLoader(Path(__file__).with_name("templates")),
+    autoescape=select_autoescape(["html"]),
+    undefined=StrictUndefined,
+    trim_blocks=True,
+    lstrip_blocks=True,
+)
+
+# Buttons in our HTML carry data-action; a press becomes a gradio event with all data-* attributes. Buttons with
+# data-confirm ask once more, in place, because a browser's own dialogs do not open inside a Space's frame.
+ACTIONS_JS = """
+element.addEventListener('click', (event) => {
+  const button = event.target.closest('[data-action]');
+  if (!button || !element.contains(button) || button.disabled) return;
+  if (button.dataset.confirm && !button.dataset.asked) {
+    button.dataset.asked = 'yes';
+    const label = button.textContent;
+    button.textContent = button.dataset.confirm;
+    setTimeout(() => { button.textContent = label; delete button.dataset.asked; }, 4000);
+    return;
+  }
+  trigger('click', Object.assign({}, button.dataset));
+});
+"""
+
+# The same, and the tab's title follows the element that the template marks with data-page-title.
+ACTIONS_AND_TITLE_JS = (
+    ACTIONS_JS
+    + """
+const follow = () => {
+  const marked = element.querySelector('[data-page-title]');
+  if (marked) document.title = marked.dataset.pageTitle;
+};
+follow();
+watch('value', follow);
+"""
+)
+
+
+def file_size(count: float) -> str:
+    """8 KB, 3.1 MB, 4.2 GB."""
+    for unit in ("B", "KB", "MB"):
+        if count < 1000:
+            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
+        count /= 1000
+    return f"{count:.1f} GB"
+
+
+def smoothed(values: list[float], weight: float = 0.9) -> list[float]:
+    """An exponential moving average without the pull towards zero at its start."""
+    result: list[float] = []
+    average, correction = 0.0, 0.0
+    for value in values:
+        average = weight * average + (1 - weight) * value
+        correction = weight * correction + (1 - weight)
+        result.append(average / correction)
+    return result
+
+
+def loss_curve(losses: Mapping[int, float], total: int, *, width: int = 320, height: int = 72) -> Markup:
+    """The loss by step as an SVG, faint as measured and strong as smoothed; empty for fewer than two points."""
+    steps = sorted(losses)
+    if len(steps) < 2 or total < 1:
+        return Markup("")
+    raw = [losses[step] for step in steps]
+    smooth = smoothed(raw)
+    low, high = min(raw), sorted(raw)[int(0.98 * (len(raw) - 1))]
+    span = max(high - low, 1e-9)
+
+    def points(values: list[float]) -> str:
+        return " ".join(
+            f"{step / total * width:.1f},{height - 3 - min(1.0, (value - low) / span) * (height - 6):.1f}"
+            for step, value in zip(steps, values, strict=True)
+        )
+
+    label = f"Loss, {raw[0]:.3f} at the start, {smooth[-1]:.3f} now, smoothed"
+    return Markup(
+        f'<svg class="loss" viewBox="0 0 {width} {height}" preserveAspectRatio="none" role="img" aria-label="{{}}">'
+        '<polyline class="raw" points="{}"/><polyline class="smooth" points="{}"/></svg>'
+    ).format(label, points(raw), points(smooth))
+
+
+_ENVIRONMENT.filters["duration"] = duration
+_ENVIRONMENT.filters["file_size"] = file_size
+_ENVIRONMENT.globals["loss_curve"] = loss_curve
+
+
+def render(template: str, **values: Any) -> str:
+    """A template of ui/templates with these values, all escaped."""
+    return _ENVIRONMENT.get_template(template).render(**values)

@@ -1,0 +1,112 @@
+"""The Jobs page: one's own jobs, polled, so that any tab or device shows the same."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import gradio as gr
+
+from jobs.progress import PHASES, Progress
+from jobs.service import JobView
+from jobs.state import JobState
+from jobs.store import Job
+from trainer.artifact import MANIFEST_FILE
+from trainer.errors import RequestError
+from trainer.narrate import duration
+from ui.errors import spoken
+from ui.html import ACTIONS_AND_TITLE_JS, render
+from ui.services import Services
+from ui.train_handlers import METHOD_WORDS
+
+POLL_S = 2.0
+TITLE = "Concept Studio"
+PHASE_WORDS = {
+    "prepare": "photos",
+    "class-images": "class pictures",
+    "cache": "cache",
+    "train": "training",
+    "export": "export",
+    "verify": "verify",
+}
+
+
+@dataclass(frozen=True)
+class _Card:
+    """What the template shows of a job."""
+
+    job: Job
+    progress: Progress
+    place: int | None
+    starts_in_s: float | None
+    has_artifact: bool
+    is_own: bool
+
+
+class JobsTab:
+    """Draws the page; `chosen` holds the id of the job whose concept somebody wants to try."""
+
+    def __init__(self, services: Services, page: gr.Blocks) -> None:
+        self._services = services
+        self.chosen = gr.State("")
+        self._drawn = gr.State("")
+        self._shown = gr.HTML(elem_id="jobs-shown", js_on_load=ACTIONS_AND_TITLE_JS)
+        self.timer = gr.Timer(POLL_S)
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+        for trigger in (self.timer.tick, page.load):
+            trigger(spoken(self._refresh), self._drawn, [self._shown, self._drawn], **quiet)
+        self.acted = self._shown.click(spoken(self._act), None, [self._shown, self._drawn, self.chosen], **quiet)
+
+    def html(self, owner: str) -> str:
+        """The page's content for an owner."""
+        views = self._services.jobs.views(owner)
+        return render(
+            "jobs.html",
+            views=[self._card(view, owner) for view in views],
+            methods=METHOD_WORDS,
+            phases=[phase.value for phase in PHASES],
+            phase_words=PHASE_WORDS,
+            title=_title(views),
+        )
+
+    def _card(self, view: JobView, owner: str) -> _Card:
+        artifact = self._services.jobs.run_folder(view.job.id).artifact
+        has_artifact = not view.job.is_open and (artifact / MANIFEST_FILE).exists()
+        own = view.job.owner == owner
+        return _Card(view.job, view.progress, view.place, view.starts_in_s, has_artifact, own)
+
+    def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any]:
+        """New content, or nothing where nothing changed: pictures must not flicker."""
+        content = self.html(self._services.owners.of(request))
+        return (gr.skip(), gr.skip()) if content == drawn else (content, content)
+
+    def _act(self, event: gr.EventData, request: gr.Request) -> tuple[str, str, Any]:
+        """A press on one of a card's buttons."""
+        owner = self._services.owners.of(request)
+        pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
+        job_id, jobs = str(pressed.get("job", "")), self._services.jobs
+        match pressed.get("action"):
+            case "stop":
+                jobs.stop_and_keep(job_id, owner)
+            case "cancel":
+                jobs.cancel(job_id, owner)
+            case "resume":
+                jobs.resume(job_id, owner)
+            case "delete":
+                jobs.delete(job_id, owner)
+            case "try":
+                content = self.html(owner)
+                return content, content, jobs.job(job_id, owner).id
+            case other:
+                raise RequestError(f"The button {other!r} is not known.")
+        content = self.html(owner)
+        return content, content, gr.skip()
+
+
+def _title(views: list[JobView]) -> str:
+    """The tab's title: progress of the running job, from afar."""
+    for view in views:
+        if view.job.state is JobState.running:
+            left = f", {duration(view.progress.eta_s)} left" if view.progress.eta_s is not None else ""
+            return f"{view.progress.fraction * 100:.0f} % {view.job.title}{left} · {TITLE}"
+    return TITLE

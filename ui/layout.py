@@ -1,0 +1,60 @@
+"""The page as a whole: its tabs in the order of the work, and what one tab does to another."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from ui.about_tab import build_about_tab
+from ui.errors import spoken
+from ui.html import render
+from ui.jobs_tab import TITLE, JobsTab
+from ui.library_tab import LibraryTab
+from ui.services import Services
+from ui.train_tab import TrainTab
+from ui.try_tab import TryTab
+
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+
+
+def build_page(services: Services) -> gr.Blocks:
+    """Draw everything and wire it; launching is the caller's."""
+    with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=(3600, 86400)) as page:
+        gr.HTML(
+            render("header.html", device=services.device_words, demo=not services.has_gpu, running=""),
+            elem_id="header",
+        )
+        with gr.Tabs(elem_id="tabs") as tabs:
+            with gr.Tab("Train", id="train"):
+                train = TrainTab(services, page)
+            with gr.Tab("Jobs", id="jobs") as jobs_page:
+                jobs = JobsTab(services, page)
+            with gr.Tab("Try it", id="try") as try_page:
+                trying = TryTab(services)
+            with gr.Tab("Library", id="library") as library_page:
+                library = LibraryTab(services)
+            with gr.Tab("About", id="about"):
+                build_about_tab(services)
+        _connect(page, tabs, train, jobs, trying, library)
+        try_page.select(spoken(trying.refresh), trying.concepts, trying.refreshed, **_QUIET)
+        page.load(spoken(trying.refresh), trying.concepts, trying.refreshed, **_QUIET)
+        for trigger in (library_page.select, page.load):
+            trigger(spoken(library.refresh), None, library.shown, **_QUIET)
+        jobs_page.select(None, None, None, **_QUIET)
+    return page
+
+
+def _connect(
+    page: gr.Blocks, tabs: gr.Tabs, train: TrainTab, jobs: JobsTab, trying: TryTab, library: LibraryTab
+) -> None:
+    """A started job is watched on the Jobs page; a concept of Jobs or Library is tried on the Try it page."""
+    train.pressed.success(lambda: gr.Tabs(selected="jobs"), None, tabs, **_QUIET)
+    for tab in (jobs, library):
+        tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **_QUIET).then(
+            spoken(trying.pick), tab.chosen, trying.concepts, **_QUIET
+        ).then(lambda: "", None, tab.chosen, **_QUIET)
+
+
+def _open_if_chosen(job_id: str) -> Any:
+    return gr.Tabs(selected="try") if job_id else gr.skip()

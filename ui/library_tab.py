@@ -1,0 +1,101 @@
+"""The Library: every finished concept, its words, its files, and the way to delete it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from inference.catalog import Concept, open_concept
+from trainer.artifact import Manifest
+from trainer.config import Method
+from trainer.errors import ConceptError, RequestError
+from trainer.run_folder import RunFolder
+from ui.errors import spoken
+from ui.html import ACTIONS_JS, render
+from ui.services import Services
+from ui.train_handlers import METHOD_WORDS
+
+SAMPLES = 4
+
+
+@dataclass(frozen=True)
+class LibraryEntry:
+    """A concept and the job that made it."""
+
+    job: str
+    concept: Concept
+    samples: list[str]
+    is_own: bool
+
+    @property
+    def manifest(self) -> Manifest:
+        return self.concept.manifest
+
+    @property
+    def base(self) -> str:
+        """The base without the folders of this machine."""
+        name = self.manifest.base.name
+        return Path(name).name if Path(name).is_absolute() else name
+
+    @property
+    def elsewhere(self) -> str:
+        """The words that reproduce the concept in other tools."""
+        if self.manifest.method is Method.textual_inversion:
+            return self.manifest.placeholder
+        return self.manifest.trained_words
+
+
+def library_entries(services: Services, owner: str) -> list[LibraryEntry]:
+    """The owner's finished concepts, newest first."""
+    entries: list[LibraryEntry] = []
+    for view in services.jobs.views(owner):
+        run = services.jobs.run_folder(view.job.id)
+        own = view.job.owner == owner
+        if view.job.is_open:
+            continue
+        try:
+            entries.append(LibraryEntry(view.job.id, open_concept(run.root), _last_previews(run), own))
+        except ConceptError:
+            continue
+    return entries
+
+
+def _last_previews(run: RunFolder) -> list[str]:
+    previews = sorted(run.previews.glob("step-*.png"), reverse=True)
+    newest = [p for p in previews if p.name[:11] == previews[0].name[:11]]
+    return [run.relative(p) for p in sorted(newest)[:SAMPLES]]
+
+
+class LibraryTab:
+    """Draws the page; `chosen` holds the id of the job whose concept somebody wants to try."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self.chosen = gr.State("")
+        self.shown = gr.HTML(elem_id="library-shown", js_on_load=ACTIONS_JS)
+        self.acted = self.shown.click(
+            spoken(self._act), None, [self.shown, self.chosen], api_visibility="private", show_progress="hidden"
+        )
+
+    def html(self, owner: str) -> str:
+        return render("library.html", entries=library_entries(self._services, owner), methods=METHOD_WORDS)
+
+    def refresh(self, request: gr.Request) -> str:
+        """The page's content for the owner of a request."""
+        return self.html(self._services.owners.of(request))
+
+    def _act(self, event: gr.EventData, request: gr.Request) -> tuple[str, Any]:
+        owner = self._services.owners.of(request)
+        pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
+        job_id = str(pressed.get("job", ""))
+        match pressed.get("action"):
+            case "try":
+                return self.html(owner), self._services.jobs.job(job_id, owner).id
+            case "delete":
+                self._services.jobs.delete(job_id, owner)
+                return self.html(owner), gr.skip()
+            case other:
+                raise RequestError(f"The button {other!r} is not known.")

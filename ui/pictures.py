@@ -1,0 +1,43 @@
+"""Every picture that an owner made, newest first: files in one folder, their settings inside them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inference.metadata import PictureSettings, read_settings
+
+MAX_KEPT = 400
+
+
+@dataclass(frozen=True)
+class Picture:
+    """One picture of the history."""
+
+    file: Path
+    settings: PictureSettings | None
+
+
+class PictureHistory:
+    """The history folders of a data root."""
+
+    def __init__(self, root: Path) -> None:
+        self._root = root
+
+    def folder(self, owner: str) -> Path:
+        return self._root / owner
+
+    def newest(self, owner: str, count: int) -> list[Picture]:
+        """The newest pictures; older ones beyond MAX_KEPT are removed."""
+        files = sorted(self.folder(owner).glob("*.png"), key=lambda file: file.name, reverse=True)
+        for old in files[MAX_KEPT:]:
+            old.unlink(missing_ok=True)
+        return [Picture(file, read_settings(file)) for file in files[:count]]
+
+    def find(self, owner: str, name: str) -> Picture | None:
+        """One picture by its file name."""
+        file = self.folder(owner) / Path(name).name
+        return Picture(file, read_settings(file)) if file.is_file() else None
+
+    def delete(self, owner: str, name: str) -> None:
+        (self.folder(owner) / Path(name).name).unlink(missing_ok=True)

@@ -1,0 +1,32 @@
+"""What the tabs call. Built once by app.py; a tab never builds a service or reads the environment itself."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from inference.client import GeneratorClient
+from jobs.drafts import Drafts
+from jobs.service import JobService
+from trainer.devices import Device
+from ui.owners import OwnerPolicy
+from ui.pictures import PictureHistory
+
+
+@dataclass(frozen=True)
+class Services:
+    """Everything that the page works with."""
+
+    jobs: JobService
+    drafts: Drafts
+    generator: GeneratorClient
+    pictures: PictureHistory
+    owners: OwnerPolicy
+    devices: tuple[Device, ...]
+
+    @property
+    def has_gpu(self) -> bool:
+        return self.devices[0].index is not None
+
+    @property
+    def device_words(self) -> str:
+        return ", ".join(device.name for device in self.devices)

@@ -1,0 +1,160 @@
+"""The Train page: photos, what they show, how it should learn, and the plan."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from jobs.example import Example
+from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind
+from ui.errors import spoken
+from ui.forms import RecipeForm
+from ui.photos_panel import PhotosPanel, build_photos_panel
+from ui.services import Services
+from ui.train_handlers import (
+    ADAPTER,
+    DREAMBOOTH,
+    FULL,
+    TEXTUAL_INVERSION,
+    Choices,
+    TrainHandlers,
+    chosen_method,
+    method_words,
+)
+
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class TrainTab:
+    """Draws the page and wires its events; `train` and `submitted` are what the layout connects to other tabs."""
+
+    def __init__(self, services: Services, page: gr.Blocks) -> None:
+        self._services, self._page = services, page
+        self._form = RecipeForm()
+        self._handlers = TrainHandlers(services, self._form)
+        self.submitted = gr.State("")
+        with gr.Row(elem_classes="cs-columns"):
+            with gr.Column(scale=5, min_width=320):
+                self._photos = self._draw_subject()
+            with gr.Column(scale=4, min_width=320):
+                self._draw_method()
+        self._wire()
+
+    def _draw_subject(self) -> PhotosPanel:
+        gr.Markdown("## 1 · Photos")
+        photos = build_photos_panel(self._services, self._page)
+        gr.Markdown("## 2 · What is it?")
+        self._kind = gr.Radio(
+            [k.value for k in Kind], value=Kind.object.value, label="The photos show a", elem_id="kind"
+        )
+        with gr.Row():
+            self._name = gr.Textbox(label="Name", placeholder="red-mug", max_length=60, elem_id="name", min_width=160)
+            self._class_word = gr.Textbox(
+                DEFAULT_CLASS_WORD[Kind.object],
+                label="It is a",
+                placeholder="mug",
+                max_length=60,
+                elem_id="class-word",
+                min_width=160,
+            )
+        self._name_note = gr.HTML(elem_id="name-note", elem_classes="cs-small")
+        return photos
+
+    def _draw_method(self) -> None:
+        gr.Markdown("## 3 · How should it learn?")
+        self._way = gr.Radio(
+            [DREAMBOOTH, TEXTUAL_INVERSION], value=DREAMBOOTH, show_label=False, elem_id="way", elem_classes="cs-cards"
+        )
+        self._as = gr.Radio(
+            [ADAPTER, FULL], value=ADAPTER, label="DreamBooth as", elem_id="dreambooth-form", elem_classes="cs-cards"
+        )
+        self._method_note = gr.HTML(method_words(DREAMBOOTH, ADAPTER), elem_id="method-note", elem_classes="cs-small")
+        self._base = gr.Dropdown(
+            [("Demo model: small, trains on any machine", STARTER)],
+            value=STARTER,
+            label="Base model",
+            info="or type a Hub id" + (" or a folder" if self._services.owners.single else ""),
+            allow_custom_value=True,
+            elem_id="base",
+        )
+        gr.Markdown("## 4 · Plan")
+        self._plan = gr.HTML(elem_id="plan")
+        with gr.Row():
+            self._form.draw(["steps", "learning_rate"])
+        with gr.Accordion("Advanced settings", open=False, elem_id="advanced"), gr.Row(elem_classes="cs-grid"):
+            self._form.draw(advanced=False)
+            self._form.draw(advanced=True)
+        self.train = gr.Button("Train", variant="primary", size="lg", elem_id="train")
+
+    def _wire(self) -> None:
+        choosing = [self._kind, self._way, self._as, self._base]
+        for component in choosing:
+            component.input(
+                spoken(self._choose), self._inputs(), [self._as, self._method_note, *self._form.components], **_QUIET
+            ).then(spoken(self._tell_plan), self._inputs(), self._plan, **_QUIET)
+        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
+        typed: list[Any] = [self._name, self._class_word, *self._form.components]
+        for component in typed:
+            component.change(spoken(self._tell_plan), self._inputs(), self._plan, trigger_mode="always_last", **_QUIET)
+        for component in (self._name, self._base):
+            component.change(
+                self._handlers.name_check,
+                [self._name, self._base],
+                self._name_note,
+                trigger_mode="always_last",
+                **_QUIET,
+            )
+        self._page.load(
+            spoken(self._choose), self._inputs(), [self._as, self._method_note, *self._form.components], **_QUIET
+        ).then(spoken(self._tell_plan), self._inputs(), self._plan, **_QUIET)
+        for example, button in self._photos.examples:
+            button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **_QUIET)
+        self.pressed = self.train.click(
+            spoken(self._submit),
+            {*self._inputs(), self._photos.draft},
+            [self.submitted, self._photos.draft, self._photos.shown],
+            api_visibility="private",
+            trigger_mode="once",
+        )
+
+    def _inputs(self) -> set[Any]:
+        return {
+            self._kind,
+            self._name,
+            self._class_word,
+            self._way,
+            self._as,
+            self._base,
+            *self._form.components,
+        }
+
+    def _entered(self, values: Mapping[Component, Any]) -> tuple[Choices, dict[str, Any]]:
+        choices = Choices(
+            name=values[self._name] or "",
+            kind=Kind(values[self._kind]),
+            class_word=values[self._class_word] or "",
+            method=chosen_method(values[self._way], values[self._as]),
+            base=values[self._base] or STARTER,
+        )
+        return choices, {name: values[widget] for name, widget in self._form.widgets.items()}
+
+    def _choose(self, values: dict[Component, Any]) -> list[Any]:
+        choices, _ = self._entered(values)
+        is_dreambooth = values[self._way] == DREAMBOOTH
+        words = method_words(values[self._way], values[self._as])
+        return [gr.update(visible=is_dreambooth), words, *self._handlers.preset(choices)]
+
+    def _tell_plan(self, values: dict[Component, Any]) -> str:
+        return self._handlers.plan(*self._entered(values))
+
+    def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
+        job = self._handlers.submit(*self._entered(values), values[self._photos.draft], request)
+        draft, shown = self._handlers.next_draft()
+        return job, draft, shown
+
+
+def _filled_with(example: Example) -> Any:
+    return lambda: (example.kind.value, example.name, example.class_word)

@@ -1,0 +1,193 @@
+"""What the Try it page does: builds requests, follows the generator, keeps the history."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from markupsafe import Markup
+
+from inference.catalog import use_together
+from inference.metadata import PictureSettings, read_settings
+from inference.protocol import Answer, Made, Refused, Waiting, Working
+from inference.request import MAX_SEED, PictureRequest, build_request
+from trainer.bases import find_base, inspect_base
+from trainer.config import STARTER, Kind
+from trainer.errors import RequestError
+from trainer.narrate import duration
+from trainer.presets import look_values
+from ui.html import render
+from ui.library_tab import LibraryEntry, library_entries
+from ui.services import Services
+
+MAX_CONCEPTS = 4
+HISTORY = 24
+_SUGGESTED, _SUGGESTED_PLACE = "a photo of ", " on a red background"
+_FIELDS = ("prompt", "negative_prompt", "steps", "guidance", "scheduler", "width", "height", "count", "strength")
+
+
+class TryHandlers:
+    """Calls of the page; every one of them sees only what its owner has."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+
+    def choices(self, owner: str) -> list[tuple[str, str]]:
+        """(label, job id) of every concept of the owner."""
+        entries = library_entries(self._services, owner)
+        return [(f"{e.manifest.name} · {_short(e)}", e.job) for e in entries]
+
+    def describe(self, job_ids: list[str], owner: str) -> list[LibraryEntry]:
+        """The picked concepts, in the order they were picked; ids that are not the owner's are ignored."""
+        known = {entry.job: entry for entry in library_entries(self._services, owner)}
+        return [known[job_id] for job_id in job_ids if job_id in known]
+
+    def defaults(self, entries: list[LibraryEntry]) -> dict[str, Any]:
+        """Settings that suit the picked concepts: their base, size and the usual look."""
+        base = entries[0].manifest.base.name if entries else STARTER
+        traits = _traits(base)
+        side = entries[0].manifest.resolution_px if entries else (traits.resolution_px if traits else 512)
+        return {"base": base, "width": side, "height": side, **look_values(starter=bool(traits and traits.starter))}
+
+    def request(
+        self, job_ids: list[str], weights: list[float], entered: Mapping[str, Any], owner: str
+    ) -> PictureRequest:
+        """The request as entered. Raises RequestError or RecipeError in words."""
+        entries = self.describe(job_ids, owner)
+        uses = use_together([(e.concept.folder, w) for e, w in zip(entries, weights, strict=False)])
+        prompt = str(entered["prompt"] or "").strip()
+        if not prompt:
+            raise RequestError("Write a prompt first, such as “a photo of <name> on a red background”.")
+        base = str(entered["base"] or STARTER)
+        if not self._services.owners.single and find_base(base).folder is not None and base != STARTER:
+            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder.")
+        values: dict[str, object] = {**{name: entered[name] for name in _FIELDS}, "prompt": prompt}
+        values |= {"base": base, "concepts": uses, "seed": chosen_seed(entered["seed"])}
+        values |= {"base_revision": entries[0].manifest.base.revision if entries else None}
+        if entered["init_image"]:
+            values["init_image"] = Path(entered["init_image"])
+        return build_request(_whole_numbers(values))
+
+    def generate(self, request: PictureRequest, owner: str) -> Iterator[tuple[str, str]]:
+        """Progress and history as HTML, until the pictures are there or refused."""
+        shown = self.history(owner)
+        for answer in self._services.generator.generate(request, self._services.pictures.folder(owner)):
+            if isinstance(answer, Made):
+                shown = self.history(owner, [file.name for file in answer.files])
+            yield self._making(answer), shown
+
+    def _making(self, answer: Answer) -> str:
+        match answer:
+            case Waiting() if answer.for_training:
+                return _line(f"The GPU is training{self._until()}. Your pictures come after that.")
+            case Waiting():
+                many = "one request" if answer.ahead == 1 else f"{answer.ahead} requests"
+                return _line(f"Waiting: {many} before yours.")
+            case Working() if answer.done == 0:
+                return _line("Getting the model ready.")
+            case Working():
+                return _line("Making pictures.", done=answer.done, total=answer.total)
+            case Made():
+                text = f"{len(answer.files)} in {duration(answer.seconds)}."
+                return _line(text, notes=answer.notes, kind="done")
+            case Refused():
+                return _line(answer.text, kind="cs-bad")
+
+    def _until(self) -> str:
+        _, seconds = self._services.jobs.ahead()
+        return f" for about {duration(seconds)} more" if seconds else ""
+
+    def history(self, owner: str, fresh: list[str] | None = None) -> str:
+        """The newest pictures of the owner as HTML."""
+        pictures = self._services.pictures.newest(owner, HISTORY)
+        return render("pictures.html", pictures=pictures, fresh=fresh or [])
+
+    def picture(self, name: str, owner: str) -> Path:
+        """The file of one of the owner's pictures. Raises RequestError where there is none."""
+        found = self._services.pictures.find(owner, name)
+        if found is None:
+            raise RequestError("This picture is gone.")
+        return found.file
+
+    def settings_in_file(self, file: str) -> PictureSettings:
+        """The settings inside a picture. Raises RequestError for one that has none."""
+        settings = read_settings(Path(file))
+        if settings is None:
+            raise RequestError("This picture carries no settings of Concept Studio.")
+        return settings
+
+    def concepts_of(self, settings: PictureSettings, owner: str) -> tuple[list[str], list[float], list[str]]:
+        """(job ids, weights, names that are not here) of the concepts that a picture was made with."""
+        known = {entry.manifest.files[0].sha256: entry.job for entry in library_entries(self._services, owner)}
+        jobs: list[str] = []
+        weights: list[float] = []
+        missing: list[str] = []
+        for concept in settings.concepts:
+            job = known.get(str(concept.get("sha256")))
+            if job is None:
+                missing.append(str(concept.get("name")))
+            else:
+                jobs.append(job)
+                weights.append(float(concept.get("weight", 1.0)))
+        return jobs, weights, missing
+
+    def words(self, placeholders: list[str]) -> str:
+        """What to write for the picked concepts."""
+        if not placeholders:
+            return ""
+        codes = Markup(" ").join(Markup("<code>{}</code>").format(p) for p in placeholders)
+        return Markup("Write {} in the prompt.").format(codes)
+
+    def suggestion(self, placeholders: list[str], entries: list[LibraryEntry]) -> str:
+        """A first prompt for the picked concepts."""
+        if entries[0].manifest.kind is Kind.style:
+            return f"a picture of a house in the style of {placeholders[0]}"
+        return f"{_SUGGESTED}{' next to '.join(placeholders)}{_SUGGESTED_PLACE}"
+
+    def is_suggestion(self, prompt: str) -> bool:
+        """Whether a prompt is one of ours, so that picking another concept may replace it."""
+        return prompt.startswith("a picture of a house in the style of <") or (
+            prompt.startswith(_SUGGESTED) and prompt.endswith(_SUGGESTED_PLACE)
+        )
+
+    def restored_note(self, missing: list[str]) -> str:
+        """What was loaded from a picture, and what could not be."""
+        notes = [f"<{name}> is not in your library, so it was left out." for name in missing]
+        return _line("Settings loaded.", notes=notes)
+
+    def delete(self, name: str, owner: str) -> None:
+        self._services.pictures.delete(owner, name)
+
+
+def chosen_seed(entered: Any) -> int:
+    """The entered seed, or a new one for an empty field or -1. Raises RequestError for what is no seed."""
+    if entered in (None, "", -1):
+        return secrets.randbelow(MAX_SEED + 1)
+    seed = float(entered)
+    if not seed.is_integer() or not 0 <= seed <= MAX_SEED:
+        raise RequestError(f"A seed is a whole number from 0 to {MAX_SEED}; leave it empty for a new one.")
+    return int(seed)
+
+
+def _whole_numbers(values: dict[str, object]) -> dict[str, object]:
+    """Number fields of a browser are floats."""
+    return {k: int(v) if isinstance(v, float) and v.is_integer() and k != "guidance" else v for k, v in values.items()}
+
+
+def _line(text: str, *, done: int = 0, total: int = 0, notes: list[str] | None = None, kind: str = "") -> str:
+    return render("making.html", text=text, done=done, total=total, notes=notes or [], kind=kind)
+
+
+def _short(entry: LibraryEntry) -> str:
+    from_method = {"textual-inversion": "textual inversion", "dreambooth-lora": "adapter", "dreambooth": "full model"}
+    return from_method[entry.manifest.method.value]
+
+
+def _traits(base: str) -> Any:
+    try:
+        folder = find_base(base).folder
+        return inspect_base(folder) if folder else None
+    except RequestError:
+        return None

@@ -1,0 +1,210 @@
+"""The Try it page: pick concepts, write a prompt, look at pictures, start again from one of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from inference.request import SCHEDULERS
+from trainer.config import STARTER
+from ui.errors import spoken
+from ui.html import ACTIONS_JS
+from ui.services import Services
+from ui.try_handlers import MAX_CONCEPTS, TryHandlers
+
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+_SYNTAX = (
+    "Write `<name>` for a concept. Stress words with `word++` or `(some words)1.3`, play them down with `word--`. "
+    "AUTOMATIC1111's `(word:1.3)` is understood too. Prompts may be long."
+)
+
+
+class TryTab:
+    """Draws the page and wires its events; `pick` is what other tabs call to open a concept here."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._handlers = TryHandlers(services)
+        with gr.Row(elem_classes="cs-columns"):
+            with gr.Column(scale=4, min_width=320):
+                self._draw_prompt()
+                self._draw_settings()
+            with gr.Column(scale=5, min_width=320):
+                self._making = gr.HTML(elem_id="try-making")
+                self._pictures = gr.HTML(elem_id="try-pictures", js_on_load=ACTIONS_JS)
+        self._wire()
+
+    def _draw_prompt(self) -> None:
+        self.concepts = gr.Dropdown(
+            [],
+            multiselect=True,
+            max_choices=MAX_CONCEPTS,
+            label="Concepts",
+            info="one or several; empty tries the base model alone",
+            elem_id="try-concepts",
+        )
+        with gr.Row(elem_classes="cs-weights"):
+            self._weights = [
+                gr.Slider(0, 2, 1, step=0.05, label="weight", visible=False, min_width=140, elem_id=f"try-weight-{i}")
+                for i in range(MAX_CONCEPTS)
+            ]
+        self._words = gr.HTML(elem_id="try-words", elem_classes="cs-small")
+        self._prompt = gr.Textbox(
+            label="Prompt",
+            lines=3,
+            max_length=4000,
+            placeholder="a photo of <name> on a red background",
+            elem_id="try-prompt",
+        )
+        gr.Markdown(_SYNTAX, elem_classes="cs-small")
+        with gr.Row():
+            self._count = gr.Slider(1, 8, 4, step=1, label="How many", elem_id="try-count", min_width=140)
+            self._generate = gr.Button("Generate", variant="primary", elem_id="try-generate", min_width=140)
+            self._stop = gr.Button("Stop", elem_id="try-stop", min_width=80)
+
+    def _draw_settings(self) -> None:
+        with gr.Accordion("Settings", open=False, elem_id="try-settings"):
+            self._negative = gr.Textbox(label="Negative prompt", max_length=4000, elem_id="try-negative")
+            with gr.Row(elem_classes="cs-grid"):
+                self._seed = gr.Number(None, label="Seed", info="empty: a new one", precision=0, elem_id="try-seed")
+                self._guidance = gr.Slider(0, 20, 4, step=0.5, label="Guidance scale", elem_id="try-guidance")
+                self._steps = gr.Slider(1, 100, 20, step=1, label="Steps", elem_id="try-steps")
+                self._scheduler = gr.Dropdown(
+                    list(SCHEDULERS), value=SCHEDULERS[0], label="Scheduler", filterable=False, elem_id="try-scheduler"
+                )
+                self._width = gr.Number(128, label="Width (px)", precision=0, step=8, elem_id="try-width")
+                self._height = gr.Number(128, label="Height (px)", precision=0, step=8, elem_id="try-height")
+            self._base = gr.Textbox(STARTER, label="Base model", elem_id="try-base")
+        with gr.Accordion("Start from a picture", open=False, elem_id="try-start"):
+            self._init_image = gr.Image(type="filepath", label="Picture", height=200, sources=["upload", "clipboard"])
+            self._strength = gr.Slider(
+                0.05, 1, 0.6, step=0.05, label="Strength", info="low keeps the picture, high keeps only its layout"
+            )
+        with gr.Accordion("Settings from a picture", open=False):
+            self._loaded = gr.File(
+                label="A PNG that was made here", file_types=[".png"], elem_id="try-load", height=110
+            )
+
+    @property
+    def _fields(self) -> dict[str, Component]:
+        return {
+            "prompt": self._prompt,
+            "negative_prompt": self._negative,
+            "seed": self._seed,
+            "guidance": self._guidance,
+            "steps": self._steps,
+            "scheduler": self._scheduler,
+            "width": self._width,
+            "height": self._height,
+            "count": self._count,
+            "strength": self._strength,
+            "base": self._base,
+            "init_image": self._init_image,
+        }
+
+    def _wire(self) -> None:
+        picked = [*self._weights, self._words, self._prompt, self._base, self._width, self._height]
+        picked += [self._guidance, self._steps, self._scheduler]
+        self.concepts.change(spoken(self._show_picked), [self.concepts, self._prompt], picked, **_QUIET)
+        making = self._generate.click(
+            spoken(self._make),
+            {self.concepts, *self._weights, *self._fields.values()},
+            [self._making, self._pictures],
+            api_visibility="private",
+            show_progress="hidden",
+            trigger_mode="once",
+            concurrency_limit=8,
+        )
+        self._stop.click(None, None, None, cancels=making, **_QUIET)
+        restored = [self.concepts, *self._weights, self._negative, self._seed, self._guidance, self._steps]
+        restored += [self._scheduler, self._width, self._height, self._strength, self._prompt, self._making]
+        self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restored, self._loaded], **_QUIET)
+        self._pictures.click(spoken(self._act), None, [self._pictures, self._init_image, *restored], **_QUIET)
+
+    def refresh(self, picked: list[str], request: gr.Request) -> tuple[Any, str]:
+        """The concepts that can be picked now, and the history."""
+        owner = self._services.owners.of(request)
+        choices = self._handlers.choices(owner)
+        known = {job for _, job in choices}
+        kept = [job for job in picked or [] if job in known]
+        return gr.update(choices=choices, value=kept), self._handlers.history(owner)
+
+    @property
+    def refreshed(self) -> list[Component]:
+        return [self.concepts, self._pictures]
+
+    def pick(self, job_id: str, request: gr.Request) -> Any:
+        """Pick one concept, from another tab."""
+        owner = self._services.owners.of(request)
+        return gr.update(choices=self._handlers.choices(owner), value=[job_id] if job_id else [])
+
+    def _show_picked(self, job_ids: list[str], prompt: str, request: gr.Request) -> list[Any]:
+        """Weights, words and fitting settings for the picked concepts."""
+        owner = self._services.owners.of(request)
+        entries = self._handlers.describe(job_ids or [], owner)
+        names: dict[str, int] = {}
+        placeholders: list[str] = []
+        for entry in entries:
+            name = entry.manifest.name
+            names[name] = names.get(name, 0) + 1
+            placeholders.append(f"<{name}>" if names[name] == 1 else f"<{name}-{names[name]}>")
+        sliders = [
+            gr.update(visible=i < len(entries), label=f"weight of {placeholders[i]}" if i < len(entries) else "weight")
+            for i in range(MAX_CONCEPTS)
+        ]
+        words = self._handlers.words(placeholders)
+        if placeholders and (not prompt or self._handlers.is_suggestion(prompt)):
+            prompt = self._handlers.suggestion(placeholders, entries)
+        values = self._handlers.defaults(entries)
+        order = ("base", "width", "height", "guidance", "steps", "scheduler")
+        return [*sliders, words, prompt, *(values[key] for key in order)]
+
+    def _make(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[str, str]]:
+        owner = self._services.owners.of(request)
+        weights = [float(values[w]) for w in self._weights]
+        entered = {name: values[widget] for name, widget in self._fields.items()}
+        made = self._handlers.request(values[self.concepts] or [], weights, entered, owner)
+        yield from self._handlers.generate(made, owner)
+
+    def _restore_uploaded(self, file: str, request: gr.Request) -> list[Any]:
+        return [*self._restored(self._handlers.settings_in_file(file), request), None]
+
+    def _restored(self, settings: Any, request: gr.Request) -> list[Any]:
+        """The page filled with a picture's settings."""
+        owner = self._services.owners.of(request)
+        jobs, weights, missing = self._handlers.concepts_of(settings, owner)
+        sliders = [gr.update(value=weights[i]) if i < len(weights) else gr.skip() for i in range(MAX_CONCEPTS)]
+        note = self._handlers.restored_note(missing)
+        return [
+            gr.update(choices=self._handlers.choices(owner), value=jobs),
+            *sliders,
+            settings.negative_prompt,
+            settings.seed,
+            settings.guidance,
+            settings.steps,
+            settings.scheduler,
+            settings.width,
+            settings.height,
+            settings.strength if settings.strength is not None else gr.skip(),
+            settings.prompt,
+            note,
+        ]
+
+    def _act(self, event: gr.EventData, request: gr.Request) -> list[Any]:
+        """A press on one of a picture's buttons."""
+        owner = self._services.owners.of(request)
+        pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
+        name = str(pressed.get("name", ""))
+        unchanged = [gr.skip()] * (MAX_CONCEPTS + 11)
+        match pressed.get("action"):
+            case "start":
+                return [gr.skip(), str(self._handlers.picture(name, owner)), *unchanged]
+            case "settings":
+                settings = self._handlers.settings_in_file(str(self._handlers.picture(name, owner)))
+                return [gr.skip(), gr.skip(), *self._restored(settings, request)]
+            case _:
+                self._handlers.delete(name, owner)
+                return [self._handlers.history(owner), gr.skip(), *unchanged]

@@ -1,0 +1,156 @@
+"""HTTP around gradio: a limit on bodies that are not files, and each owner's own files.
+
+Gradio's file URLs work for whoever has them; ours ask whose they are, and answer 404 to everybody else.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from starlette.requests import Request
+from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from jobs.drafts import Drafts
+from jobs.service import JobService
+from trainer.errors import RequestError
+from ui.owners import OwnerPolicy, cookie_of
+from ui.pictures import PictureHistory
+
+PREFIX = "/studio/"
+MAX_BODY_BYTES = 8 * 2**20
+_SHARED_PARTS = ("previews", "artifact", "photos/thumbs")
+
+
+class BodyLimit:
+    """Answers 413 to bodies over MAX_BODY_BYTES, but for file uploads, which gradio streams to disk."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or _is_upload(scope):
+            await self._app(scope, receive, send)
+            return
+        length = next((v for n, v in scope["headers"] if n == b"content-length"), b"0")
+        if length.isdigit() and int(length) > MAX_BODY_BYTES:
+            await PlainTextResponse("This request is too large.", 413)(scope, receive, send)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > MAX_BODY_BYTES:  # a body without a length: cut it off
+                return {"type": "http.disconnect"}
+            return message
+
+        await self._app(scope, counted, send)
+
+
+def _is_upload(scope: Scope) -> bool:
+    return any(n == b"content-type" and v.startswith(b"multipart/form-data") for n, v in scope["headers"])
+
+
+class PrivateFiles:
+    """Serves /studio/draft/ID/..., /studio/run/ID/... and /studio/picture/NAME to their owner alone."""
+
+    def __init__(
+        self, app: ASGIApp, policy: OwnerPolicy, jobs: JobService, drafts: Drafts, pictures: PictureHistory
+    ) -> None:
+        self._app, self._policy, self._jobs, self._drafts, self._pictures = app, policy, jobs, drafts, pictures
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
+            await self._app(scope, receive, send)
+            return
+        response = self._respond(Request(scope))
+        response.headers["cache-control"] = "private, max-age=3600"
+        response.headers["x-content-type-options"] = "nosniff"
+        await response(scope, receive, send)
+
+    def _respond(self, request: Request) -> Response:
+        owner = self._policy.of_cookie(cookie_of(request.scope))
+        kind, _, rest = request.url.path.removeprefix(PREFIX).partition("/")
+        if owner is None or request.method not in ("GET", "HEAD"):
+            return _not_found()
+        try:
+            match kind:
+                case "draft":
+                    draft_id, _, name = rest.partition("/")
+                    return _file(self._drafts.folder(owner, draft_id) / "thumbs", name)
+                case "run":
+                    job_id, _, name = rest.partition("/")
+                    return self._run_file(owner, job_id, name)
+                case "picture":
+                    return _file(self._pictures.folder(owner), rest)
+                case _:
+                    return _not_found()
+        except RequestError:
+            return _not_found()
+
+    def _run_file(self, owner: str, job_id: str, name: str) -> Response:
+        run = self._jobs.run_folder(self._jobs.job(job_id, owner).id)
+        if name == "artifact.zip":
+            return _zipped(run.artifact, f"{self._jobs.job(job_id, owner).name}.zip")
+        if name == "log.txt":
+            return _file(run.root, name)
+        if not name.startswith(tuple(f"{part}/" for part in _SHARED_PARTS)):
+            return _not_found()
+        return _file(run.root, name, download=name.startswith("artifact/"))
+
+
+def _not_found() -> Response:
+    return PlainTextResponse("There is no such file.", 404)
+
+
+def _file(folder: Path, name: str, *, download: bool = False) -> Response:
+    """A file inside `folder`, never outside it."""
+    file = (folder / name).resolve()
+    if not file.is_relative_to(folder.resolve()) or not file.is_file():
+        return _not_found()
+    return FileResponse(file, filename=file.name if download else None)
+
+
+def _zipped(folder: Path, name: str) -> Response:
+    """All files of a folder as one archive, made while it is sent."""
+    files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
+    if not files:
+        return _not_found()
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return StreamingResponse(_zip_chunks(folder, files), media_type="application/zip", headers=headers)
+
+
+class _Chunks:
+    """A write-only stream that hands its bytes on."""
+
+    def __init__(self) -> None:
+        self._parts: list[bytes] = []
+
+    def write(self, data: bytes) -> int:
+        self._parts.append(bytes(data))
+        return len(data)
+
+    def flush(self) -> None: ...
+
+    def taken(self) -> bytes:
+        data = b"".join(self._parts)
+        self._parts.clear()
+        return data
+
+
+def _zip_chunks(folder: Path, files: list[Path]) -> Iterator[bytes]:
+    stream = _Chunks()
+    with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload] - weights do not compress
+        for file in files:
+            with (
+                archive.open(file.relative_to(folder).as_posix(), "w", force_zip64=True) as entry,
+                file.open("rb") as data,
+            ):
+                while block := data.read(2**20):
+                    entry.write(block)
+                    yield stream.taken()
+    yield stream.taken()
