@@ -43,6 +43,11 @@ class JobService:
     def __init__(self, store: JobStore, queue: QueueClient, runs_dir: Path, speeds: Speeds) -> None:
         self._store, self._queue, self._runs_dir, self.speeds = store, queue, runs_dir, speeds
 
+    def close(self) -> None:
+        """Let go of the database."""
+        self._queue.close()
+        self._store.close()
+
     def run_folder(self, job_id: str) -> RunFolder:
         return RunFolder(self._runs_dir / job_id)
 

@@ -98,6 +98,9 @@ class JobStore:
         self._engine = engine
         _METADATA.create_all(engine)
 
+    def close(self) -> None:
+        self._engine.dispose()
+
     def add(self, job: Job) -> None:
         with self._engine.begin() as connection:
             connection.execute(_JOBS.insert().values(**_row(job)))

@@ -73,7 +73,12 @@ def build_tiny_model(
         norm_num_groups=4,
     )
     scheduler = DDPMScheduler(
-        beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", prediction_type=prediction, steps_offset=1
+        beta_start=0.00085,
+        beta_end=0.012,
+        beta_schedule="scaled_linear",
+        prediction_type=prediction,
+        steps_offset=1,
+        clip_sample=False,
     )
     pipeline = StableDiffusionPipeline(
         vae=vae,

@@ -390,10 +390,9 @@ def build_recipe(values: dict[str, Any]) -> TrainConfig:
             raise RecipeError([*problems, *error.problems]) from None
         except ValidationError as error:
             found = _field_problems(error)
-            fresh = [p for p in found if p.field not in {q.field for q in problems}]
-            problems += fresh
-            repaired = _without(remaining, {p.field for p in found})
-            if not fresh or repaired == remaining:
+            problems += found
+            repaired = _repaired(remaining, {p.field for p in found})
+            if repaired == remaining:
                 raise RecipeError(problems) from None
             remaining = repaired
             continue
@@ -424,5 +423,10 @@ def _plain(error_type: str, message: str, field: str) -> str:
             return re.sub(r"^(Input|Value) should", "should", message)
 
 
-def _without(values: dict[str, Any], fields: set[str]) -> dict[str, Any]:
-    return {key: value for key, value in values.items() if key not in fields}
+# Stand in for wrong values of required fields, so that the remaining fields can still be checked against each other.
+_STAND_INS = {"name": "name", "kind": Kind.object, "steps": 100_000, "learning_rate": 1e-4, "resolution_px": 512}
+
+
+def _repaired(values: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
+    kept = {key: value for key, value in values.items() if key not in wrong}
+    return kept | {key: value for key, value in _STAND_INS.items() if key in wrong}

@@ -58,11 +58,13 @@ def _best_offset(profile: np.ndarray, window: int) -> int:
 
 def saliency(rgb: np.ndarray) -> np.ndarray:
     """How much each pixel stands out, float64 [height, width] >= 0, for uint8 [height, width, 3]."""
-    lab: np.ndarray = cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB).astype(np.float64)
+    lab = np.asarray(cv2.cvtColor(rgb, cv2.COLOR_RGB2LAB), dtype=np.float64)
     border = np.concatenate([lab[0], lab[-1], lab[:, 0], lab[:, -1]])
     from_border = np.linalg.norm(lab - np.median(border, axis=0), axis=2)
-    combined = _unit(_spectral_residual(lab[..., 0])) + _unit(cv2.GaussianBlur(from_border, (0, 0), 2))
-    y, x = (np.linspace(-1, 1, extent) for extent in combined.shape)
+    smooth = np.asarray(cv2.GaussianBlur(from_border, (0, 0), 2), dtype=np.float64)
+    combined = _unit(_spectral_residual(lab[..., 0])) + _unit(smooth)
+    height, width = combined.shape
+    y, x = np.linspace(-1, 1, height), np.linspace(-1, 1, width)
     centre = np.exp(-0.5 * (y[:, None] ** 2 + x[None, :] ** 2))
     return combined**2 * centre
 

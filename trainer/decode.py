@@ -11,7 +11,7 @@ import stat
 import warnings
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pillow_heif
@@ -134,7 +134,7 @@ def _in_srgb(picture: Image.Image, profile: bytes | None) -> Image.Image:
         source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
         alpha = picture.getchannel("A") if picture.mode == "RGBA" else None
         colours = picture.convert("RGB") if alpha else picture
-        make_profile: Any = ImageCms.createProfile  # untyped
+        make_profile = cast("Any", ImageCms).createProfile  # Pillow leaves it untyped
         target = ImageCms.ImageCmsProfile(make_profile("sRGB"))
         converted = ImageCms.profileToProfile(colours, source, target, outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError):

@@ -55,7 +55,7 @@ class PhaseChanged(_Event):
 
 
 class Step(_Event):
-    """Progress of training; `loss` is the mean since the last such event. A later event of a step replaces an earlier."""
+    """Progress of training; `loss` is the mean since the last such event. A later event of a step replaces it."""
 
     event: Literal["step"] = "step"
     step: int

@@ -82,9 +82,12 @@ class Child:
     def wait(self, timeout_s: float | None = None) -> int | None:
         """The exit code, or None if it still runs after the time-out."""
         try:
-            return self._process.wait(timeout_s)
+            code = self._process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             return None
+        if self._process.stdin is not None:
+            self._process.stdin.close()
+        return code
 
     def signal(self, number: signal.Signals) -> None:
         """Send a signal to the child itself; nothing if it is gone."""
@@ -106,7 +109,9 @@ class Child:
         """SIGKILL for the whole group."""
         with contextlib.suppress(ProcessLookupError, PermissionError):
             os.killpg(self._process.pid, signal.SIGKILL)
-        return self._process.wait()
+        code = self.wait()
+        assert code is not None  # without a time-out it has ended
+        return code
 
 
 def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0) -> Child:

@@ -163,9 +163,7 @@ def method_words(way: str, form: str) -> str:
     """One glance: what is learnt, how large the result is, what it is good at."""
     match chosen_method(way, form):
         case Method.textual_inversion:
-            return (
-                "Learns new words and leaves the model as it is. Kilobytes; many combine in a prompt. Good for styles."
-            )
+            return "Learns new words; the model stays as it is. Kilobytes; many combine in one prompt. Good for styles."
         case Method.dreambooth_lora:
             return "Learns small additions to the model. Megabytes; combine, with weights. The usual choice."
         case Method.dreambooth:

@@ -3,6 +3,6 @@
 import diffusers.utils.logging
 import transformers.utils.logging
 
-transformers.utils.logging.set_verbosity_error()
-transformers.utils.logging.disable_progress_bar()
-diffusers.utils.logging.disable_progress_bar()
+for _library in (transformers, diffusers):
+    _library.utils.logging.set_verbosity_error()
+    _library.utils.logging.disable_progress_bar()

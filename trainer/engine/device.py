@@ -58,7 +58,7 @@ def open_compute(asked: Precision, *, device: str | None = None) -> Compute:
     use_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     kind = "cpu" if use_cpu else ("cuda" if torch.cuda.is_available() else "mps")
     precision = choose_precision(asked, kind)
-    # accelerate keeps its precision in a process-wide singleton; a second run in one process (as in tests) needs a new one
+    # accelerate keeps its precision in a process-wide singleton; a second run in one process needs a new one
     AcceleratorState._reset_state(reset_partial_state=True)  # noqa: SLF001
     return Compute(Accelerator(mixed_precision=_MIXED[precision], cpu=use_cpu), precision)
 

@@ -66,12 +66,12 @@ def train(training: Training, *, start: int) -> int:
     """
     recipe, optimizer, accelerator = training.recipe, training.optimizer, training.compute.accelerator
     done, kept = start, start or None
-    if start == 0 and recipe.preview_every_steps:
-        training.previews.make(0)
+    if recipe.preview_every_steps and start % recipe.preview_every_steps == 0 and not training.previews.exist(start):
+        training.previews.make(start)  # the picture of before, or one that a stop cut short
     progress = _Progress(training, start)
     while done < recipe.steps and not training.stop_requested():
         training.before_step()
-        rate = set_learning_rates(optimizer, training.method.groups(), recipe, done, training.rate_scale)
+        set_learning_rates(optimizer, training.method.groups(), recipe, done, training.rate_scale)
         for window in range(recipe.gradient_accumulation):
             loss = forward(training, step=done, number=done * recipe.gradient_accumulation + window)
             accelerator.backward(loss / recipe.gradient_accumulation)
@@ -86,7 +86,7 @@ def train(training: Training, *, start: int) -> int:
         is_preview = recipe.preview_every_steps > 0 and (is_last or done % recipe.preview_every_steps == 0)
         is_checkpoint = recipe.checkpoint_every_steps > 0 and (is_last or done % recipe.checkpoint_every_steps == 0)
         if is_last or is_checkpoint or progress.is_due(done):
-            progress.report(done, rate)
+            progress.report(done)
         if is_checkpoint:
             write_checkpoint(training, done)
             kept = done
@@ -94,6 +94,7 @@ def train(training: Training, *, start: int) -> int:
             with progress.paused():
                 training.previews.make(done)
     if training.stop_requested() and kept != done:
+        progress.report(done)
         write_checkpoint(training, done)
     return done
 
@@ -134,14 +135,13 @@ def write_checkpoint(training: Training, step: int) -> None:
 
 
 def load_checkpoint(training: Training, checkpoint: Checkpoint) -> None:
-    """Put a checkpoint's state in place."""
+    """Put a checkpoint's state in place. Its rate scale is the run's business: a rewind lowers it."""
     training.method.load(checkpoint.weights)
     training.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
     scaler = training.compute.accelerator.scaler
     if scaler is not None and checkpoint.optimizer["scaler"] is not None:
         scaler.load_state_dict(checkpoint.optimizer["scaler"])
     training.average.load(checkpoint.average, checkpoint.step)
-    training.rate_scale = checkpoint.rate_scale
 
 
 class _Progress:
@@ -166,7 +166,7 @@ class _Progress:
     def is_due(self, done: int) -> bool:
         return done % self._every == 0
 
-    def report(self, done: int, rate: float) -> None:
+    def report(self, done: int) -> None:
         """Emit a step event. Raises LossNotFinite."""
         if not self._losses:
             return
@@ -181,7 +181,7 @@ class _Progress:
                 step=done,
                 total=total,
                 loss=round(mean, 6),
-                lr=rate,
+                lr=self._training.optimizer.param_groups[0]["lr"],
                 steps_per_second=round((done - self._start) / max(1e-6, elapsed - self._paused), 3),
                 eta_s=round((total - done) * elapsed / (done - self._start), 1),
             )

@@ -59,9 +59,8 @@ def learning_rate_factor(recipe: TrainConfig, step: int) -> float:
 
 def set_learning_rates(
     optimizer: torch.optim.Optimizer, groups: list[ParameterGroup], recipe: TrainConfig, step: int, scale: float
-) -> float:
-    """Set every group's rate for a step; a group whose steps are over gets 0. Returns the first group's rate."""
+) -> None:
+    """Set every group's rate for a step; a group whose steps are over gets 0."""
     factor = learning_rate_factor(recipe, step) * scale
     for target, group in zip(optimizer.param_groups, groups, strict=True):
         target["lr"] = group.learning_rate * factor if step < group.steps else 0.0
-    return float(optimizer.param_groups[0]["lr"])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from pathlib import Path
 
 import torch
 
@@ -33,6 +34,13 @@ class Previews:
         self._run, self._recipe, self._family, self._emit = run, recipe, family, emit
         self._averaged, self._stop_requested = averaged, stop_requested
 
+    def exist(self, step: int) -> bool:
+        """Whether all previews of a step are there."""
+        return all(file.exists() for file in self._files(step))
+
+    def _files(self, step: int) -> list[Path]:
+        return [self._run.previews / f"step-{step:06d}-{number}.png" for number in range(self._recipe.preview_count)]
+
     @torch.no_grad()
     def make(self, step: int) -> None:
         """Sample at a step, write step-NNNNNN-K.png and report them; nothing where a stop is requested meanwhile."""
@@ -51,7 +59,7 @@ class Previews:
         except _Interrupted:
             return
         self._run.previews.mkdir(exist_ok=True)
-        files = [self._run.previews / f"step-{step:06d}-{number}.png" for number in range(len(pictures))]
+        files = self._files(step)
         for file, picture in zip(files, pictures, strict=True):
             picture.save(file)
         self._emit(Preview(step=step, files=[self._run.relative(f) for f in files]))

@@ -65,8 +65,8 @@ def build_autoencoder(latent_channels: int = 4, channels: tuple[int, ...] = (24,
     with torch.no_grad():
         for block in model.modules():
             if isinstance(block, ResnetBlock2D):
-                torch.nn.init.zeros_(block.conv2.weight)
-                block.conv2.bias = torch.nn.Parameter(torch.zeros(block.out_channels))
+                for parameter in block.conv2.parameters():
+                    parameter.zero_()
         model.quant_conv.weight[latent_channels:].zero_()
         model.quant_conv.bias[latent_channels:].fill_(-6.0)
     return model

@@ -1,0 +1,230 @@
+"""Noise, batches, schedules, checkpoints, averages, attention: the parts of the loop, each by itself."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import DDPMScheduler
+
+from tests.engine.conftest import small_recipe
+from trainer.checkup import Verdict
+from trainer.config import Precision
+from trainer.crop import Crop
+from trainer.engine.attention import SDPA, choose_attention, head_sizes, probe_xformers
+from trainer.engine.averaging import Average
+from trainer.engine.batches import Batches, ClassPictures, prompts_of
+from trainer.engine.cache import EncodedPictures, variant
+from trainer.engine.checkpoint import Checkpoint, Checkpoints
+from trainer.engine.device import choose_precision
+from trainer.engine.families import open_family
+from trainer.engine.methods import ParameterGroup
+from trainer.engine.noise import KeyedNoise
+from trainer.engine.optim import build_optimizer, learning_rate_factor, set_learning_rates
+from trainer.errors import TrainingError
+from trainer.events import CheckpointWritten, Event, Warned
+from trainer.photos import Photo, PhotoSet
+from trainer.run_folder import RunFolder
+
+CPU = torch.device("cpu")
+
+
+def encoded(pictures: int, variants: int = 2, offset: float = 0.0) -> EncodedPictures:
+    mean = torch.arange(pictures * variants, dtype=torch.float32).view(pictures, variants, 1, 1, 1) + offset
+    return EncodedPictures(mean, torch.zeros_like(mean))
+
+
+def photos(count: int, caption: str | None = None) -> PhotoSet:
+    return PhotoSet(
+        tuple(Photo(f"{i}", Verdict.ok, file=f"{i}.jpg", crop=Crop(0, 0, 1), caption=caption) for i in range(count))
+    )
+
+
+def test_noise_depends_on_its_key_alone() -> None:
+    one, other = KeyedNoise(1, CPU), KeyedNoise(1, CPU)
+    one.normal(3, "noise", (7,))
+    assert torch.equal(one.normal(4, "noise", (5,)), other.normal(4, "noise", (5,)))
+    assert not torch.equal(one.normal(4, "noise", (5,)), one.normal(5, "noise", (5,)))
+    assert not torch.equal(one.normal(4, "noise", (5,)), one.normal(4, "latent", (5,)))
+    assert not torch.equal(one.normal(4, "noise", (5,)), KeyedNoise(2, CPU).normal(4, "noise", (5,)))
+
+
+def test_every_photo_is_seen_once_an_epoch_and_windows_run_over_epochs(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth-lora", batch_size=2)
+    batches = Batches(recipe, photos(5), encoded(5, variants=1), None, KeyedNoise(0, CPU))
+    seen = [int(v) for number in range(10) for v in batches.at(number).mean.flatten()]
+    assert len(seen) == 20
+    for epoch in range(4):
+        assert sorted(seen[5 * epoch : 5 * epoch + 5]) == [0, 1, 2, 3, 4]
+    assert seen[:5] != seen[5:10] or seen[5:10] != seen[10:15]
+
+
+def test_batch_is_a_pure_function_of_its_number(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "textual-inversion", caption_dropout=0.5)
+    make = lambda: Batches(recipe, photos(4), encoded(4), None, KeyedNoise(0, CPU))  # noqa: E731
+    forwards, single = make(), make()
+    for number in range(5):
+        forwards.at(number)
+    assert torch.equal(forwards.at(7).mean, single.at(7).mean)
+    assert forwards.at(7).prompts == single.at(7).prompts
+
+
+def test_class_pictures_come_with_their_own_prompt_in_the_same_pass(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth", batch_size=3, prior_weight=1.0)
+    prior = ClassPictures(encoded(10, 1, offset=1000), "a photo of a teapot")
+    batch = Batches(recipe, photos(4), encoded(4), prior, KeyedNoise(0, CPU)).at(0)
+    assert batch.is_prior.tolist() == [False] * 3 + [True] * 3
+    assert (batch.mean.flatten() >= 1000).tolist() == batch.is_prior.tolist()
+    assert [p == prior.prompt for p in batch.prompts] == batch.is_prior.tolist()
+
+
+def test_captions_replace_templates(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth-lora")
+    assert prompts_of("red-mug on a table", recipe) == ["red-mug teapot on a table"]
+    assert all("red-mug teapot" in p for p in prompts_of(None, recipe))
+
+
+def test_first_variant_is_the_exact_crop_and_mirroring_can_be_forbidden(tiny_model: Path) -> None:
+    from PIL import Image, ImageChops, ImageOps
+
+    square = Image.linear_gradient("L").rotate(90).convert("RGB").resize((128, 128))
+    plain = small_recipe(tiny_model, "dreambooth", mirror=False)
+    assert (
+        ImageChops.difference(variant(square, plain, index=0, number=0), square.resize((64, 64), 1)).getbbox() is None
+    )
+    upright = variant(square, plain, index=0, number=1)
+    mirrored = variant(square, small_recipe(tiny_model, "dreambooth", mirror=True), index=0, number=1)
+    assert ImageChops.difference(ImageOps.mirror(mirrored), upright).getbbox() is None
+
+
+@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
+def test_schedules_start_full_and_end_where_they_should(tiny_model: Path, schedule: str) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth", steps=100, schedule=schedule, warmup_steps=10)
+    factors = [learning_rate_factor(recipe, step) for step in range(100)]
+    assert factors[0] == pytest.approx(0.1)
+    assert factors[10] == pytest.approx(1.0)
+    assert factors[-1] == pytest.approx(1.0 if schedule == "constant" else 0.0, abs=0.02)
+
+
+def test_group_whose_steps_are_over_stands_still(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth")
+    one, two = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
+    groups = [ParameterGroup([one], 0.1, 6), ParameterGroup([two], 0.1, 2)]
+    optimizer = build_optimizer(recipe, groups, lambda text: pytest.fail(text))
+    for step in range(4):
+        set_learning_rates(optimizer, groups, recipe, step, 1.0)
+        (one.sum() + two.sum()).backward()
+        before = two.detach().clone()
+        optimizer.step()
+        optimizer.zero_grad()
+    assert torch.equal(two, before)
+    assert not torch.equal(one, two)
+
+
+def test_8bit_optimizer_runs_or_says_that_it_does_not(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth", optimizer="adamw-8bit")
+    said: list[str] = []
+    optimizer = build_optimizer(recipe, [ParameterGroup([torch.nn.Parameter(torch.ones(8))], 0.1, 6)], said.append)
+    assert ("8bit" in type(optimizer).__name__) != bool(said)
+
+
+def state(step: int) -> Checkpoint:
+    return Checkpoint(step, {"w": torch.full((2,), float(step))}, {"optimizer": {"a": 1}, "scaler": None}, {}, 1.0)
+
+
+def test_newest_whole_checkpoint_wins_and_old_ones_go(tmp_path: Path) -> None:
+    events: list[Event] = []
+    checkpoints = Checkpoints(RunFolder(tmp_path), events.append, keep=2)
+    for step in (1, 2, 3):
+        checkpoints.write(state(step))
+    assert sorted(f.name for f in (tmp_path / "checkpoints").iterdir()) == ["step-000002", "step-000003"]
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest.step == 3
+    assert torch.equal(newest.weights["w"], torch.tensor([3.0, 3.0]))
+    assert [e.step for e in events if isinstance(e, CheckpointWritten)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("damage", ["truncate", "garbage", "missing", "no-meta"])
+def test_damaged_checkpoint_is_named_and_passed_over(tmp_path: Path, damage: str) -> None:
+    events: list[Event] = []
+    checkpoints = Checkpoints(RunFolder(tmp_path), events.append, keep=3)
+    checkpoints.write(state(1))
+    checkpoints.write(state(2))
+    weights = tmp_path / "checkpoints" / "step-000002" / "weights.safetensors"
+    match damage:
+        case "truncate":
+            weights.write_bytes(weights.read_bytes()[:-4])
+        case "garbage":
+            weights.write_bytes(b"x" * weights.stat().st_size)
+        case "missing":
+            weights.unlink()
+        case _:
+            (weights.parent / "checkpoint.json").write_text("{")
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest.step == 1
+    assert any(isinstance(e, Warned) and "step-000002 is damaged" in e.text for e in events)
+
+
+def test_half_written_checkpoint_is_not_one(tmp_path: Path) -> None:
+    (tmp_path / "checkpoints" / ".step-000009.abc").mkdir(parents=True)
+    assert Checkpoints(RunFolder(tmp_path), lambda _: None, keep=1).newest() is None
+
+
+def test_checkpoint_names_every_file_with_its_hash(tmp_path: Path) -> None:
+    Checkpoints(RunFolder(tmp_path), lambda _: None, keep=1).write(state(4))
+    meta = json.loads((tmp_path / "checkpoints" / "step-000004" / "checkpoint.json").read_text())
+    assert meta["sha256"].keys() == {"weights.safetensors", "optimizer.pt"}
+
+
+def test_average_is_in_place_only_inside_the_block() -> None:
+    weight = torch.nn.Parameter(torch.zeros(2))
+    average = Average([ParameterGroup([weight], 0.1, 5)], 0.5)
+    average.update()
+    with torch.no_grad():
+        weight.fill_(4.0)
+    average.update()
+    with average.in_place():
+        assert 0 < weight[0].item() < 4
+    assert weight[0].item() == 4
+    assert Average([], None).tensors() == {}
+
+
+def test_cpu_attends_by_sdpa_and_says_so(tiny_model: Path) -> None:
+    family = open_family(tiny_model, device=CPU, dtype=torch.float32)
+    assert choose_attention(family.unet, torch.float32).name == SDPA
+    assert head_sizes(family.unet) == {16}
+
+
+def test_xformers_is_not_claimed_where_it_does_not_run() -> None:
+    assert probe_xformers(CPU, torch.float32, {16}) is None
+
+
+def test_precision_is_resolved_and_fp16_refused_on_a_cpu() -> None:
+    assert choose_precision(Precision.auto, "cpu") in (Precision.bf16, Precision.fp32)
+    assert choose_precision(Precision.fp32, "cpu") is Precision.fp32
+    with pytest.raises(TrainingError, match="fp16 does not train on a CPU"):
+        choose_precision(Precision.fp16, "cpu")
+
+
+@pytest.mark.parametrize("which", ["tiny_model", "tiny_v_model"])
+def test_noising_and_target_agree_with_diffusers_in_fp32(which: str, request: pytest.FixtureRequest) -> None:
+    folder: Path = request.getfixturevalue(which)
+    family = open_family(folder, device=CPU, dtype=torch.float32)
+    reference = DDPMScheduler.from_pretrained(folder / "scheduler")
+    latents, noise = torch.randn(3, 4, 8, 8), torch.randn(3, 4, 8, 8)
+    timesteps = torch.tensor([0, 500, 999])
+    noisy, target = family.noisy_and_target(latents, noise, timesteps)
+    assert torch.allclose(noisy, reference.add_noise(latents, noise, timesteps), atol=1e-6)
+    expected = noise if which == "tiny_model" else reference.get_velocity(latents, noise, timesteps)
+    assert torch.allclose(target, expected, atol=1e-6)
+
+
+def test_noising_stays_exact_for_half_precision_models(tiny_v_model: Path) -> None:
+    family = open_family(tiny_v_model, device=CPU, dtype=torch.bfloat16)
+    noisy, _ = family.noisy_and_target(torch.ones(1, 4, 2, 2), torch.full((1, 4, 2, 2), 2.0), torch.tensor([0]))
+    assert noisy.dtype is torch.float32
+    assert noisy[0, 0, 0, 0].item() > 1.01  # sigma of the first step is not rounded away

@@ -1,0 +1,97 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from inference.request import SCHEDULERS as OFFERED
+from trainer.engine.families import Family, open_family
+from trainer.engine.sampling import SCHEDULERS, Look, Prompts, StartPicture, looks_like_a_picture, sample
+
+
+@pytest.fixture(scope="module", params=["tiny_model", "tiny_v_model"])
+def family(request: pytest.FixtureRequest) -> Family:
+    return open_family(request.getfixturevalue(request.param), device=torch.device("cpu"), dtype=torch.float32)
+
+
+def prompts(family: Family) -> Prompts:
+    return Prompts(family.encode_prompts(["a photo of a teapot"]), family.encode_prompts([""]))
+
+
+def make(family: Family, seeds: list[int], look: Look, **options: object) -> list[Image.Image]:
+    return sample(family, prompts(family), seeds=seeds, size=(64, 48), look=look, **options)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("scheduler", list(SCHEDULERS))
+def test_every_scheduler_makes_a_picture_of_the_asked_size(family: Family, scheduler: str) -> None:
+    (picture,) = make(family, [1], Look(steps=4, guidance=3.0, scheduler=scheduler))
+    assert picture.size == (64, 48)
+    assert looks_like_a_picture(picture)
+
+
+def test_page_offers_exactly_the_schedulers_there_are() -> None:
+    assert tuple(SCHEDULERS) == OFFERED
+
+
+@pytest.mark.parametrize("scheduler", ["DPM++ 2M", "Euler a"])
+def test_picture_depends_on_its_own_seed_alone(family: Family, scheduler: str) -> None:
+    look = Look(steps=3, guidance=2.0, scheduler=scheduler)
+    together = make(family, [5, 6], look)
+    alone = make(family, [6], look)
+    assert np.abs(np.asarray(together[1], int) - np.asarray(alone[0], int)).max() <= 1
+    assert together[0].tobytes() != together[1].tobytes()
+
+
+def test_guidance_of_one_needs_no_second_pass(family: Family) -> None:
+    calls: list[int] = []
+    real = family.unet.forward
+    family.unet.forward = lambda sample, *a, **k: calls.append(len(sample)) or real(sample, *a, **k)  # type: ignore[method-assign]
+    try:
+        make(family, [1], Look(steps=2, guidance=1.0))
+        make(family, [1], Look(steps=2, guidance=1.5))
+    finally:
+        family.unet.forward = real  # type: ignore[method-assign]
+    assert calls == [1, 1, 2, 2]
+
+
+def test_low_strength_stays_near_the_picture_it_starts_from(family: Family) -> None:
+    start = Image.linear_gradient("L").convert("RGB").resize((64, 48))
+    kept = family.decode(family.encode_pictures(_pixels(start)).mean)[0]
+
+    def distance(strength: float) -> float:
+        (made,) = make(family, [1], Look(steps=10, guidance=1.0), start=StartPicture(start, strength))
+        return float(np.abs(np.asarray(made, int) - np.asarray(kept, int)).mean())
+
+    assert distance(0.1) < distance(1.0)
+
+
+def _pixels(picture: Image.Image) -> torch.Tensor:
+    from trainer.engine.sampling import picture_to_tensor
+
+    return picture_to_tensor(picture)[None]
+
+
+def test_progress_counts_every_call_and_may_stop(family: Family) -> None:
+    seen: list[tuple[int, int]] = []
+    make(family, [1], Look(steps=3), step_done=lambda done, total: seen.append((done, total)))
+    assert seen == [(1, 3), (2, 3), (3, 3)]
+
+    def refuse(_done: int, _total: int) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        make(family, [1], Look(steps=3), step_done=refuse)
+
+
+def test_flat_and_black_pictures_are_no_pictures() -> None:
+    assert not looks_like_a_picture(Image.new("RGB", (8, 8), "black"))
+    assert looks_like_a_picture(Image.linear_gradient("L"))
+
+
+def test_folder_loads_the_same_in_half_precision(tiny_v_model: Path) -> None:
+    half = open_family(tiny_v_model, device=torch.device("cpu"), dtype=torch.bfloat16)
+    (picture,) = make(half, [1], Look(steps=3))
+    assert looks_like_a_picture(picture)

@@ -1,0 +1,165 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from inference.catalog import concepts_in, open_concept, use_together
+from inference.engine import Engine
+from inference.request import PictureRequest
+from trainer.errors import BaseModelError, ConceptError, RequestError
+from trainer.run_folder import RunFolder
+
+Runs = dict[str, RunFolder]
+
+
+@pytest.fixture(scope="module")
+def engine() -> Iterator[Engine]:
+    engine = Engine()
+    yield engine
+    engine.unload()
+
+
+def ask(base: Path, runs: list[tuple[RunFolder, float]], prompt: str, **changes: object) -> PictureRequest:
+    values = {"width": 64, "height": 64, "steps": 2, "seed": 3, "guidance": 3.0, **changes}
+    uses = use_together([(run.root, weight) for run, weight in runs])
+    return PictureRequest(prompt=prompt, base=str(base), concepts=uses, **values)  # type: ignore[arg-type]
+
+
+def pixels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture, dtype=int)
+
+
+def differ(one: Image.Image, other: Image.Image) -> bool:
+    return bool(np.abs(pixels(one) - pixels(other)).max() > 0)
+
+
+def test_same_request_gives_the_same_pictures(engine: Engine, tiny_model: Path) -> None:
+    request = ask(tiny_model, [], "a photo of a teapot", count=2)
+    first, second = engine.generate(request).pictures, engine.generate(request).pictures
+    assert [p.tobytes() for p in first] == [p.tobytes() for p in second]
+    assert differ(first[0], first[1])
+
+
+@pytest.mark.parametrize("method", ["textual-inversion", "dreambooth-lora", "dreambooth"])
+def test_concept_changes_the_picture_and_leaves_no_trace(engine: Engine, tiny_model: Path, concepts: Runs, method: str) -> None:
+    plain = ask(tiny_model, [], "a photo of <red-mug>")
+    before = engine.generate(plain).pictures[0]
+    with_concept = engine.generate(ask(tiny_model, [(concepts[method], 1.0)], "a photo of <red-mug>"))
+    after = engine.generate(plain).pictures[0]
+    assert differ(before, with_concept.pictures[0])
+    assert not differ(before, after)
+    assert with_concept.concepts[0]["name"] == "red-mug"
+
+
+def test_concepts_are_swapped_without_reloading_the_base(engine: Engine, tiny_model: Path, concepts: Runs) -> None:
+    engine.generate(ask(tiny_model, [], "x"))
+    family = engine._family
+    for method in ("textual-inversion", "dreambooth-lora", "textual-inversion"):
+        engine.generate(ask(tiny_model, [(concepts[method], 1.0)], "<red-mug>"))
+        assert engine._family is family
+
+
+@pytest.mark.parametrize("method", ["textual-inversion", "dreambooth-lora"])
+def test_weight_matters(engine: Engine, tiny_model: Path, concepts: Runs, method: str) -> None:
+    made = {
+        weight: engine.generate(ask(tiny_model, [(concepts[method], weight)], "a <red-mug> on red")).pictures[0]
+        for weight in (0.3, 1.0, 1.6)
+    }
+    assert differ(made[0.3], made[1.0])
+    assert differ(made[1.0], made[1.6])
+
+
+def test_lora_at_weight_zero_is_the_base(engine: Engine, tiny_model: Path, concepts: Runs) -> None:
+    off = engine.generate(ask(tiny_model, [(concepts["dreambooth-lora"], 0.0)], "a <red-mug>")).pictures[0]
+    plain = engine.generate(ask(tiny_model, [], "a red-mug teapot")).pictures[0]
+    assert np.abs(pixels(off) - pixels(plain)).max() <= 1
+
+
+def test_several_concepts_of_one_name_work_together_under_aliases(engine: Engine, tiny_model: Path, concepts: Runs) -> None:
+    both = [(concepts["textual-inversion"], 1.0), (concepts["dreambooth-lora"], 0.7)]
+    request = ask(tiny_model, both, "a <red-mug> and a <red-mug-2>")
+    assert [use.alias for use in request.concepts] == ["red-mug", "red-mug-2"]
+    result = engine.generate(request)
+    assert [c["alias"] for c in result.concepts] == ["red-mug", "red-mug-2"]
+    alone = engine.generate(ask(tiny_model, both[:1], "a <red-mug> and a <red-mug-2>"))
+    assert differ(result.pictures[0], alone.pictures[0])
+
+
+def test_two_textual_inversions_of_one_name_are_told_apart(engine: Engine, tiny_model: Path, concepts: Runs) -> None:
+    run = concepts["textual-inversion"]
+    two = engine.generate(ask(tiny_model, [(run, 1.0), (run, 1.0)], "a <red-mug-2>")).pictures[0]
+    one = engine.generate(ask(tiny_model, [(run, 1.0)], "a <red-mug>")).pictures[0]
+    assert np.abs(pixels(two) - pixels(one)).max() <= 1
+
+
+def test_adapter_works_on_top_of_a_full_model(engine: Engine, tiny_model: Path, concepts: Runs) -> None:
+    pair = [(concepts["dreambooth"], 1.0), (concepts["textual-inversion"], 1.0)]
+    assert len(engine.generate(ask(tiny_model, pair, "a <red-mug-2>")).pictures) == 1
+
+
+def test_two_full_models_are_refused_in_words(concepts: Runs) -> None:
+    with pytest.raises(RequestError, match="cannot be combined"):
+        use_together([(concepts["dreambooth"].root, 1.0)] * 2)
+
+
+def test_concept_of_another_base_is_refused_in_words(engine: Engine, tiny_model: Path, concepts: Runs) -> None:
+    with pytest.raises(ConceptError, match="was trained on"):
+        engine.generate(ask(tiny_model, [(concepts["other-base"], 1.0)], "<red-mug>"))
+    assert engine.generate(ask(tiny_model, [], "still works")).pictures
+
+
+def test_missing_base_is_refused_in_words(engine: Engine, tmp_path: Path) -> None:
+    with pytest.raises(BaseModelError, match="no base model"):
+        engine.generate(ask(tmp_path / "gone", [], "x"))
+
+
+def test_word_weights_change_the_picture(engine: Engine, tiny_model: Path) -> None:
+    plain, stressed, pasted = (
+        engine.generate(ask(tiny_model, [], prompt)).pictures[0]
+        for prompt in ("a red teapot", "a (red)1.5 teapot", "a (red:1.5) teapot")
+    )
+    assert differ(plain, stressed)
+    assert not differ(stressed, pasted)
+
+
+def test_long_prompts_are_not_cut_off(engine: Engine, tiny_model: Path) -> None:
+    long = "a photo of a teapot on a red background in my style " * 14
+    one = engine.generate(ask(tiny_model, [], long + "blue dog"))
+    other = engine.generate(ask(tiny_model, [], long + "red cat"))
+    assert differ(one.pictures[0], other.pictures[0])
+
+
+@pytest.mark.parametrize("prompt", ["((a teapot", "a teapot)", 'say "', "a .and( b", "++", "(", "a (b)1.x", "{}[]<>", "🙂 ümlaut"])
+def test_no_prompt_breaks_it(engine: Engine, tiny_model: Path, prompt: str) -> None:
+    assert len(engine.generate(ask(tiny_model, [], prompt)).pictures) == 1
+
+
+def test_negative_prompt_matters(engine: Engine, tiny_model: Path) -> None:
+    plain = engine.generate(ask(tiny_model, [], "a teapot")).pictures[0]
+    assert differ(plain, engine.generate(ask(tiny_model, [], "a teapot", negative_prompt="blue dog")).pictures[0])
+
+
+def test_image_to_image_starts_from_the_picture(engine: Engine, tiny_model: Path, tmp_path: Path) -> None:
+    Image.linear_gradient("L").convert("RGB").save(tmp_path / "start.png")
+    weak = ask(tiny_model, [], "a teapot", init_image=tmp_path / "start.png", strength=0.1, steps=10)
+    strong = weak.model_copy(update={"strength": 1.0})
+    assert differ(engine.generate(weak).pictures[0], engine.generate(strong).pictures[0])
+
+
+def test_progress_counts_all_batches(engine: Engine, tiny_model: Path) -> None:
+    seen: list[tuple[int, int]] = []
+    engine.generate(ask(tiny_model, [], "x", count=6), lambda done, total: seen.append((done, total)))
+    assert seen[-1] == (12, 12)
+    assert [d for d, _ in seen] == sorted(d for d, _ in seen)
+
+
+def test_catalog_lists_what_is_finished_only(concepts: Runs, tmp_path: Path) -> None:
+    found = concepts_in([*(run.root for run in concepts.values()), tmp_path, tmp_path / "gone"])
+    assert len(found) == 4
+    assert open_concept(concepts["dreambooth"].artifact).is_whole_model
+    with pytest.raises(ConceptError, match="no finished concept"):
+        open_concept(tmp_path)

@@ -1,0 +1,99 @@
+"""Requests, weights, metadata and the catalog: everything that needs no model."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from inference.metadata import read_settings, save_picture, settings_of
+from inference.protocol import socket_path
+from inference.request import MAX_SEED, PictureRequest, build_request
+from inference.weights import translate_weights
+from trainer.errors import RecipeError
+
+
+@pytest.mark.parametrize(
+    ("pasted", "meant"),
+    [
+        ("a (red mug:1.3) here", "a (red mug)1.3 here"),
+        ("a (mug: 0.5)", "a (mug)0.5"),
+        ("(one:1.1), (two:.9)", "(one)1.1, (two)0.9"),
+        ("a [dull] mug", "a (dull)0.9 mug"),
+        ("a mug++ and (some words)1.2 and word--", "a mug++ and (some words)1.2 and word--"),
+        ("a <red-mug> on 10:30 train", "a <red-mug> on 10:30 train"),
+        ("plain words", "plain words"),
+    ],
+)
+def test_other_tools_weights_are_translated(pasted: str, meant: str) -> None:
+    assert translate_weights(pasted).prompt == meant
+    assert translate_weights(pasted).notes == ()
+
+
+@pytest.mark.parametrize("tag", ["<lora:mug:0.8>", "[red:blue:0.5]", "[red|blue]", "<hypernet:x:1>"])
+def test_what_is_not_understood_is_named(tag: str) -> None:
+    translated = translate_weights(f"a mug {tag} here")
+    assert translated.prompt == "a mug here"
+    assert tag in translated.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("prompt", ""),
+        ("steps", 0),
+        ("steps", 10**6),
+        ("width", 513),
+        ("width", 10**5),
+        ("guidance", float("nan")),
+        ("scheduler", "Euler; rm -rf /"),
+        ("seed", -1),
+        ("seed", MAX_SEED + 1),
+        ("count", 17),
+        ("strength", 0),
+        ("mystery", 1),
+    ],
+)
+def test_wrong_request_is_refused_by_field(field: str, value: object) -> None:
+    with pytest.raises(RecipeError) as raised:
+        build_request({"prompt": "a mug", field: value})
+    assert [p.field for p in raised.value.problems] == [field]
+
+
+def test_seeds_of_a_request_follow_one_another() -> None:
+    assert build_request({"prompt": "x", "seed": MAX_SEED, "count": 3}).seeds == [MAX_SEED, 0, 1]
+
+
+def test_settings_travel_in_the_picture_and_back(tmp_path: Path) -> None:
+    request = PictureRequest(
+        prompt='a <red-mug> "quoted" ümlaut\nsecond line', negative_prompt="blur", seed=7, steps=9, guidance=3.5
+    )
+    settings = settings_of(request, 8, [{"name": "red-mug", "weight": 0.5, "sha256": "abc"}])
+    save_picture(Image.new("RGB", (8, 8)), tmp_path / "deep" / "p.png", settings)
+    assert read_settings(tmp_path / "deep" / "p.png") == settings
+    with Image.open(tmp_path / "deep" / "p.png") as picture:
+        picture.load()
+        assert "Negative prompt: blur" in picture.info["parameters"]
+        assert "Seed: 8" in picture.info["parameters"]
+
+
+def test_folders_of_this_machine_stay_out_of_pictures(tmp_path: Path) -> None:
+    request = PictureRequest(prompt="x", base=str(tmp_path))
+    assert settings_of(request, 1, []).base == tmp_path.name
+
+
+def test_files_without_settings_have_none(tmp_path: Path) -> None:
+    Image.new("RGB", (8, 8)).save(tmp_path / "plain.png")
+    Image.new("RGB", (8, 8)).save(tmp_path / "photo.jpg")
+    (tmp_path / "text.png").write_text("no picture")
+    for name in ("plain.png", "photo.jpg", "text.png", "missing.png"):
+        assert read_settings(tmp_path / name) is None
+
+
+def test_socket_path_is_short_enough_for_any_data_root(tmp_path: Path) -> None:
+    assert socket_path(Path("/short")) == Path("/short/generator.sock")
+    long = tmp_path / ("x" * 120)
+    assert len(str(socket_path(long))) <= 100 + len(str(tmp_path))
+    assert socket_path(long) == socket_path(long)
+    assert socket_path(long) != socket_path(long / "y")

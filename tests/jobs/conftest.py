@@ -1,0 +1,68 @@
+"""A job service over a fresh data root, and real supervisors as processes."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.open import open_service
+from jobs.service import JobService
+from jobs.store import Job
+from tests.engine.conftest import small_recipe
+from trainer.photos import take_folder
+from trainer.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def service(settings: Settings) -> Iterator[JobService]:
+    service = open_service(settings)
+    yield service
+    service.close()
+
+
+@pytest.fixture
+def submit(service: JobService, tiny_model: Path, photo_folder: Path) -> Callable[..., Job]:
+    """Queues a small job on the tiny model."""
+
+    def call(owner: str = "anna", method: str = "textual-inversion", press_id: str | None = None, **changes: Any) -> Job:
+        recipe = small_recipe(tiny_model, method, **changes)
+        return service.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder), press_id=press_id)
+
+    return call
+
+
+@contextmanager
+def supervisor(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+    """A supervisor of the CPU as a process of its own; killed at the end if it still runs."""
+    environment = {**os.environ, "STUDIO_HOME": str(home)}
+    with (home / "supervisor.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobs", "worker"], cwd=ROOT, env=environment, stdout=log, stderr=log
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def wait_until(condition: Callable[[], object], seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, "waited in vain"
+        time.sleep(0.1)

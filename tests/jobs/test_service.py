@@ -1,0 +1,143 @@
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from jobs.drafts import Drafts
+from jobs.job_file import count_try, read_job_file
+from jobs.open import open_service
+from jobs.service import MAX_OPEN_PER_OWNER, JobService
+from jobs.state import JobState
+from jobs.store import Job, new_job_id
+from tests.engine.conftest import small_recipe
+from trainer.errors import RequestError
+from trainer.photos import PhotoSet, take_folder
+from trainer.settings import Settings
+
+Submit = Callable[..., Job]
+
+
+def test_submitted_job_waits_with_its_files(service: JobService, submit: Submit) -> None:
+    job = submit()
+    run = service.run_folder(job.id)
+    assert {f.name for f in run.root.iterdir()} == {"config.json", "job.json", "photos"}
+    view = service.view(job.id, "anna")
+    assert view.job.state is JobState.waiting
+    assert view.place == 1
+
+
+def test_same_press_is_the_same_job_and_nobody_elses(service: JobService, submit: Submit) -> None:
+    press = new_job_id()
+    assert submit(press_id=press) == submit(press_id=press)
+    assert len(service.views("anna")) == 1
+    with pytest.raises(RequestError, match="no such job"):
+        submit("eve", press_id=press)
+
+
+def test_owners_see_and_touch_only_their_own(service: JobService, submit: Submit) -> None:
+    job = submit("anna")
+    assert service.views("eve") == []
+    for action in (service.view, service.cancel, service.stop_and_keep, service.resume, service.delete, service.job):
+        with pytest.raises(RequestError, match="no such job"):
+            action(job.id, "eve")
+    assert service.view(job.id, "anna").job.state is JobState.waiting
+
+
+def test_waiting_job_is_cancelled_at_once_and_others_move_up(service: JobService, submit: Submit) -> None:
+    first, second = submit(), submit()
+    assert service.view(second.id, "anna").place == 2
+    service.cancel(first.id, "anna")
+    service.cancel(first.id, "anna")  # twice is no error
+    assert service.view(first.id, "anna").job.state is JobState.cancelled
+    assert service.view(second.id, "anna").place == 1
+    assert read_job_file(service.run_folder(first.id)).state is JobState.cancelled  # type: ignore[union-attr]
+
+
+def test_cancelled_job_can_be_resumed_and_deleted(service: JobService, submit: Submit) -> None:
+    job = submit()
+    with pytest.raises(RequestError, match="still open"):
+        service.delete(job.id, "anna")
+    with pytest.raises(RequestError, match="nothing to resume"):
+        service.resume(job.id, "anna")
+    service.cancel(job.id, "anna")
+    service.resume(job.id, "anna")
+    assert service.view(job.id, "anna").job.attempt == 2
+    service.cancel(job.id, "anna")
+    service.delete(job.id, "anna")
+    assert not service.run_folder(job.id).root.exists()
+    with pytest.raises(RequestError):
+        service.view(job.id, "anna")
+
+
+def test_one_owner_cannot_fill_the_queue(service: JobService, submit: Submit) -> None:
+    for _ in range(MAX_OPEN_PER_OWNER):
+        submit("anna")
+    with pytest.raises(RequestError, match="wait for one to end"):
+        submit("anna")
+    job = submit("ben")
+    assert service.view(job.id, "ben").place == 2  # ben's first comes right after anna's first
+
+
+def test_unusable_photos_leave_no_job(service: JobService, tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "none").mkdir()
+    with pytest.raises(RequestError, match="cannot be used"):
+        service.submit("anna", small_recipe(tiny_model, "dreambooth"), lambda f: take_folder(tmp_path / "none", f))
+    assert service.views("anna") == []
+
+
+def test_lost_database_is_rebuilt_from_job_files(settings: Settings, service: JobService, submit: Submit) -> None:
+    waiting, cancelled = submit("anna"), submit("ben")
+    service.cancel(cancelled.id, "ben")
+    service.close()
+    for file in settings.home.glob("studio.sqlite*"):
+        file.unlink()
+    restored = open_service(settings)
+    try:
+        assert restored.rebuild() == 2
+        assert restored.rebuild() == 0
+        assert restored.view(waiting.id, "anna").job.state is JobState.waiting
+        assert restored.view(cancelled.id, "ben").job.state is JobState.cancelled
+    finally:
+        restored.close()
+
+
+def test_tries_count_only_while_no_new_checkpoint_comes(service: JobService, submit: Submit) -> None:
+    job = submit()
+    run = service.run_folder(job.id)
+    assert [count_try(run, job, step) for step in (0, 0, 0, 50, 50, 100)] == [1, 2, 3, 1, 2, 1]
+
+
+def test_draft_takes_keeps_and_forgets_photos(tmp_path: Path, photo_folder: Path) -> None:
+    drafts = Drafts(tmp_path / "drafts")
+    draft = drafts.new_id()
+    files = sorted(photo_folder.glob("*.jpg"))
+    for file in [*files, files[0]]:
+        photos = drafts.add("anna", draft, file, source=file.name)
+    assert [p.duplicate for p in photos.photos] == [False] * len(files) + [True]
+    assert drafts.read("anna", draft) == photos
+    photos = drafts.remove("anna", draft, len(files))
+    assert not any(p.duplicate for p in photos.photos)
+    copied = drafts.copy_to("anna", draft, tmp_path / "run" / "photos")
+    assert len(copied.usable) == len(files)
+    assert len(list((tmp_path / "run" / "photos").glob("*.jpg"))) == len(files)
+    assert drafts.read("eve", draft) == PhotoSet(())
+    drafts.discard("anna", draft)
+    assert drafts.read("anna", draft) == PhotoSet(())
+
+
+@pytest.mark.parametrize("draft", ["", "..", "../../etc", "x" * 16, "0" * 17, "0123456789abcde/"])
+def test_draft_ids_are_never_paths(tmp_path: Path, draft: str) -> None:
+    with pytest.raises(RequestError):
+        Drafts(tmp_path).read("anna", draft)
+
+
+def test_refused_files_stay_in_the_draft_with_their_reason(tmp_path: Path) -> None:
+    drafts = Drafts(tmp_path)
+    (tmp_path / "x.jpg").write_text("no photo")
+    photos = drafts.add("anna", "0" * 16, tmp_path / "x.jpg", source="x.jpg")
+    assert photos.photos[0].file is None
+    Image.new("RGB", (400, 400), "red").save(tmp_path / "y.png")
+    assert len(drafts.add("anna", "0" * 16, tmp_path / "y.png", source="y.png").usable) == 1

@@ -1,0 +1,173 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from jobs.progress import read_progress
+from jobs.speed import Speeds
+from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish, explain_exit, may_follow, outcome
+from jobs.store import EVERYBODY, Job, JobStore, new_job_id, open_engine, waiting_place
+from tests.engine.conftest import small_recipe
+from trainer.errors import RequestError
+from trainer.events import Failed, Finished, Phase, PhaseChanged, Preview, Started, Step
+
+
+def make_job(**changes: object) -> Job:
+    job = Job(
+        id=new_job_id(),
+        owner="anna",
+        title="mug",
+        name="mug",
+        method="dreambooth",
+        kind="object",
+        base="starter",
+        steps=10,
+        state=JobState.waiting,
+        wish=StopWish.none,
+        priority=1,
+        attempt=1,
+        created=1.0,
+        queued=1.0,
+        started=None,
+        ended=None,
+        message="",
+    )
+    return replace(job, **changes)  # type: ignore[arg-type]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[JobStore]:
+    store = JobStore(open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}"))
+    yield store
+    store.close()
+
+
+def test_finished_is_final_and_open_states_are_not_resumable() -> None:
+    assert not any(may_follow(JobState.finished, state) for state in JobState)
+    assert not OPEN_STATES & RESUMABLE_STATES
+    assert all(may_follow(state, JobState.waiting) for state in RESUMABLE_STATES)
+
+
+@pytest.mark.parametrize(
+    ("code", "wish", "whole", "state"),
+    [
+        (0, StopWish.none, True, JobState.finished),
+        (0, StopWish.none, False, JobState.failed),  # exit 0 alone is no success
+        (1, StopWish.none, True, JobState.failed),
+        (3, StopWish.keep, True, JobState.stopped),
+        (3, StopWish.cancel, False, JobState.cancelled),
+        (0, StopWish.cancel, True, JobState.cancelled),
+        (-9, StopWish.none, False, JobState.failed),
+        (2, StopWish.none, False, JobState.failed),
+    ],
+)
+def test_outcome_needs_exit_code_wish_and_artifact(code: int, wish: StopWish, whole: bool, state: JobState) -> None:
+    assert outcome(code, wish, artifact_is_whole=whole) is state
+
+
+def test_kill_by_the_system_is_told_from_other_ends() -> None:
+    assert "memory" in explain_exit(-9)
+    assert "signal 15" in explain_exit(-15)
+
+
+def test_forbidden_change_of_state_changes_nothing(store: JobStore) -> None:
+    job = make_job(state=JobState.finished)
+    store.add(job)
+    assert not store.change_state(job.id, JobState.cancelled, message="x")
+    assert store.get(job.id) == job
+
+
+def test_another_owner_sees_no_job_at_all(store: JobStore) -> None:
+    job = make_job()
+    store.add(job)
+    for call in (store.get, store.visible):
+        with pytest.raises(RequestError, match="no such job"):
+            call(job.id, owner="eve")  # type: ignore[call-arg]
+    assert store.visible_to("eve") == []
+    assert store.visible_to("anna") == [job]
+
+
+def test_everybodys_job_is_seen_but_not_owned(store: JobStore) -> None:
+    job = make_job(owner=EVERYBODY)
+    store.add(job)
+    assert store.visible(job.id, "eve") == job
+    with pytest.raises(RequestError):
+        store.get(job.id, owner="eve")
+
+
+def test_cancel_outranks_keep(store: JobStore) -> None:
+    job = make_job(state=JobState.running)
+    store.add(job)
+    assert store.set_wish(job.id, StopWish.keep)
+    assert store.set_wish(job.id, StopWish.cancel)
+    assert not store.set_wish(job.id, StopWish.keep)
+    assert store.get(job.id).wish is StopWish.cancel
+    assert store.get(job.id).state is JobState.stopping
+
+
+def test_waiting_jobs_cannot_be_asked_to_stop(store: JobStore) -> None:
+    job = make_job()
+    store.add(job)
+    assert not store.set_wish(job.id, StopWish.keep)
+
+
+def test_queue_order_is_fair_between_owners(store: JobStore) -> None:
+    jobs = [make_job(owner="anna", priority=n + 1, queued=float(n)) for n in range(3)]
+    jobs.append(make_job(owner="ben", priority=1, queued=5.0))
+    for job in jobs:
+        store.add(job)
+    order = store.in_state(JobState.waiting)
+    assert [j.owner for j in order] == ["anna", "ben", "anna", "anna"]
+    assert waiting_place(order, jobs[3].id) == 2
+    assert waiting_place(order, "none") is None
+
+
+def step(number: int, loss: float = 1.0) -> Step:
+    return Step(step=number, total=10, loss=loss, lr=0.1, steps_per_second=2.0, eta_s=5.0)
+
+
+STARTED = Started(recipe={}, device="cpu", attention="SDPA", precision="fp32", versions={})
+
+
+def test_progress_moves_forward_through_the_phases() -> None:
+    events = [PhaseChanged(phase=Phase.prepare), STARTED, PhaseChanged(phase=Phase.train, done=0, total=10), step(5)]
+    fractions = [read_progress(events[: n + 1]).fraction for n in range(len(events))]
+    assert fractions == sorted(fractions)
+    assert 0.4 < fractions[-1] < 0.7
+    assert read_progress([*events, Finished(artifact="artifact", seconds=9)]).fraction == 1.0
+
+
+def test_after_a_resume_later_steps_replace_earlier_ones() -> None:
+    resumed = STARTED.model_copy(update={"resumed_from": 2})
+    progress = read_progress([STARTED, step(1, 9.0), step(2, 8.0), step(3, 7.0), resumed, step(3, 6.0)])
+    assert progress.losses == {1: 9.0, 2: 8.0, 3: 6.0}
+    assert progress.step == 3
+
+
+def test_failure_is_kept_until_the_next_start() -> None:
+    failed = Failed(cause="x", advice="y")
+    assert read_progress([STARTED, failed]).failure == failed
+    assert read_progress([STARTED, failed, STARTED]).failure is None
+
+
+def test_previews_are_kept_by_step() -> None:
+    assert read_progress([Preview(step=0, files=["a"]), Preview(step=5, files=["b"])]).previews == {0: ["a"], 5: ["b"]}
+
+
+def test_speed_is_learnt_from_a_finished_run(tmp_path: Path) -> None:
+    speeds = Speeds(tmp_path / "speeds.json")
+    recipe = small_recipe(tmp_path, "dreambooth-lora", steps=100)
+    assert speeds.estimate_s(recipe) is None  # nothing is known of this base
+    progress = read_progress([STARTED, step(100).model_copy(update={"steps_per_second": 4.0})])
+    progress.seconds = 35.0
+    speeds.learn(recipe, progress)
+    assert speeds.estimate_s(recipe) == (pytest.approx(35.0), True)
+    twice = recipe.model_copy(update={"steps": 200})
+    assert speeds.estimate_s(twice) == (pytest.approx(60.0), True)
+    starter = recipe.model_copy(update={"base": "starter"})
+    estimate = speeds.estimate_s(starter)
+    assert estimate is not None
+    assert not estimate[1]

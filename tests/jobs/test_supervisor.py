@@ -1,0 +1,181 @@
+"""Real supervisors and training children: finish, cancel, stop, crash, restart. Each as a person would see it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs.service import JobService
+from jobs.state import JobState
+from jobs.store import Job
+from tests.jobs.conftest import ROOT, supervisor, wait_until
+from trainer.artifact import read_manifest
+from trainer.events import Started, read_events
+from trainer.settings import Settings
+
+Submit = Callable[..., Job]
+LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
+
+
+def state(service: JobService, job: Job) -> JobState:
+    return service.view(job.id, job.owner).job.state
+
+
+def training_pid(service: JobService, job: Job) -> int | None:
+    """The live process that holds the run."""
+    lock = service.run_folder(job.id).root / ".lock"
+    text = lock.read_text() if lock.exists() else ""
+    return int(text) if text.isdigit() and psutil.pid_exists(int(text)) else None
+
+
+def steps_done(service: JobService, job: Job) -> int:
+    return service.view(job.id, job.owner).progress.step
+
+
+def is_training(service: JobService, job: Job, beyond: int = 20) -> bool:
+    return steps_done(service, job) > beyond and training_pid(service, job) is not None
+
+
+def test_jobs_run_one_after_another_to_verified_artifacts(settings: Settings, service: JobService, submit: Submit) -> None:
+    jobs = [submit(method=m) for m in ("textual-inversion", "dreambooth-lora")]
+    with supervisor(settings.home):
+        wait_until(lambda: all(state(service, j) is JobState.finished for j in jobs), 120)
+    for job in jobs:
+        assert read_manifest(service.run_folder(job.id).artifact).steps == 6
+        assert service.view(job.id, "anna").job.message == "Trained and verified."
+    assert json.loads((settings.home / "speeds.json").read_text())
+
+
+def test_second_supervisor_of_a_device_refuses_with_the_pid_of_the_first(settings: Settings, service: JobService) -> None:
+    with supervisor(settings.home) as first:
+        lock = settings.runtime_dir / "cpu.lock"
+        wait_until(lambda: lock.exists() and lock.read_text() == str(first.pid))
+        environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
+        second = subprocess.run(
+            [sys.executable, "-m", "jobs", "worker"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        )
+        assert second.returncode == 2
+        assert f"already served by pid {first.pid}" in second.stderr
+
+
+def test_killed_child_goes_on_from_its_checkpoint(settings: Settings, service: JobService, submit: Submit) -> None:
+    job = submit(**{**LONG, "steps": 200})
+    with supervisor(settings.home):
+        wait_until(lambda: is_training(service, job))
+        pid = training_pid(service, job)
+        assert pid is not None
+        os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: training_pid(service, job) not in (None, pid))
+        wait_until(lambda: state(service, job) is JobState.finished, 120)
+    starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
+    assert len(starts) == 2
+    assert starts[1] >= 20
+
+
+def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(settings: Settings, service: JobService, submit: Submit) -> None:
+    job = submit(**{**LONG, "steps": 250})
+    with supervisor(settings.home) as first:
+        wait_until(lambda: is_training(service, job))
+        child = training_pid(service, job)
+        assert child is not None
+        first.kill()
+        wait_until(lambda: not psutil.pid_exists(child), 30)
+    with supervisor(settings.home):
+        wait_until(lambda: state(service, job) is JobState.finished, 120)
+    starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
+    assert len(starts) == 2
+    assert starts[1] > 0
+
+
+def test_terminated_supervisor_checkpoints_and_the_job_waits_for_the_next(settings: Settings, service: JobService, submit: Submit) -> None:
+    job = submit(**LONG)
+    with supervisor(settings.home) as first:
+        wait_until(lambda: is_training(service, job))
+        first.terminate()
+        assert first.wait(25) == 0
+        assert state(service, job) is JobState.waiting
+        assert "restart" in service.view(job.id, "anna").job.message
+        kept = service.view(job.id, "anna").progress.checkpoint_step
+        assert kept == steps_done(service, job)  # not the last periodic one: the very step
+    with supervisor(settings.home):
+        wait_until(lambda: steps_done(service, job) > kept + 20)
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
+    assert "Cancelled at step" in service.view(job.id, "anna").job.message
+
+
+def test_stop_and_keep_leaves_a_verified_artifact_and_resume_goes_on(settings: Settings, service: JobService, submit: Submit) -> None:
+    job = submit(**LONG)
+    with supervisor(settings.home):
+        wait_until(lambda: is_training(service, job))
+        service.stop_and_keep(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.stopped)
+        stopped_at = read_manifest(service.run_folder(job.id).artifact).steps
+        assert 20 < stopped_at < LONG["steps"]
+        service.resume(job.id, "anna")
+        wait_until(lambda: steps_done(service, job) > stopped_at + 20)
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
+    assert training_pid(service, job) is None
+
+
+def test_job_that_cannot_train_fails_in_words_and_the_queue_goes_on(
+    settings: Settings, service: JobService, submit: Submit
+) -> None:
+    broken, healthy = submit(), submit("ben")
+    (service.run_folder(broken.id).photos / "0001.jpg").write_bytes(b"not a photo any more")
+    with supervisor(settings.home):
+        wait_until(lambda: state(service, healthy) is JobState.finished, 120)
+    assert state(service, broken) is JobState.failed
+    assert service.view(broken.id, "anna").job.message
+    assert service.run_folder(broken.id).log_file.exists()
+
+
+def test_child_that_dies_again_and_again_is_given_up_after_three_tries(
+    settings: Settings, service: JobService, submit: Submit
+) -> None:
+    job = submit(**{**LONG, "checkpoint_every_steps": 0})
+    seen: set[int] = set()
+    with supervisor(settings.home):
+        while len(seen) < 3:
+            wait_until(lambda: training_pid(service, job) not in {None, *seen})
+            pid = training_pid(service, job)
+            assert pid is not None
+            seen.add(pid)
+            os.kill(pid, signal.SIGKILL)
+        wait_until(lambda: state(service, job) is JobState.failed)
+    message = service.view(job.id, "anna").job.message
+    assert "3 times" in message
+    assert "memory" in message
+
+
+@pytest.mark.parametrize("action", ["list", "show", "cancel"])
+def test_command_line_manages_the_same_jobs(settings: Settings, service: JobService, submit: Submit, action: str) -> None:
+    job = submit()
+    environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
+    arguments = [action] if action == "list" else [action, job.id]
+    result = subprocess.run(
+        [sys.executable, "-m", "jobs", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+    )
+    assert result.returncode == 0, result.stderr
+    if action == "cancel":
+        assert state(service, job) is JobState.cancelled
+    else:
+        assert job.id in result.stdout
+
+
+def test_command_line_says_that_a_job_is_unknown(settings: Settings, service: JobService) -> None:
+    environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
+    result = subprocess.run(
+        [sys.executable, "-m", "jobs", "cancel", "nothing"], cwd=ROOT, env=environment, capture_output=True, text=True
+    )
+    assert result.returncode == 2
+    assert result.stderr.strip() == "There is no such job."

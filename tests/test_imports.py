@@ -1,0 +1,115 @@
+"""The import rules of the house, read from the syntax of every module."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+OURS = {"app", "ui", "jobs", "inference", "trainer"}
+TORCH = {
+    "torch",
+    "diffusers",
+    "transformers",
+    "accelerate",
+    "peft",
+    "xformers",
+    "bitsandbytes",
+    "compel",
+    "safetensors",
+}
+
+# package -> (packages of ours that it may import, third-party packages that have their home elsewhere)
+RULES: dict[str, tuple[set[str], set[str]]] = {
+    "app": ({"ui", "jobs", "inference", "trainer"}, {"gradio", "starlette"}),
+    "ui": ({"ui", "jobs", "inference", "trainer"}, {"gradio", "starlette", "jinja2", "markupsafe"}),
+    "jobs": ({"jobs", "trainer"}, {"dbos", "sqlalchemy", "yaml"}),
+    "inference": ({"inference", "trainer"}, {"PIL"}),
+    "inference.engine": (
+        {"inference", "inference.engine", "trainer", "trainer.engine"},
+        {"torch", "compel", "diffusers", "PIL"},
+    ),
+    "trainer": ({"trainer"}, {"PIL", "pillow_heif", "numpy", "cv2", "yaml", "pydantic_settings", "annotated_types"}),
+    "trainer.engine": ({"trainer", "trainer.engine"}, TORCH | {"PIL", "numpy", "huggingface_hub"}),
+    "trainer.starter": (
+        {"trainer", "trainer.engine", "trainer.starter"},
+        TORCH | {"PIL", "numpy", "cv2", "yaml", "resvg_py", "tokenizers"},
+    ),
+}
+# a module whose imports follow another package's rule
+HOMES = {"inference.engine": "inference.engine", "inference.generator": "inference.engine"}
+COMMON = {"pydantic", "__future__", "typing_extensions"}
+ONLY_HERE = {
+    "dbos": {"jobs.queue"},
+    "gradio": {"app", "ui"},
+    "os.environ": {"trainer.settings"},
+}
+
+
+def modules() -> list[tuple[str, Path]]:
+    files = [ROOT / "app.py", *(f for p in ("ui", "jobs", "inference", "trainer") for f in (ROOT / p).rglob("*.py"))]
+    return [(".".join(f.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"), f) for f in files]
+
+
+def home_of(module: str) -> str:
+    if module in HOMES:
+        return HOMES[module]
+    return next(package for package in sorted(RULES, key=len, reverse=True) if (module + ".").startswith(package + "."))
+
+
+def imported(tree: ast.Module, *, lazily: bool) -> set[str]:
+    """Names of imported modules; with `lazily`, those inside functions too."""
+    nodes = ast.walk(tree) if lazily else tree.body
+    names: set[str] = set()
+    for node in nodes:
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom):
+            names.add(node.module or "")
+    return names
+
+
+@pytest.mark.parametrize(("module", "file"), modules(), ids=lambda value: value if isinstance(value, str) else "")
+def test_module_imports_only_what_its_package_may(module: str, file: Path) -> None:
+    tree = ast.parse(file.read_text(encoding="utf-8"))
+    is_entry = module.endswith("__main__")  # may load its engine when a command needs it
+    ours, third = RULES[home_of(module)]
+    for name in imported(tree, lazily=not is_entry):
+        top = name.split(".")[0]
+        if top in OURS:
+            assert home_of(name) in ours, f"{module} imports {name}"
+        elif top not in sys.stdlib_module_names and top not in COMMON:
+            assert top in third, f"{module} imports {name}"
+
+
+@pytest.mark.parametrize("library", ["dbos", "gradio"])
+def test_library_stays_in_its_home(library: str) -> None:
+    users = {
+        m for m, f in modules() if library in {n.split(".")[0] for n in imported(ast.parse(f.read_text()), lazily=True)}
+    }
+    homes = ONLY_HERE[library]
+    assert users
+    assert all(any(user == home or user.startswith(f"{home}.") for home in homes) for user in users), users
+
+
+def test_environment_is_read_in_one_module() -> None:
+    readers = {
+        module
+        for module, file in modules()
+        for node in ast.walk(ast.parse(file.read_text()))
+        if isinstance(node, ast.Attribute) and node.attr in ("environ", "getenv")
+    }
+    assert readers == ONLY_HERE["os.environ"]
+
+
+@pytest.mark.parametrize("entry", ["app", "jobs.worker", "trainer.__main__", "inference.client"])
+def test_light_process_never_imports_torch(entry: str) -> None:
+    program = (
+        f"import sys, {entry}; print(sorted(set(sys.modules) & {{'torch', 'diffusers', 'transformers', 'dbos.x'}}))"
+    )
+    result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
+    assert result.stdout.strip() == "[]"

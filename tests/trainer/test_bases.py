@@ -1,0 +1,71 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trainer.bases import find_base, inspect_base, knows_word
+from trainer.errors import BaseModelError
+
+
+@pytest.fixture
+def base(tiny_model: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(tiny_model, tmp_path / "base"))
+
+
+def test_traits_are_read_from_the_models_own_files(tiny_model: Path, tiny_v_model: Path) -> None:
+    assert inspect_base(tiny_model).prediction == "epsilon"
+    assert inspect_base(tiny_v_model).prediction == "v_prediction"
+    assert inspect_base(tiny_model).resolution_px == 64
+
+
+def test_identity_follows_the_weights(base: Path, tiny_model: Path, tiny_v_model: Path) -> None:
+    assert inspect_base(base).identity == inspect_base(tiny_model).identity
+    assert inspect_base(base).identity != inspect_base(tiny_v_model).identity
+
+
+@pytest.mark.parametrize("name", ["nothing", "a/b/c", "../x/y", "owner/mo..del", "weights.safetensors", "x.ckpt"])
+def test_what_is_no_base_is_refused_in_words(name: str) -> None:
+    with pytest.raises(BaseModelError):
+        find_base(name)
+
+
+def test_hub_id_and_folder_are_told_apart(tiny_model: Path) -> None:
+    assert find_base("owner/model").on_hub
+    assert find_base(str(tiny_model)).folder == tiny_model
+
+
+def change(file: Path, **values: object) -> None:
+    file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
+
+
+def test_other_families_are_named(base: Path) -> None:
+    change(base / "model_index.json", _class_name="StableDiffusionXLPipeline")
+    with pytest.raises(BaseModelError, match="Stable Diffusion XL"):
+        inspect_base(base)
+
+
+def test_remote_code_is_refused(base: Path) -> None:
+    change(base / "model_index.json", unet=["my_own_module", "EvilUNet"])
+    with pytest.raises(BaseModelError, match="its own code"):
+        inspect_base(base)
+
+
+def test_weights_that_are_not_safetensors_are_refused(base: Path) -> None:
+    for file in (base / "unet").glob("*.safetensors"):
+        file.rename(file.with_suffix(".bin"))
+    with pytest.raises(BaseModelError, match="Only safetensors"):
+        inspect_base(base)
+
+
+def test_folder_without_index_is_no_model(tmp_path: Path) -> None:
+    with pytest.raises(BaseModelError, match=r"model_index\.json"):
+        inspect_base(tmp_path)
+
+
+def test_known_words_are_whole_tokens(tiny_model: Path, tmp_path: Path) -> None:
+    assert knows_word(tiny_model, "teapot") is True
+    assert knows_word(tiny_model, "red-mug") is False
+    assert knows_word(tmp_path, "teapot") is None

@@ -1,0 +1,47 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from trainer.bases import BaseTraits
+from trainer.config import Kind, Method
+from trainer.presets import artifact_bytes, look_values, preset_recipe
+
+STARTER = BaseTraits("stable-diffusion", 128, "v_prediction", "x", starter=True)
+FULL = BaseTraits("stable-diffusion", 512, "epsilon", "y")
+
+
+@pytest.mark.parametrize("method", list(Method))
+@pytest.mark.parametrize("kind", list(Kind))
+@pytest.mark.parametrize("traits", [STARTER, FULL, None])
+def test_every_preset_is_a_whole_recipe(method: Method, kind: Kind, traits: BaseTraits | None) -> None:
+    recipe = preset_recipe(method, kind, traits, name="red-mug")
+    assert recipe.method is method
+    assert recipe.kind is kind
+    assert (recipe.class_word == "") == (kind is Kind.style)
+    assert recipe.resolution_px == (traits.resolution_px if traits else 512)
+
+
+def test_faces_are_not_mirrored() -> None:
+    assert not preset_recipe(Method.dreambooth, Kind.person, FULL, name="anna").mirror
+    assert preset_recipe(Method.dreambooth, Kind.object, FULL, name="mug").mirror
+
+
+def test_overrides_win_over_the_preset() -> None:
+    assert preset_recipe(Method.textual_inversion, Kind.pet, STARTER, name="rex", steps=7, vectors=2).vectors == 2
+
+
+def test_sizes_grow_with_what_is_learnt() -> None:
+    sizes = [artifact_bytes(method, starter=False) for method in Method]
+    assert sizes == sorted(sizes)
+
+
+def test_looks_name_known_schedulers() -> None:
+    from inference.request import SCHEDULERS
+
+    assert {look_values(starter=s)["scheduler"] for s in (True, False)} <= set(SCHEDULERS)
+
+
+def test_presets_need_no_files() -> None:
+    assert not Path("class_images").exists()

@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.pictures import write_photos
+from trainer.config import build_recipe
+from trainer.errors import BusyError, RecipeError, RequestError
+from trainer.photos import take_folder
+from trainer.prepare import prepare_run
+from trainer.run_folder import RunFolder, hold_lock, write_whole, written_aside
+
+RECIPE = build_recipe(
+    {"method": "dreambooth", "name": "mug", "kind": "object", "steps": 5, "learning_rate": 0.1, "resolution_px": 64}
+)
+
+
+def test_recipe_is_kept_as_config_json(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path / "run")
+    run.write_recipe(RECIPE)
+    assert run.read_recipe() == RECIPE
+
+
+def test_folder_without_config_is_no_run(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="not a run folder"):
+        RunFolder(tmp_path).read_recipe()
+    RunFolder(tmp_path).config_file.write_text("{")
+    with pytest.raises(RequestError, match="damaged"):
+        RunFolder(tmp_path).read_recipe()
+    RunFolder(tmp_path).config_file.write_text('{"method": "dreambooth"}')
+    with pytest.raises(RecipeError):
+        RunFolder(tmp_path).read_recipe()
+
+
+def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    target = tmp_path / "x"
+    with pytest.raises(ZeroDivisionError), written_aside(target) as aside:
+        (aside / "half").write_text("half")
+        raise ZeroDivisionError
+    assert list(tmp_path.iterdir()) == []
+    with written_aside(target) as aside:
+        (aside / "whole").write_text("1")
+    with written_aside(target) as aside:
+        (aside / "newer").write_text("2")
+    assert [f.name for f in target.iterdir()] == ["newer"]
+    assert [f.name for f in tmp_path.iterdir()] == ["x"]
+
+
+def test_small_file_is_replaced_whole(tmp_path: Path) -> None:
+    write_whole(tmp_path / "deep" / "f", "one")
+    write_whole(tmp_path / "deep" / "f", "two")
+    assert [f.name for f in (tmp_path / "deep").iterdir()] == ["f"]
+    assert (tmp_path / "deep" / "f").read_text() == "two"
+
+
+def test_lock_names_the_pid_that_holds_it(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from trainer.run_folder import hold_lock\n"
+        "with hold_lock(Path(sys.argv[1]), what='GPU 0'): print('held', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "l")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        with (
+            pytest.raises(BusyError, match=f"GPU 0 is already served by pid {child.pid}"),
+            hold_lock(tmp_path / "l", what="GPU 0"),
+        ):
+            pass
+    finally:
+        child.kill()
+        child.communicate()
+    with hold_lock(tmp_path / "l", what="GPU 0"):
+        pass  # a lock ends with its process, however it ended
+
+
+def test_run_is_prepared_whole(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 3)
+    run, photo_set = prepare_run(tmp_path / "run", RECIPE, lambda folder: take_folder(photos, folder))
+    assert len(photo_set.usable) == 3
+    assert {f.name for f in run.root.iterdir()} == {"config.json", "photos"}
+
+
+def test_unusable_photos_leave_nothing_behind(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "photos", 2)
+    with pytest.raises(RequestError, match="At least 3 different photos"):
+        prepare_run(tmp_path / "run", RECIPE, lambda folder: take_folder(photos, folder))
+    assert {f.name for f in tmp_path.iterdir()} == {"photos"}
+
+
+def test_run_never_starts_in_a_folder_that_is_not_empty(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "mine.txt").write_text("precious")
+    with pytest.raises(RequestError, match="not empty"):
+        prepare_run(tmp_path / "run", RECIPE, lambda folder: take_folder(tmp_path, folder))
+    assert (tmp_path / "run" / "mine.txt").read_text() == "precious"

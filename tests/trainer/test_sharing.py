@@ -1,0 +1,169 @@
+"""Processes that share a machine: cores, leases, stop signals, children that die with their parent."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from trainer.cores import CoreShare
+from trainer.devices import Device, cpu, find_devices
+from trainer.lease import DeviceLease
+from trainer.process import KEEP_SIGNAL, StopKind, StopSignal, is_alive, log_tail, spawn
+
+GPU = Device(0, "a GPU")
+ENVIRONMENT = dict(os.environ)
+
+
+def wait_for(condition: object, seconds: float = 10.0) -> bool:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        if condition():  # type: ignore[operator]
+            return True
+        time.sleep(0.05)
+    return False
+
+
+def other_computing(folder: Path) -> subprocess.Popen[str]:
+    program = (
+        "import sys; from pathlib import Path; from trainer.cores import CoreShare\n"
+        "with CoreShare(Path(sys.argv[1]), 8).computing(): print('computing', flush=True); sys.stdin.read()"
+    )
+    child = subprocess.Popen(
+        [sys.executable, "-c", program, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert child.stdout is not None
+    assert child.stdout.readline() == "computing\n"
+    return child
+
+
+def test_cores_are_shared_fairly_and_taken_back(tmp_path: Path) -> None:
+    share = CoreShare(tmp_path, 4)
+    with share.computing():
+        assert share.threads() == 4
+        child = other_computing(tmp_path)
+        assert wait_for(lambda: share.threads() == 2)
+        child.kill()  # even when the other was killed and left its file behind
+        child.communicate()
+        assert wait_for(lambda: share.threads() == 4)
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_there_is_always_one_thread(tmp_path: Path) -> None:
+    share = CoreShare(tmp_path, 1)
+    child = other_computing(tmp_path)
+    with share.computing():
+        assert share.threads() == 1
+    child.communicate()
+
+
+def test_training_takes_the_gpu_and_generating_gives_it_up(tmp_path: Path) -> None:
+    lease = DeviceLease(tmp_path, GPU)
+    order: list[str] = []
+    with lease.for_generating() as held:
+        assert held
+
+        def train() -> None:
+            with DeviceLease(tmp_path, GPU).for_training() as got:
+                order.append(f"training {got}")
+                time.sleep(0.3)
+
+        thread = threading.Thread(target=train)
+        thread.start()
+        assert wait_for(lease.training_wants_it)
+        order.append("generating ends")
+    assert wait_for(lambda: len(order) == 2)
+    with lease.for_generating() as held:
+        assert not held  # training has it
+    thread.join()
+    assert order == ["generating ends", "training True"]
+    with lease.for_generating() as held:
+        assert held
+
+
+def test_waiting_for_the_gpu_can_be_given_up(tmp_path: Path) -> None:
+    lease = DeviceLease(tmp_path, GPU)
+    with lease.for_generating(), DeviceLease(tmp_path, GPU).for_training(lambda: True) as held:
+        assert not held
+
+
+def test_cpu_needs_no_lease(tmp_path: Path) -> None:
+    lease = DeviceLease(tmp_path, cpu())
+    with lease.for_training() as training, lease.for_generating() as generating:
+        assert training
+        assert generating
+    assert not lease.training_wants_it()
+
+
+def test_machine_without_gpu_has_its_processor() -> None:
+    devices = find_devices()
+    assert devices
+    assert devices[0].key == ("cpu" if devices[0].index is None else "gpu-0")
+
+
+def test_stop_signals_differ_and_the_urgent_one_wins() -> None:
+    stop = StopSignal()
+    before = {n: signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, KEEP_SIGNAL)}
+    try:
+        stop.install()
+        os.kill(os.getpid(), KEEP_SIGNAL)
+        assert wait_for(lambda: stop.kind is StopKind.keep)
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert wait_for(lambda: stop.kind is StopKind.checkpoint)
+        os.kill(os.getpid(), KEEP_SIGNAL)
+        time.sleep(0.1)
+        assert stop.kind is StopKind.checkpoint
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+@pytest.fixture
+def sleeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Arguments for `python -m` of a module that watches its parent and ignores SIGTERM if told to."""
+    (tmp_path / "sleeper.py").write_text(
+        "import signal, sys, time\n"
+        "from trainer.process import stop_when_parent_dies\n"
+        "if 'deaf' in sys.argv: signal.signal(signal.SIGTERM, signal.SIG_IGN)\n"
+        "stop_when_parent_dies()\n"
+        "print('ready', flush=True)\n"
+        "time.sleep(120)\n"
+    )
+    root = Path(__file__).resolve().parents[2]
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{root}")
+    return ["sleeper"]
+
+
+def test_child_ends_on_request_and_its_output_is_kept(tmp_path: Path, sleeper: list[str]) -> None:
+    child = spawn(sleeper, environment=ENVIRONMENT, log=tmp_path / "log.txt")
+    assert wait_for(lambda: "ready" in log_tail(tmp_path / "log.txt"))
+    assert child.exit_code is None
+    assert child.end(grace_s=10) == -signal.SIGTERM
+
+
+def test_child_that_ignores_sigterm_is_killed_after_the_grace_period(tmp_path: Path, sleeper: list[str]) -> None:
+    child = spawn([*sleeper, "deaf"], environment=ENVIRONMENT, log=tmp_path / "log.txt")
+    assert wait_for(lambda: "ready" in log_tail(tmp_path / "log.txt"))
+    assert child.end(grace_s=0.5) == -signal.SIGKILL
+
+
+def test_child_dies_with_a_parent_that_was_killed(tmp_path: Path, sleeper: list[str]) -> None:
+    program = (
+        "import os, sys, time; from pathlib import Path; from trainer.process import spawn\n"
+        "print(spawn(['sleeper'], environment=dict(os.environ), log=Path(sys.argv[1])).pid, flush=True); time.sleep(60)"
+    )
+    parent = subprocess.Popen(
+        [sys.executable, "-c", program, str(tmp_path / "log.txt")], env=ENVIRONMENT, stdout=subprocess.PIPE, text=True
+    )
+    assert parent.stdout is not None
+    pid = int(parent.stdout.readline())
+    assert wait_for(lambda: "ready" in log_tail(tmp_path / "log.txt"))
+    parent.kill()
+    parent.communicate()
+    assert wait_for(lambda: not is_alive(pid))
