@@ -133,6 +133,7 @@ class TrainHandlers:
         job = self._services.jobs.submit(
             owner, recipe, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft
         )
+        self._services.drafts.discard(owner, draft)
         return job.id
 
     def next_draft(self) -> tuple[str, str]:

@@ -64,6 +64,7 @@ class TryHandlers:
         if not self._services.owners.single and find_base(base).folder is not None and base != STARTER:
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder.")
         values: dict[str, object] = {**{name: entered[name] for name in _FIELDS}, "prompt": prompt}
+        values["negative_prompt"] = str(entered["negative_prompt"] or "")
         values |= {"base": base, "concepts": uses, "seed": chosen_seed(entered["seed"])}
         values |= {"base_revision": entries[0].manifest.base.revision if entries else None}
         if entered["init_image"]:

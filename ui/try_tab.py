@@ -67,7 +67,7 @@ class TryTab:
 
     def _draw_settings(self) -> None:
         with gr.Accordion("Settings", open=False, elem_id="try-settings"):
-            self._negative = gr.Textbox(label="Negative prompt", max_length=4000, elem_id="try-negative")
+            self._negative = gr.Textbox("", label="Negative prompt", max_length=4000, elem_id="try-negative")
             with gr.Row(elem_classes="cs-grid"):
                 self._seed = gr.Number(None, label="Seed", info="empty: a new one", precision=0, elem_id="try-seed")
                 self._guidance = gr.Slider(0, 20, 4, step=0.5, label="Guidance scale", elem_id="try-guidance")
@@ -130,16 +130,19 @@ class TryTab:
         choices = self._handlers.choices(owner)
         known = {job for _, job in choices}
         kept = [job for job in picked or [] if job in known]
-        return gr.update(choices=choices, value=kept), self._handlers.history(owner)
+        gone = {} if kept == (picked or []) else {"value": kept}  # else another tab's pick, made meanwhile, would be lost
+        return gr.update(choices=choices, **gone), self._handlers.history(owner)
 
     @property
     def refreshed(self) -> list[Component]:
         return [self.concepts, self._pictures]
 
     def pick(self, job_id: str, request: gr.Request) -> Any:
-        """Pick one concept, from another tab."""
+        """Pick one concept, from another tab; nothing for the empty id that stands there before and after."""
+        if not job_id:
+            return gr.skip()
         owner = self._services.owners.of(request)
-        return gr.update(choices=self._handlers.choices(owner), value=[job_id] if job_id else [])
+        return gr.update(choices=self._handlers.choices(owner), value=[job_id])
 
     def _show_picked(self, job_ids: list[str], prompt: str, request: gr.Request) -> list[Any]:
         """Weights, words and fitting settings for the picked concepts."""

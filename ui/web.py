@@ -98,9 +98,10 @@ class PrivateFiles:
             return _zipped(run.artifact, f"{self._jobs.job(job_id, owner).name}.zip")
         if name == "log.txt":
             return _file(run.root, name)
-        if not name.startswith(tuple(f"{part}/" for part in _SHARED_PARTS)):
+        part = next((part for part in _SHARED_PARTS if name.startswith(f"{part}/")), None)
+        if part is None:
             return _not_found()
-        return _file(run.root, name, download=name.startswith("artifact/"))
+        return _file(run.root / part, name.removeprefix(f"{part}/"), download=part == "artifact")
 
 
 def _not_found() -> Response:

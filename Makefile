@@ -1,0 +1,47 @@
+# make run and make test set everything up by themselves; nothing else is needed on a fresh machine.
+.PHONY: setup run lint test test-long bench starter
+
+PYTHON := $(shell for p in python3.11 python3.12 python3; do \
+	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
+BIN := .venv/bin
+STAMP := .venv/installed
+# One thread per process: tests start many, and OpenMP threads that outnumber the cores slow each other down.
+ONE_THREAD := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1
+
+setup: $(STAMP)
+	@command -v chromium >/dev/null || $(MAKE) --no-print-directory chromium || true
+
+$(STAMP): requirements.txt requirements-dev.txt
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; install one of them and run make again."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
+	@touch $@
+
+.PHONY: chromium
+chromium:
+	@if command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ]; then SUDO=; \
+	elif command -v apt-get >/dev/null && sudo -n true 2>/dev/null; then SUDO=sudo; \
+	else echo "Chromium is missing, so the browser tests will be skipped; install it as /usr/bin/chromium."; exit 0; fi; \
+	$$SUDO apt-get update -qq && \
+	$$SUDO apt-get install -y -qq chromium fonts-dejavu-core fonts-noto-color-emoji >/dev/null
+
+run: setup
+	$(BIN)/python app.py
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/basedpyright
+
+test: setup
+	$(ONE_THREAD) $(BIN)/python -m pytest -m "not slow"
+
+test-long: setup
+	$(ONE_THREAD) $(BIN)/python -m pytest
+
+bench: setup
+	$(BIN)/python -m tests.benchmarks
+
+starter: setup
+	$(BIN)/python -m trainer.starter

@@ -1,0 +1,185 @@
+"""A newcomer's tour in real Chromium: upload, train, watch, try; reload in the middle, a second tab, a second user."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Locator, Page, expect
+
+from tests.browser.conftest import App
+from tests.pictures import exif_with_gps, subject_picture
+
+pytestmark = pytest.mark.browser
+MINUTE = 60_000
+Open = Callable[..., Page]
+MakeApp = Callable[..., App]
+
+
+def go(page: Page, tab: str) -> None:
+    page.get_by_role("tab", name=tab, exact=True).click()
+
+
+def width_of(picture: Locator) -> int:
+    """The width of a picture in its own pixels, once it is loaded; 0 where it cannot be."""
+    picture.scroll_into_view_if_needed()
+    loaded = "i => i.complete ? i.naturalWidth : new Promise(r => { i.onload = i.onerror = () => r(i.naturalWidth) })"
+    return picture.evaluate(loaded)
+
+
+def phone_photos(folder: Path) -> list[Path]:
+    """What a phone gives: turned JPEGs with a place, one HEIC, one blurred twin, one that is no photo at all."""
+    import pillow_heif
+
+    pillow_heif.register_heif_opener()
+    folder.mkdir()
+    for number in range(3):
+        picture = subject_picture(number * 5 + 1, (640, 480), centre=(0.4 + 0.1 * number, 0.5))
+        picture.rotate(90, expand=True).save(folder / f"IMG_{number}.jpg", exif=exif_with_gps(6))
+    subject_picture(31, (640, 480), centre=(0.6, 0.4)).save(folder / "IMG_3.HEIC", "HEIF")
+    (folder / "broken.jpg").write_bytes((folder / "IMG_0.jpg").read_bytes()[:3000])
+    return sorted(folder.iterdir())
+
+
+def fill(page: Page, name: str, class_word: str, tiny: Path, steps: int) -> None:
+    """Everything of the Train page but the photos; a folder as base, so that the tour is quick."""
+    page.locator("#name textarea, #name input").fill(name)
+    page.locator("#class-word textarea, #class-word input").fill(class_word)
+    page.get_by_label("Textual inversion").check()
+    base = page.locator("#base input")
+    base.fill(str(tiny))
+    base.press("Enter")
+    expect(page.locator("#plan")).to_contain_text("1500 steps")
+    page.locator("#field-steps input").fill(str(steps))
+    page.locator("#field-steps input").press("Tab")
+    expect(page.locator("#plan")).to_contain_text(f"{steps} steps")
+
+
+def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model: Path) -> None:
+    studio = app(STUDIO_EXAMPLE="0")
+    studio.start()
+    page = new_page(studio.url)
+
+    # photos: a verdict for each
+    page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
+    expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
+    expect(page.locator(".cs-photo.refused")).to_contain_text("ends in the middle")
+    expect(page.locator(".cs-set")).to_contain_text("1 file was left out")
+    page.locator(".cs-photo.refused .cs-remove").click()
+    expect(page.locator(".cs-photo")).to_have_count(4)
+
+    # a name that cannot be one is said at once; nothing is queued
+    page.locator("#name textarea, #name input").fill("Red Mug")
+    expect(page.locator("#name-note")).to_contain_text("2 to 40 of a-z")
+    page.locator("#train").click()
+    expect(page.locator("[data-testid=toast-body]")).to_contain_text("name")
+
+    fill(page, "red-mug", "teapot", tiny_model, 300)
+    expect(page.locator("#name-note")).to_contain_text("<red-mug>")
+    page.locator("#train").click()
+
+    # watch it learn; reload in the middle; a second tab sees the same, a second user on this machine too
+    expect(page.locator(".cs-job h3")).to_have_text("red-mug")
+    expect(page.locator(".cs-film figure").nth(0)).to_contain_text("before", timeout=MINUTE)
+    expect(page.locator(".cs-status")).to_contain_text(re.compile(r"step \d+ of 300"), timeout=MINUTE)
+    assert re.match(r"\d+ % red-mug", page.title())
+    page.reload()
+    go(page, "Jobs")
+    expect(page.locator(".cs-job h3")).to_have_text("red-mug")
+    second_tab = page.context.new_page()
+    second_tab.goto(studio.url)
+    go(second_tab, "Jobs")
+    expect(second_tab.locator(".cs-job h3")).to_have_text("red-mug")
+    expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=3 * MINUTE)
+    expect(page.locator(".cs-message")).to_contain_text("Trained and verified")
+    assert width_of(page.locator(".cs-film img").first) == 64
+
+    # try it
+    page.get_by_role("button", name="Try it").click()
+    expect(page.locator("#try-words")).to_contain_text("<red-mug>")
+    expect(page.locator("#try-prompt textarea")).to_have_value(re.compile("<red-mug>"))
+    page.locator("#try-generate").click()
+    expect(page.locator("#try-pictures figure")).to_have_count(4, timeout=2 * MINUTE)
+    assert width_of(page.locator("#try-pictures img").first) == 64
+
+    # the same settings again, from a picture
+    page.locator("#try-prompt textarea").fill("something else")
+    page.locator("#try-pictures figure").last.get_by_role("button", name="Same settings").click()
+    expect(page.locator("#try-prompt textarea")).to_have_value(re.compile("<red-mug>"))
+    page.locator("#try-pictures figure").last.get_by_role("button", name="Use as start").click()
+    page.get_by_text("Start from a picture").click()
+    expect(page.locator("#try-start img")).to_be_visible()
+
+    # the library: files, and deletion that asks first
+    go(page, "Library")
+    expect(page.locator(".cs-concept h3")).to_have_text("red-mug")
+    page.get_by_text("Files (1)").click()
+    with page.expect_download() as download:
+        page.get_by_role("link", name="learned_embeds.safetensors").click()
+    assert download.value.path().stat().st_size > 100
+    page.locator(".cs-concept").get_by_role("button", name="Delete").click()
+    page.get_by_role("button", name="Delete it and its photos?").click()
+    expect(page.locator("#library-shown")).to_contain_text("Nothing here yet")
+    assert list((studio.home / "runs").iterdir()) == []
+
+
+def test_another_browser_sees_nothing(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model: Path) -> None:
+    studio = app(STUDIO_EXAMPLE="0", STUDIO_OWNERS="browser")
+    studio.start()
+    anna, eve = new_page(studio.url), new_page(studio.url)
+    anna.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
+    expect(anna.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
+    thumbnail = anna.locator(".cs-photo img").first.evaluate("image => image.src")
+    anna.locator("#name textarea, #name input").fill("red-mug")
+    anna.locator("#train").click()
+    expect(anna.locator(".cs-job h3")).to_have_text("red-mug")
+    go(eve, "Jobs")
+    expect(eve.locator("#jobs-shown")).to_contain_text("No jobs yet")
+    assert anna.request.get(thumbnail).status == 404  # the draft became a job
+    run = next((studio.home / "runs").iterdir())
+    private = f"{studio.url}/studio/run/{run.name}/photos/thumbs/0001.jpg"
+    assert anna.context.request.get(private).status == 200
+    assert eve.context.request.get(private).status == 404
+
+    # a folder of the server is no base for visitors
+    eve.locator("body").press("Escape")
+    go(eve, "Train")
+    base = eve.locator("#base input")
+    base.fill(str(tiny_model))
+    base.press("Enter")
+    expect(eve.locator("#plan")).to_contain_text("not a folder")
+
+    go(anna, "Jobs")
+    anna.get_by_role("button", name="Cancel").click()
+    anna.get_by_role("button", name="Really cancel?").click()
+    expect(anna.locator(".cs-pill.cancelled")).to_be_visible(timeout=MINUTE)
+
+
+def test_double_press_is_one_job(app: MakeApp, new_page: Open, tmp_path: Path) -> None:
+    studio = app(STUDIO_EXAMPLE="0")
+    studio.start()
+    page = new_page(studio.url)
+    page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
+    expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
+    page.locator("#name textarea, #name input").fill("red-mug")
+    page.locator("#train").dblclick()
+    expect(page.locator(".cs-job h3")).to_have_text("red-mug")
+    page.wait_for_timeout(3000)
+    expect(page.locator(".cs-job")).to_have_count(1)
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_no_page_is_wider_than_the_screen(app: MakeApp, new_page: Open, width: int) -> None:
+    studio = app(STUDIO_EXAMPLE="0")
+    studio.start()
+    page = new_page(studio.url, width=width)
+    for number in range(5):
+        if width < 500 and number >= 3:
+            page.locator(".overflow-menu button").first.click()
+            page.locator(".overflow-dropdown button").nth(number - 3).click()
+        else:
+            page.get_by_role("tab").nth(number).click()
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width

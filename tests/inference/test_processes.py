@@ -1,0 +1,140 @@
+"""The generator as a process, and pictures by command line."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from inference.catalog import use_together
+from inference.client import GeneratorClient
+from inference.metadata import read_settings
+from inference.protocol import Made, Refused, Waiting, Working, socket_path
+from inference.request import PictureRequest
+from trainer.run_folder import RunFolder
+from trainer.settings import Settings
+
+ROOT = Path(__file__).resolve().parents[2]
+Runs = dict[str, RunFolder]
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path / "home")
+
+
+@pytest.fixture
+def generator(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+    settings.home.mkdir()
+    environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
+    with (settings.home / "generator.log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-m", "inference.generator"], cwd=ROOT, env=environment, stdout=log, stderr=log)
+    client = GeneratorClient(settings.runtime_dir)
+    deadline = time.monotonic() + 60
+    while not client.is_there():
+        assert process.poll() is None and time.monotonic() < deadline, (settings.home / "generator.log").read_text()
+        time.sleep(0.1)
+    yield process
+    process.kill()
+    process.wait()
+
+
+def ask(base: Path, **changes: object) -> PictureRequest:
+    values = {"prompt": "a teapot", "base": str(base), "width": 64, "height": 64, "steps": 3, "seed": 5, **changes}
+    return PictureRequest(**values)  # type: ignore[arg-type]
+
+
+def test_generator_makes_pictures_and_survives_what_it_cannot_do(
+    generator: subprocess.Popen[bytes], settings: Settings, tiny_model: Path, tmp_path: Path, concepts: Runs
+) -> None:
+    client = GeneratorClient(settings.runtime_dir)
+    uses = use_together([(concepts["textual-inversion"].root, 1.0)])
+    answers = list(client.generate(ask(tiny_model, count=2, prompt="a <red-mug>", concepts=uses), tmp_path / "out"))
+    made = answers[-1]
+    assert isinstance(made, Made)
+    assert [a.done for a in answers if isinstance(a, Working)] == [0, 2, 4, 6]
+    settings_inside = read_settings(made.files[1])
+    assert settings_inside is not None
+    assert (settings_inside.seed, settings_inside.prompt) == (6, "a <red-mug>")
+    assert settings_inside.concepts[0]["name"] == "red-mug"
+
+    (refused,) = [a for a in client.generate(ask(tmp_path / "gone"), tmp_path / "out") if isinstance(a, Refused)]
+    assert "no base model" in refused.text
+    with socket.socket(socket.AF_UNIX) as nonsense:
+        nonsense.connect(str(socket_path(settings.runtime_dir)))
+        nonsense.sendall(b"{}\n")
+        assert b"not understood" in nonsense.recv(1000)
+    assert isinstance(list(client.generate(ask(tiny_model), tmp_path / "out"))[-1], Made)
+    assert socket_path(settings.runtime_dir).stat().st_mode & 0o777 == 0o600
+    generator.send_signal(signal.SIGTERM)
+    assert generator.wait(10) == 0
+    assert not socket_path(settings.runtime_dir).exists()
+
+
+def test_client_that_leaves_frees_the_generator_and_the_next_waits_its_turn(
+    generator: subprocess.Popen[bytes], settings: Settings, tiny_model: Path, tmp_path: Path
+) -> None:
+    client = GeneratorClient(settings.runtime_dir)
+    list(client.generate(ask(tiny_model), tmp_path))  # models are loaded
+    endless = client.generate(ask(tiny_model, steps=150, count=16, width=512, height=512), tmp_path / "endless")
+    assert isinstance(next(endless), Working)
+    second = client.generate(ask(tiny_model), tmp_path / "second")
+    first_answer = next(second)
+    endless.close()
+    answers = [first_answer, *second]
+    assert isinstance(answers[-1], Made)
+    assert all(isinstance(a, Waiting | Working | Made) for a in answers)
+    assert not (tmp_path / "endless").exists()
+
+
+def test_generator_that_dies_is_said_to_have_died(
+    generator: subprocess.Popen[bytes], settings: Settings, tiny_model: Path, tmp_path: Path
+) -> None:
+    client = GeneratorClient(settings.runtime_dir)
+    answers = client.generate(ask(tiny_model, steps=150, width=512, height=512), tmp_path)
+    next(answers)
+    generator.kill()
+    last = list(answers)[-1]
+    assert isinstance(last, Refused)
+    assert "started again by itself" in last.text
+    (answer,) = client.generate(ask(tiny_model), tmp_path)
+    assert isinstance(answer, Refused)
+    assert "try again" in answer.text
+
+
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "inference", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120
+    )
+
+
+def test_command_line_makes_a_file_or_a_folder(concepts: Runs, tmp_path: Path) -> None:
+    run = concepts["dreambooth-lora"].root
+    common = ["--concept", f"{run}=0.8", "--prompt", "a <red-mug>", "--steps", 2, "--seed", 4]
+    one = command(*common, "--out", tmp_path / "one.png")
+    assert one.returncode == 0, one.stderr
+    assert one.stdout.strip() == str(tmp_path / "one.png")
+    settings = read_settings(tmp_path / "one.png")
+    assert settings is not None
+    assert (settings.width, settings.seed, settings.concepts[0]["weight"]) == (64, 4, 0.8)
+    several = command(*common, "--count", 2, "--out", tmp_path / "many")
+    assert several.returncode == 0, several.stderr
+    assert sorted(f.name for f in (tmp_path / "many").iterdir()) == ["4.png", "5.png"]
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--concept", "/nowhere"], ["--concept", "x=heavy"], ["--steps", "0"], ["--base", "nothing"], ["--width", "65"]]
+)
+def test_command_line_refuses_in_words(wrong: list[str], tmp_path: Path, tiny_model: Path) -> None:
+    result = command("--prompt", "x", "--base", tiny_model, *wrong, "--out", tmp_path / "x.png")
+    assert result.returncode == 2
+    assert result.stderr.strip()
+    assert "Traceback" not in result.stderr
+    assert not (tmp_path / "x.png").exists()

@@ -1,0 +1,191 @@
+"""The command line as a contract: exit codes, one line for a wrong request, JSON for programs."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from tests.pictures import write_photos
+from trainer.config import build_recipe
+from trainer.photos import take_folder
+from trainer.prepare import prepare_run
+from trainer.run_folder import RunFolder
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def command(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "trainer", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=timeout
+    )
+
+
+def train_arguments(photos: Path, base: Path, out: Path, *more: object) -> list[object]:
+    named = ["--name", "red-mug", "--kind", "object", "--class-word", "teapot"]
+    sizes = ["--set", "resolution_px=64", "--set", "preview_every_steps=0", "--set", "precision=fp32"]
+    return ["train", "--photos", photos, "--method", "textual-inversion", *named, "--base", base, "--out", out, *sizes, *more]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (["--name", "Red Mug"], "2 to 40 of a-z"),
+        (["--base", "nothing-here"], "no base model"),
+        (["--set", "stepz=3"], "no such field"),
+        (["--set", "steps"], "write field=value"),
+        (["--kind", "teapot"], "invalid choice"),
+        (["--recipe", "/nowhere.yaml"], "cannot be read"),
+        (["--steps", "0"], "greater than or equal to 1"),
+        (["--wrong"], "unrecognized"),
+    ],
+)
+def test_wrong_request_is_answered_in_one_line_and_writes_nothing(
+    change: list[str], said: str, tmp_path: Path, photo_folder: Path, tiny_model: Path
+) -> None:
+    result = command(*train_arguments(photo_folder, tiny_model, tmp_path / "run", *change))
+    assert result.returncode == 2
+    assert said in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
+    assert not (tmp_path / "run").exists()
+
+
+def test_all_wrong_fields_are_named_together(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> None:
+    wrong = ["--set", "steps=-1", "--set", "vectors=99", "--set", "warmup_steps=-1"]
+    result = command(*train_arguments(photo_folder, tiny_model, tmp_path / "run", *wrong))
+    assert result.returncode == 2
+    assert all(field in result.stderr for field in ("steps", "vectors", "warmup_steps"))
+
+
+def test_train_into_a_folder_that_is_not_empty_is_refused(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> None:
+    (tmp_path / "mine.txt").write_text("x")
+    result = command(*train_arguments(photo_folder, tiny_model, tmp_path))
+    assert result.returncode == 2
+    assert "not empty" in result.stderr
+    assert [f.name for f in tmp_path.iterdir() if f.is_file()] == ["mine.txt"]
+
+
+def test_too_few_photos_are_refused_and_nothing_is_written(tmp_path: Path, tiny_model: Path) -> None:
+    result = command(*train_arguments(write_photos(tmp_path / "two", 2), tiny_model, tmp_path / "run"))
+    assert result.returncode == 2
+    assert "At least 3" in result.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_trained_run_reports_json_and_verifies_and_resumes_to_done(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> None:
+    run = tmp_path / "run"
+    trained = command(*train_arguments(photo_folder, tiny_model, run, "--steps", 4, "--json"))
+    assert trained.returncode == 0, trained.stderr
+    events = [json.loads(line) for line in trained.stdout.splitlines()]
+    assert [e["event"] for e in events][-1] == "finished"
+    assert all("time" in e for e in events)
+    assert [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()] == events
+
+    assert command("verify", run).returncode == 0
+    again = command("resume", run)
+    assert again.returncode == 0, again.stderr
+
+    embeds = run / "artifact" / "learned_embeds.safetensors"
+    embeds.write_bytes(embeds.read_bytes()[:-2])
+    spoilt = command("verify", run)
+    assert spoilt.returncode == 1
+    assert "has changed" in spoilt.stderr.splitlines()[-1]
+
+
+def test_recipe_file_is_shared_and_flags_win_over_it(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> None:
+    (tmp_path / "recipe.yaml").write_text(
+        f"method: dreambooth-lora\nname: from-file\nkind: object\nbase: {tiny_model}\nsteps: 2\nrank: 3\nresolution_px: 64\n"
+        "preview_every_steps: 0\nlearning_rate: 1e-3\n"
+    )
+    result = command(
+        "train", "--photos", photo_folder, "--recipe", tmp_path / "recipe.yaml", "--name", "from-flag", "--out", tmp_path / "run"
+    )
+    assert result.returncode == 0, result.stderr
+    recipe = RunFolder(tmp_path / "run").read_recipe()
+    assert (recipe.name, recipe.steps, recipe.rank) == ("from-flag", 2, 3)  # type: ignore[union-attr]
+
+
+@pytest.fixture
+def long_run(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> RunFolder:
+    recipe = build_recipe(
+        {
+            "method": "textual-inversion", "name": "mug", "kind": "object", "base": str(tiny_model), "steps": 5000,
+            "learning_rate": 0.01, "resolution_px": 64, "preview_every_steps": 0, "checkpoint_every_steps": 0,
+            "precision": "fp32",
+        }
+    )  # fmt: skip
+    run, _ = prepare_run(tmp_path / "long", recipe, lambda folder: take_folder(photo_folder, folder))
+    return run
+
+
+def start(run: RunFolder) -> subprocess.Popen[str]:
+    """Resume the run and wait until it trains."""
+    process = subprocess.Popen(
+        [sys.executable, "-m", "trainer", "resume", str(run.root)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+        text=True, env=dict(os.environ),
+    )  # fmt: skip
+    assert process.stdout is not None
+    for line in process.stdout:
+        if line.startswith("step"):
+            return process
+    raise AssertionError(process.communicate()[1])
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop_on_request_keeps_a_checkpoint_and_exits_3(long_run: RunFolder, number: signal.Signals) -> None:
+    process = start(long_run)
+    began = time.monotonic()
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert time.monotonic() - began < 20
+    assert "checkpoint is kept" in errors.splitlines()[-1]
+    assert len(list(long_run.checkpoints.iterdir())) == 1
+
+
+def test_run_that_is_held_by_a_process_is_refused_with_its_pid(long_run: RunFolder) -> None:
+    process = start(long_run)
+    second = command("resume", long_run.root)
+    process.kill()
+    process.communicate()
+    assert second.returncode == 2
+    assert f"pid {process.pid}" in second.stderr
+
+
+def test_failure_ends_with_cause_and_advice_and_exits_1(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> None:
+    (tmp_path / "none").mkdir()
+    arguments = train_arguments(photo_folder, tiny_model, tmp_path / "run")
+    arguments[arguments.index("textual-inversion")] = "dreambooth"
+    result = command(*arguments, "--set", "prior_weight=1", "--set", f"class_images_dir={tmp_path / 'none'}")
+    assert result.returncode == 1
+    assert "no usable class picture" in result.stderr.splitlines()[-1]
+    last = json.loads((tmp_path / "run" / "events.jsonl").read_text().splitlines()[-1])
+    assert last["event"] == "failed"
+    assert last["advice"]
+
+
+def test_check_gives_a_verdict_for_every_file_and_the_set(tmp_path: Path) -> None:
+    photos = write_photos(tmp_path / "p", 3)
+    (photos / "bad.jpg").write_text("no photo")
+    result = command("check", photos, "--json")
+    assert result.returncode == 0
+    lines = [json.loads(line) for line in result.stdout.splitlines()]
+    assert [line["file"] for line in lines[:-1]] == ["bad.jpg", "photo-0.jpg", "photo-1.jpg", "photo-2.jpg"]
+    assert lines[0]["verdict"] == "refused"
+    assert lines[-1] == {"set": "could-be-better", "reasons": ["1 file was left out."]}
+    assert "refused  bad.jpg" in command("check", photos).stdout
+    assert command("check", tmp_path / "gone").returncode == 2
+
+
+@pytest.mark.parametrize("action", ["resume", "verify"])
+def test_folder_that_is_no_run_is_refused(tmp_path: Path, action: str) -> None:
+    result = command(action, tmp_path)
+    assert result.returncode == 2
+    assert "not a run folder" in result.stderr
+    assert list(tmp_path.glob("*.jsonl")) == []

@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+import pytest
+
+from jobs.state import JobState
+from tests.jobs.test_states_and_store import make_job
+from trainer.checkup import SetReport, SetVerdict, Verdict
+from trainer.photos import Photo
+from trainer.recipe_fields import recipe_fields
+from ui.html import file_size, loss_curve, render, smoothed
+from ui.train_handlers import METHOD_WORDS
+
+
+def test_names_of_files_are_shown_literally() -> None:
+    photo = Photo("<img src=x onerror=alert(1)>.jpg", Verdict.refused, ("is damaged & bad",))
+    report = SetReport(SetVerdict.not_usable, ("<b>no</b>",))
+    html = render("photos.html", photos=[photo], report=report, draft="x")
+    assert "<img src=x" not in html
+    assert "&lt;img src=x onerror=alert(1)&gt;.jpg" in html
+    assert "damaged &amp; bad" in html
+    assert "<b>no</b>" not in html
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_every_state_of_a_job_is_drawn(state: JobState) -> None:
+    from jobs.progress import Progress
+    from ui.jobs_tab import PHASE_WORDS, _Card
+
+    place = 1 if state is JobState.waiting else None
+    card = _Card(make_job(state=state, title="<mug>"), Progress(), place, 5.0 if place else None, False, True)
+    html = render(
+        "jobs.html", views=[card], methods=METHOD_WORDS, phases=list(PHASE_WORDS), phase_words=PHASE_WORDS, title="t"
+    )
+    assert state.value in html
+    assert "&lt;mug&gt;" in html
+    assert ("Cancel" in html) == (state in (JobState.waiting, JobState.running, JobState.stopping))
+    assert ("Resume" in html) == (state in (JobState.stopped, JobState.failed, JobState.cancelled))
+
+
+def test_loss_curve_needs_two_points_and_stays_in_its_box() -> None:
+    assert loss_curve({1: 0.5}, 10) == ""
+    svg = str(loss_curve({1: 0.5, 5: 0.4, 10: 99.0}, 10, width=100, height=50))
+    assert svg.count("polyline") == 2
+    points = svg.split('points="')[1].split('"')[0].split()
+    assert all(0 <= float(x) <= 100 and 0 <= float(y) <= 50 for x, y in (p.split(",") for p in points))
+
+
+def test_smoothing_starts_at_the_first_value() -> None:
+    assert smoothed([4.0, 4.0, 4.0]) == pytest.approx([4.0, 4.0, 4.0])
+    assert smoothed([0.0, 10.0])[1] > 4
+
+
+@pytest.mark.parametrize(("count", "words"), [(5, "5 B"), (999, "999 B"), (8200, "8.2 KB"), (3_100_000, "3.1 MB"), (2.13e9, "2.1 GB")])
+def test_sizes_are_said_briefly(count: float, words: str) -> None:
+    assert file_size(count) == words
+
+
+def test_labels_of_fields_read_as_words() -> None:
+    from trainer.config import Method
+
+    labels = {field.label for method in Method for field in recipe_fields(method)}
+    assert {"steps", "learning rate", "resolution (px)", "batch size (pictures)"} <= labels
+    assert not any("_" in label for label in labels)

@@ -1,0 +1,196 @@
+"""HTTP around the page: owners by cookie, files for their owner alone, bodies of bounded size."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import PlainTextResponse
+from starlette.routing import Route
+from starlette.testclient import TestClient
+
+from inference.client import GeneratorClient
+from jobs.drafts import Drafts
+from jobs.open import open_service
+from jobs.store import Job
+from tests.engine.conftest import small_recipe
+from trainer.devices import cpu
+from trainer.photos import take_folder
+from trainer.settings import Owners, Settings
+from ui.owners import COOKIE, OwnerCookie, OwnerPolicy
+from ui.pictures import PictureHistory
+from ui.services import Services
+from ui.web import MAX_BODY_BYTES, BodyLimit, PrivateFiles
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Iterator[Services]:
+    settings = Settings(home=tmp_path / "home", owners=Owners.browser)
+    services = Services(
+        jobs=open_service(settings),
+        drafts=Drafts(settings.home / "drafts"),
+        generator=GeneratorClient(settings.runtime_dir),
+        pictures=PictureHistory(settings.home / "pictures"),
+        owners=OwnerPolicy(settings),
+        devices=(cpu(),),
+    )
+    yield services
+    services.jobs.close()
+
+
+@pytest.fixture
+def site(services: Services) -> Starlette:
+    async def echo(request: Request) -> PlainTextResponse:
+        return PlainTextResponse(str(len(await request.body())))
+
+    return Starlette(
+        routes=[Route("/", echo, methods=["GET", "POST"])],
+        middleware=[
+            Middleware(BodyLimit),
+            Middleware(OwnerCookie, policy=services.owners),
+            Middleware(
+                PrivateFiles,
+                policy=services.owners,
+                jobs=services.jobs,
+                drafts=services.drafts,
+                pictures=services.pictures,
+            ),
+        ],
+    )
+
+
+def visitor(site: Starlette) -> TestClient:
+    client = TestClient(site)
+    client.get("/")
+    return client
+
+
+def owner_of(services: Services, client: TestClient) -> str:
+    owner = services.owners.of_cookie(client.cookies.get(COOKIE))
+    assert owner is not None
+    return owner
+
+
+def trained_job(services: Services, owner: str, tiny_model: Path, photo_folder: Path) -> Job:
+    """A job with previews, thumbnails and an artifact, as a finished one has."""
+    recipe = small_recipe(tiny_model, "textual-inversion")
+    job = services.jobs.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder))
+    root = services.jobs.run_folder(job.id).root
+    for name in ("previews/step-000000-0.png", "artifact/learned.safetensors", "photos/thumbs/0001.jpg", "log.txt"):
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        (root / name).write_bytes(b"content of " + name.encode())
+    return job
+
+
+def test_new_browser_gets_a_cookie_that_scripts_cannot_read(site: Starlette) -> None:
+    header = TestClient(site).get("/").headers["set-cookie"]
+    assert header.startswith(f"{COOKIE}=")
+    assert "HttpOnly" in header
+    assert "SameSite=Lax" in header
+
+
+def test_known_browser_keeps_its_cookie_and_forged_ones_are_replaced(site: Starlette) -> None:
+    client = visitor(site)
+    assert "set-cookie" not in client.get("/").headers
+    assert "set-cookie" in TestClient(site, cookies={COOKIE: "me"}).get("/").headers
+
+
+def test_cookie_of_a_space_works_inside_its_frame() -> None:
+    settings = Settings(space_id="anna/studio")
+    assert OwnerPolicy(settings).cookie_attributes == "SameSite=None; Secure; Partitioned"
+    assert settings.owner_mode is Owners.browser
+
+
+def test_stored_owner_is_not_the_cookie(site: Starlette, services: Services) -> None:
+    client = visitor(site)
+    assert owner_of(services, client) not in str(client.cookies.get(COOKIE))
+
+
+def test_machine_of_one_person_has_one_owner(tmp_path: Path) -> None:
+    policy = OwnerPolicy(Settings(home=tmp_path))
+    assert policy.of_cookie(None) == policy.of_cookie("anything")
+
+
+def test_files_of_a_run_are_served_to_their_owner_alone(
+    site: Starlette, services: Services, tiny_model: Path, photo_folder: Path
+) -> None:
+    anna, eve, nobody = visitor(site), visitor(site), TestClient(site)
+    job = trained_job(services, owner_of(services, anna), tiny_model, photo_folder)
+    for name in ("previews/step-000000-0.png", "artifact/learned.safetensors", "photos/thumbs/0001.jpg", "log.txt"):
+        url = f"/studio/run/{job.id}/{name}"
+        answer = anna.get(url)
+        assert answer.status_code == 200
+        assert answer.content == b"content of " + name.encode()
+        assert "private" in answer.headers["cache-control"]
+        assert eve.get(url).status_code == nobody.get(url).status_code == 404
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["config.json", "job.json", "photos/0001.jpg", "previews/../config.json", "previews/%2e%2e/config.json", "checkpoints/x",
+     "artifact/../../../studio.sqlite", "", "previews", "previews/"],
+)  # fmt: skip
+def test_nothing_else_of_a_run_is_served_even_to_its_owner(
+    name: str, site: Starlette, services: Services, tiny_model: Path, photo_folder: Path
+) -> None:
+    anna = visitor(site)
+    job = trained_job(services, owner_of(services, anna), tiny_model, photo_folder)
+    assert anna.get(f"/studio/run/{job.id}/{name}").status_code == 404
+
+
+def test_links_out_of_a_run_are_not_followed(
+    site: Starlette, services: Services, tiny_model: Path, photo_folder: Path
+) -> None:
+    anna = visitor(site)
+    job = trained_job(services, owner_of(services, anna), tiny_model, photo_folder)
+    (services.jobs.run_folder(job.id).previews / "out.png").symlink_to("/etc/hostname")
+    assert anna.get(f"/studio/run/{job.id}/previews/out.png").status_code == 404
+
+
+def test_artifact_comes_as_one_archive(site: Starlette, services: Services, tiny_model: Path, photo_folder: Path) -> None:
+    anna, eve = visitor(site), visitor(site)
+    job = trained_job(services, owner_of(services, anna), tiny_model, photo_folder)
+    url = f"/studio/run/{job.id}/artifact.zip"
+    answer = anna.get(url)
+    assert 'filename="red-mug.zip"' in answer.headers["content-disposition"]
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        assert archive.namelist() == ["learned.safetensors"]
+    assert eve.get(url).status_code == 404
+
+
+def test_drafts_and_pictures_are_private_too(site: Starlette, services: Services, photo_folder: Path) -> None:
+    anna, eve = visitor(site), visitor(site)
+    owner, draft = owner_of(services, anna), services.drafts.new_id()
+    services.drafts.add(owner, draft, next(photo_folder.glob("*.jpg")), source="x.jpg")
+    services.pictures.folder(owner).mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(services.pictures.folder(owner) / "1.png")
+    for url in (f"/studio/draft/{draft}/0001.jpg", "/studio/picture/1.png"):
+        assert anna.get(url).status_code == 200
+        assert eve.get(url).status_code == 404
+    assert anna.get("/studio/draft/../../x").status_code == 404
+    assert anna.post("/studio/picture/1.png").status_code == 404
+
+
+def test_large_bodies_are_refused_and_uploads_are_not(site: Starlette) -> None:
+    client = visitor(site)
+    large = b"x" * (MAX_BODY_BYTES + 1)
+    assert client.post("/", content=large).status_code == 413
+    assert client.post("/", content=b"x" * 1000).text == "1000"
+    assert client.post("/", files={"file": large}).status_code == 200
+
+
+def test_large_body_without_a_length_is_cut_off(site: Starlette) -> None:
+    def pieces() -> Iterator[bytes]:
+        for _ in range(MAX_BODY_BYTES // 2**20 + 2):
+            yield b"x" * 2**20
+
+    client = TestClient(site, raise_server_exceptions=False)
+    assert client.post("/", content=pieces()).status_code >= 400
