@@ -99,7 +99,7 @@ class PictureServer:
             return
         visit = _Visit(connection, ask)
         with contextlib.suppress(_ClientLeft):
-            if ahead := self._visits.qsize():
+            if ahead := self._visits.unfinished_tasks:  # the one in work, too
                 visit.tell(Waiting(ahead=ahead))
         self._visits.put(visit)
 
@@ -115,6 +115,7 @@ class PictureServer:
                 return
             with contextlib.suppress(queue.Empty):
                 self._answer(self._visits.get(timeout=_POLL_S))
+                self._visits.task_done()
 
     def _answer(self, visit: _Visit) -> None:
         """Make one request's pictures; every failure becomes a sentence, never the end of the process."""

@@ -130,8 +130,10 @@ class TryTab:
         choices = self._handlers.choices(owner)
         known = {job for _, job in choices}
         kept = [job for job in picked or [] if job in known]
-        gone = {} if kept == (picked or []) else {"value": kept}  # else another tab's pick, made meanwhile, would be lost
-        return gr.update(choices=choices, **gone), self._handlers.history(owner)
+        history = self._handlers.history(owner)
+        if kept == (picked or []):  # set again, it would undo a pick that another tab made meanwhile
+            return gr.update(choices=choices), history
+        return gr.update(choices=choices, value=kept), history
 
     @property
     def refreshed(self) -> list[Component]:

@@ -28,7 +28,12 @@ class App:
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
-        self._environment = {**os.environ, "STUDIO_HOME": str(home), "GRADIO_SERVER_PORT": str(self.port), **environment}
+        self._environment = {
+            **os.environ,
+            "STUDIO_HOME": str(home),
+            "GRADIO_SERVER_PORT": str(self.port),
+            **environment,
+        }
         self.process: subprocess.Popen[bytes] | None = None
 
     @property

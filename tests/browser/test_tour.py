@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
+import pillow_heif
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
@@ -31,8 +32,6 @@ def width_of(picture: Locator) -> int:
 
 def phone_photos(folder: Path) -> list[Path]:
     """What a phone gives: turned JPEGs with a place, one HEIC, one blurred twin, one that is no photo at all."""
-    import pillow_heif
-
     pillow_heif.register_heif_opener()
     folder.mkdir()
     for number in range(3):

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from PIL import Image, ImageChops, ImageOps
 
 from tests.engine.conftest import small_recipe
 from trainer.checkup import Verdict
@@ -87,8 +88,6 @@ def test_captions_replace_templates(tiny_model: Path) -> None:
 
 
 def test_first_variant_is_the_exact_crop_and_mirroring_can_be_forbidden(tiny_model: Path) -> None:
-    from PIL import Image, ImageChops, ImageOps
-
     square = Image.linear_gradient("L").rotate(90).convert("RGB").resize((128, 128))
     plain = small_recipe(tiny_model, "dreambooth", mirror=False)
     assert (

@@ -1,4 +1,4 @@
-"""Whole runs of every method on tiny real models, in this process: what they leave, and that plain diffusers opens it."""
+"""Whole runs of every method on tiny real models, in this process: what they leave; plain diffusers opens it."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from trainer.engine.run import verify_run
 from trainer.errors import TrainingError, TrainingStopped, VerificationError
 from trainer.events import (
     CheckpointWritten,
-    Event,
     Finished,
     Phase,
     PhaseChanged,
@@ -302,7 +301,7 @@ def test_loss_that_stays_infinite_fails_with_advice(
     weights["conv_in.bias"][0] = float("inf")
     save_file(weights, spoilt / "unet" / "diffusion_pytorch_model.safetensors")
     run = prepared(spoilt, "textual-inversion", preview_every_steps=0)
-    with pytest.raises(TrainingError, match="4 times.*lower learning rate"):
+    with pytest.raises(TrainingError, match=r"4 times.*lower learning rate"):
         go_on(run, cache)
     assert not run.artifact.exists()
     assert not run.checkpoints.exists()

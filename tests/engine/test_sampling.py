@@ -9,7 +9,15 @@ from PIL import Image
 
 from inference.request import SCHEDULERS as OFFERED
 from trainer.engine.families import Family, open_family
-from trainer.engine.sampling import SCHEDULERS, Look, Prompts, StartPicture, looks_like_a_picture, sample
+from trainer.engine.sampling import (
+    SCHEDULERS,
+    Look,
+    Prompts,
+    StartPicture,
+    looks_like_a_picture,
+    picture_to_tensor,
+    sample,
+)
 
 
 @pytest.fixture(scope="module", params=["tiny_model", "tiny_v_model"])
@@ -69,8 +77,6 @@ def test_low_strength_stays_near_the_picture_it_starts_from(family: Family) -> N
 
 
 def _pixels(picture: Image.Image) -> torch.Tensor:
-    from trainer.engine.sampling import picture_to_tensor
-
     return picture_to_tensor(picture)[None]
 
 

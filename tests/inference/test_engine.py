@@ -45,7 +45,9 @@ def test_same_request_gives_the_same_pictures(engine: Engine, tiny_model: Path) 
 
 
 @pytest.mark.parametrize("method", ["textual-inversion", "dreambooth-lora", "dreambooth"])
-def test_concept_changes_the_picture_and_leaves_no_trace(engine: Engine, tiny_model: Path, concepts: Runs, method: str) -> None:
+def test_concept_changes_the_picture_and_leaves_no_trace(
+    engine: Engine, tiny_model: Path, concepts: Runs, method: str
+) -> None:
     plain = ask(tiny_model, [], "a photo of <red-mug>")
     before = engine.generate(plain).pictures[0]
     with_concept = engine.generate(ask(tiny_model, [(concepts[method], 1.0)], "a photo of <red-mug>"))
@@ -79,7 +81,9 @@ def test_lora_at_weight_zero_is_the_base(engine: Engine, tiny_model: Path, conce
     assert np.abs(pixels(off) - pixels(plain)).max() <= 1
 
 
-def test_several_concepts_of_one_name_work_together_under_aliases(engine: Engine, tiny_model: Path, concepts: Runs) -> None:
+def test_several_concepts_of_one_name_work_together_under_aliases(
+    engine: Engine, tiny_model: Path, concepts: Runs
+) -> None:
     both = [(concepts["textual-inversion"], 1.0), (concepts["dreambooth-lora"], 0.7)]
     request = ask(tiny_model, both, "a <red-mug> and a <red-mug-2>")
     assert [use.alias for use in request.concepts] == ["red-mug", "red-mug-2"]
@@ -133,7 +137,9 @@ def test_long_prompts_are_not_cut_off(engine: Engine, tiny_model: Path) -> None:
     assert differ(one.pictures[0], other.pictures[0])
 
 
-@pytest.mark.parametrize("prompt", ["((a teapot", "a teapot)", 'say "', "a .and( b", "++", "(", "a (b)1.x", "{}[]<>", "🙂 ümlaut"])
+@pytest.mark.parametrize(
+    "prompt", ["((a teapot", "a teapot)", 'say "', "a .and( b", "++", "(", "a (b)1.x", "{}[]<>", "🙂 ümlaut"]
+)
 def test_no_prompt_breaks_it(engine: Engine, tiny_model: Path, prompt: str) -> None:
     assert len(engine.generate(ask(tiny_model, [], prompt)).pictures) == 1
 

@@ -39,7 +39,9 @@ def service(settings: Settings) -> Iterator[JobService]:
 def submit(service: JobService, tiny_model: Path, photo_folder: Path) -> Callable[..., Job]:
     """Queues a small job on the tiny model."""
 
-    def call(owner: str = "anna", method: str = "textual-inversion", press_id: str | None = None, **changes: Any) -> Job:
+    def call(
+        owner: str = "anna", method: str = "textual-inversion", press_id: str | None = None, **changes: Any
+    ) -> Job:
         recipe = small_recipe(tiny_model, method, **changes)
         return service.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder), press_id=press_id)
 

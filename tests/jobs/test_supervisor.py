@@ -8,7 +8,6 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import psutil
 import pytest
@@ -44,7 +43,9 @@ def is_training(service: JobService, job: Job, beyond: int = 20) -> bool:
     return steps_done(service, job) > beyond and training_pid(service, job) is not None
 
 
-def test_jobs_run_one_after_another_to_verified_artifacts(settings: Settings, service: JobService, submit: Submit) -> None:
+def test_jobs_run_one_after_another_to_verified_artifacts(
+    settings: Settings, service: JobService, submit: Submit
+) -> None:
     jobs = [submit(method=m) for m in ("textual-inversion", "dreambooth-lora")]
     with supervisor(settings.home):
         wait_until(lambda: all(state(service, j) is JobState.finished for j in jobs), 120)
@@ -54,13 +55,20 @@ def test_jobs_run_one_after_another_to_verified_artifacts(settings: Settings, se
     assert json.loads((settings.home / "speeds.json").read_text())
 
 
-def test_second_supervisor_of_a_device_refuses_with_the_pid_of_the_first(settings: Settings, service: JobService) -> None:
+def test_second_supervisor_of_a_device_refuses_with_the_pid_of_the_first(
+    settings: Settings, service: JobService
+) -> None:
     with supervisor(settings.home) as first:
         lock = settings.runtime_dir / "cpu.lock"
         wait_until(lambda: lock.exists() and lock.read_text() == str(first.pid))
         environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
         second = subprocess.run(
-            [sys.executable, "-m", "jobs", "worker"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+            [sys.executable, "-m", "jobs", "worker"],
+            cwd=ROOT,
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=60,
         )
         assert second.returncode == 2
         assert f"already served by pid {first.pid}" in second.stderr
@@ -80,7 +88,9 @@ def test_killed_child_goes_on_from_its_checkpoint(settings: Settings, service: J
     assert starts[1] >= 20
 
 
-def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(settings: Settings, service: JobService, submit: Submit) -> None:
+def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(
+    settings: Settings, service: JobService, submit: Submit
+) -> None:
     job = submit(**{**LONG, "steps": 250})
     with supervisor(settings.home) as first:
         wait_until(lambda: is_training(service, job))
@@ -95,7 +105,9 @@ def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(settings: Se
     assert starts[1] > 0
 
 
-def test_terminated_supervisor_checkpoints_and_the_job_waits_for_the_next(settings: Settings, service: JobService, submit: Submit) -> None:
+def test_terminated_supervisor_checkpoints_and_the_job_waits_for_the_next(
+    settings: Settings, service: JobService, submit: Submit
+) -> None:
     job = submit(**LONG)
     with supervisor(settings.home) as first:
         wait_until(lambda: is_training(service, job))
@@ -112,7 +124,9 @@ def test_terminated_supervisor_checkpoints_and_the_job_waits_for_the_next(settin
     assert "Cancelled at step" in service.view(job.id, "anna").job.message
 
 
-def test_stop_and_keep_leaves_a_verified_artifact_and_resume_goes_on(settings: Settings, service: JobService, submit: Submit) -> None:
+def test_stop_and_keep_leaves_a_verified_artifact_and_resume_goes_on(
+    settings: Settings, service: JobService, submit: Submit
+) -> None:
     job = submit(**LONG)
     with supervisor(settings.home):
         wait_until(lambda: is_training(service, job))
@@ -158,12 +172,19 @@ def test_child_that_dies_again_and_again_is_given_up_after_three_tries(
 
 
 @pytest.mark.parametrize("action", ["list", "show", "cancel"])
-def test_command_line_manages_the_same_jobs(settings: Settings, service: JobService, submit: Submit, action: str) -> None:
+def test_command_line_manages_the_same_jobs(
+    settings: Settings, service: JobService, submit: Submit, action: str
+) -> None:
     job = submit()
     environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
     arguments = [action] if action == "list" else [action, job.id]
     result = subprocess.run(
-        [sys.executable, "-m", "jobs", *arguments], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "jobs", *arguments],
+        cwd=ROOT,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
     )
     assert result.returncode == 0, result.stderr
     if action == "cancel":

@@ -23,14 +23,31 @@ ROOT = Path(__file__).resolve().parents[2]
 
 def command(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "trainer", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=timeout
+        [sys.executable, "-m", "trainer", *map(str, arguments)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=timeout,
     )
 
 
 def train_arguments(photos: Path, base: Path, out: Path, *more: object) -> list[object]:
     named = ["--name", "red-mug", "--kind", "object", "--class-word", "teapot"]
     sizes = ["--set", "resolution_px=64", "--set", "preview_every_steps=0", "--set", "precision=fp32"]
-    return ["train", "--photos", photos, "--method", "textual-inversion", *named, "--base", base, "--out", out, *sizes, *more]
+    return [
+        "train",
+        "--photos",
+        photos,
+        "--method",
+        "textual-inversion",
+        *named,
+        "--base",
+        base,
+        "--out",
+        out,
+        *sizes,
+        *more,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -78,7 +95,9 @@ def test_too_few_photos_are_refused_and_nothing_is_written(tmp_path: Path, tiny_
     assert not (tmp_path / "run").exists()
 
 
-def test_trained_run_reports_json_and_verifies_and_resumes_to_done(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> None:
+def test_trained_run_reports_json_and_verifies_and_resumes_to_done(
+    tmp_path: Path, photo_folder: Path, tiny_model: Path
+) -> None:
     run = tmp_path / "run"
     trained = command(*train_arguments(photo_folder, tiny_model, run, "--steps", 4, "--json"))
     assert trained.returncode == 0, trained.stderr
@@ -100,11 +119,19 @@ def test_trained_run_reports_json_and_verifies_and_resumes_to_done(tmp_path: Pat
 
 def test_recipe_file_is_shared_and_flags_win_over_it(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> None:
     (tmp_path / "recipe.yaml").write_text(
-        f"method: dreambooth-lora\nname: from-file\nkind: object\nbase: {tiny_model}\nsteps: 2\nrank: 3\nresolution_px: 64\n"
-        "preview_every_steps: 0\nlearning_rate: 1e-3\n"
+        f"method: dreambooth-lora\nname: from-file\nkind: object\nbase: {tiny_model}\nsteps: 2\nrank: 3\n"
+        "resolution_px: 64\npreview_every_steps: 0\nlearning_rate: 1e-3\n"
     )
     result = command(
-        "train", "--photos", photo_folder, "--recipe", tmp_path / "recipe.yaml", "--name", "from-flag", "--out", tmp_path / "run"
+        "train",
+        "--photos",
+        photo_folder,
+        "--recipe",
+        tmp_path / "recipe.yaml",
+        "--name",
+        "from-flag",
+        "--out",
+        tmp_path / "run",
     )
     assert result.returncode == 0, result.stderr
     recipe = RunFolder(tmp_path / "run").read_recipe()
@@ -127,8 +154,8 @@ def long_run(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> RunFolder:
 def start(run: RunFolder) -> subprocess.Popen[str]:
     """Resume the run and wait until it trains."""
     process = subprocess.Popen(
-        [sys.executable, "-m", "trainer", "resume", str(run.root)], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
-        text=True, env=dict(os.environ),
+        [sys.executable, "-m", "trainer", "resume", str(run.root)], cwd=ROOT, text=True,
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=dict(os.environ),
     )  # fmt: skip
     assert process.stdout is not None
     for line in process.stdout:

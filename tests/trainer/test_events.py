@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+from datetime import datetime
 from pathlib import Path
 
 from trainer.events import EventLog, Failed, Phase, PhaseChanged, Step, Warned, parse_event, read_events
@@ -36,9 +38,6 @@ def test_missing_file_has_no_events(tmp_path: Path) -> None:
 
 
 def test_time_is_utc_iso_8601() -> None:
-    import json
-    from datetime import datetime
-
     stamp = json.loads(STEP.model_dump_json())["time"]
     assert datetime.fromisoformat(stamp).utcoffset().total_seconds() == 0  # type: ignore[union-attr]
 

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from inference.request import SCHEDULERS
 from trainer.bases import BaseTraits
 from trainer.config import Kind, Method
 from trainer.presets import artifact_bytes, look_values, preset_recipe
@@ -38,8 +39,6 @@ def test_sizes_grow_with_what_is_learnt() -> None:
 
 
 def test_looks_name_known_schedulers() -> None:
-    from inference.request import SCHEDULERS
-
     assert {look_values(starter=s)["scheduler"] for s in (True, False)} <= set(SCHEDULERS)
 
 

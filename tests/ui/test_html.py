@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import pytest
 
+from jobs.progress import Progress
 from jobs.state import JobState
 from tests.jobs.test_states_and_store import make_job
 from trainer.checkup import SetReport, SetVerdict, Verdict
+from trainer.config import Method
 from trainer.photos import Photo
 from trainer.recipe_fields import recipe_fields
 from ui.html import file_size, loss_curve, render, smoothed
+from ui.jobs_tab import PHASE_WORDS, _Card
 from ui.train_handlers import METHOD_WORDS
 
 
@@ -23,9 +26,6 @@ def test_names_of_files_are_shown_literally() -> None:
 
 @pytest.mark.parametrize("state", list(JobState))
 def test_every_state_of_a_job_is_drawn(state: JobState) -> None:
-    from jobs.progress import Progress
-    from ui.jobs_tab import PHASE_WORDS, _Card
-
     place = 1 if state is JobState.waiting else None
     card = _Card(make_job(state=state, title="<mug>"), Progress(), place, 5.0 if place else None, False, True)
     html = render(
@@ -50,14 +50,14 @@ def test_smoothing_starts_at_the_first_value() -> None:
     assert smoothed([0.0, 10.0])[1] > 4
 
 
-@pytest.mark.parametrize(("count", "words"), [(5, "5 B"), (999, "999 B"), (8200, "8.2 KB"), (3_100_000, "3.1 MB"), (2.13e9, "2.1 GB")])
+@pytest.mark.parametrize(
+    ("count", "words"), [(5, "5 B"), (999, "999 B"), (8200, "8.2 KB"), (3_100_000, "3.1 MB"), (2.13e9, "2.1 GB")]
+)
 def test_sizes_are_said_briefly(count: float, words: str) -> None:
     assert file_size(count) == words
 
 
 def test_labels_of_fields_read_as_words() -> None:
-    from trainer.config import Method
-
     labels = {field.label for method in Method for field in recipe_fields(method)}
     assert {"steps", "learning rate", "resolution (px)", "batch size (pictures)"} <= labels
     assert not any("_" in label for label in labels)

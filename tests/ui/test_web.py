@@ -134,8 +134,8 @@ def test_files_of_a_run_are_served_to_their_owner_alone(
 
 @pytest.mark.parametrize(
     "name",
-    ["config.json", "job.json", "photos/0001.jpg", "previews/../config.json", "previews/%2e%2e/config.json", "checkpoints/x",
-     "artifact/../../../studio.sqlite", "", "previews", "previews/"],
+    ["config.json", "job.json", "photos/0001.jpg", "previews/../config.json", "previews/%2e%2e/config.json",
+     "checkpoints/x", "artifact/../../../studio.sqlite", "", "previews", "previews/"],
 )  # fmt: skip
 def test_nothing_else_of_a_run_is_served_even_to_its_owner(
     name: str, site: Starlette, services: Services, tiny_model: Path, photo_folder: Path
@@ -154,7 +154,9 @@ def test_links_out_of_a_run_are_not_followed(
     assert anna.get(f"/studio/run/{job.id}/previews/out.png").status_code == 404
 
 
-def test_artifact_comes_as_one_archive(site: Starlette, services: Services, tiny_model: Path, photo_folder: Path) -> None:
+def test_artifact_comes_as_one_archive(
+    site: Starlette, services: Services, tiny_model: Path, photo_folder: Path
+) -> None:
     anna, eve = visitor(site), visitor(site)
     job = trained_job(services, owner_of(services, anna), tiny_model, photo_folder)
     url = f"/studio/run/{job.id}/artifact.zip"

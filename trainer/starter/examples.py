@@ -102,7 +102,9 @@ def _in_night_print(sprite: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     alpha = sprite[..., 3].astype(np.float32) / 255
     light = cv2.cvtColor(sprite[..., :3], cv2.COLOR_RGB2GRAY).astype(np.float32) / 255
     size = HEIGHT
-    matrix = cv2.getRotationMatrix2D((sprite.shape[1] / 2, sprite.shape[0] / 2), rng.normal(0, 8), 0.8 * size / sprite.shape[0])
+    matrix = cv2.getRotationMatrix2D(
+        (sprite.shape[1] / 2, sprite.shape[0] / 2), rng.normal(0, 8), 0.8 * size / sprite.shape[0]
+    )
     matrix[:, 2] += size / 2 - sprite.shape[0] / 2
     alpha, light = (cv2.warpAffine(plane, matrix, (size, size), flags=cv2.INTER_CUBIC) for plane in (alpha, light))
     levels = np.clip(np.round(light * 3) / 3, 0, 1)[..., None]
