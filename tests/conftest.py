@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from tests.app_process import App
 
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere: two processes with two threads each crawl
 _FOREIGN = ("STUDIO_", "HF_", "HUGGING", "SPACE_", "GRADIO_", "OAUTH_", "SYSTEM")
@@ -47,3 +50,17 @@ def photo_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from tests.pictures import write_photos
 
     return write_photos(tmp_path_factory.mktemp("photos"), count=5)
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> Iterator[Callable[..., App]]:
+    """Makes apps that are stopped at the end."""
+    made: list[App] = []
+
+    def make(name: str = "home", **environment: str) -> App:
+        made.append(App(tmp_path / name, **environment))
+        return made[-1]
+
+    yield make
+    for app in made:
+        app.stop()

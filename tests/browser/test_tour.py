@@ -10,7 +10,7 @@ import pillow_heif
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
-from tests.browser.conftest import App
+from tests.app_process import App
 from tests.pictures import exif_with_gps, subject_picture
 
 pytestmark = pytest.mark.browser

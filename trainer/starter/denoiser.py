@@ -35,11 +35,11 @@ class DenoiserPlan:
 
     steps: int = 30_000
     cooldown: int = 6_000
-    batch: int = 48
+    batch: int = 24
     learning_rate: float = 6e-4
     warmup: int = 500
-    average_decay: float = 0.9995
-    save_every: int = 50
+    average_decay: float = 0.998
+    save_every: int = 100
 
 
 def build_unet() -> UNet2DConditionModel:

@@ -1,0 +1,85 @@
+"""The whole app as a person runs it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import psutil
+
+ROOT = Path(__file__).resolve().parents[1]
+_PARTS = {
+    "page": "app.py",
+    "supervisor": "jobs worker",
+    "generator": "inference.generator",
+    "child": "trainer resume",
+}
+
+
+class App:
+    """`python app.py` over a data root of its own."""
+
+    def __init__(self, home: Path, **environment: str) -> None:
+        self.home = home
+        home.mkdir(parents=True, exist_ok=True)
+        with socket.socket() as free:
+            free.bind(("127.0.0.1", 0))
+            self.port = free.getsockname()[1]
+        self._environment = {
+            **os.environ,
+            "STUDIO_HOME": str(home),
+            "GRADIO_SERVER_PORT": str(self.port),
+            **environment,
+        }
+        self.process: subprocess.Popen[bytes] | None = None
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.port}"
+
+    def start(self) -> float:
+        """Start it; returns the seconds until the page answered."""
+        began = time.monotonic()
+        with (self.home / "app.log").open("ab") as log:
+            self.process = subprocess.Popen(
+                [sys.executable, "app.py"], cwd=ROOT, env=self._environment, stdout=log, stderr=log
+            )
+        while True:
+            assert self.process.poll() is None, (self.home / "app.log").read_text()
+            assert time.monotonic() - began < 60
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", self.port)) == 0:
+                    return time.monotonic() - began
+            time.sleep(0.05)
+
+    def processes(self) -> dict[str, psutil.Process]:
+        """Every live process over this data root, by its part: page, supervisor, generator, child.
+
+        Orphans count too: they are known by their environment, whoever their parent is by now.
+        """
+        found = {}
+        for process in psutil.process_iter():
+            with contextlib.suppress(psutil.Error):
+                command = " ".join(process.cmdline())
+                part = next((part for part, words in _PARTS.items() if words in command), None)
+                if part and process.environ().get("STUDIO_HOME") == str(self.home):
+                    found[part] = process
+        return found
+
+    def stop(self) -> None:
+        """SIGTERM, as a Space does it; whatever is left after the grace period is killed and counted as a failure."""
+        if self.process is None or self.process.poll() is not None:
+            return
+        family = list(self.processes().values())
+        self.process.send_signal(signal.SIGTERM)
+        _, left = psutil.wait_procs(family, timeout=40)
+        self.process.wait(1)
+        for process in left:
+            process.kill()
+        assert not left, left

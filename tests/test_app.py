@@ -1,0 +1,112 @@
+"""`python app.py` as a whole: what is there at the start, and what a kill of any of its processes leaves."""
+
+from __future__ import annotations
+
+import re
+import time
+import urllib.request
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+import yaml
+
+from jobs.open import open_service
+from jobs.service import JobService
+from jobs.state import JobState
+from tests.app_process import ROOT, App
+from tests.engine.conftest import small_recipe
+from trainer.events import Finished, Started, read_events
+from trainer.photos import take_folder
+from trainer.settings import Settings
+from ui.owners import SINGLE_OWNER
+
+MakeApp = Callable[..., App]
+
+
+@pytest.fixture
+def service(tmp_path: Path) -> Iterator[JobService]:
+    """The jobs of the app's data root, seen from here."""
+    service = open_service(Settings(home=tmp_path / "home"))
+    yield service
+    service.close()
+
+
+def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
+    deadline = time.monotonic() + seconds
+    while not condition():
+        assert time.monotonic() < deadline, f"waited in vain until {what}"
+        time.sleep(0.1)
+
+
+@pytest.mark.timeout(400)
+def test_job_outlives_the_kill_of_each_process_and_finishes_once(
+    app: MakeApp, service: JobService, tiny_model: Path, photo_folder: Path
+) -> None:
+    recipe = small_recipe(tiny_model, "textual-inversion", steps=1200, checkpoint_every_steps=10, preview_every_steps=0)
+    job = service.submit("anna", recipe, lambda folder: take_folder(photo_folder, folder))
+    run = service.run_folder(job.id)
+    studio = app(STUDIO_EXAMPLE="0")
+    studio.start()
+
+    def starts() -> int:
+        return sum(isinstance(e, Started) for e in read_events(run.events_file)) if run.events_file.exists() else 0
+
+    def trains_again(after: int) -> bool:
+        return starts() > after and run.checkpoints.exists() and len(studio.processes()) == 4
+
+    wait_until(lambda: trains_again(0), "it trains")
+    for part in ("generator", "child", "supervisor", "page"):
+        before, victim = starts(), studio.processes()[part]
+        victim.kill()
+        if part == "page":
+            assert studio.process is not None
+            studio.process.wait()
+            wait_until(lambda: not studio.processes(), "the orphans have ended")
+            studio.start()
+        elif part == "generator":
+            before -= 1  # training does not even notice
+        wait_until(lambda: studio.processes().get(part, victim) != victim, f"the {part} is back")  # noqa: B023
+        wait_until(lambda: trains_again(before), f"training goes on after the kill of the {part}")  # noqa: B023
+    wait_until(lambda: service.view(job.id, "anna").job.state is JobState.finished, "the job is finished", 180)
+
+    events = list(read_events(run.events_file))
+    resumed = [e.resumed_from for e in events if isinstance(e, Started)]
+    assert len(resumed) == 4
+    assert resumed == sorted(resumed)
+    assert sum(isinstance(e, Finished) for e in events) == 1
+    studio.stop()
+    assert studio.processes() == {}
+
+
+def test_example_is_queued_by_itself_once(app: MakeApp, service: JobService) -> None:
+    studio = app()
+    studio.start()
+    wait_until(lambda: service.views(SINGLE_OWNER), "the example is queued")
+    (example,) = service.views(SINGLE_OWNER)
+    wait_until(lambda: service.view(example.job.id, SINGLE_OWNER).progress.step > 0, "the example trains", 120)
+    studio.stop()
+    studio.start()
+    wait_until(lambda: "child" in studio.processes(), "it goes on")
+    assert len(service.views(SINGLE_OWNER)) == 1
+
+
+def test_page_answers_and_its_process_holds_no_torch(app: MakeApp) -> None:
+    studio = app(STUDIO_EXAMPLE="0")
+    studio.start()
+    with urllib.request.urlopen(studio.url) as answer:
+        assert "Concept Studio" in answer.read().decode()
+    assert studio.process is not None
+    page = psutil.Process(studio.process.pid)
+    assert not [m.path for m in page.memory_maps() if "torch" in m.path]
+
+
+def test_space_settings_agree_with_the_requirements() -> None:
+    front_matter = yaml.safe_load((ROOT / "README.md").read_text().split("---")[1])
+    pinned = re.search(r"^gradio\[oauth\]==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
+    assert pinned is not None
+    assert front_matter["sdk"] == "gradio"
+    assert front_matter["sdk_version"] == pinned[1]
+    assert front_matter["app_file"] == "app.py"
+    assert (ROOT / front_matter["app_file"]).exists()
