@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 from typing import Literal
 
@@ -13,25 +14,8 @@ from trainer.engine.export.pipeline_folder import declare_float32_text_encoder
 from trainer.starter.tokenizer import build_tokenizer
 
 WORDS = [
-    "a",
-    "an",
-    "the",
-    "of",
-    "on",
-    "in",
-    "my",
-    "photo",
-    "picture",
-    "person",
-    "animal",
-    "object",
-    "teapot",
-    "style",
-    "background",
-    "red",
-    "blue",
-    "dog",
-    "cat",
+    *("a", "an", "the", "of", "on", "in", "my", "photo", "picture", "person", "animal", "object", "teapot", "style"),
+    *("background", "red", "blue", "dog", "cat"),
 ]
 WIDTH = 32
 
@@ -93,8 +77,13 @@ def build_tiny_model(
     if half:
         pipeline.to(torch.float16, silence_dtype_warnings=True)
     pipeline.save_pretrained(folder)
-    (folder / "tokenizer").rename(folder / "unused-tokenizer")
-    (folder / "made-tokenizer").rename(folder / "tokenizer")
+    use_own_tokenizer(folder)
     if half:
         declare_float32_text_encoder(folder)
     return folder
+
+
+def use_own_tokenizer(folder: Path) -> None:
+    """Put `made-tokenizer` where the pipeline has its tokenizer: saved again, it would lose its slow-class files."""
+    shutil.rmtree(folder / "tokenizer")
+    (folder / "made-tokenizer").rename(folder / "tokenizer")

@@ -27,11 +27,12 @@ class Previews:
         recipe: TrainConfig,
         family: Family,
         emit: Emit,
+        look: Look,
         *,
         averaged: Callable[[], AbstractContextManager[None]],
         stop_requested: Callable[[], bool],
     ) -> None:
-        self._run, self._recipe, self._family, self._emit = run, recipe, family, emit
+        self._run, self._recipe, self._family, self._emit, self._look = run, recipe, family, emit, look
         self._averaged, self._stop_requested = averaged, stop_requested
 
     def exist(self, step: int) -> bool:
@@ -53,7 +54,7 @@ class Previews:
                     Prompts(family.encode_prompts([prompt]), family.encode_prompts([""])),
                     seeds=list(range(FIRST_SEED, FIRST_SEED + recipe.preview_count)),
                     size=(recipe.resolution_px, recipe.resolution_px),
-                    look=Look(),
+                    look=self._look,
                     step_done=self._give_up_on_stop,
                 )
         except _Interrupted:

@@ -16,9 +16,9 @@ from trainer.engine.families import Family
 from trainer.engine.sampling import Look, Prompts, sample
 from trainer.errors import PhotoError, TrainingError
 from trainer.photos import files_of_folder
+from trainer.presets import look_values
 
 BATCH = 4
-LOOK = Look(steps=20, guidance=5.0)
 Counted = Callable[[int, int], None]
 
 
@@ -37,7 +37,8 @@ def class_pictures(
     if recipe.class_images_dir is not None:
         return _own_pictures(recipe.class_images_dir)
     prompt = class_prompt(recipe.class_word)
-    folder = cache / "class-images" / _key(traits, prompt, recipe.resolution_px)
+    look = Look(**look_values(starter=traits.starter))
+    folder = cache / "class-images" / _key(traits, prompt, recipe.resolution_px, look)
     files = [folder / f"{number:04d}.png" for number in range(recipe.class_images)]
     missing = [number for number, file in enumerate(files) if not file.exists()]
     if missing:
@@ -46,15 +47,15 @@ def class_pictures(
         size = (recipe.resolution_px, recipe.resolution_px)
         for begin in range(0, len(missing), BATCH):
             numbers = missing[begin : begin + BATCH]
-            pictures = sample(family, prompts, seeds=numbers, size=size, look=LOOK)
+            pictures = sample(family, prompts, seeds=numbers, size=size, look=look)
             for number, picture in zip(numbers, pictures, strict=True):
                 _save_whole(picture, files[number])
             counted(len(files) - len(missing) + begin + len(numbers), len(files))
     return files
 
 
-def _key(traits: BaseTraits, prompt: str, resolution_px: int) -> str:
-    described = [traits.identity, prompt, resolution_px, LOOK.steps, LOOK.guidance, LOOK.scheduler]
+def _key(traits: BaseTraits, prompt: str, resolution_px: int, look: Look) -> str:
+    described = [traits.identity, prompt, resolution_px, look.steps, look.guidance, look.scheduler]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:24]
 
 

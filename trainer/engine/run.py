@@ -27,11 +27,13 @@ from trainer.engine.noise import KeyedNoise
 from trainer.engine.optim import build_optimizer
 from trainer.engine.preview import Previews
 from trainer.engine.prior import class_pictures, class_prompt
+from trainer.engine.sampling import Look
 from trainer.engine.text import TextStates
 from trainer.engine.versions import library_versions
 from trainer.errors import RequestError, TrainingError, TrainingStopped
 from trainer.events import Emit, Finished, Phase, PhaseChanged, Started, Stopped, Warned
 from trainer.photos import PhotoSet, read_dataset
+from trainer.presets import look_values
 from trainer.process import StopKind, StopSignal
 from trainer.run_folder import RunFolder
 
@@ -162,6 +164,7 @@ class _Work:
                 recipe,
                 family,
                 place.emit,
+                Look(**look_values(starter=self.traits.starter)),
                 averaged=average.in_place,
                 stop_requested=place.stop.requested,
             ),

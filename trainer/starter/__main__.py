@@ -1,4 +1,7 @@
-"""`python -m trainer.starter`: rebuild the starter model from its pictures, in four resumable stages."""
+"""`python -m trainer.starter`: rebuild the starter model from its pictures, in four resumable stages.
+
+`--examples` writes the example photos instead.
+"""
 
 from __future__ import annotations
 
@@ -11,9 +14,10 @@ import numpy as np
 import torch
 
 import trainer.engine  # noqa: F401 - quietens the libraries
-from trainer.bases import STARTER_FOLDER
+from trainer.bases import ASSETS, STARTER_FOLDER
 from trainer.starter.autoencoder import AutoencoderPlan, CropSource, train_autoencoder
 from trainer.starter.denoiser import DenoiserPlan, train_denoiser
+from trainer.starter.examples import write_examples
 from trainer.starter.export import export_starter
 from trainer.starter.latents import build_latents
 from trainer.starter.scenes import COLOURS, FILLERS, PHOTO, STYLES, Composer
@@ -22,6 +26,7 @@ from trainer.starter.textures import build_textures
 from trainer.starter.tokenizer import build_tokenizer
 
 GLUE = "a an the my one of on in next to background picture style close up photo with and"
+EXAMPLES = ASSETS / "examples"
 TEXTURES = 300
 PICTURES = 40_960
 
@@ -39,6 +44,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer.starter", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".starter"), help="where pictures and savepoints are kept")
     parser.add_argument("--out", type=Path, default=STARTER_FOLDER)
+    parser.add_argument("--examples", action="store_true", help="write the example photos, train nothing")
     parser.add_argument("--until", choices=["autoencoder", "latents", "denoiser", "export"], default="export")
     parser.add_argument("--autoencoder-steps", type=int, default=AutoencoderPlan().steps)
     parser.add_argument("--denoiser-steps", type=int, default=DenoiserPlan().steps)
@@ -52,8 +58,12 @@ def main() -> int:
 
     things = load_things()
     photos = fetch_photos(work)
+    sprites = load_sprites(work, things)
+    if options.examples:
+        write_examples(sprites, photos, EXAMPLES)
+        return 0
     textures = build_textures(np.random.default_rng(7), photos, TEXTURES)
-    composer = Composer([t for t in things if not t.held_out], load_sprites(work, things), textures)
+    composer = Composer([t for t in things if not t.held_out], sprites, textures)
     vae = train_autoencoder(
         CropSource(composer, textures, photos), work, AutoencoderPlan(steps=options.autoencoder_steps)
     )
