@@ -17,11 +17,11 @@ EXAMPLES = ASSETS / "examples"
 
 
 class Example:
-    """A set of example photos, with what a person would say about it."""
+    """A set of example photos, with what a person would say about it: NAME/ and NAME.yaml."""
 
-    def __init__(self, folder: Path) -> None:
-        described = yaml.safe_load((folder / "example.yaml").read_text(encoding="utf-8"))
-        self.folder = folder
+    def __init__(self, description: Path) -> None:
+        described = yaml.safe_load(description.read_text(encoding="utf-8"))
+        self.folder = description.with_suffix("")
         self.name = str(described["name"])
         self.kind = Kind(described["kind"])
         self.class_word = str(described["class_word"])
@@ -34,7 +34,7 @@ class Example:
 
 def find_examples() -> list[Example]:
     """The example sets that come with the project, the one that is trained by itself first."""
-    return [Example(file.parent) for file in sorted(EXAMPLES.glob("*/example.yaml"))]
+    return [Example(file) for file in sorted(EXAMPLES.glob("*.yaml"))]
 
 
 def submit_example(service: JobService, owner: str) -> Job:

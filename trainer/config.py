@@ -36,6 +36,13 @@ class Kind(StrEnum):
     style = "style"
 
 
+class AdaptedLayers(StrEnum):
+    """Which layers of the denoiser get a low-rank adapter."""
+
+    attention = "attention"
+    all = "all"
+
+
 DEFAULT_CLASS_WORD = {Kind.person: "person", Kind.pet: "animal", Kind.object: "object", Kind.style: ""}
 
 
@@ -338,7 +345,7 @@ class _DreamBoothRecipe(_Recipe):
 
 
 class DreamBoothLoraRecipe(_DreamBoothRecipe):
-    """Learns low-rank adapters (Hu et al. 2021, arXiv 2106.09685) on the denoiser's attention."""
+    """Learns low-rank adapters (Hu et al. 2021, arXiv 2106.09685) on layers of the denoiser."""
 
     method: Literal[Method.dreambooth_lora] = Method.dreambooth_lora
     rank: int = Field(
@@ -353,6 +360,11 @@ class DreamBoothLoraRecipe(_DreamBoothRecipe):
         gt=0,
         le=1024,
         description="Adapters are scaled by alpha / rank; empty: alpha = rank.",
+        json_schema_extra=_advanced(),
+    )
+    adapted_layers: AdaptedLayers = Field(
+        AdaptedLayers.attention,
+        description="Layers with an adapter: attention only, or all (convolutions and feed-forward layers, too).",
         json_schema_extra=_advanced(),
     )
 

@@ -14,7 +14,7 @@ from tests.engine.conftest import small_recipe
 from trainer.checkup import Verdict
 from trainer.config import Precision
 from trainer.crop import Crop
-from trainer.engine.attention import SDPA, choose_attention, head_sizes, probe_xformers
+from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches, ClassPictures, prompts_of
 from trainer.engine.cache import EncodedPictures, variant
@@ -192,8 +192,10 @@ def test_average_is_in_place_only_inside_the_block() -> None:
     assert Average([], None).tensors() == {}
 
 
-def test_cpu_attends_by_sdpa_and_says_so(tiny_model: Path) -> None:
+def test_cpu_attends_by_what_is_fastest_for_its_size_and_says_so(tiny_model: Path) -> None:
     family = open_family(tiny_model, device=CPU, dtype=torch.float32)
+    assert choose_attention(family.unet, torch.float32).name == PLAIN
+    family.unet.register_to_config(sample_size=64)
     assert choose_attention(family.unet, torch.float32).name == SDPA
     assert head_sizes(family.unet) == {16}
 

@@ -115,7 +115,7 @@ def test_run_leaves_exactly_its_files_and_plain_diffusers_opens_them(
     assert [e.step for e in events if isinstance(e, Preview)] == [0, 3, 6]
     assert [e.step for e in events if isinstance(e, CheckpointWritten)] == [3, 6]
     started = next(e for e in events if isinstance(e, Started))
-    assert started.attention == "PyTorch SDPA"
+    assert started.attention == "plain matrix products"
     assert started.versions["diffusers"]
     verify_run(run)
 
@@ -193,6 +193,13 @@ def test_lora_keeps_its_alpha_and_adapts_the_text_encoder_if_asked(
     assert {(c.r, c.lora_alpha) for m in (pipeline.unet, pipeline.text_encoder) for c in m.peft_config.values()} == {
         (4, 2)
     }
+
+
+def test_lora_on_all_layers_is_read_back_by_diffusers(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
+    run = prepared(tiny_model, "dreambooth-lora", adapted_layers="all", text_encoder_share=1.0)
+    go_on(run, cache)
+    (adapter,) = plain_pipeline(run, tiny_model).unet.peft_config.values()
+    assert {"conv1", "conv2", "to_q"} <= {name.rsplit(".", 1)[-1] for name in adapter.target_modules}
 
 
 def test_full_model_learns_the_text_encoder_for_its_share_only(

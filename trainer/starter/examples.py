@@ -44,7 +44,7 @@ STYLE_THINGS = ("cat", "house", "car", "apple", "tree", "boat", "guitar", "fish"
 
 
 def write_examples(sprites: Sprites, photos: list[np.ndarray], target: Path) -> None:
-    """Write every set with its example.yaml; the same pictures every time."""
+    """Write every set with its description; the same pictures every time."""
     for number, example in enumerate(SETS):
         rng = np.random.default_rng((5, number))
         pictures = [_subject_photo(sprites[example.noun]["3d render"][0], photos, rng) for _ in range(PER_SET)]
@@ -59,7 +59,7 @@ def _write_set(folder: Path, example: ExampleSet, pictures: list[np.ndarray]) ->
     for number, picture in enumerate(pictures):
         Image.fromarray(picture).save(folder / f"{number:02d}.jpg", quality=84)
     described = {"title": example.title, "name": example.name, "kind": example.kind, "class_word": example.class_word}
-    (folder / "example.yaml").write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
+    folder.with_suffix(".yaml").write_text(yaml.safe_dump(described, sort_keys=False), encoding="utf-8")
 
 
 def _surface(photos: list[np.ndarray], rng: np.random.Generator) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""DreamBooth by low-rank adapters (peft) on the denoiser's attention and, if asked, on the text encoder's."""
+"""DreamBooth by low-rank adapters (peft) on the denoiser and, if asked, on the text encoder's attention."""
 
 from __future__ import annotations
 
@@ -12,11 +12,19 @@ from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-from trainer.config import DreamBoothLoraRecipe
+from trainer.config import AdaptedLayers, DreamBoothLoraRecipe
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
 
-DENOISER_TARGETS = ["to_q", "to_k", "to_v", "to_out.0"]
+ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
+DENOISER_TARGETS = {
+    AdaptedLayers.attention: ATTENTION,
+    AdaptedLayers.all: [
+        *ATTENTION,
+        *("proj_in", "proj_out", "ff.net.0.proj", "ff.net.2"),
+        *("conv1", "conv2", "conv_shortcut", "time_emb_proj", "downsamplers.0.conv", "upsamplers.0.conv"),
+    ],
+}
 TEXT_TARGETS = ["q_proj", "k_proj", "v_proj", "out_proj"]
 
 
@@ -27,7 +35,7 @@ class Lora:
         self._recipe = recipe
         self._text_steps = text_encoder_steps(recipe)
         self._adapted: dict[str, Any] = {"unet": family.unet}
-        family.unet.add_adapter(self._adapter(DENOISER_TARGETS))
+        family.unet.add_adapter(self._adapter(DENOISER_TARGETS[recipe.adapted_layers]))
         if self._text_steps:
             family.text_encoder.add_adapter(self._adapter(TEXT_TARGETS))
             self._adapted["text_encoder"] = family.text_encoder
@@ -73,9 +81,7 @@ class Lora:
     def write(self, folder: Path) -> None:
         layers, metadata = {}, {}
         for part, module in self._adapted.items():
-            layers[f"{part}_lora_layers"] = _portable(
-                convert_state_dict_to_diffusers(get_peft_model_state_dict(module)), part
-            )
+            layers[f"{part}_lora_layers"] = _portable(get_peft_model_state_dict(module), part)
             # alpha travels in the metadata; without it a loader assumes alpha = rank
             adapter = {**module.peft_config["default"].to_dict(), "base_model_name_or_path": None}
             metadata[f"{part}_lora_adapter_metadata"] = adapter
@@ -97,8 +103,14 @@ class Lora:
 
 
 def _portable(layers: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
-    """Contiguous fp32 weights; the text encoder's under `text_model.`, a prefix that transformers 5 dropped."""
-    prefix = "text_model." if part == "text_encoder" else ""
+    """Contiguous fp32 weights under the names that diffusers loads.
+
+    The denoiser keeps peft's names: diffusers' older ones exist for attention layers only, and a mixture of both is
+    read wrongly. The text encoder's stand under `text_model.`, a prefix that transformers 5 dropped.
+    """
+    prefix = ""
+    if part == "text_encoder":
+        layers, prefix = convert_state_dict_to_diffusers(layers), "text_model."
     return {
         name if name.startswith(prefix) else prefix + name: tensor.detach().float().cpu().contiguous()
         for name, tensor in layers.items()

@@ -1,0 +1,103 @@
+"""The parts of the starter's recipe that need no download."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from trainer.starter import savepoint
+from trainer.starter.denoiser import DenoiserPlan, rate_at, train_denoiser
+from trainer.starter.latents import LatentBank
+from trainer.starter.scenes import COLOURS, PICTURE_PX, STYLES, Composer, Item, Scene, caption
+from trainer.starter.sources import Thing, load_things
+from trainer.starter.textures import build_textures
+from trainer.starter.tokenizer import build_tokenizer
+
+CAPTION = re.compile(
+    rf"^(?:(?:an?|the|my|one) (?:{'|'.join(STYLES)}|photo) of )?.*cat.*?"
+    rf"(?: on an? (?:{'|'.join(COLOURS)}) background)?$"
+)
+
+
+@pytest.fixture(scope="module")
+def composer() -> Composer:
+    """Two things, each a coloured square in every style, before computed surfaces."""
+    sprites = {}
+    for noun, colour in (("cat", (240, 120, 20)), ("dog", (90, 60, 30))):
+        sprite = np.zeros((64, 64, 4), np.uint8)
+        sprite[12:52, 12:52] = (*colour, 255)
+        sprites[noun] = {style: [sprite] for style in STYLES}
+    photo = np.random.default_rng(1).integers(0, 255, (300, 300, 3)).astype(np.uint8)
+    textures = build_textures(np.random.default_rng(2), [photo], 3)
+    things = [thing for thing in load_things() if thing.noun in sprites]
+    assert len(things) == 2
+    return Composer(things, sprites, textures)
+
+
+def test_pictures_are_reproducible_and_varied(composer: Composer) -> None:
+    first = [composer.compose(np.random.default_rng(seed)) for seed in range(40)]
+    again = [composer.compose(np.random.default_rng(seed)) for seed in range(40)]
+    for (picture, scene), (twin, same) in zip(first, again, strict=True):
+        assert picture.shape == (PICTURE_PX, PICTURE_PX, 3)
+        assert np.array_equal(picture, twin)
+        assert scene == same
+    assert {scene.style for _, scene in first} == {*STYLES, "photo"}
+
+
+def test_background_has_the_colour_that_the_caption_says(composer: Composer) -> None:
+    seen = 0
+    for seed in range(60):
+        picture, scene = composer.compose(np.random.default_rng(seed))
+        if scene.style in STYLES and scene.background:
+            corner = np.median(picture[[0, 0, -1, -1], [0, -1, 0, -1]].astype(float), axis=0)
+            assert np.abs(corner - COLOURS[scene.background]).max() < 40
+            seen += 1
+    assert seen > 20
+
+
+def test_captions_have_the_agreed_form_with_parts_left_out() -> None:
+    scene = Scene("sticker", (Item("cat", "animal"),), "orange")
+    rng = np.random.default_rng(0)
+    made = {caption(scene, rng) for _ in range(300)}
+    assert "a sticker of a cat on an orange background" in made
+    assert "a cat on an orange background" in made
+    assert "a sticker of a cat" in made
+    named = [words for words in made if "animal" not in words]
+    assert all(CAPTION.match(words) for words in named)
+
+
+def test_held_out_things_share_no_noun_with_taught_ones() -> None:
+    things = load_things()
+    taught = {t.noun for t in things if not t.held_out}
+    assert isinstance(things[0], Thing)
+    assert not taught & {t.noun for t in things if t.held_out}
+
+
+def test_rate_rises_stays_and_falls_to_zero() -> None:
+    plan = DenoiserPlan(steps=1000, cooldown=200, warmup=100, learning_rate=1.0)
+    assert rate_at(0, plan) == pytest.approx(0.01)
+    assert rate_at(500, plan) == rate_at(800, plan) == 1.0
+    assert rate_at(850, plan) == pytest.approx(0.5)
+    assert rate_at(1000, plan) == 0.0
+
+
+def test_killed_training_of_the_denoiser_goes_on_as_if_nothing_happened(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(["a", "cat", "dog", *STYLES, *COLOURS], tmp_path / "tokenizer")
+    rng = np.random.default_rng(0)
+    scenes = [Scene("sticker", (Item("cat", "animal"),), "red")] * 6
+    bank = LatentBank(rng.standard_normal((6, 4, 32, 32)).astype(np.float16), scenes, 1.0)
+    plan = DenoiserPlan(steps=3, cooldown=1, batch=2, warmup=1, save_every=2)
+    torch.set_num_threads(1)
+    (tmp_path / "whole").mkdir()
+    (tmp_path / "parts").mkdir()
+    whole = train_denoiser(bank, tokenizer, tmp_path / "whole", plan)
+    stopped = DenoiserPlan(steps=2, cooldown=1, batch=2, warmup=1, save_every=2)
+    train_denoiser(bank, tokenizer, tmp_path / "parts", stopped)
+    assert savepoint.load(tmp_path / "parts" / "denoiser.pt")["step"] == 2
+    parts = train_denoiser(bank, tokenizer, tmp_path / "parts", plan)
+    for ours, theirs in zip(whole.parameters(), parts.parameters(), strict=True):
+        assert torch.equal(ours, theirs)
