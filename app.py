@@ -64,7 +64,7 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
         theme=build_theme(),
         css_paths=[ASSETS / "app.css"],
         app_kwargs={"middleware": middleware},
-        footer_links=["api"],
+        footer_links=[],
         run_history=False,
         max_file_size="200mb",
         show_error=True,

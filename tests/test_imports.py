@@ -46,7 +46,7 @@ COMMON = {"pydantic", "__future__", "typing_extensions"}
 ONLY_HERE = {
     "dbos": {"jobs.queue"},
     "gradio": {"app", "ui"},
-    "os.environ": {"trainer.settings"},
+    "os.environ": {"trainer.settings", "trainer"},
 }
 
 

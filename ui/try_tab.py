@@ -61,7 +61,9 @@ class TryTab:
         )
         gr.Markdown(_SYNTAX, elem_classes="cs-small")
         with gr.Row():
-            self._count = gr.Slider(1, 8, 4, step=1, label="How many", elem_id="try-count", min_width=140)
+            self._count = gr.Number(
+                4, minimum=1, maximum=8, precision=0, label="How many", elem_id="try-count", min_width=96
+            )
             self._generate = gr.Button("Generate", variant="primary", elem_id="try-generate", min_width=140)
             self._stop = gr.Button("Stop", elem_id="try-stop", min_width=80)
 
