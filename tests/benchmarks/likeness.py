@@ -43,7 +43,11 @@ class Features:
 
 
 def _tensor(picture: Image.Image) -> torch.Tensor:
-    pixels = np.asarray(picture.resize((NETWORK_PX, NETWORK_PX), Image.Resampling.BICUBIC), np.float32)
+    """Resized and cropped in the middle as the network was trained to see it, float32 [1, 3, 224, 224]."""
+    side = round(NETWORK_PX / 0.875)
+    large = picture.resize((side, side), Image.Resampling.BICUBIC)
+    edge = (side - NETWORK_PX) // 2
+    pixels = np.asarray(large.crop((edge, edge, edge + NETWORK_PX, edge + NETWORK_PX)), np.float32)
     return torch.from_numpy((pixels - 127.0) / 128.0).permute(2, 0, 1)[None]
 
 
