@@ -11,7 +11,7 @@ from trainer.run_folder import write_whole
 
 # Seconds per picture of the starter on two cores, and around training (start, export, verification): measured once,
 # see tests/benchmarks/RESULTS.md. They stand in only until a first run of the kind has finished on this machine.
-_FIRST_GUESS_S_PER_PICTURE = {"textual-inversion": 0.035, "dreambooth-lora": 0.035, "dreambooth": 0.04}
+_FIRST_GUESS_S_PER_PICTURE = {"textual-inversion": 0.025, "dreambooth-lora": 0.04, "dreambooth": 0.031}
 _AROUND_S = 30.0
 
 

@@ -7,9 +7,10 @@ queue. Everything with torch is in `trainer.engine` and `trainer.starter` and ru
 import logging
 import os
 
-# Before torch is first imported: OpenMP threads that wait sleep instead of spinning. Spinning, two threads on two cores
-# of which one is also wanted by somebody else trained 28 times slower (measured).
-os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+# Before torch is first imported: how often an OpenMP thread that waits looks again before it sleeps. By default it
+# hardly ever sleeps, and two threads on two cores, one of them busy with something else, train 28 times slower; asleep at
+# once, they are slower than one thread. This many looks cost a tenth of an idle machine's speed (all measured).
+os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 # Said at import on every CPU: xformers has no kernels here, bitsandbytes no 4-bit matmul. Neither is news: the probes
 # in trainer.engine.attention and trainer.engine.optim report what really runs.
