@@ -8,8 +8,8 @@ import logging
 import os
 
 # Before torch is first imported: how often an OpenMP thread that waits looks again before it sleeps. By default it
-# hardly ever sleeps, and two threads on two cores, one of them busy with something else, train 28 times slower; asleep at
-# once, they are slower than one thread. This many looks cost a tenth of an idle machine's speed (all measured).
+# hardly ever sleeps, and two threads on two cores, one of them busy with something else, train 28 times slower; asleep
+# at once, they are slower than one thread. This many looks cost a tenth of an idle machine's speed (all measured).
 os.environ.setdefault("GOMP_SPINCOUNT", "5000")
 
 # Said at import on every CPU: xformers has no kernels here, bitsandbytes no 4-bit matmul. Neither is news: the probes
