@@ -7,9 +7,7 @@ shrunk picture (EQ-VAE, Kouzelis et al. 2025, arXiv 2502.09509).
 
 from __future__ import annotations
 
-import logging
 import math
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,10 +19,10 @@ from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 
 from trainer.starter import savepoint
+from trainer.starter.resumable import Pace, train_resumably
 from trainer.starter.scenes import Composer
 from trainer.starter.textures import photo_crop
 
-log = logging.getLogger(__name__)
 CROP_PX = 64
 
 
@@ -147,31 +145,20 @@ def train_autoencoder(source: CropSource, folder: Path, plan: AutoencoderPlan) -
     model = build_autoencoder(plan.latent_channels, plan.channels)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=1e-4, fused=True)
     average = savepoint.Average(model, 0.999)
-    path, step = folder / "autoencoder.pt", 0
-    if state := savepoint.load(path):
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.values, step = state["average"], state["step"]
-    started, first, l1s = time.monotonic(), step, []
-    while step < plan.steps:
+
+    def loss_at(step: int) -> tuple[torch.Tensor, float]:
         rng = np.random.default_rng((1, step))
         torch.manual_seed(step)
-        for group in optimizer.param_groups:
-            group["lr"] = learning_rate_at(step, plan.steps, plan.learning_rate, plan.warmup)
         with torch.autocast("cpu", torch.bfloat16):
-            loss, l1 = reconstruction_loss(model, source.batch(plan.batch, rng), plan, rng)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        step += 1
-        average.update(model, step)
-        l1s.append(l1)
-        if step % plan.save_every == 0 or step == plan.steps:
-            rate = (step - first) / (time.monotonic() - started)
-            log.info("autoencoder step %d of %d: L1 %.4f, %.2f steps/s", step, plan.steps, np.mean(l1s), rate)
-            l1s = []
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
-            savepoint.save(path, {**state, "step": step})
-    model.load_state_dict(average.values)
+            return reconstruction_loss(model, source.batch(plan.batch, rng), plan, rng)
+
+    train_resumably(
+        model,
+        optimizer,
+        average,
+        folder / "autoencoder.pt",
+        Pace(plan.steps, plan.batch, plan.save_every),
+        rate_at=lambda step: learning_rate_at(step, plan.steps, plan.learning_rate, plan.warmup),
+        loss_at=loss_at,
+    )
     return model.eval()

@@ -7,8 +7,6 @@ zero over the last steps; a run can be made longer until then.
 
 from __future__ import annotations
 
-import logging
-import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,9 +19,9 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from trainer.starter import savepoint
 from trainer.starter.latents import LatentBank
+from trainer.starter.resumable import Pace, train_resumably
 from trainer.starter.scenes import caption
 
-log = logging.getLogger(__name__)
 TEXT_WIDTH = 160
 EMPTY_SHARE = 0.1
 SNR_KNEE = 5.0
@@ -119,32 +117,21 @@ def train_denoiser(bank: LatentBank, tokenizer: CLIPTokenizer, folder: Path, pla
     model.unet.set_attn_processor(AttnProcessor())  # a CPU's fused attention is a quarter slower backwards
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = savepoint.Average(model, plan.average_decay)
-    path, step = folder / "denoiser.pt", 0
-    if state := savepoint.load(path):
-        model.load_state_dict(state["model"])
-        optimizer.load_state_dict(state["optimizer"])
-        average.values, step = state["average"], state["step"]
     abar = build_scheduler().alphas_cumprod
-    started, first, losses = time.monotonic(), step, []
-    while step < plan.steps:
-        rng = np.random.default_rng((3, step))
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step, plan)
-        loss = _loss(model, bank, tokenizer, abar, plan.batch, rng)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        step += 1
-        average.update(model, step)
-        losses.append(loss.item())
-        if step % plan.save_every == 0 or step == plan.steps:
-            rate = (step - first) * plan.batch / (time.monotonic() - started)
-            log.info("denoiser step %d of %d: loss %.4f, %.1f pictures/s", step, plan.steps, np.mean(losses), rate)
-            losses = []
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
-            savepoint.save(path, {**state, "step": step})
-    model.load_state_dict(average.values, strict=False)
+
+    def loss_at(step: int) -> tuple[torch.Tensor, float]:
+        loss = _loss(model, bank, tokenizer, abar, plan.batch, np.random.default_rng((3, step)))
+        return loss, loss.item()
+
+    train_resumably(
+        model,
+        optimizer,
+        average,
+        folder / "denoiser.pt",
+        Pace(plan.steps, plan.batch, plan.save_every),
+        rate_at=lambda step: rate_at(step, plan),
+        loss_at=loss_at,
+    )
     return model.eval()
 
 

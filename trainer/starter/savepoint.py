@@ -32,3 +32,9 @@ class Average:
         decay = min(self.decay, (1 + step) / (10 + step))
         for name, parameter in module.named_parameters():
             self.values[name].lerp_(parameter, 1 - decay)
+
+    @torch.no_grad()
+    def put_into(self, module: torch.nn.Module) -> None:
+        """Replace the module's parameters by their averages."""
+        for name, parameter in module.named_parameters():
+            parameter.copy_(self.values[name])
