@@ -7,7 +7,6 @@ import sys
 import time
 
 import gradio as gr
-from starlette.middleware import Middleware
 
 from inference.client import GeneratorClient
 from jobs.children import Children
@@ -22,11 +21,11 @@ from trainer.errors import StudioError
 from trainer.process import StopSignal
 from trainer.settings import Settings
 from ui.layout import build_page
-from ui.owners import SINGLE_OWNER, OwnerCookie, OwnerPolicy
+from ui.owners import SINGLE_OWNER, OwnerPolicy
 from ui.pictures import PictureHistory
 from ui.services import Services
 from ui.theme import build_theme
-from ui.web import BodyLimit, PrivateFiles
+from ui.web import build_middleware
 
 log = logging.getLogger(__name__)
 
@@ -45,17 +44,6 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
 
 def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None:
     """Serve the page from a thread of its own and return."""
-    middleware = [
-        Middleware(BodyLimit),
-        Middleware(OwnerCookie, policy=services.owners),
-        Middleware(
-            PrivateFiles,
-            policy=services.owners,
-            jobs=services.jobs,
-            drafts=services.drafts,
-            pictures=services.pictures,
-        ),
-    ]
     page.queue(max_size=200, default_concurrency_limit=16)
     page.launch(
         prevent_thread_lock=True,
@@ -63,7 +51,7 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
         server_port=None if settings.on_space else settings.port,
         theme=build_theme(),
         css_paths=[ASSETS / "app.css"],
-        app_kwargs={"middleware": middleware},
+        app_kwargs={"middleware": build_middleware(services)},
         footer_links=[],
         run_history=False,
         max_file_size="200mb",

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from inference.request import ConceptUse
 from trainer.artifact import Manifest, read_manifest
 from trainer.config import Method
-from trainer.errors import ConceptError, RequestError
-from trainer.run_folder import RunFolder
+from trainer.errors import RequestError
 
 
 @dataclass(frozen=True)
@@ -29,22 +27,6 @@ def open_concept(path: Path) -> Concept:
     """The concept in a run folder or an artifact folder. Raises ConceptError where there is none."""
     folder = path / "artifact" if (path / "artifact").is_dir() else path
     return Concept(folder, read_manifest(folder))
-
-
-def concepts_in(runs: Iterable[Path]) -> list[Concept]:
-    """Every finished concept of these run folders, newest first; what is unfinished or damaged is passed over."""
-    found: list[Concept] = []
-    for run in runs:
-        try:
-            found.append(open_concept(run))
-        except ConceptError:
-            continue
-    return sorted(found, key=lambda concept: concept.manifest.made, reverse=True)
-
-
-def last_preview(run: RunFolder) -> Path | None:
-    """The newest preview picture of a run."""
-    return max(run.previews.glob("step-*-0.png"), default=None)
 
 
 def use_together(choices: list[tuple[Path, float]]) -> tuple[ConceptUse, ...]:

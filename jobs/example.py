@@ -8,12 +8,10 @@ import yaml
 
 from jobs.service import JobService
 from jobs.store import Job
-from trainer.bases import ASSETS, STARTER_FOLDER, inspect_base
+from trainer.bases import EXAMPLES_FOLDER, STARTER_FOLDER, inspect_base
 from trainer.config import Kind, Method
 from trainer.photos import take_folder
 from trainer.presets import preset_recipe
-
-EXAMPLES = ASSETS / "examples"
 
 
 class Example:
@@ -34,7 +32,7 @@ class Example:
 
 def find_examples() -> list[Example]:
     """The example sets that come with the project, the one that is trained by itself first."""
-    return [Example(file) for file in sorted(EXAMPLES.glob("*.yaml"))]
+    return [Example(file) for file in sorted(EXAMPLES_FOLDER.glob("*.yaml"))]
 
 
 def submit_example(service: JobService, owner: str) -> Job:

@@ -49,10 +49,6 @@ class QueueClient:
         """Take a waiting attempt out of the queue."""
         self._client.cancel_workflow(_workflow_id(job_id, attempt))
 
-    def take_over(self, job_id: str, *, attempt: int) -> None:
-        """Queue again an attempt whose machine is gone for good."""
-        self._client.resume_workflow(_workflow_id(job_id, attempt), queue_name=_QUEUE)
-
     def close(self) -> None:
         self._client.destroy()
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 import psutil
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import ROOT
+
 _PARTS = {
     "page": "app.py",
     "supervisor": "jobs worker",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,8 +14,10 @@ import yaml
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.state import JobState
-from tests.app_process import ROOT, App
+from tests import ROOT
+from tests.app_process import App
 from tests.engine.conftest import small_recipe
+from tests.waiting import wait_until
 from trainer.events import Finished, Started, read_events
 from trainer.photos import take_folder
 from trainer.settings import Settings
@@ -31,13 +32,6 @@ def service(tmp_path: Path) -> Iterator[JobService]:
     service = open_service(Settings(home=tmp_path / "home"))
     yield service
     service.close()
-
-
-def wait_until(condition: Callable[[], object], what: str, seconds: float = 60.0) -> None:
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline, f"waited in vain until {what}"
-        time.sleep(0.1)
 
 
 @pytest.mark.timeout(400)

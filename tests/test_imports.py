@@ -9,7 +9,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).resolve().parents[1]
+from tests import ROOT
+
 OURS = {"app", "ui", "jobs", "inference", "trainer"}
 TORCH = {
     "torch",

@@ -25,18 +25,6 @@ def build_tiny_model(
 ) -> Path:
     """Write a pipeline of about 0.3 M parameters for 64 px pictures; `half` stores it in fp16, as artifacts are."""
     torch.manual_seed(seed)
-    tokenizer = build_tokenizer(WORDS, folder / "made-tokenizer")
-    text = CLIPTextConfig(
-        vocab_size=len(tokenizer),
-        hidden_size=WIDTH,
-        intermediate_size=2 * WIDTH,
-        num_attention_heads=2,
-        num_hidden_layers=2,
-        max_position_embeddings=77,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
     vae = AutoencoderKL(
         block_out_channels=(16, 32),
         down_block_types=("DownEncoderBlock2D",) * 2,
@@ -64,9 +52,30 @@ def build_tiny_model(
         steps_offset=1,
         clip_sample=False,
     )
+    text = {"hidden_size": WIDTH, "intermediate_size": 2 * WIDTH, "num_attention_heads": 2, "num_hidden_layers": 2}
+    return write_pipeline(folder, text, vae, unet, scheduler, half=half)
+
+
+def write_pipeline(
+    folder: Path,
+    text: dict[str, int],
+    vae: AutoencoderKL,
+    unet: UNet2DConditionModel,
+    scheduler: DDPMScheduler,
+    *,
+    half: bool,
+) -> Path:
+    """Write the parts, a CLIP text model of the sizes in `text` and a tokenizer of a few words as one pipeline."""
+    tokenizer = build_tokenizer(WORDS, folder / "made-tokenizer")
+    special = {
+        "bos_token_id": tokenizer.bos_token_id,
+        "eos_token_id": tokenizer.eos_token_id,
+        "pad_token_id": tokenizer.pad_token_id,
+    }
+    config = CLIPTextConfig(**{"vocab_size": len(tokenizer), "max_position_embeddings": 77, **special, **text})
     pipeline = StableDiffusionPipeline(
         vae=vae,
-        text_encoder=CLIPTextModel(text),
+        text_encoder=CLIPTextModel(config),
         tokenizer=tokenizer,
         unet=unet,
         scheduler=scheduler,
@@ -77,13 +86,9 @@ def build_tiny_model(
     if half:
         pipeline.to(torch.float16, silence_dtype_warnings=True)
     pipeline.save_pretrained(folder)
-    use_own_tokenizer(folder)
+    # Saved again, a tokenizer would lose its slow-class files, so the one that was made takes its place.
+    shutil.rmtree(folder / "tokenizer")
+    (folder / "made-tokenizer").rename(folder / "tokenizer")
     if half:
         declare_float32_text_encoder(folder)
     return folder
-
-
-def use_own_tokenizer(folder: Path) -> None:
-    """Put `made-tokenizer` where the pipeline has its tokenizer: saved again, it would lose its slow-class files."""
-    shutil.rmtree(folder / "tokenizer")
-    (folder / "made-tokenizer").rename(folder / "tokenizer")

@@ -17,6 +17,7 @@ from trainer.errors import BaseModelError
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 STARTER_FOLDER = ASSETS / "starter"
+EXAMPLES_FOLDER = ASSETS / "examples"
 HUB_ID = re.compile(r"^[\w.-]{1,96}/[\w.-]{1,96}$", re.ASCII)
 _NOT_BUILT = {
     "StableDiffusionXLPipeline": "Stable Diffusion XL",

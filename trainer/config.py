@@ -6,12 +6,11 @@ the form, the command line and the documentation read it from `trainer.recipe_fi
 
 from __future__ import annotations
 
-import re
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError, model_validator
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trainer.errors import Problem, RecipeError
 
@@ -104,17 +103,9 @@ class _Recipe(BaseModel):
         json_schema_extra=_basic(),
     )
     base_revision: str | None = Field(
-        None,
-        pattern=r"^[0-9a-f]{7,64}$",
-        description="Commit of a base from the Hub.",
-        json_schema_extra=_advanced(),
+        None, pattern=r"^[0-9a-f]{7,64}$", description="Commit of a base from the Hub.", json_schema_extra=_advanced()
     )
-    steps: int = Field(
-        ge=1,
-        le=100_000,
-        description="Optimizer updates.",
-        json_schema_extra=_basic("steps"),
-    )
+    steps: int = Field(ge=1, le=100_000, description="Optimizer updates.", json_schema_extra=_basic("steps"))
     seed: int = Field(
         42,
         ge=0,
@@ -122,12 +113,7 @@ class _Recipe(BaseModel):
         description="Everything random in the run follows from this number.",
         json_schema_extra=_advanced(),
     )
-    learning_rate: float = Field(
-        gt=0,
-        le=0.5,
-        description="Peak learning rate.",
-        json_schema_extra=_basic(),
-    )
+    learning_rate: float = Field(gt=0, le=0.5, description="Peak learning rate.", json_schema_extra=_basic())
     resolution_px: int = Field(
         ge=64,
         le=2048,
@@ -150,9 +136,7 @@ class _Recipe(BaseModel):
         json_schema_extra=_advanced("passes"),
     )
     schedule: Schedule = Field(
-        Schedule.constant,
-        description="Course of the learning rate after warm-up.",
-        json_schema_extra=_advanced(),
+        Schedule.constant, description="Course of the learning rate after warm-up.", json_schema_extra=_advanced()
     )
     warmup_steps: int = Field(
         0,
@@ -162,11 +146,7 @@ class _Recipe(BaseModel):
         json_schema_extra=_advanced("steps"),
     )
     weight_decay: float = Field(
-        0.01,
-        ge=0,
-        le=1,
-        description="AdamW's decoupled weight decay.",
-        json_schema_extra=_advanced(),
+        0.01, ge=0, le=1, description="AdamW's decoupled weight decay.", json_schema_extra=_advanced()
     )
     max_grad_norm: float = Field(
         1.0,
@@ -176,9 +156,7 @@ class _Recipe(BaseModel):
         json_schema_extra=_advanced(),
     )
     optimizer: Optimizer = Field(
-        Optimizer.adamw,
-        description="8-bit states save memory on a GPU.",
-        json_schema_extra=_advanced(),
+        Optimizer.adamw, description="8-bit states save memory on a GPU.", json_schema_extra=_advanced()
     )
     precision: Precision = Field(
         Precision.auto,
@@ -217,25 +195,13 @@ class _Recipe(BaseModel):
         json_schema_extra=_advanced(),
     )
     caption_dropout: float = Field(
-        0.0,
-        ge=0,
-        le=0.9,
-        description="Share of pictures trained with an empty prompt.",
-        json_schema_extra=_advanced(),
+        0.0, ge=0, le=0.9, description="Share of pictures trained with an empty prompt.", json_schema_extra=_advanced()
     )
     checkpoint_every_steps: int = Field(
-        100,
-        ge=0,
-        le=100_000,
-        description="Steps between checkpoints; 0 = never.",
-        json_schema_extra=_advanced("steps"),
+        100, ge=0, le=100_000, description="Steps between checkpoints; 0 = never.", json_schema_extra=_advanced("steps")
     )
     keep_checkpoints: int = Field(
-        2,
-        ge=1,
-        le=100,
-        description="Newest checkpoints kept.",
-        json_schema_extra=_advanced("checkpoints"),
+        2, ge=1, le=100, description="Newest checkpoints kept.", json_schema_extra=_advanced("checkpoints")
     )
     preview_every_steps: int = Field(
         50,
@@ -326,9 +292,7 @@ class _DreamBoothRecipe(_Recipe):
         json_schema_extra=_advanced("pictures"),
     )
     class_images_dir: Path | None = Field(
-        None,
-        description="Your own class pictures instead of generated ones.",
-        json_schema_extra=_advanced(),
+        None, description="Your own class pictures instead of generated ones.", json_schema_extra=_advanced()
     )
 
     def problems(self) -> list[Problem]:
@@ -348,13 +312,7 @@ class DreamBoothLoraRecipe(_DreamBoothRecipe):
     """Learns low-rank adapters (Hu et al. 2021, arXiv 2106.09685) on layers of the denoiser."""
 
     method: Literal[Method.dreambooth_lora] = Method.dreambooth_lora
-    rank: int = Field(
-        16,
-        ge=1,
-        le=256,
-        description="Rank of the adapters.",
-        json_schema_extra=_basic(),
-    )
+    rank: int = Field(16, ge=1, le=256, description="Rank of the adapters.", json_schema_extra=_basic())
     alpha: float | None = Field(
         None,
         gt=0,
@@ -379,66 +337,9 @@ TrainConfig = Annotated[
     TextualInversionRecipe | DreamBoothLoraRecipe | DreamBoothRecipe,
     Field(discriminator="method"),
 ]
-_ADAPTER: TypeAdapter[TextualInversionRecipe | DreamBoothLoraRecipe | DreamBoothRecipe] = TypeAdapter(TrainConfig)
 
 RECIPES: dict[Method, type[TextualInversionRecipe] | type[DreamBoothLoraRecipe] | type[DreamBoothRecipe]] = {
     Method.textual_inversion: TextualInversionRecipe,
     Method.dreambooth_lora: DreamBoothLoraRecipe,
     Method.dreambooth: DreamBoothRecipe,
 }
-
-
-def build_recipe(values: dict[str, Any]) -> TrainConfig:
-    """Validate `values` into a recipe.
-
-    Raises RecipeError with every problem at once: wrong fields, and what the remaining fields say together.
-    """
-    problems: list[Problem] = []
-    remaining = dict(values)
-    while True:
-        try:
-            recipe = _ADAPTER.validate_python(remaining)
-        except RecipeError as error:
-            raise RecipeError([*problems, *error.problems]) from None
-        except ValidationError as error:
-            found = _field_problems(error)
-            problems += found
-            repaired = _repaired(remaining, {p.field for p in found})
-            if repaired == remaining:
-                raise RecipeError(problems) from None
-            remaining = repaired
-            continue
-        if problems:
-            raise RecipeError(problems)
-        return recipe
-
-
-def _field_problems(error: ValidationError) -> list[Problem]:
-    problems: list[Problem] = []
-    for entry in error.errors(include_url=False):
-        path = [str(part) for part in entry["loc"] if part not in set(Method)]
-        field = path[0] if path else "method"
-        problems.append(Problem(field, _plain(entry["type"], entry["msg"], field)))
-    return problems
-
-
-def _plain(error_type: str, message: str, field: str) -> str:
-    """pydantic's words, in ours where they help nobody."""
-    match error_type:
-        case "extra_forbidden":
-            return "no such field for this method"
-        case "missing":
-            return "is required"
-        case "string_pattern_mismatch" if field == "name":
-            return "use 2 to 40 of a-z, 0-9 and '-', not starting or ending with '-'"
-        case _:
-            return re.sub(r"^(Input|Value) should", "should", message)
-
-
-# Stand in for wrong values of required fields, so that the remaining fields can still be checked against each other.
-_STAND_INS = {"name": "name", "kind": Kind.object, "steps": 100_000, "learning_rate": 1e-4, "resolution_px": 512}
-
-
-def _repaired(values: dict[str, Any], wrong: set[str]) -> dict[str, Any]:
-    kept = {key: value for key, value in values.items() if key not in wrong}
-    return kept | {key: value for key, value in _STAND_INS.items() if key in wrong}

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
-from typing import IO
 
 GRACE_S = 20.0
 KEEP_SIGNAL = signal.SIGUSR1
@@ -130,28 +129,3 @@ def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, n
             preexec_fn=(lambda: os.nice(nice)) if nice else None,
         )
     return Child(process)
-
-
-def log_tail(log: Path, lines: int = 30) -> str:
-    """The last lines of a log."""
-    if not log.exists():
-        return ""
-    with log.open("rb") as file:
-        _seek_back(file, 64 * 1024)
-        return "\n".join(file.read().decode("utf-8", errors="replace").splitlines()[-lines:])
-
-
-def _seek_back(file: IO[bytes], count: int) -> None:
-    size = file.seek(0, os.SEEK_END)
-    file.seek(max(0, size - count))
-
-
-def is_alive(pid: int) -> bool:
-    """Whether a process of this pid exists."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

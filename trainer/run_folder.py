@@ -12,9 +12,10 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainer.config import TrainConfig, build_recipe
+from trainer.config import TrainConfig
 from trainer.errors import BusyError, RequestError
 from trainer.events import EventLog
+from trainer.recipe import build_recipe
 
 
 class RunFolder:

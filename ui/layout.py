@@ -22,13 +22,13 @@ def build_page(services: Services) -> gr.Blocks:
     """Draw everything and wire it; launching is the caller's."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=(3600, 86400)) as page:
         gr.HTML(
-            render("header.html", device=services.device_words, demo=not services.has_gpu, running=""),
+            render("header.html", device=services.device_words, demo=not services.has_gpu),
             elem_id="header",
         )
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Train", id="train"):
                 train = TrainTab(services, page)
-            with gr.Tab("Jobs", id="jobs") as jobs_page:
+            with gr.Tab("Jobs", id="jobs"):
                 jobs = JobsTab(services, page)
             with gr.Tab("Try it", id="try") as try_page:
                 trying = TryTab(services)
@@ -41,7 +41,6 @@ def build_page(services: Services) -> gr.Blocks:
         page.load(spoken(trying.refresh), trying.concepts, trying.refreshed, **_QUIET)
         for trigger in (library_page.select, page.load):
             trigger(spoken(library.refresh), None, library.shown, **_QUIET)
-        jobs_page.select(None, None, None, **_QUIET)
     return page
 
 

@@ -9,19 +9,27 @@ import zipfile
 from collections.abc import Iterator
 from pathlib import Path
 
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobs.drafts import Drafts
-from jobs.service import JobService
 from trainer.errors import RequestError
-from ui.owners import OwnerPolicy, cookie_of
-from ui.pictures import PictureHistory
+from ui.owners import OwnerCookie, cookie_of
+from ui.services import Services
 
 PREFIX = "/studio/"
 MAX_BODY_BYTES = 8 * 2**20
 _SHARED_PARTS = ("previews", "artifact", "photos/thumbs")
+
+
+def build_middleware(services: Services) -> list[Middleware]:
+    """What stands between the browser and gradio, the outermost first."""
+    return [
+        Middleware(BodyLimit),
+        Middleware(OwnerCookie, policy=services.owners),
+        Middleware(PrivateFiles, services=services),
+    ]
 
 
 class BodyLimit:
@@ -58,10 +66,8 @@ def _is_upload(scope: Scope) -> bool:
 class PrivateFiles:
     """Serves /studio/draft/ID/..., /studio/run/ID/... and /studio/picture/NAME to their owner alone."""
 
-    def __init__(
-        self, app: ASGIApp, policy: OwnerPolicy, jobs: JobService, drafts: Drafts, pictures: PictureHistory
-    ) -> None:
-        self._app, self._policy, self._jobs, self._drafts, self._pictures = app, policy, jobs, drafts, pictures
+    def __init__(self, app: ASGIApp, services: Services) -> None:
+        self._app, self._services = app, services
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http" or not scope["path"].startswith(PREFIX):
@@ -73,7 +79,7 @@ class PrivateFiles:
         await response(scope, receive, send)
 
     def _respond(self, request: Request) -> Response:
-        owner = self._policy.of_cookie(cookie_of(request.scope))
+        owner = self._services.owners.of_cookie(cookie_of(request.scope))
         kind, _, rest = request.url.path.removeprefix(PREFIX).partition("/")
         if owner is None or request.method not in ("GET", "HEAD"):
             return _not_found()
@@ -81,21 +87,21 @@ class PrivateFiles:
             match kind:
                 case "draft":
                     draft_id, _, name = rest.partition("/")
-                    return _file(self._drafts.folder(owner, draft_id) / "thumbs", name)
+                    return _file(self._services.drafts.folder(owner, draft_id) / "thumbs", name)
                 case "run":
                     job_id, _, name = rest.partition("/")
                     return self._run_file(owner, job_id, name)
                 case "picture":
-                    return _file(self._pictures.folder(owner), rest)
+                    return _file(self._services.pictures.folder(owner), rest)
                 case _:
                     return _not_found()
         except RequestError:
             return _not_found()
 
     def _run_file(self, owner: str, job_id: str, name: str) -> Response:
-        run = self._jobs.run_folder(self._jobs.job(job_id, owner).id)
+        run = self._services.jobs.run_folder(self._services.jobs.job(job_id, owner).id)
         if name == "artifact.zip":
-            return _zipped(run.artifact, f"{self._jobs.job(job_id, owner).name}.zip")
+            return _zipped(run.artifact, f"{self._services.jobs.job(job_id, owner).name}.zip")
         if name == "log.txt":
             return _file(run.root, name)
         part = next((part for part in _SHARED_PARTS if name.startswith(f"{part}/")), None)

@@ -14,7 +14,8 @@ from pathlib import Path
 from jobs.example import find_examples
 from jobs.open import open_service
 from jobs.state import JobState
-from tests.app_process import ROOT, App
+from tests import ROOT
+from tests.app_process import App
 from trainer.settings import Settings
 from ui.owners import SINGLE_OWNER
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import statistics
 import tempfile
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest.mock import patch
@@ -13,13 +13,14 @@ import torch
 
 from tests.gpu.full_size_model import build_full_size_model
 from tests.pictures import write_photos
-from trainer.config import Method, build_recipe
+from trainer.config import Method
 from trainer.engine import attention
 from trainer.engine.run import Workplace, run_training
 from trainer.events import Event, Step
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
 from trainer.process import StopSignal
+from trainer.recipe import build_recipe
 
 _STEPS = 60
 
@@ -47,17 +48,11 @@ def _measure(base: Path, photos: Path, run: Path, method: Method, precision: str
     events: list[Event] = []
     torch.cuda.empty_cache()
     torch.cuda.reset_peak_memory_stats()
-    without = patch.object(attention, "probe_xformers", lambda *_: None)
-    if not xformers:
-        without.start()
-    try:
+    kernels = nullcontext() if xformers else patch.object(attention, "probe_xformers", lambda *_: None)
+    with kernels:
         run_training(folder, Workplace(events.append, StopSignal(), run.parent / "cache"))
-    finally:
-        if not xformers:
-            without.stop()
     speeds = [e.steps_per_second for e in events if isinstance(e, Step)]
     gib = torch.cuda.max_memory_allocated() / 2**30
-    started = json.loads((run / "artifact" / "artifact.json").read_text())
     kernel = "xformers" if xformers else "SDPA"
     speed = statistics.median(speeds[len(speeds) // 2 :])
-    return f"{started['method']}, {precision}, {kernel}: {speed:.2f} steps/s at batch 1, peak {gib:.1f} GiB"
+    return f"{method.value}, {precision}, {kernel}: {speed:.2f} steps/s at batch 1, peak {gib:.1f} GiB"

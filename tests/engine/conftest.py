@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 import torch
 
-from trainer.config import build_recipe
 from trainer.engine.run import Workplace, run_training
 from trainer.events import Event
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
 from trainer.process import StopKind, StopSignal
+from trainer.recipe import build_recipe
 from trainer.run_folder import RunFolder
 
 torch.set_num_threads(1)

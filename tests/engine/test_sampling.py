@@ -14,7 +14,6 @@ from trainer.engine.sampling import (
     Look,
     Prompts,
     StartPicture,
-    looks_like_a_picture,
     picture_to_tensor,
     sample,
 )
@@ -23,6 +22,11 @@ from trainer.engine.sampling import (
 @pytest.fixture(scope="module", params=["tiny_model", "tiny_v_model"])
 def family(request: pytest.FixtureRequest) -> Family:
     return open_family(request.getfixturevalue(request.param), device=torch.device("cpu"), dtype=torch.float32)
+
+
+def looks_like_a_picture(picture: Image.Image) -> bool:
+    """Whether it is neither flat nor the black square that a NaN becomes."""
+    return float(np.asarray(picture, dtype=np.float32).std()) > 2.0
 
 
 def prompts(family: Family) -> Prompts:
@@ -90,11 +94,6 @@ def test_progress_counts_every_call_and_may_stop(family: Family) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         make(family, [1], Look(steps=3), step_done=refuse)
-
-
-def test_flat_and_black_pictures_are_no_pictures() -> None:
-    assert not looks_like_a_picture(Image.new("RGB", (8, 8), "black"))
-    assert looks_like_a_picture(Image.linear_gradient("L"))
 
 
 def test_folder_loads_the_same_in_half_precision(tiny_v_model: Path) -> None:

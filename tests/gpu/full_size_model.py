@@ -5,12 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextConfig, CLIPTextModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 
-from tests.tiny_models import WORDS, use_own_tokenizer
-from trainer.engine.export.pipeline_folder import declare_float32_text_encoder
-from trainer.starter.tokenizer import build_tokenizer
+from tests.tiny_models import write_pipeline
 
 
 def build_full_size_model(folder: Path) -> Path:
@@ -19,18 +16,13 @@ def build_full_size_model(folder: Path) -> Path:
     The sizes are those of the model's published configuration files; 512 px, noise prediction.
     """
     torch.manual_seed(0)
-    tokenizer = build_tokenizer(WORDS, folder / "made-tokenizer")
-    text = CLIPTextConfig(
-        vocab_size=49408,
-        hidden_size=768,
-        intermediate_size=3072,
-        num_attention_heads=12,
-        num_hidden_layers=12,
-        max_position_embeddings=77,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-    )
+    text = {
+        "vocab_size": 49408,
+        "hidden_size": 768,
+        "intermediate_size": 3072,
+        "num_attention_heads": 12,
+        "num_hidden_layers": 12,
+    }
     vae = AutoencoderKL(
         block_out_channels=(128, 256, 512, 512),
         down_block_types=("DownEncoderBlock2D",) * 4,
@@ -43,18 +35,4 @@ def build_full_size_model(folder: Path) -> Path:
     scheduler = DDPMScheduler(
         beta_start=0.00085, beta_end=0.012, beta_schedule="scaled_linear", steps_offset=1, clip_sample=False
     )
-    pipeline = StableDiffusionPipeline(
-        vae=vae,
-        text_encoder=CLIPTextModel(text),
-        tokenizer=tokenizer,
-        unet=unet,
-        scheduler=scheduler,
-        safety_checker=None,
-        feature_extractor=None,
-        requires_safety_checker=False,
-    )
-    pipeline.to(torch.float16, silence_dtype_warnings=True)
-    pipeline.save_pretrained(folder)
-    use_own_tokenizer(folder)
-    declare_float32_text_encoder(folder)
-    return folder
+    return write_pipeline(folder, text, vae, unet, scheduler, half=True)

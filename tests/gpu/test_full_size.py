@@ -14,7 +14,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline, UNet2DConditionModel
 
-from tests.app_process import ROOT
+from tests import ROOT
 from trainer.artifact import read_manifest
 from trainer.engine.attention import choose_attention, probe_xformers
 from trainer.events import Finished, Started, read_events

@@ -18,10 +18,10 @@ from inference.client import GeneratorClient
 from inference.metadata import read_settings
 from inference.protocol import Made, Refused, Waiting, Working, socket_path
 from inference.request import PictureRequest
+from tests import ROOT
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
-ROOT = Path(__file__).resolve().parents[2]
 Runs = dict[str, RunFolder]
 
 

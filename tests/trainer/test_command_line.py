@@ -12,13 +12,12 @@ from pathlib import Path
 
 import pytest
 
+from tests import ROOT
 from tests.pictures import write_photos
-from trainer.config import build_recipe
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
+from trainer.recipe import build_recipe
 from trainer.run_folder import RunFolder
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def command(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:

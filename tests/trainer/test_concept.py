@@ -3,8 +3,9 @@ from __future__ import annotations
 import pytest
 
 from trainer.concept import TEMPLATES, ConceptWords, caption_prompt, check_name, preview_prompt, words_of
-from trainer.config import Kind, Method, build_recipe
+from trainer.config import Kind, Method
 from trainer.errors import RequestError
+from trainer.recipe import build_recipe
 
 TI = ConceptWords("mug", Method.textual_inversion, "cup", vectors=3)
 LORA = ConceptWords("mug", Method.dreambooth_lora, "cup")

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.config import DreamBoothRecipe, TextualInversionRecipe, build_recipe
+from trainer.config import DreamBoothRecipe, TextualInversionRecipe
 from trainer.errors import RecipeError
+from trainer.recipe import build_recipe
 
 VALID = {"method": "textual-inversion", "name": "red-mug", "kind": "object", "steps": 10, "learning_rate": 0.01}
 VALID |= {"resolution_px": 64}

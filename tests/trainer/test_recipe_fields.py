@@ -2,8 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.config import Method, build_recipe
+from trainer.config import Method
 from trainer.errors import RecipeError
+from trainer.recipe import build_recipe
 from trainer.recipe_fields import parse_assignments, recipe_fields
 
 PROMISED = {"steps", "seed", "learning_rate", "resolution_px", "batch_size", "min_snr_gamma", "precision"}

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from tests.pictures import write_photos
-from trainer.config import build_recipe
 from trainer.errors import BusyError, RecipeError, RequestError
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
+from trainer.recipe import build_recipe
 from trainer.run_folder import RunFolder, hold_lock, write_whole, written_aside
 
 RECIPE = build_recipe(

@@ -10,24 +10,21 @@ import threading
 import time
 from pathlib import Path
 
+import psutil
 import pytest
 
+from tests.waiting import wait_until
 from trainer.cores import CoreShare
 from trainer.devices import Device, cpu, find_devices
 from trainer.lease import DeviceLease
-from trainer.process import KEEP_SIGNAL, StopKind, StopSignal, is_alive, log_tail, spawn
+from trainer.process import KEEP_SIGNAL, StopKind, StopSignal, spawn
 
 GPU = Device(0, "a GPU")
 ENVIRONMENT = dict(os.environ)
 
 
-def wait_for(condition: object, seconds: float = 10.0) -> bool:
-    deadline = time.monotonic() + seconds
-    while time.monotonic() < deadline:
-        if condition():  # type: ignore[operator]
-            return True
-        time.sleep(0.05)
-    return False
+def is_ready(log: Path) -> bool:
+    return log.exists() and "ready" in log.read_text()
 
 
 def other_computing(folder: Path) -> subprocess.Popen[str]:
@@ -48,10 +45,10 @@ def test_cores_are_shared_fairly_and_taken_back(tmp_path: Path) -> None:
     with share.computing():
         assert share.threads() == 4
         child = other_computing(tmp_path)
-        assert wait_for(lambda: share.threads() == 2)
+        wait_until(lambda: share.threads() == 2)
         child.kill()  # even when the other was killed and left its file behind
         child.communicate()
-        assert wait_for(lambda: share.threads() == 4)
+        wait_until(lambda: share.threads() == 4)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -76,9 +73,9 @@ def test_training_takes_the_gpu_and_generating_gives_it_up(tmp_path: Path) -> No
 
         thread = threading.Thread(target=train)
         thread.start()
-        assert wait_for(lease.training_wants_it)
+        wait_until(lease.training_wants_it)
         order.append("generating ends")
-    assert wait_for(lambda: len(order) == 2)
+    wait_until(lambda: len(order) == 2)
     with lease.for_generating() as held:
         assert not held  # training has it
     thread.join()
@@ -113,9 +110,9 @@ def test_stop_signals_differ_and_the_urgent_one_wins() -> None:
     try:
         stop.install()
         os.kill(os.getpid(), KEEP_SIGNAL)
-        assert wait_for(lambda: stop.kind is StopKind.keep)
+        wait_until(lambda: stop.kind is StopKind.keep)
         os.kill(os.getpid(), signal.SIGTERM)
-        assert wait_for(lambda: stop.kind is StopKind.checkpoint)
+        wait_until(lambda: stop.kind is StopKind.checkpoint)
         os.kill(os.getpid(), KEEP_SIGNAL)
         time.sleep(0.1)
         assert stop.kind is StopKind.checkpoint
@@ -142,14 +139,14 @@ def sleeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
 def test_child_ends_on_request_and_its_output_is_kept(tmp_path: Path, sleeper: list[str]) -> None:
     child = spawn(sleeper, environment=ENVIRONMENT, log=tmp_path / "log.txt")
-    assert wait_for(lambda: "ready" in log_tail(tmp_path / "log.txt"))
+    wait_until(lambda: is_ready(tmp_path / "log.txt"))
     assert child.exit_code is None
     assert child.end(grace_s=10) == -signal.SIGTERM
 
 
 def test_child_that_ignores_sigterm_is_killed_after_the_grace_period(tmp_path: Path, sleeper: list[str]) -> None:
     child = spawn([*sleeper, "deaf"], environment=ENVIRONMENT, log=tmp_path / "log.txt")
-    assert wait_for(lambda: "ready" in log_tail(tmp_path / "log.txt"))
+    wait_until(lambda: is_ready(tmp_path / "log.txt"))
     assert child.end(grace_s=0.5) == -signal.SIGKILL
 
 
@@ -163,7 +160,7 @@ def test_child_dies_with_a_parent_that_was_killed(tmp_path: Path, sleeper: list[
     )
     assert parent.stdout is not None
     pid = int(parent.stdout.readline())
-    assert wait_for(lambda: "ready" in log_tail(tmp_path / "log.txt"))
+    wait_until(lambda: is_ready(tmp_path / "log.txt"))
     parent.kill()
     parent.communicate()
-    assert wait_for(lambda: not is_alive(pid))
+    wait_until(lambda: not psutil.pid_exists(pid))

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 from PIL import Image
 from starlette.applications import Starlette
-from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.routing import Route
@@ -24,10 +23,10 @@ from tests.engine.conftest import small_recipe
 from trainer.devices import cpu
 from trainer.photos import take_folder
 from trainer.settings import Owners, Settings
-from ui.owners import COOKIE, OwnerCookie, OwnerPolicy
+from ui.owners import COOKIE, OwnerPolicy
 from ui.pictures import PictureHistory
 from ui.services import Services
-from ui.web import MAX_BODY_BYTES, BodyLimit, PrivateFiles
+from ui.web import MAX_BODY_BYTES, build_middleware
 
 
 @pytest.fixture
@@ -52,17 +51,7 @@ def site(services: Services) -> Starlette:
 
     return Starlette(
         routes=[Route("/", echo, methods=["GET", "POST"])],
-        middleware=[
-            Middleware(BodyLimit),
-            Middleware(OwnerCookie, policy=services.owners),
-            Middleware(
-                PrivateFiles,
-                policy=services.owners,
-                jobs=services.jobs,
-                drafts=services.drafts,
-                pictures=services.pictures,
-            ),
-        ],
+        middleware=build_middleware(services),
     )
 
 

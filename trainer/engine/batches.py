@@ -48,11 +48,6 @@ class Batches:
         self._recipe, self._own, self._prior, self._noise = recipe, own, prior, noise
         self._prompts = [prompts_of(photo.caption, recipe) for photo in photos.usable]
 
-    def all_prompts(self) -> list[str]:
-        """Every prompt that any batch may hold."""
-        prompts = {p for options in self._prompts for p in options} | {""}
-        return sorted(prompts | ({self._prior.prompt} if self._prior else set()))
-
     def at(self, number: int) -> Batch:
         """The batch of forward pass `number` (0-based)."""
         size = self._recipe.batch_size

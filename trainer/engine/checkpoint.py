@@ -67,20 +67,10 @@ class Checkpoints:
                 self._emit(Warned(text=f"The checkpoint {folder.name} is damaged; going on from the one before."))
         return None
 
-    def drop_after(self, step: int) -> None:
-        """Forget checkpoints beyond a step, when a run has been rewound to it."""
-        for folder in self._folders():
-            if _step_of(folder) > step:
-                shutil.rmtree(folder)
-
     def _folders(self) -> list[Path]:
         if not self._run.checkpoints.is_dir():
             return []
         return sorted(entry for entry in self._run.checkpoints.iterdir() if _NAME.fullmatch(entry.name))
-
-
-def _step_of(folder: Path) -> int:
-    return int(folder.name.removeprefix("step-"))
 
 
 def _read(folder: Path) -> Checkpoint:

@@ -121,8 +121,3 @@ def picture_to_tensor(picture: Image.Image) -> torch.Tensor:
     """An RGB picture as fp32 [3, height, width] in [-1, 1]."""
     values = torch.from_numpy(np.array(picture, dtype=np.uint8)).permute(2, 0, 1).contiguous()
     return values.to(torch.float32).div_(127.5).sub_(1.0)
-
-
-def looks_like_a_picture(picture: Image.Image) -> bool:
-    """Whether a sampled picture is neither flat nor the black square that a NaN becomes."""
-    return float(np.asarray(picture.convert("RGB"), dtype=np.float32).std()) > 2.0

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 import trainer.engine  # noqa: F401 - quietens the libraries
-from trainer.bases import ASSETS, STARTER_FOLDER
+from trainer.bases import EXAMPLES_FOLDER, STARTER_FOLDER
 from trainer.starter.autoencoder import AutoencoderPlan, CropSource, train_autoencoder
 from trainer.starter.denoiser import DenoiserPlan, train_denoiser
 from trainer.starter.examples import write_examples
@@ -26,7 +26,6 @@ from trainer.starter.textures import build_textures
 from trainer.starter.tokenizer import build_tokenizer
 
 GLUE = "a an the my one of on in next to background picture style close up photo with and"
-EXAMPLES = ASSETS / "examples"
 TEXTURES = 300
 PICTURES = 40_960
 
@@ -48,6 +47,7 @@ def main() -> int:
     parser.add_argument("--until", choices=["autoencoder", "latents", "denoiser", "export"], default="export")
     parser.add_argument("--autoencoder-steps", type=int, default=AutoencoderPlan().steps)
     parser.add_argument("--denoiser-steps", type=int, default=DenoiserPlan().steps)
+    parser.add_argument("--half-size-steps", type=int, default=DenoiserPlan().half_size)
     parser.add_argument("--cooldown", type=int, default=DenoiserPlan().cooldown)
     parser.add_argument("--threads", type=int, default=1)
     options = parser.parse_args()
@@ -60,7 +60,7 @@ def main() -> int:
     photos = fetch_photos(work)
     sprites = load_sprites(work, things)
     if options.examples:
-        write_examples(sprites, photos, EXAMPLES)
+        write_examples(sprites, photos, EXAMPLES_FOLDER)
         return 0
     textures = build_textures(np.random.default_rng(7), photos, TEXTURES)
     composer = Composer([t for t in things if not t.held_out], sprites, textures)
@@ -73,7 +73,7 @@ def main() -> int:
     if options.until == "latents":
         return 0
     tokenizer = build_tokenizer(caption_words(), work / "tokenizer")
-    plan = DenoiserPlan(steps=options.denoiser_steps, cooldown=options.cooldown)
+    plan = DenoiserPlan(options.denoiser_steps, options.half_size_steps, options.cooldown)
     model = train_denoiser(bank, tokenizer, work, plan)
     if options.until == "export":
         export_starter(vae, bank.scaling_factor, model, work / "tokenizer", options.out)

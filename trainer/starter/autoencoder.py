@@ -157,7 +157,7 @@ def train_autoencoder(source: CropSource, folder: Path, plan: AutoencoderPlan) -
         optimizer,
         average,
         folder / "autoencoder.pt",
-        Pace(plan.steps, plan.batch, plan.save_every),
+        Pace(plan.steps, plan.save_every),
         rate_at=lambda step: learning_rate_at(step, plan.steps, plan.learning_rate, plan.warmup),
         loss_at=loss_at,
     )

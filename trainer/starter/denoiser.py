@@ -1,8 +1,9 @@
 """Trains the starter's denoiser and text encoder together on cached latents.
 
 v-prediction on Stable Diffusion's schedule, rescaled to end in pure noise (Lin et al. 2024, arXiv 2305.08891), so
-that plain backgrounds get exactly the colour they were asked for. The rate is constant after a warm-up and falls to
-zero over the last steps; a run can be made longer until then.
+that plain backgrounds get exactly the colour they were asked for. The first steps see the latents at half their
+size, where a picture costs a fifth of the time and which words make which shapes is learnt as well. The rate is
+constant after a warm-up and falls to zero over the last steps; a run can be made longer until then.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 import torch
 from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
+from torch.nn.functional import avg_pool2d
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
 from trainer.starter import savepoint
@@ -29,12 +31,14 @@ SNR_KNEE = 5.0
 
 @dataclass(frozen=True)
 class DenoiserPlan:
-    """Hyperparameters of one run; the last `cooldown` of `steps` take the rate down to zero."""
+    """Hyperparameters: the first `half_size` of `steps` see small latents, the last `cooldown` a falling rate."""
 
     steps: int = 30_000
-    cooldown: int = 6_000
+    half_size: int = 15_000
+    cooldown: int = 4_000
     batch: int = 24
-    learning_rate: float = 6e-4
+    half_size_batch: int = 64
+    learning_rate: float = 8e-4
     warmup: int = 500
     average_decay: float = 0.998
     save_every: int = 100
@@ -120,7 +124,7 @@ def train_denoiser(bank: LatentBank, tokenizer: CLIPTokenizer, folder: Path, pla
     abar = build_scheduler().alphas_cumprod
 
     def loss_at(step: int) -> tuple[torch.Tensor, float]:
-        loss = _loss(model, bank, tokenizer, abar, plan.batch, np.random.default_rng((3, step)))
+        loss = _loss(model, _batch(bank, plan, step), tokenizer, abar, np.random.default_rng((3, step)))
         return loss, loss.item()
 
     train_resumably(
@@ -128,28 +132,35 @@ def train_denoiser(bank: LatentBank, tokenizer: CLIPTokenizer, folder: Path, pla
         optimizer,
         average,
         folder / "denoiser.pt",
-        Pace(plan.steps, plan.batch, plan.save_every),
+        Pace(plan.steps, plan.save_every),
         rate_at=lambda step: rate_at(step, plan),
         loss_at=loss_at,
     )
     return model.eval()
 
 
+def _batch(bank: LatentBank, plan: DenoiserPlan, step: int) -> tuple[torch.Tensor, list[str]]:
+    """Latents [batch, 4, 32 or 16, 32 or 16] of one step and their captions."""
+    rng = np.random.default_rng((2, step))
+    small = step < plan.half_size
+    chosen = rng.integers(len(bank.scenes), size=plan.half_size_batch if small else plan.batch)
+    words = ["" if rng.random() < EMPTY_SHARE else caption(bank.scenes[i], rng) for i in chosen]
+    latents = torch.from_numpy(bank.latents[chosen].astype(np.float32))
+    return (avg_pool2d(latents, 2) if small else latents), words
+
+
 def _loss(
     model: TextAndDenoiser,
-    bank: LatentBank,
+    batch: tuple[torch.Tensor, list[str]],
     tokenizer: CLIPTokenizer,
     abar: torch.Tensor,
-    batch: int,
     rng: np.random.Generator,
 ) -> torch.Tensor:
     """v-prediction loss of one batch; noise-free timesteps, where there is nothing to learn, count less."""
-    chosen = rng.integers(len(bank.scenes), size=batch)
-    words = ["" if rng.random() < EMPTY_SHARE else caption(bank.scenes[i], rng) for i in chosen]
+    latents, words = batch
     ids = tokenizer(words, padding="max_length", truncation=True, return_tensors="pt").input_ids
-    latents = torch.from_numpy(bank.latents[chosen].astype(np.float32))
     noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
-    timesteps = torch.from_numpy(rng.integers(len(abar), size=batch))
+    timesteps = torch.from_numpy(rng.integers(len(abar), size=len(words)))
     a = abar[timesteps].view(-1, 1, 1, 1)
     noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
     target = a.sqrt() * noise - (1 - a).sqrt() * latents

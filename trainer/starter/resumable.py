@@ -18,10 +18,9 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Pace:
-    """How long, how many pictures a step, and how often its state is kept."""
+    """How long, and how often the state is kept."""
 
     steps: int
-    batch: int
     save_every: int
 
 
@@ -57,8 +56,8 @@ def train_resumably(
         average.update(model, step)
         logged.append(number)
         if step % pace.save_every == 0 or step == pace.steps:
-            speed = (step - first) * pace.batch / (time.monotonic() - started)
-            log.info("%s step %d of %d: %.4f, %.1f pictures/s", path.stem, step, pace.steps, np.mean(logged), speed)
+            speed = (step - first) / (time.monotonic() - started)
+            log.info("%s step %d of %d: %.4f, %.2f steps/s", path.stem, step, pace.steps, np.mean(logged), speed)
             logged = []
             state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
             savepoint.save(path, {**state, "step": step})

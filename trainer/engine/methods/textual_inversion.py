@@ -106,7 +106,6 @@ def initial_rows(recipe: TextualInversionRecipe, tokenizer: CLIPTokenizer, table
     if not ids:
         return table.mean(dim=0).cpu() + draw
     start = torch.stack([table[ids[i % len(ids)]].cpu() for i in range(recipe.vectors)])
-    fresh = torch.tensor(
-        [i >= len(ids) for i in range(recipe.vectors)]
-    )  # a repeated row alone would never part from its twin
+    # Two equal rows would get equal gradients and never part, so a repeated one starts a little elsewhere.
+    fresh = torch.tensor([i >= len(ids) for i in range(recipe.vectors)])
     return start + draw * 0.1 * fresh.unsqueeze(1)
