@@ -20,6 +20,7 @@ from PIL import Image
 from inference.catalog import Concept, open_concept
 from inference.request import ConceptUse, PictureRequest
 from inference.weights import translate_weights
+from trainer.artifact import EMBEDDING_FILE, LORA_FILE
 from trainer.bases import find_base, inspect_base
 from trainer.concept import ConceptWords
 from trainer.config import Method, Precision
@@ -28,7 +29,6 @@ from trainer.engine.attention import choose_attention
 from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
 from trainer.engine.families import Family, open_family
-from trainer.engine.methods.textual_inversion import EMBEDDING_FILE
 from trainer.engine.sampling import Look, Prompts, StartPicture, sample
 from trainer.errors import ConceptError
 
@@ -166,7 +166,9 @@ def _add(pipeline: StableDiffusionPipeline, use: ConceptUse) -> _Loaded:
             file = concept.folder / EMBEDDING_FILE
             pipeline.load_textual_inversion(str(file), token=words.placeholder, local_files_only=True)
         case Method.dreambooth_lora:
-            pipeline.load_lora_weights(str(concept.folder), adapter_name=_adapter_name(use), local_files_only=True)
+            pipeline.load_lora_weights(
+                str(concept.folder), weight_name=LORA_FILE, adapter_name=_adapter_name(use), local_files_only=True
+            )
         case Method.dreambooth:
             pass  # it is the loaded model itself
     return _Loaded(use, concept, words)

@@ -16,6 +16,8 @@ from trainer.errors import ConceptError, VerificationError
 from trainer.run_folder import write_whole
 
 MANIFEST_FILE = "artifact.json"
+EMBEDDING_FILE = "learned_embeds.safetensors"
+LORA_FILE = "pytorch_lora_weights.safetensors"
 
 
 class BaseUsed(BaseModel):
@@ -66,6 +68,11 @@ class Manifest(BaseModel):
     @property
     def total_bytes(self) -> int:
         return sum(file.bytes for file in self.files)
+
+
+def portable_file(folder: Path, name: str) -> Path:
+    """The file of an artifact for tools that know no folders: AUTOMATIC1111, ComfyUI. Its name is what they show."""
+    return folder / f"{name}.safetensors"
 
 
 def list_files(folder: Path) -> list[FileEntry]:

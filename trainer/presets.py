@@ -117,11 +117,12 @@ def look_values(*, starter: bool) -> dict[str, Any]:
 
 
 def artifact_bytes(method: Method, *, starter: bool, rank: int = 16, vectors: int = 4) -> int:
-    """About how large the result will be, before anything is trained."""
+    """About how large the result will be, before anything is trained: once for diffusers, once for other tools."""
     match method:
         case Method.textual_inversion:
-            return vectors * (160 if starter else 768) * 4 + 200
+            once = vectors * (160 if starter else 768) * 4 + 200
         case Method.dreambooth_lora:
-            return rank * (420_000 if starter else 800_000)
+            once = rank * (420_000 if starter else 800_000)
         case Method.dreambooth:
-            return 30_000_000 if starter else 2_130_000_000
+            once = 30_000_000 if starter else 2_130_000_000
+    return 2 * once

@@ -38,9 +38,10 @@ from trainer.run_folder import RunFolder
 Prepare = Callable[..., RunFolder]
 METHODS = ("textual-inversion", "dreambooth-lora", "dreambooth")
 ARTIFACT = {
-    "textual-inversion": {"learned_embeds.safetensors"},
-    "dreambooth-lora": {"pytorch_lora_weights.safetensors"},
+    "textual-inversion": {"learned_embeds.safetensors", "red-mug.safetensors"},
+    "dreambooth-lora": {"pytorch_lora_weights.safetensors", "red-mug.safetensors"},
     "dreambooth": {
+        "red-mug.safetensors",
         "model_index.json",
         "scheduler/scheduler_config.json",
         "text_encoder/config.json",

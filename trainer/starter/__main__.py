@@ -26,6 +26,7 @@ from trainer.starter.textures import build_textures
 from trainer.starter.tokenizer import build_tokenizer
 
 GLUE = "a an the my one of on in next to background picture style close up photo with and"
+PROMPT_TOKENS = 40  # half of CLIP's 77: captions are short, and every place costs time in each attention layer
 TEXTURES = 300
 PICTURES = 40_960
 
@@ -72,7 +73,7 @@ def main() -> int:
     bank = build_latents(vae, composer, work / "latents", PICTURES)
     if options.until == "latents":
         return 0
-    tokenizer = build_tokenizer(caption_words(), work / "tokenizer")
+    tokenizer = build_tokenizer(caption_words(), work / "tokenizer", max_tokens=PROMPT_TOKENS)
     plan = DenoiserPlan(options.denoiser_steps, options.half_size_steps, options.cooldown)
     model = train_denoiser(bank, tokenizer, work, plan)
     if options.until == "export":

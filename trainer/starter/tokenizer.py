@@ -13,11 +13,10 @@ from tokenizers.pre_tokenizers import ByteLevel
 from transformers import CLIPTokenizer
 
 START, END = "<|startoftext|>", "<|endoftext|>"
-MAX_TOKENS = 77
 _PATTERN = r"""<\|startoftext\|>|<\|endoftext\|>|'s|'t|'re|'ve|'m|'ll|'d|[\p{L}]+|[\p{N}]|[^\s\p{L}\p{N}]+"""
 
 
-def build_tokenizer(words: list[str], folder: Path) -> CLIPTokenizer:
+def build_tokenizer(words: list[str], folder: Path, *, max_tokens: int = 77) -> CLIPTokenizer:
     """Train merges until each of `words` is a single token, write vocab.json and merges.txt, and load the result."""
     trained = _train(sorted(set(words)))
     document = json.loads(trained.to_str())["model"]
@@ -30,7 +29,7 @@ def build_tokenizer(words: list[str], folder: Path) -> CLIPTokenizer:
     (folder / "merges.txt").write_text("#version: 0.2\n" + "\n".join(merges) + "\n")
     special = {"bos_token": START, "eos_token": END, "unk_token": END, "pad_token": END}
     (folder / "special_tokens_map.json").write_text(json.dumps(special, indent=2))
-    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": MAX_TOKENS, "do_lower_case": True}
+    config = {"tokenizer_class": "CLIPTokenizer", "model_max_length": max_tokens, "do_lower_case": True}
     (folder / "tokenizer_config.json").write_text(
         json.dumps({**config, **special, "add_prefix_space": False}, indent=2)
     )

@@ -10,9 +10,8 @@ import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
 from safetensors import SafetensorError
 
-from trainer.artifact import Manifest
+from trainer.artifact import EMBEDDING_FILE, LORA_FILE, Manifest, portable_file
 from trainer.config import Method
-from trainer.engine.methods.textual_inversion import EMBEDDING_FILE
 from trainer.errors import VerificationError
 
 STEPS = 6
@@ -20,18 +19,24 @@ FLAT_STD = 0.01
 _ADVICE = "Resume the run; if it happens again, lower the learning rate."
 
 
-def open_artifact(artifact: Path, manifest: Manifest, base: Path) -> StableDiffusionPipeline:
-    """The stock pipeline with the artifact loaded, told no dtype. Raises VerificationError where it does not load."""
-    source = artifact if manifest.method is Method.dreambooth else base
+def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: bool = False) -> StableDiffusionPipeline:
+    """The stock pipeline with the artifact loaded, told no dtype; `portable` loads its file for other tools instead.
+
+    Raises VerificationError where it does not load.
+    """
+    file = portable_file(artifact, manifest.name)
     try:
-        pipeline = StableDiffusionPipeline.from_pretrained(source, safety_checker=None, local_files_only=True)
-        match manifest.method:
-            case Method.textual_inversion:
-                pipeline.load_textual_inversion(str(artifact / EMBEDDING_FILE), local_files_only=True)
-            case Method.dreambooth_lora:
-                pipeline.load_lora_weights(str(artifact), local_files_only=True)
-            case Method.dreambooth:
-                pass
+        if manifest.method is Method.dreambooth and portable:
+            pipeline = StableDiffusionPipeline.from_single_file(str(file), config=str(artifact), local_files_only=True)
+        else:
+            source = artifact if manifest.method is Method.dreambooth else base
+            pipeline = StableDiffusionPipeline.from_pretrained(source, safety_checker=None, local_files_only=True)
+        if manifest.method is Method.textual_inversion:
+            embedding = file if portable else artifact / EMBEDDING_FILE
+            pipeline.load_textual_inversion(str(embedding), token=manifest.placeholder, local_files_only=True)
+        if manifest.method is Method.dreambooth_lora:
+            weights = file.name if portable else LORA_FILE
+            pipeline.load_lora_weights(str(artifact), weight_name=weights, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         raise VerificationError(f"The artifact does not load in diffusers: {error}", _ADVICE) from error
     pipeline.set_progress_bar_config(disable=True)

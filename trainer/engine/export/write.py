@@ -39,11 +39,12 @@ def export_artifact(
         manifest = _describe(recipe, traits, folder, steps)
         write_manifest(folder, manifest)
         emit(PhaseChanged(phase=Phase.verify))
-        pipeline = open_artifact(folder, manifest, family.folder)
-        if not method.is_loaded_in(pipeline):
-            raise VerificationError(
-                "diffusers does not read back the weights that were trained.", "Please report this."
-            )
+        for portable in (True, False):
+            pipeline = open_artifact(folder, manifest, family.folder, portable=portable)
+            if not method.is_loaded_in(pipeline):
+                raise VerificationError(
+                    "diffusers does not read back the weights that were trained.", "Please report this."
+                )
         try_picture(pipeline, manifest, compute.device)
         check_hashes(folder, manifest)
 

@@ -7,8 +7,10 @@ from pathlib import Path
 import torch
 from diffusers import StableDiffusionPipeline
 
+from trainer.artifact import portable_file
 from trainer.config import DreamBoothRecipe
 from trainer.engine.export.pipeline_folder import write_pipeline_folder
+from trainer.engine.export.single_file import write_single_file
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
 
@@ -52,6 +54,7 @@ class DreamBooth:
     def write(self, folder: Path) -> None:
         """Write a pipeline in fp16. Converts the trained parts in place: the last thing that a run does with them."""
         write_pipeline_folder(folder, like=self._family.folder, trained=self._trained)
+        write_single_file(folder, portable_file(folder, self._recipe.name))
 
     def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
         for part, module in self._trained.items():

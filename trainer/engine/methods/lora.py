@@ -12,7 +12,9 @@ from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
+from trainer.artifact import portable_file
 from trainer.config import AdaptedLayers, DreamBoothLoraRecipe
+from trainer.engine.export.kohya import write_kohya_lora
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
 
@@ -86,6 +88,10 @@ class Lora:
             adapter = {**module.peft_config["default"].to_dict(), "base_model_name_or_path": None}
             metadata[f"{part}_lora_adapter_metadata"] = adapter
         StableDiffusionPipeline.save_lora_weights(folder, **layers, **metadata)
+        adapters = {part: get_peft_model_state_dict(module) for part, module in self._adapted.items()}
+        recipe = self._recipe
+        target = portable_file(folder, recipe.name)
+        write_kohya_lora(adapters, target, alpha=recipe.alpha or recipe.rank, rank=recipe.rank)
 
     def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
         for part, module in self._adapted.items():

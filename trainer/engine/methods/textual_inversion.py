@@ -10,13 +10,12 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTokenizer
 
+from trainer.artifact import EMBEDDING_FILE, portable_file
 from trainer.concept import words_of
 from trainer.config import TextualInversionRecipe
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup
 from trainer.errors import Problem, RecipeError
-
-EMBEDDING_FILE = "learned_embeds.safetensors"
 
 
 class ConceptEmbedding(nn.Module):
@@ -72,6 +71,8 @@ class TextualInversion:
     def write(self, folder: Path) -> None:
         rows = self._embedding.rows.detach().float().cpu().contiguous()
         save_file({self._words.placeholder: rows}, folder / EMBEDDING_FILE, metadata={"format": "pt"})
+        # AUTOMATIC1111 and ComfyUI take the file's name for the trigger, and one tensor of any name for the vectors
+        save_file({"emb_params": rows}, portable_file(folder, self._recipe.name), metadata={"format": "pt"})
 
     def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
         ids = pipeline.tokenizer.convert_tokens_to_ids(list(self._words.tokens))

@@ -1,0 +1,96 @@
+"""The files for other tools, read by other people's readers and compared with what the folder holds."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from safetensors import safe_open
+from safetensors.torch import load_file
+
+from tests.engine.conftest import go_on
+from trainer.bases import STARTER_FOLDER
+from trainer.engine.export import single_file
+from trainer.engine.export.single_file import write_single_file
+from trainer.run_folder import RunFolder
+
+Prepare = Callable[..., RunFolder]
+
+
+@pytest.mark.parametrize("base", ["tiny_v_model", STARTER_FOLDER], ids=["1.x layout", "2.x layout"])
+def test_single_file_holds_the_whole_folder(base: str | Path, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    folder = base if isinstance(base, Path) else request.getfixturevalue(base)
+    write_single_file(folder, tmp_path / "model.safetensors")
+    from_file = StableDiffusionPipeline.from_single_file(
+        str(tmp_path / "model.safetensors"), config=str(folder), local_files_only=True
+    )
+    from_folder = StableDiffusionPipeline.from_pretrained(folder)
+    for part in ("unet", "vae", "text_encoder"):
+        ours, theirs = getattr(from_file, part).state_dict(), getattr(from_folder, part).state_dict()
+        assert ours.keys() == theirs.keys()
+        assert all(torch.equal(ours[name].half(), theirs[name].half()) for name in ours)
+
+
+def test_names_are_those_of_stable_diffusion_checkpoints() -> None:
+    """At the published model's sizes: as many tensors as its checkpoint has, and names that are known from it."""
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(sample_size=64, cross_attention_dim=768, attention_head_dim=8)
+        vae = AutoencoderKL(
+            block_out_channels=(128, 256, 512, 512),
+            down_block_types=("DownEncoderBlock2D",) * 4,
+            up_block_types=("UpDecoderBlock2D",) * 4,
+            layers_per_block=2,
+        )
+    attends = [False, True, True, True]
+    unet_names = {single_file._unet_name(name, 2, attends) for name in unet.state_dict()}
+    vae_names = {single_file._vae_name(name, 4) for name in vae.state_dict()}
+    assert (len(unet_names), len(vae_names)) == (686, 248)
+    assert unet_names >= {
+        "input_blocks.0.0.weight",
+        "input_blocks.4.0.skip_connection.weight",
+        "input_blocks.9.0.op.weight",
+        "input_blocks.2.1.transformer_blocks.0.attn2.to_k.weight",
+        "middle_block.0.in_layers.2.weight",
+        "middle_block.1.proj_in.weight",
+        "output_blocks.2.1.conv.weight",
+        "output_blocks.8.2.conv.weight",
+        "output_blocks.11.0.skip_connection.weight",
+        "out.2.bias",
+    }
+    assert vae_names >= {
+        "encoder.down.1.block.0.nin_shortcut.weight",
+        "encoder.mid.attn_1.proj_out.weight",
+        "decoder.up.3.upsample.conv.weight",
+        "decoder.up.0.block.2.conv2.bias",
+        "decoder.norm_out.weight",
+        "quant_conv.weight",
+    }
+
+
+def test_lora_file_has_kohyas_names_and_alpha(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
+    run = prepared(tiny_model, "dreambooth-lora", rank=4, alpha=2, text_encoder_share=1.0, adapted_layers="all")
+    go_on(run, cache)
+    file = run.artifact / "red-mug.safetensors"
+    tensors = load_file(file)
+    query = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_q"
+    text = "lora_te_text_model_encoder_layers_0_self_attn_q_proj"
+    for layer in (query, text, "lora_unet_down_blocks_0_resnets_0_conv1"):
+        assert tensors[f"{layer}.lora_down.weight"].shape[0] == 4
+        assert tensors[f"{layer}.lora_up.weight"].shape[1] == 4
+        assert tensors[f"{layer}.alpha"].item() == 2.0
+    with safe_open(file, "pt") as opened:
+        assert opened.metadata()["ss_network_dim"] == "4"
+        assert opened.metadata()["ss_network_alpha"] == "2.0"
+
+
+def test_embedding_file_holds_one_tensor_that_any_tool_takes(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
+    run = prepared(tiny_model, "textual-inversion", vectors=3)
+    go_on(run, cache)
+    (rows,) = load_file(run.artifact / "red-mug.safetensors").values()
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_model, safety_checker=None)
+    pipeline.load_textual_inversion(str(run.artifact / "red-mug.safetensors"), token="anything")
+    ids = pipeline.tokenizer.convert_tokens_to_ids(["anything", "anything_1", "anything_2"])
+    assert torch.equal(pipeline.text_encoder.get_input_embeddings().weight[ids], rows)
