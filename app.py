@@ -15,6 +15,7 @@ from jobs.example import submit_example
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.store import EVERYBODY
+from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
 from trainer.devices import Device, find_devices
 from trainer.errors import StudioError
@@ -37,6 +38,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         drafts=Drafts(settings.home / "drafts"),
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),
+        tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
         owners=OwnerPolicy(settings),
         devices=tuple(devices),
     )

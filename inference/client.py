@@ -9,7 +9,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from inference.protocol import ANSWERS, MAX_LINE, Answer, Ask, Made, Refused, socket_path
+from inference.protocol import ANSWERS, MAX_LINE, Answer, Ask, Made, Refused, generator_socket
 from inference.request import PictureRequest
 
 _SILENCE_S = 600.0
@@ -24,7 +24,7 @@ class GeneratorClient:
     """Asks the generator of a data root for pictures."""
 
     def __init__(self, runtime: Path) -> None:
-        self._path = socket_path(runtime)
+        self._path = generator_socket(runtime)
 
     def is_there(self) -> bool:
         """Whether the generator listens."""

@@ -12,22 +12,20 @@ import socket
 import sys
 import threading
 import time
-from collections.abc import Generator
-from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 
 from pydantic import BaseModel, ValidationError
 
 from inference.engine import Engine
 from inference.metadata import save_picture, settings_of
-from inference.protocol import MAX_LINE, Ask, Made, Refused, Waiting, Working, socket_path
+from inference.protocol import MAX_LINE, Ask, Made, Refused, Waiting, Working, generator_socket
 from trainer.cores import CoreShare
 from trainer.devices import find_devices
 from trainer.engine.device import own_cores, use_share
 from trainer.engine.failures import explain
 from trainer.errors import StudioError
 from trainer.lease import DeviceLease
+from trainer.local_socket import listening
 from trainer.process import StopSignal, stop_when_parent_dies
 from trainer.settings import Settings
 
@@ -63,7 +61,7 @@ class PictureServer:
     """Accepts connections in one thread and makes pictures in another, one request at a time."""
 
     def __init__(self, settings: Settings) -> None:
-        self._path = socket_path(settings.runtime_dir)
+        self._path = generator_socket(settings.runtime_dir)
         self._engine = Engine()
         self._visits: queue.Queue[_Visit] = queue.Queue()
         self._stop = StopSignal()
@@ -73,7 +71,7 @@ class PictureServer:
     def serve(self) -> None:
         """Serve until a stop is requested."""
         self._stop.install()
-        with _listening(self._path) as server:
+        with listening(self._path) as server:
             threading.Thread(target=self._accept, args=(server,), name="accept", daemon=True).start()
             log.info("the generator listens")
             while not self._stop.requested():
@@ -148,21 +146,6 @@ class PictureServer:
     def _step(self, visit: _Visit, done: int, total: int) -> None:
         use_share(self._cores)
         visit.tell(Working(done=done, total=total))
-
-
-@contextmanager
-def _listening(path: Path) -> Generator[socket.socket]:
-    """A Unix socket that only this user may open; a socket file left by a kill is replaced."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.unlink(missing_ok=True)
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
-        server.bind(str(path))
-        path.chmod(0o600)
-        server.listen(64)
-        try:
-            yield server
-        finally:
-            path.unlink(missing_ok=True)
 
 
 def main() -> None:

@@ -2,26 +2,19 @@
 
 from __future__ import annotations
 
-import hashlib
-import tempfile
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from inference.request import PictureRequest
+from trainer.local_socket import socket_path
 
 MAX_LINE = 256 * 1024
-_LONGEST_SOCKET_PATH = 100
 
 
-def socket_path(runtime: Path) -> Path:
-    """The generator's socket; in the temporary directory where the data root's path is too long for one."""
-    path = runtime / "generator.sock"
-    if len(str(path)) <= _LONGEST_SOCKET_PATH:
-        return path
-    digest = hashlib.sha256(str(path).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"concept-studio-{digest}.sock"
+def generator_socket(runtime: Path) -> Path:
+    return socket_path(runtime, "generator")
 
 
 class Ask(BaseModel):

@@ -7,11 +7,15 @@ import json
 import logging
 import sys
 
+from jobs.hub import read_account
 from jobs.open import open_service
+from jobs.publish import publish
+from jobs.publisher import Publisher
 from jobs.service import JobService, JobView
 from jobs.worker import Supervisor
+from trainer.artifact import read_manifest
 from trainer.devices import cpu, find_devices
-from trainer.errors import EXIT_DONE, RequestError, StudioError
+from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError, StudioError
 from trainer.narrate import duration
 from trainer.process import stop_when_parent_dies
 from trainer.settings import Settings
@@ -43,6 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--gpu", type=int, metavar="N", help="number of the GPU; default: the first, or the CPU")
     worker.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
     worker.set_defaults(command=_worker)
+    publisher = commands.add_parser("publisher", help="publish what waits to be published")
+    publisher.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+    publisher.set_defaults(command=_publisher)
     listing = commands.add_parser("list", help="all jobs, newest first")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
     listing.set_defaults(command=_list)
@@ -50,6 +57,11 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("job", metavar="ID")
     show.add_argument("--json", action="store_true", help="one JSON object")
     show.set_defaults(command=_show)
+    publishing = commands.add_parser("publish", help="publish a finished job's concept to the Hub, or go on doing so")
+    publishing.add_argument("job", metavar="ID")
+    publishing.add_argument("--repo", metavar="OWNER/NAME", help="default: the token's owner and the concept's name")
+    publishing.add_argument("--public", action="store_true", help="for everybody to see; default: private")
+    publishing.set_defaults(command=_publish)
     for name, (_, help_text) in _ACTIONS.items():
         action = commands.add_parser(name, help=help_text)
         action.add_argument("job", metavar="ID")
@@ -71,6 +83,13 @@ def _worker(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
+def _publisher(options: argparse.Namespace) -> int:
+    if options.watch_parent:
+        stop_when_parent_dies()
+    Publisher(Settings()).serve()
+    return EXIT_DONE
+
+
 def _list(options: argparse.Namespace) -> int:
     for view in open_service(Settings()).everybodys_views():
         print(json.dumps(_as_dict(view)) if options.json else _line(view))
@@ -87,6 +106,19 @@ def _show(options: argparse.Namespace) -> int:
     for warning in view.progress.warnings:
         print(f"  Note: {warning}")
     print(f"  Files: {service.run_folder(view.job.id).root}")
+    return EXIT_DONE
+
+
+def _publish(options: argparse.Namespace) -> int:
+    settings = Settings()
+    service = open_service(settings)
+    run = service.run_folder(service.job(options.job, service.owner_of(options.job)).id)
+    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
+    if token is None:
+        raise HubError("Set HF_TOKEN to a token that may write.", HubTrouble.sign_in)
+    repo_id = options.repo or f"{read_account(token).name}/{read_manifest(run.artifact).name}"
+    published = publish(run, repo_id, token, private=not options.public)
+    print(f"{published.url} holds the concept, confirmed at commit {published.commit}")
     return EXIT_DONE
 
 

@@ -1,4 +1,4 @@
-"""The processes that app.py keeps alive: a supervisor for each device, and the generator."""
+"""The processes that app.py keeps alive: a supervisor for each device, the generator, and the publisher."""
 
 from __future__ import annotations
 
@@ -33,6 +33,7 @@ class Children:
         self._settings = settings
         self._kept = [_Kept(d.key, _worker(d)) for d in devices]
         self._kept.append(_Kept("generator", ["inference.generator", "--watch-parent"]))
+        self._kept.append(_Kept("publisher", ["jobs", "publisher", "--watch-parent"]))
 
     def __enter__(self) -> Children:
         self.revive()

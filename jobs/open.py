@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from jobs.publications import PublicationStore
+from jobs.publishing import Publishing
 from jobs.queue import QueueClient
 from jobs.service import JobService
 from jobs.speed import Speeds
@@ -12,6 +14,7 @@ from trainer.settings import Settings
 def open_service(settings: Settings) -> JobService:
     """The service over the settings' database and run folders; makes both where they are missing."""
     settings.home.mkdir(parents=True, exist_ok=True)
-    store = JobStore(open_engine(settings.jobs_database_url))
-    queue = QueueClient(settings.jobs_database_url)
-    return JobService(store, queue, settings.runs_dir, Speeds(settings.home / "speeds.json"))
+    engine = open_engine(settings.jobs_database_url)
+    store, queue = JobStore(engine), QueueClient(settings.jobs_database_url)
+    publishing = Publishing(store, PublicationStore(engine), settings.runs_dir)
+    return JobService(store, queue, settings.runs_dir, Speeds(settings.home / "speeds.json"), publishing)

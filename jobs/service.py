@@ -9,6 +9,8 @@ from pathlib import Path
 
 from jobs.job_file import read_job_file, write_job_file
 from jobs.progress import Progress, read_progress
+from jobs.publications import Publication
+from jobs.publishing import Publishing
 from jobs.queue import QueueClient
 from jobs.speed import Speeds
 from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
@@ -35,13 +37,17 @@ class JobView:
     starts_in_s: float | None
     total_s: float | None
     """How long the whole run should take, where that is known."""
+    publication: Publication | None
 
 
 class JobService:
     """Jobs of one data root."""
 
-    def __init__(self, store: JobStore, queue: QueueClient, runs_dir: Path, speeds: Speeds) -> None:
-        self._store, self._queue, self._runs_dir, self.speeds = store, queue, runs_dir, speeds
+    def __init__(
+        self, store: JobStore, queue: QueueClient, runs_dir: Path, speeds: Speeds, publishing: Publishing
+    ) -> None:
+        self._store, self._queue, self._runs_dir = store, queue, runs_dir
+        self.speeds, self.publishing = speeds, publishing
 
     def close(self) -> None:
         """Let go of the database."""
@@ -133,6 +139,7 @@ class JobService:
                 waiting_place(waiting, job.id),
                 starts.get(job.id),
                 self._estimate(job.id) if job.is_open else None,
+                self.publishing.of(job.id),
             )
             for job in jobs
         ]
@@ -206,6 +213,7 @@ class JobService:
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
         self._store.delete(job.id)
+        self.publishing.forget(job.id)
         shutil.rmtree(self.run_folder(job.id).root, ignore_errors=True)
 
     def _record(self, job_id: str) -> None:
@@ -244,6 +252,7 @@ class JobService:
                 message="Restored from its files.",
             )
             self._store.add(job)
+            self.publishing.restore(run)
             if was_open:
                 self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
             added += 1

@@ -28,7 +28,7 @@ TORCH = {
 RULES: dict[str, tuple[set[str], set[str]]] = {
     "app": ({"ui", "jobs", "inference", "trainer"}, {"gradio", "starlette"}),
     "ui": ({"ui", "jobs", "inference", "trainer"}, {"gradio", "starlette", "jinja2", "markupsafe"}),
-    "jobs": ({"jobs", "trainer"}, {"dbos", "sqlalchemy", "yaml"}),
+    "jobs": ({"jobs", "trainer"}, {"dbos", "sqlalchemy", "yaml", "huggingface_hub", "httpx2"}),
     "inference": ({"inference", "trainer"}, {"PIL"}),
     "inference.engine": (
         {"inference", "inference.engine", "trainer", "trainer.engine"},

@@ -66,6 +66,11 @@ class Manifest(BaseModel):
         return ConceptWords(self.name, self.method, self.class_word, self.vectors)
 
     @property
+    def words_in_diffusers(self) -> str:
+        """What a prompt for a stock pipeline says; it expands a placeholder to all of its tokens by itself."""
+        return self.placeholder if self.method is Method.textual_inversion else self.trained_words
+
+    @property
     def total_bytes(self) -> int:
         return sum(file.bytes for file in self.files)
 

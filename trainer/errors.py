@@ -8,13 +8,15 @@ StudioError
 │   ├── ConceptError        a trained concept is missing or does not fit the base
 │   └── BusyError           somebody else holds what is asked for (run folder, device)
 ├── TrainingStopped         stopped on request, with a checkpoint kept            exit 3
-└── TrainingError           training failed; says the cause and what to do        exit 1
-    └── VerificationError   an artifact was written but does not hold
+├── TrainingError           training failed; says the cause and what to do        exit 1
+│   └── VerificationError   an artifact was written but does not hold
+└── HubError                the Hub refused, or did not answer; nothing is lost   exit 1
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 EXIT_DONE, EXIT_FAILED, EXIT_REQUEST, EXIT_STOPPED = 0, 1, 2, 3
 
@@ -87,3 +89,23 @@ class TrainingError(StudioError):
 
 class VerificationError(TrainingError):
     """An artifact does not load, does not match its hashes or does not make a picture."""
+
+
+class HubTrouble(StrEnum):
+    """What stands between a result and the Hub, by what has to happen next."""
+
+    sign_in = "sign-in"  # the token is missing, wrong or ended: sign in again
+    forbidden = "forbidden"  # the token is good, but not for this
+    taken = "taken"  # the name belongs to somebody else, or holds files that are not ours
+    missing = "missing"  # there is no such repository
+    credits = "credits"  # the account has nothing to pay with
+    later = "later"  # the Hub is busy, slow or away: the same again after a while
+    refused = "refused"  # anything else that the same request will not change
+
+
+class HubError(StudioError):
+    """The Hub did not do what was asked. `retry_after_s` is what it asked for, where it said so."""
+
+    def __init__(self, message: str, trouble: HubTrouble, *, retry_after_s: float | None = None) -> None:
+        self.trouble, self.retry_after_s = trouble, retry_after_s
+        super().__init__(message)

@@ -8,7 +8,7 @@ import tempfile
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import AliasChoices, Field
+from pydantic import AliasChoices, Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainer.errors import RequestError
@@ -52,6 +52,15 @@ class Settings(BaseSettings):
     space_id: str | None = Field(
         default=None, validation_alias="SPACE_ID", description="Set by Hugging Face on a Space."
     )
+    hub_token: SecretStr | None = Field(
+        default=None, validation_alias="HF_TOKEN", description="Access token of the Hub, for publishing."
+    )
+
+    @property
+    def own_hub_token(self) -> str | None:
+        """The machine's token, for its only owner; visitors of a shared page bring theirs."""
+        single = self.owner_mode is Owners.single
+        return self.hub_token.get_secret_value() if self.hub_token is not None and single else None
 
     @property
     def on_space(self) -> bool:

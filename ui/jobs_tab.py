@@ -8,6 +8,7 @@ from typing import Any
 import gradio as gr
 
 from jobs.progress import PHASES, Progress
+from jobs.publications import Publication
 from jobs.service import JobView
 from jobs.state import JobState
 from jobs.store import Job
@@ -41,6 +42,7 @@ class _Card:
     starts_in_s: float | None
     has_artifact: bool
     is_own: bool
+    publication: Publication | None
 
 
 class JobsTab:
@@ -73,7 +75,7 @@ class JobsTab:
         artifact = self._services.jobs.run_folder(view.job.id).artifact
         has_artifact = not view.job.is_open and (artifact / MANIFEST_FILE).exists()
         own = view.job.owner == owner
-        return _Card(view.job, view.progress, view.place, view.starts_in_s, has_artifact, own)
+        return _Card(view.job, view.progress, view.place, view.starts_in_s, has_artifact, own, view.publication)
 
     def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any]:
         """New content, or nothing where nothing changed: pictures must not flicker."""
@@ -94,6 +96,8 @@ class JobsTab:
                 jobs.resume(job_id, owner)
             case "delete":
                 jobs.delete(job_id, owner)
+            case "retry-publish":
+                jobs.publishing.retry(job_id, owner)
             case "try":
                 content = self.html(owner)
                 return content, content, jobs.job(job_id, owner).id

@@ -9,12 +9,14 @@ from typing import Any
 import gradio as gr
 
 from inference.catalog import Concept, open_concept
+from jobs.publications import Publication
 from trainer.artifact import Manifest
 from trainer.config import Method
 from trainer.errors import ConceptError, RequestError
 from trainer.run_folder import RunFolder
 from ui.errors import spoken
 from ui.html import ACTIONS_JS, render
+from ui.publish_panel import PublishPanel
 from ui.services import Services
 from ui.train_handlers import METHOD_WORDS
 
@@ -29,6 +31,7 @@ class LibraryEntry:
     concept: Concept
     samples: list[str]
     is_own: bool
+    publication: Publication | None
 
     @property
     def manifest(self) -> Manifest:
@@ -57,7 +60,9 @@ def library_entries(services: Services, owner: str) -> list[LibraryEntry]:
         if view.job.is_open:
             continue
         try:
-            entries.append(LibraryEntry(view.job.id, open_concept(run.root), _last_previews(run), own))
+            entries.append(
+                LibraryEntry(view.job.id, open_concept(run.root), _last_previews(run), own, view.publication)
+            )
         except ConceptError:
             continue
     return entries
@@ -76,9 +81,11 @@ class LibraryTab:
         self._services = services
         self.chosen = gr.State("")
         self.shown = gr.HTML(elem_id="library-shown", js_on_load=ACTIONS_JS)
-        self.acted = self.shown.click(
-            spoken(self._act), None, [self.shown, self.chosen], api_visibility="private", show_progress="hidden"
-        )
+        self._publish = PublishPanel(services)
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+        outputs = [self.shown, self.chosen, *self._publish.opened]
+        self.acted = self.shown.click(spoken(self._act), None, outputs, **quiet)
+        self._publish.asked.success(spoken(self.refresh), None, self.shown, **quiet)
 
     def html(self, owner: str) -> str:
         return render("library.html", entries=library_entries(self._services, owner), methods=METHOD_WORDS)
@@ -87,15 +94,21 @@ class LibraryTab:
         """The page's content for the owner of a request."""
         return self.html(self._services.owners.of(request))
 
-    def _act(self, event: gr.EventData, request: gr.Request) -> tuple[str, Any]:
+    def _act(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         job_id = str(pressed.get("job", ""))
+        panel = (gr.skip(),) * len(self._publish.opened)
         match pressed.get("action"):
             case "try":
-                return self.html(owner), self._services.jobs.job(job_id, owner).id
+                return self.html(owner), self._services.jobs.job(job_id, owner).id, *panel
             case "delete":
                 self._services.jobs.delete(job_id, owner)
-                return self.html(owner), gr.skip()
+                return self.html(owner), gr.skip(), *panel
+            case "publish":
+                return gr.skip(), gr.skip(), *self._publish.open_for(job_id, owner)
+            case "retry-publish":
+                self._services.jobs.publishing.retry(job_id, owner)
+                return self.html(owner), gr.skip(), *panel
             case other:
                 raise RequestError(f"The button {other!r} is not known.")

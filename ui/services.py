@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from inference.client import GeneratorClient
 from jobs.drafts import Drafts
 from jobs.service import JobService
+from jobs.tokens import TokenDesk
 from trainer.devices import Device
 from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
@@ -20,6 +21,7 @@ class Services:
     drafts: Drafts
     generator: GeneratorClient
     pictures: PictureHistory
+    tokens: TokenDesk
     owners: OwnerPolicy
     devices: tuple[Device, ...]
 

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from inference.metadata import read_settings, save_picture, settings_of
-from inference.protocol import socket_path
+from inference.protocol import generator_socket
 from inference.request import MAX_SEED, PictureRequest, build_request
 from inference.weights import translate_weights
 from trainer.errors import RecipeError
@@ -92,8 +92,8 @@ def test_files_without_settings_have_none(tmp_path: Path) -> None:
 
 
 def test_socket_path_is_short_enough_for_any_data_root(tmp_path: Path) -> None:
-    assert socket_path(Path("/short")) == Path("/short/generator.sock")
+    assert generator_socket(Path("/short")) == Path("/short/generator.sock")
     long = tmp_path / ("x" * 120)
-    assert len(str(socket_path(long))) <= 100 + len(str(tmp_path))
-    assert socket_path(long) == socket_path(long)
-    assert socket_path(long) != socket_path(long / "y")
+    assert len(str(generator_socket(long))) <= 100 + len(str(tmp_path))
+    assert generator_socket(long) == generator_socket(long)
+    assert generator_socket(long) != generator_socket(long / "y")

@@ -16,7 +16,7 @@ import pytest
 from inference.catalog import use_together
 from inference.client import GeneratorClient
 from inference.metadata import read_settings
-from inference.protocol import Made, Refused, Waiting, Working, socket_path
+from inference.protocol import Made, Refused, Waiting, Working, generator_socket
 from inference.request import PictureRequest
 from tests import ROOT
 from trainer.run_folder import RunFolder
@@ -70,14 +70,14 @@ def test_generator_makes_pictures_and_survives_what_it_cannot_do(
     (refused,) = [a for a in client.generate(ask(tmp_path / "gone"), tmp_path / "out") if isinstance(a, Refused)]
     assert "no base model" in refused.text
     with socket.socket(socket.AF_UNIX) as nonsense:
-        nonsense.connect(str(socket_path(settings.runtime_dir)))
+        nonsense.connect(str(generator_socket(settings.runtime_dir)))
         nonsense.sendall(b"{}\n")
         assert b"not understood" in nonsense.recv(1000)
     assert isinstance(list(client.generate(ask(tiny_model), tmp_path / "out"))[-1], Made)
-    assert socket_path(settings.runtime_dir).stat().st_mode & 0o777 == 0o600
+    assert generator_socket(settings.runtime_dir).stat().st_mode & 0o777 == 0o600
     generator.send_signal(signal.SIGTERM)
     assert generator.wait(10) == 0
-    assert not socket_path(settings.runtime_dir).exists()
+    assert not generator_socket(settings.runtime_dir).exists()
 
 
 def test_client_that_leaves_frees_the_generator_and_the_next_waits_its_turn(

@@ -17,6 +17,7 @@ from jobs.service import JobService
 from jobs.store import Job
 from tests import ROOT
 from tests.engine.conftest import small_recipe
+from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from trainer.photos import take_folder
 from trainer.settings import Settings
 

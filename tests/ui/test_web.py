@@ -19,6 +19,7 @@ from inference.client import GeneratorClient
 from jobs.drafts import Drafts
 from jobs.open import open_service
 from jobs.store import Job
+from jobs.tokens import TokenDesk
 from tests.engine.conftest import small_recipe
 from trainer.devices import cpu
 from trainer.photos import take_folder
@@ -37,6 +38,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
         drafts=Drafts(settings.home / "drafts"),
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),
+        tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
         owners=OwnerPolicy(settings),
         devices=(cpu(),),
     )

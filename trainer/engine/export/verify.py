@@ -48,10 +48,8 @@ def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: t
     """Ask for one picture of the concept. Raises VerificationError unless it is finite and not flat."""
     pipeline.to(device)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
-    # a TI prompt holds the placeholder alone: the pipeline itself expands it to all of the concept's tokens
-    words = manifest.placeholder if manifest.method is Method.textual_inversion else manifest.trained_words
     made: Any = pipeline(
-        f"a picture of {words}",
+        f"a picture of {manifest.words_in_diffusers}",
         num_inference_steps=STEPS,
         guidance_scale=3.0,
         height=manifest.resolution_px,

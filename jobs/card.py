@@ -1,0 +1,199 @@
+"""The model card of a published concept. Whatever a person typed stands in code spans or blocks, never as markup."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import ModelCard, ModelCardData
+
+from jobs.hub import redacted
+from trainer.artifact import Manifest, portable_file
+from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER
+from trainer.concept import preview_prompt
+from trainer.config import STARTER, Kind, Method
+from trainer.photos import PhotoSet
+from trainer.recipe import build_recipe
+
+TEMPLATE = ASSETS / "model-card.md"
+SPACE = "https://huggingface.co/spaces/multimodalart/dreambooth-training"
+_SUMMARY = {
+    Method.textual_inversion: "new word vectors (textual inversion) that teach a Stable Diffusion model",
+    Method.dreambooth_lora: "a DreamBooth adapter (LoRA) that teaches a Stable Diffusion model",
+    Method.dreambooth: "a Stable Diffusion model taught by DreamBooth to know",
+}
+_TAGS = {
+    Method.textual_inversion: ["textual_inversion", "diffusers-training"],
+    Method.dreambooth_lora: ["lora", "dreambooth", "diffusers-training"],
+    Method.dreambooth: ["dreambooth", "diffusers-training"],
+}
+_A1111_FOLDER = {
+    Method.textual_inversion: "embeddings",
+    Method.dreambooth_lora: "models/Lora",
+    Method.dreambooth: "models/Stable-diffusion",
+}
+_COMFY_FOLDER = {
+    Method.textual_inversion: "models/embeddings",
+    Method.dreambooth_lora: "models/loras",
+    Method.dreambooth: "models/checkpoints",
+}
+
+
+@dataclass(frozen=True)
+class Samples:
+    """Generated pictures of a repository, by their paths in it: before training and after, on the same seeds."""
+
+    before: list[str]
+    after: list[str]
+
+
+def build_card(
+    manifest: Manifest, photos: PhotoSet, samples: Samples, *, repo_id: str, base_licence: str | None
+) -> str:
+    """The README.md of a repository, front matter included."""
+    recipe = build_recipe(manifest.recipe)
+    prompt = manifest.words.spell(preview_prompt(recipe))
+    cards: Any = ModelCard  # some of its annotations are open
+    card = cards.from_template(
+        _front_matter(manifest, prompt, samples, base_licence),
+        template_path=str(TEMPLATE),
+        name=manifest.name,
+        summary=_summary(manifest),
+        pairs=list(zip(samples.before, samples.after, strict=False)),
+        prompt=code_span(prompt),
+        trigger=code_span(manifest.trained_words),
+        diffusers_code=_diffusers_code(manifest, repo_id),
+        file=portable_file(Path(), manifest.name).name,
+        a1111_folder=_A1111_FOLDER[manifest.method],
+        a1111_words=_a1111_words(manifest),
+        comfy_folder=_COMFY_FOLDER[manifest.method],
+        comfy_words=_comfy_words(manifest),
+        dataset=_dataset(photos),
+        base_sentence=_base_sentence(manifest),
+        method_sentence=f"{manifest.steps} steps at {manifest.resolution_px} px. The whole recipe:",
+        recipe_block=code_block(json.dumps(public_recipe(manifest), indent=2, ensure_ascii=False), "json"),
+        versions=", ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items())),
+        files=manifest.files,
+        studio=SPACE,
+    )
+    return redacted(str(card))
+
+
+def public_recipe(manifest: Manifest) -> dict[str, Any]:
+    """The recipe without the paths of the machine it ran on."""
+    recipe = dict(manifest.recipe)
+    recipe["base"] = public_base(manifest)
+    if recipe.get("class_images_dir"):
+        recipe["class_images_dir"] = Path(str(recipe["class_images_dir"])).name
+    return recipe
+
+
+def public_base(manifest: Manifest) -> str:
+    """The base by its Hub id, or by the name of its folder alone."""
+    name = manifest.base.name
+    return name if name == STARTER or HUB_ID.fullmatch(name) else Path(name).name
+
+
+def one_line(text: str) -> str:
+    """A `---` on a line of its own would end the front matter, even inside a quoted YAML string."""
+    return re.sub(r"\s+", " ", text).strip()
+
+
+def code_span(text: str) -> str:
+    """Text as inline code whatever it holds (CommonMark 6.1), on one line."""
+    text = one_line(text)
+    fence = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    return f"{fence} {text} {fence}" if "`" in text else f"`{text}`"
+
+
+def code_block(text: str, language: str = "") -> str:
+    """Text as a fenced block whatever it holds."""
+    fence = "`" * max(3, max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
+
+
+def _front_matter(manifest: Manifest, prompt: str, samples: Samples, base_licence: str | None) -> ModelCardData:
+    on_hub = HUB_ID.fullmatch(manifest.base.name) is not None
+    values: dict[str, Any] = {
+        "library_name": "diffusers",
+        "pipeline_tag": "text-to-image",
+        "license": base_licence or _starter_licence(manifest) or "other",
+        "tags": ["concept-studio", "stable-diffusion", "stable-diffusion-diffusers", *_TAGS[manifest.method]],
+        "instance_prompt": redacted(manifest.trained_words),
+        "widget": [{"text": redacted(one_line(prompt)), "output": {"url": path}} for path in samples.after],
+    }
+    if on_hub:
+        values["base_model"] = manifest.base.name
+    return ModelCardData(**values)
+
+
+def _starter_licence(manifest: Manifest) -> str | None:
+    if manifest.base.name != STARTER:
+        return None
+    _, front_matter, _ = (STARTER_FOLDER / "README.md").read_text(encoding="utf-8").split("---\n", 2)
+    return str(yaml.safe_load(front_matter)["license"])
+
+
+def _summary(manifest: Manifest) -> str:
+    article = {Kind.style: "a style", Kind.person: "a person", Kind.pet: "a pet", Kind.object: "an object"}
+    what = article[manifest.kind] + (f" ({code_span(manifest.class_word)})" if manifest.class_word else "")
+    text = f"{_SUMMARY[manifest.method]} {what}."
+    return text[0].upper() + text[1:]
+
+
+def _base_sentence(manifest: Manifest) -> str:
+    if HUB_ID.fullmatch(manifest.base.name):
+        revision = f" at `{manifest.base.revision}`" if manifest.base.revision else ""
+        name = manifest.base.name
+        return f"Base model: [{name}](https://huggingface.co/{name}){revision}."
+    if manifest.base.name == STARTER:
+        return "Base model: the starter model of Concept Studio, which its repository holds in `assets/starter`."
+    return f"Base model: a folder named {code_span(public_base(manifest))}."
+
+
+def _diffusers_code(manifest: Manifest, repo_id: str) -> str:
+    base = "assets/starter" if manifest.base.name == STARTER else public_base(manifest)
+    prompt = json.dumps(f"a photo of {manifest.words_in_diffusers}")
+    load = {
+        Method.textual_inversion: f'pipeline.load_textual_inversion("{repo_id}")\n',
+        Method.dreambooth_lora: f'pipeline.load_lora_weights("{repo_id}")\n',
+        Method.dreambooth: "",
+    }
+    source = repo_id if manifest.method is Method.dreambooth else base
+    return (
+        "from diffusers import StableDiffusionPipeline\n\n"
+        f"pipeline = StableDiffusionPipeline.from_pretrained({json.dumps(source)})\n"
+        f"{load[manifest.method]}"
+        f"pipeline({prompt}).images[0]"
+    )
+
+
+def _a1111_words(manifest: Manifest) -> str:
+    match manifest.method:
+        case Method.textual_inversion:
+            return f"{code_span(manifest.name)} in the prompt: there the file's name is the trigger"
+        case Method.dreambooth_lora:
+            return code_span(f"<lora:{manifest.name}:1> {manifest.trained_words}")
+        case Method.dreambooth:
+            return code_span(manifest.trained_words)
+
+
+def _comfy_words(manifest: Manifest) -> str:
+    match manifest.method:
+        case Method.textual_inversion:
+            return f"write {code_span(f'embedding:{manifest.name}')} in the prompt"
+        case Method.dreambooth_lora:
+            return f"load it with *Load LoRA*, then write {code_span(manifest.trained_words)}"
+        case Method.dreambooth:
+            return f"load it with *Load Checkpoint*, then write {code_span(manifest.trained_words)}"
+
+
+def _dataset(photos: PhotoSet) -> str:
+    usable = photos.usable
+    captions = sum(photo.caption is not None for photo in usable)
+    described = f", {captions} of them with a caption of its own" if captions else ""
+    return f"{len(usable)} photos{described}. They are not part of this repository."

@@ -1,0 +1,133 @@
+"""The Hub as the app talks to it: a client that never waits for ever, and what its answers mean in words."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from typing import Any
+
+import httpx2
+from huggingface_hub import HfApi
+from huggingface_hub.errors import (
+    GatedRepoError,
+    HfHubHTTPError,
+    OfflineModeIsEnabled,
+    RepositoryNotFoundError,
+)
+from huggingface_hub.utils import get_session
+
+from trainer.errors import HubError, HubTrouble
+from trainer.narrate import duration
+
+TIMEOUT_S = 45.0
+PATIENCE_S = 20.0
+"""A longer Retry-After is not waited for inside a call; the whole step is tried again later."""
+_TOKEN = re.compile(r"\b(hf|api)_[A-Za-z0-9_-]{6,}")
+_STATUS = re.compile(r"\b(40[123]|429|50[0-9])\b")
+
+
+class AskedToWait(Exception):
+    """The Hub asks for more patience than a call has. Not an HTTP error: those are tried again at once."""
+
+    def __init__(self, seconds: float) -> None:
+        self.seconds = seconds
+        super().__init__(f"the Hub asks to wait {seconds:.0f} s")
+
+
+CLIENT_ERRORS = (HfHubHTTPError, httpx2.HTTPError, AskedToWait, OSError, RuntimeError, ValueError)
+"""What calls of the client raise; hf_xet uses built-in exceptions."""
+
+
+def open_hub(token: str | None, endpoint: str | None = None) -> HfApi:
+    """A client of the Hub for this token; None is nobody, never whoever is signed in on this machine."""
+    _bound(get_session())
+    return HfApi(endpoint=endpoint, token=token or False)
+
+
+def _bound(session: httpx2.Client) -> None:
+    """The client's own session has no time-outs on most calls and obeys any Retry-After."""
+    session.timeout = httpx2.Timeout(TIMEOUT_S, connect=10.0)
+    hooks = session.event_hooks
+    if _refuse_to_wait_long not in hooks["response"]:
+        session.event_hooks = {**hooks, "response": [*hooks["response"], _refuse_to_wait_long]}
+
+
+def _refuse_to_wait_long(response: httpx2.Response) -> None:
+    asked = response.headers.get("Retry-After", "")
+    if response.status_code in (429, 503) and asked.isdigit() and int(asked) > PATIENCE_S:
+        raise AskedToWait(float(asked))
+
+
+@dataclass(frozen=True)
+class Account:
+    """Whose token it is, what it may do (`read`, `write`, or a finer role), and for whom it may write."""
+
+    name: str
+    role: str
+    writable: frozenset[str]
+
+
+def read_account(token: str, *, endpoint: str | None = None) -> Account:
+    """Ask the Hub whose token this is. Raises HubError."""
+    client: Any = open_hub(token, endpoint)  # some of its annotations are open
+    try:
+        answer: dict[str, Any] = client.whoami()
+    except CLIENT_ERRORS as error:
+        raise explain(error, what="your account") from error
+    access: dict[str, Any] = answer.get("auth", {}).get("accessToken", {})
+    organisations: list[dict[str, Any]] = answer.get("orgs", [])
+    writable = {org["name"] for org in organisations if org.get("roleInOrg", "write") != "read"}
+    return Account(answer["name"], access.get("role", ""), frozenset(writable | {answer["name"]}))
+
+
+def redacted(text: str) -> str:
+    """The text with anything that looks like an access token made unreadable."""
+    return _TOKEN.sub(lambda match: f"{match[1]}_…", text)
+
+
+def explain(error: Exception, *, what: str) -> HubError:
+    """What an exception of the client means; `what` names the repository or thing that was asked for."""
+    match error:
+        case HubError():
+            return error
+        case AskedToWait():
+            return HubError(
+                f"The Hub asks to wait {duration(error.seconds)}.", HubTrouble.later, retry_after_s=error.seconds
+            )
+        case OfflineModeIsEnabled():
+            return HubError("This machine is set to work offline (HF_HUB_OFFLINE).", HubTrouble.refused)
+        case GatedRepoError():
+            return HubError(f"Access to {what} must be granted first: open its page and accept.", HubTrouble.forbidden)
+        case HfHubHTTPError():
+            status = error.response.status_code
+            if isinstance(error, RepositoryNotFoundError) and status != 401:
+                return _by_status(404, what, "")
+            return _by_status(status, what, error.server_message or "")
+        case httpx2.TimeoutException():
+            return HubError(f"The Hub did not answer within {TIMEOUT_S:.0f} s.", HubTrouble.later)
+        case httpx2.HTTPError():
+            return HubError("The Hub cannot be reached.", HubTrouble.later)
+        case _:
+            # hf_xet reports an HTTP status only in the text of a built-in exception
+            found = _STATUS.search(str(error))
+            if found:
+                return _by_status(int(found[1]), what, "")
+            return HubError(f"The upload broke off: {redacted(str(error))}", HubTrouble.later)
+
+
+def _by_status(status: int, what: str, said: str) -> HubError:
+    match status:
+        case 401:
+            return HubError("Your sign-in has ended, or its token was revoked. Sign in again.", HubTrouble.sign_in)
+        case 402:
+            return HubError("Your account has no credits for this.", HubTrouble.credits)
+        case 403:
+            return HubError(f"Your token may not write to {what}.", HubTrouble.forbidden)
+        case 404:
+            return HubError(f"There is no {what} on the Hub that you may see.", HubTrouble.missing)
+        case 408 | 409 | 412 | 429:
+            return HubError(f"The Hub is busy with {what} ({status}).", HubTrouble.later)
+        case _ if status >= 500:
+            return HubError(f"The Hub has a problem of its own ({status}).", HubTrouble.later)
+        case _:
+            return HubError(f"The Hub refused ({status}): {redacted(said)[:300]}".rstrip(": "), HubTrouble.refused)

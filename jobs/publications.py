@@ -1,0 +1,110 @@
+"""Which finished jobs go to the Hub, and how far each has come: a table, and a file in each run folder."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, replace
+from enum import StrEnum
+from typing import Any
+
+import sqlalchemy as sa
+
+from trainer.run_folder import RunFolder, write_whole
+
+_METADATA = sa.MetaData()
+_PUBLICATIONS = sa.Table(
+    "publications",
+    _METADATA,
+    sa.Column("job_id", sa.String(32), primary_key=True),
+    sa.Column("repo_id", sa.String(96), nullable=False),
+    sa.Column("private", sa.Boolean, nullable=False),
+    sa.Column("state", sa.String(16), nullable=False, index=True),
+    sa.Column("note", sa.Text, nullable=False),
+    sa.Column("next_try", sa.Float, nullable=False),
+    sa.Column("tries", sa.Integer, nullable=False),
+    sa.Column("url", sa.Text, nullable=False),
+    sa.Column("commit", sa.String(64), nullable=False),
+)
+_FILE = "publication.json"
+
+
+class PublicationState(StrEnum):
+    """Where a publication is. A job without one has no row."""
+
+    waiting = "waiting"
+    running = "running"
+    published = "published"
+    needs_sign_in = "needs-sign-in"
+    failed = "failed"
+
+
+@dataclass(frozen=True)
+class Publication:
+    """One row. `next_try` is in seconds since the epoch; `note` says in words why it is where it is."""
+
+    job_id: str
+    repo_id: str
+    private: bool
+    state: PublicationState = PublicationState.waiting
+    note: str = ""
+    next_try: float = 0.0
+    tries: int = 0
+    url: str = ""
+    commit: str = ""
+
+
+class PublicationStore:
+    """Reads and writes rows; the file in the run folder follows each change, and outlives a lost database."""
+
+    def __init__(self, engine: sa.Engine) -> None:
+        self._engine = engine
+        _METADATA.create_all(engine)
+
+    def find(self, job_id: str) -> Publication | None:
+        found = self._read(_PUBLICATIONS.select().where(_PUBLICATIONS.c.job_id == job_id))
+        return found[0] if found else None
+
+    def in_state(self, *states: PublicationState) -> list[Publication]:
+        wanted = [state.value for state in states]
+        return self._read(_PUBLICATIONS.select().where(_PUBLICATIONS.c.state.in_(wanted)))
+
+    def put(self, publication: Publication, run: RunFolder) -> None:
+        """Write it as it is now."""
+        values = {**asdict(publication), "state": publication.state.value}
+        with self._engine.begin() as connection:
+            connection.execute(_PUBLICATIONS.delete().where(_PUBLICATIONS.c.job_id == publication.job_id))
+            connection.execute(_PUBLICATIONS.insert().values(**values))
+        write_whole(run.root / _FILE, json.dumps(values, indent=2) + "\n")
+
+    def claim(self, publication: Publication) -> bool:
+        """Take a waiting publication for this process; False where somebody was faster."""
+        statement = _PUBLICATIONS.update().where(
+            _PUBLICATIONS.c.job_id == publication.job_id, _PUBLICATIONS.c.state == PublicationState.waiting.value
+        )
+        with self._engine.begin() as connection:
+            changed = connection.execute(statement.values(state=PublicationState.running.value))
+        return changed.rowcount == 1
+
+    def delete(self, job_id: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(_PUBLICATIONS.delete().where(_PUBLICATIONS.c.job_id == job_id))
+
+    def restore(self, run: RunFolder) -> None:
+        """Add the row of a run folder that the table does not know; one in work then waits again."""
+        try:
+            publication = _publication(json.loads((run.root / _FILE).read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError):
+            return
+        if publication.state is PublicationState.running:
+            publication = replace(publication, state=PublicationState.waiting)
+        self.put(publication, run)
+
+    def _read(self, query: sa.Select[Any]) -> list[Publication]:
+        with self._engine.connect() as connection:
+            rows = connection.execute(query).mappings().all()
+        return [_publication(dict(row)) for row in rows]
+
+
+def _publication(values: dict[str, Any]) -> Publication:
+    values["state"] = PublicationState(values["state"])
+    return Publication(**values)

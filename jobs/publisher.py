@@ -1,0 +1,132 @@
+"""The publisher: a process that brings finished concepts to the Hub, and the only one that holds people's tokens.
+
+It is no part of a supervisor, because a publication needs no device, and because a supervisor that a training job takes
+down with it would lose the tokens. What it does is written in the table; after a kill it does the same again.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import time
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime
+
+from jobs.hub import redacted
+from jobs.publications import Publication, PublicationState, PublicationStore
+from jobs.publish import publish
+from jobs.store import JobStore, now, open_engine
+from jobs.tokens import TokenVault, token_socket
+from trainer.errors import HubError, HubTrouble, StudioError
+from trainer.local_socket import listening
+from trainer.process import StopSignal
+from trainer.run_folder import RunFolder, hold_lock
+from trainer.settings import Settings
+
+log = logging.getLogger(__name__)
+_AT_ONCE = 3
+_POLL_S = 0.5
+_WAITS_S = (15, 60, 300, 900, 1800)
+"""Before the next try, by how many there were; the last one for all further tries."""
+
+
+class Publisher:
+    """Serves one data root until it is told to stop."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        engine = open_engine(settings.jobs_database_url)
+        self._jobs, self._publications = JobStore(engine), PublicationStore(engine)
+        self._vault = TokenVault(settings.own_hub_token)
+        self._stop = StopSignal()
+
+    def serve(self) -> None:
+        """Run until a stop is requested. Raises BusyError where another publisher serves the data root."""
+        self._stop.install()
+        runtime = self._settings.runtime_dir
+        runtime.mkdir(parents=True, exist_ok=True)
+        pool = ThreadPoolExecutor(_AT_ONCE, "publish")
+        with (
+            hold_lock(runtime / "publisher.lock", what="Publishing"),
+            listening(token_socket(runtime)) as server,
+        ):
+            threading.Thread(target=self._vault.take_over, args=(server,), name="tokens", daemon=True).start()
+            self._release_claims()
+            running: set[Future[None]] = set()
+            while not self._stop.requested():
+                running = {future for future in running if not future.done()}
+                for publication in self._due()[: _AT_ONCE - len(running)]:
+                    if self._publications.claim(publication):
+                        running.add(pool.submit(self._attempt, publication))
+                time.sleep(_POLL_S)
+        os._exit(0)  # an upload in work would be waited for; the next start does it again
+
+    def _release_claims(self) -> None:
+        """What a killed publisher had in work waits again."""
+        for publication in self._publications.in_state(PublicationState.running):
+            self._put(replace(publication, state=PublicationState.waiting))
+
+    def _due(self) -> list[Publication]:
+        """Waiting publications whose job is done, and those that the owner has signed in for again."""
+        waiting = self._publications.in_state(PublicationState.waiting)
+        return [p for p in waiting if p.next_try <= now() and self._is_trained(p)]
+
+    def _is_trained(self, publication: Publication) -> bool:
+        job = self._jobs.find(publication.job_id)
+        return job is not None and not job.is_open
+
+    def _attempt(self, publication: Publication) -> None:
+        """One try; whatever comes of it is written down, and nothing is raised."""
+        job = self._jobs.find(publication.job_id)
+        if job is None:
+            self._publications.delete(publication.job_id)
+            return
+        token = self._vault.of(job.owner)
+        try:
+            done = publish(self._run(publication), publication.repo_id, token, private=publication.private)
+        except HubError as error:
+            if error.trouble is HubTrouble.sign_in:
+                self._vault.forget(job.owner)
+            self._put(after_trouble(publication, error))
+        except StudioError as error:
+            self._put(replace(publication, state=PublicationState.failed, note=str(error)))
+        except Exception as error:
+            log.exception("publishing %s", publication.job_id)
+            note = f"Publishing failed: {redacted(str(error))}"
+            self._put(replace(publication, state=PublicationState.failed, note=note))
+        else:
+            state = PublicationState.published
+            self._put(replace(publication, state=state, note="", url=done.url, commit=done.commit, tries=0))
+
+    def _run(self, publication: Publication) -> RunFolder:
+        return RunFolder(self._settings.runs_dir / publication.job_id)
+
+    def _put(self, publication: Publication) -> None:
+        run = self._run(publication)
+        if run.root.is_dir():  # deleted meanwhile
+            self._publications.put(publication, run)
+
+
+def after_trouble(publication: Publication, error: HubError) -> Publication:
+    """What becomes of a publication that the Hub did not take."""
+    trained = "Trained and verified."
+    match error.trouble:
+        case HubTrouble.sign_in:
+            return replace(
+                publication, state=PublicationState.needs_sign_in, note=f"{trained} Sign in again to publish."
+            )
+        case HubTrouble.later:
+            wait_s = max(error.retry_after_s or 0, _WAITS_S[min(publication.tries, len(_WAITS_S) - 1)])
+            next_try = now() + wait_s
+            at = datetime.fromtimestamp(next_try).astimezone().strftime("%H:%M")
+            return replace(
+                publication,
+                state=PublicationState.waiting,
+                note=f"{trained} {error} The next try is at {at}. Nothing is lost.",
+                next_try=next_try,
+                tries=publication.tries + 1,
+            )
+        case _:
+            return replace(publication, state=PublicationState.failed, note=f"{trained} {error}")

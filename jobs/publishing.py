@@ -1,0 +1,54 @@
+"""What the page and the command line do with publications. Every call that names a job checks whose it is."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+from jobs.publications import Publication, PublicationState, PublicationStore
+from jobs.publish import check_repo_id
+from jobs.store import JobStore
+from trainer.artifact import MANIFEST_FILE
+from trainer.errors import RequestError
+from trainer.run_folder import RunFolder
+
+
+class Publishing:
+    """Publications of one data root; the publisher process carries them out."""
+
+    def __init__(self, jobs: JobStore, publications: PublicationStore, runs_dir: Path) -> None:
+        self._jobs, self._publications, self._runs_dir = jobs, publications, runs_dir
+
+    def of(self, job_id: str) -> Publication | None:
+        return self._publications.find(job_id)
+
+    def ask(self, job_id: str, owner: str, repo_id: str, *, private: bool) -> Publication:
+        """Publish a job's concept as soon as it is done. Raises RequestError for a name that the Hub does not allow."""
+        job = self._jobs.get(job_id, owner=owner)
+        run = RunFolder(self._runs_dir / job.id)
+        if not job.is_open and not (run.artifact / MANIFEST_FILE).exists():
+            raise RequestError("This job left no concept that could be published.")
+        before = self._publications.find(job.id)
+        if before is not None and before.state is PublicationState.running:
+            raise RequestError("It is being published right now.")
+        publication = Publication(job.id, check_repo_id(repo_id), private)
+        self._publications.put(publication, run)
+        return publication
+
+    def retry(self, job_id: str, owner: str) -> None:
+        """Try again at once: after signing in, or sooner than planned. One that is done or in work stays as it is."""
+        job = self._jobs.get(job_id, owner=owner)
+        publication = self._publications.find(job.id)
+        if publication is None:
+            raise RequestError("This job was never meant to be published.")
+        if publication.state not in (PublicationState.published, PublicationState.running):
+            again = replace(publication, state=PublicationState.waiting, note="", next_try=0.0, tries=0)
+            self._publications.put(again, RunFolder(self._runs_dir / job.id))
+
+    def forget(self, job_id: str) -> None:
+        """Drop the row with its job; what is on the Hub stays there."""
+        self._publications.delete(job_id)
+
+    def restore(self, run: RunFolder) -> None:
+        """Bring back the row of a run folder after the database was lost."""
+        self._publications.restore(run)

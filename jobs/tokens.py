@@ -1,0 +1,89 @@
+"""Access tokens of the Hub: handed from the page to the publisher over a local socket, kept in its memory alone."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import socket
+import threading
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from trainer.errors import RequestError
+from trainer.local_socket import socket_path
+
+log = logging.getLogger(__name__)
+_MAX_LINE = 16 * 1024
+_OK = b"ok\n"
+
+
+class _Handover(BaseModel):
+    """The one line that the page sends."""
+
+    model_config = ConfigDict(frozen=True)
+
+    owner: str
+    token: str = Field(repr=False)
+
+
+class TokenVault:
+    """One token for each owner, in memory; `fallback` is the machine's own, for an owner without one."""
+
+    def __init__(self, fallback: str | None = None) -> None:
+        self._fallback = fallback
+        self._tokens: dict[str, str] = {}
+        self._lock = threading.Lock()
+
+    def put(self, owner: str, token: str) -> None:
+        with self._lock:
+            self._tokens[owner] = token
+
+    def of(self, owner: str) -> str | None:
+        with self._lock:
+            return self._tokens.get(owner, self._fallback)
+
+    def forget(self, owner: str) -> None:
+        """Drop a token that the Hub no longer takes."""
+        with self._lock:
+            self._tokens.pop(owner, None)
+
+    def take_over(self, server: socket.socket) -> None:
+        """Accept handovers for as long as the process lives; runs in a thread of its own."""
+        while True:
+            connection, _ = server.accept()
+            connection.settimeout(5)
+            with connection, contextlib.suppress(OSError), connection.makefile("rb") as lines:
+                try:
+                    handover = _Handover.model_validate_json(lines.readline(_MAX_LINE))
+                except ValidationError:
+                    log.warning("a token came in a form that is not understood")  # the error would quote it
+                    continue
+                self.put(handover.owner, handover.token)
+                connection.sendall(_OK)
+
+
+def token_socket(runtime: Path) -> Path:
+    return socket_path(runtime, "tokens")
+
+
+class TokenDesk:
+    """The page's side. `own` is the machine's token, where its only owner set one."""
+
+    def __init__(self, runtime: Path, own: str | None) -> None:
+        self._path, self.own = token_socket(runtime), own
+
+    def hand_over(self, owner: str, token: str) -> None:
+        """Give the publisher an owner's token. Raises RequestError where the publisher is not there."""
+        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+            connection.settimeout(5)
+            try:
+                connection.connect(str(self._path))
+                connection.sendall(_Handover(owner=owner, token=token).model_dump_json().encode() + b"\n")
+                taken = connection.recv(len(_OK)) == _OK
+            except OSError:
+                taken = False
+        if not taken:
+            raise RequestError(
+                "The publisher is starting, or has just been restarted. Please try again in a few seconds."
+            )

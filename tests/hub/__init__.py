@@ -1,0 +1,1 @@
+"""A local Hugging Face Hub that the real client library talks to over HTTP on loopback."""

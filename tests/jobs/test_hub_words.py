@@ -1,0 +1,74 @@
+"""What the Hub's answers and silences mean in words, and which names it takes. No network here."""
+
+from __future__ import annotations
+
+import httpx2
+import pytest
+from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+
+from jobs.hub import AskedToWait, explain, redacted
+from jobs.publish import check_repo_id
+from trainer.errors import HubError, HubTrouble, RequestError
+
+TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
+
+
+def answer(status: int) -> HfHubHTTPError:
+    request = httpx2.Request("POST", "http://127.0.0.1/api/models/alice/mug/commit/main")
+    return HfHubHTTPError(f"{status} for token {TOKEN}", response=httpx2.Response(status, request=request))
+
+
+@pytest.mark.parametrize(
+    ("error", "trouble", "words"),
+    [
+        (answer(401), HubTrouble.sign_in, "Sign in again"),
+        (answer(402), HubTrouble.credits, "no credits"),
+        (answer(403), HubTrouble.forbidden, "may not write to alice/mug"),
+        (answer(404), HubTrouble.missing, "no alice/mug"),
+        (answer(409), HubTrouble.later, "busy"),
+        (answer(412), HubTrouble.later, "busy"),
+        (answer(429), HubTrouble.later, "busy"),
+        (answer(500), HubTrouble.later, r"problem of its own \(500\)"),
+        (answer(503), HubTrouble.later, r"problem of its own \(503\)"),
+        (answer(418), HubTrouble.refused, "refused"),
+        (httpx2.ReadTimeout("slow"), HubTrouble.later, "did not answer"),
+        (httpx2.ConnectError("no route"), HubTrouble.later, "cannot be reached"),
+        (OfflineModeIsEnabled("offline"), HubTrouble.refused, "offline"),
+        (ConnectionError("CAS error: HTTP status client error (403 Forbidden)"), HubTrouble.forbidden, "may not write"),
+        (RuntimeError("xet: token refresh failed 401 Unauthorized"), HubTrouble.sign_in, "Sign in again"),
+        (OSError(f"broken with {TOKEN}"), HubTrouble.later, "broke off"),
+    ],
+)
+def test_each_answer_has_its_own_words(error: Exception, trouble: HubTrouble, words: str) -> None:
+    explained = explain(error, what="alice/mug")
+    assert explained.trouble is trouble
+    with pytest.raises(HubError, match=words):
+        raise explained
+    assert TOKEN not in str(explained)
+
+
+def test_long_wait_is_said_and_not_waited_for() -> None:
+    explained = explain(AskedToWait(3600), what="alice/mug")
+    assert explained.retry_after_s == 3600
+    assert "1 h" in str(explained) or "60 min" in str(explained)
+
+
+def test_tokens_become_unreadable() -> None:
+    assert redacted(f"before {TOKEN} after") == "before hf_… after"
+
+
+@pytest.mark.parametrize("name", ["alice/red-mug", "a/b", "acme-1/x.y_z", "A/" + "b" * 94])
+def test_names_of_the_hub_are_taken(name: str) -> None:
+    assert check_repo_id(name) == name
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("mug", "/mug", "alice/", "alice/a--b", "alice/..", "alice/x.git", "alice/-x", "alice/x-", "alice/a/b"),
+        *("alice/mög", "alice/ mug", "alice/" + "b" * 91, "alice/a..b", "../mug", "alice/<script>"),
+    ],
+)
+def test_other_names_are_refused_before_anything_is_asked(name: str) -> None:
+    with pytest.raises(RequestError):
+        check_repo_id(name)

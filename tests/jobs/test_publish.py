@@ -1,0 +1,253 @@
+"""Publishing against a Hub that fails in every way: one final tree, as it was meant, and nothing foreign lost."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
+from huggingface_hub.hf_api import RepoFile
+
+from jobs import publish as publishing
+from jobs.publish import publish
+from jobs.repository import CARD_FILE, RECORD_FILE, Content, repository_files
+from tests.hub.accounts import ALICE, ALICE_READS, BOB, EXPIRED
+from tests.hub.local_hub import LocalHub
+from tests.jobs.finished_run import write_finished_run
+from trainer.artifact import list_files, read_manifest, write_manifest
+from trainer.errors import HubError, HubTrouble, RequestError, VerificationError
+from trainer.run_folder import RunFolder
+
+# said inside the client library, about how it sends LFS files
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+MUG = "alice/red-mug"
+Client = Callable[[str | None], HfApi]
+
+
+@pytest.fixture
+def run(tmp_path: Path, photo_folder: Path) -> RunFolder:
+    return write_finished_run(tmp_path / "run", photo_folder)
+
+
+@pytest.fixture
+def alice(client: Client, monkeypatch: pytest.MonkeyPatch) -> HfApi:
+    """Alice's own client; nobody sleeps between attempts."""
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    return client(ALICE)
+
+
+def try_publish(hub: LocalHub, run: RunFolder, token: str | None = ALICE, repo_id: str = MUG, **options: Any) -> Any:
+    return publish(run, repo_id, token, endpoint=hub.url, **options)
+
+
+def tree(api: HfApi, repo_id: str = MUG) -> dict[str, RepoFile]:
+    return {e.path: e for e in api.list_repo_tree(repo_id, recursive=True) if isinstance(e, RepoFile)}
+
+
+def assert_complete(api: HfApi, run: RunFolder) -> None:
+    """The remote tree is what is meant, no more and no less."""
+    meant = repository_files(run, MUG, base_licence=None)
+    remote = tree(api)
+    assert remote.keys() - {".gitattributes"} == meant.keys()
+    for path, content in meant.items():
+        entry = remote[path]
+        same = entry.lfs.sha256 == content.identity.sha256 if entry.lfs else entry.blob_id == content.identity.git
+        assert same, path
+
+
+def commits(api: HfApi) -> int:
+    return len(api.list_repo_commits(MUG))
+
+
+def test_concept_arrives_whole_and_private(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    done = try_publish(hub, run)
+    assert done.url == f"{hub.url}/{MUG}"
+    assert done.commit == alice.model_info(MUG).sha
+    assert alice.model_info(MUG).private
+    assert_complete(alice, run)
+    assert ModelCard(Path(alice.hf_hub_download(MUG, CARD_FILE)).read_text()).data.library_name == "diffusers"
+
+
+def test_public_is_asked_for(hub: LocalHub, client: Client, run: RunFolder) -> None:
+    try_publish(hub, run, private=False)
+    assert client(None).model_info(MUG).id == MUG
+
+
+def test_second_time_changes_nothing(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    first = try_publish(hub, run)
+    count = commits(alice)
+    assert try_publish(hub, run) == first
+    assert commits(alice) == count
+
+
+def test_new_version_replaces_its_own_files_only(
+    hub: LocalHub, alice: HfApi, run: RunFolder, tmp_path: Path, photo_folder: Path
+) -> None:
+    try_publish(hub, run)
+    mine = [CommitOperationAdd("my-notes.txt", b"mine"), CommitOperationAdd(CARD_FILE, b"# my own words")]
+    alice.create_commit(MUG, mine, commit_message="mine")
+    again = write_finished_run(tmp_path / "again", photo_folder, seed=7)
+    (again.artifact / "notes.json").unlink()
+    manifest = read_manifest(again.artifact)
+    write_manifest(again.artifact, manifest.model_copy(update={"files": list_files(again.artifact)}))
+    try_publish(hub, again)
+    remote = tree(alice)
+    assert "notes.json" not in remote
+    assert remote["my-notes.txt"].size == 4
+    assert Path(alice.hf_hub_download(MUG, CARD_FILE)).read_text() == "# my own words"
+    record = json.loads(Path(alice.hf_hub_download(MUG, RECORD_FILE)).read_text())
+    assert "my-notes.txt" not in record["files"]
+
+
+def test_repository_of_something_else_is_left_alone(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    alice.create_repo(MUG)
+    alice.create_commit(MUG, [CommitOperationAdd("model.safetensors", b"theirs")], commit_message="theirs")
+    before = tree(alice).keys()
+    with pytest.raises(HubError, match="another name") as caught:
+        try_publish(hub, run)
+    assert caught.value.trouble is HubTrouble.taken
+    assert tree(alice).keys() == before
+
+
+@pytest.mark.parametrize(
+    ("token", "repo_id", "trouble"),
+    [
+        (None, MUG, HubTrouble.sign_in),
+        (EXPIRED, MUG, HubTrouble.sign_in),
+        ("hf_nonsense", MUG, HubTrouble.sign_in),
+        (ALICE_READS, MUG, HubTrouble.forbidden),
+        (BOB, MUG, HubTrouble.forbidden),
+        (ALICE, "readers/mug", HubTrouble.forbidden),
+    ],
+)
+def test_wrong_token_is_said_in_words(
+    hub: LocalHub, client: Client, run: RunFolder, token: str | None, repo_id: str, trouble: HubTrouble
+) -> None:
+    with pytest.raises(HubError) as caught:
+        try_publish(hub, run, token, repo_id)
+    assert caught.value.trouble is trouble
+    assert str(token) not in str(caught.value)
+    assert not [r for r in hub.requests() if r.method == "POST"]
+
+
+def test_revoked_in_the_middle_loses_nothing(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    token = hub.new_token("alice")
+    hub.order_fault("POST .*/commit/", revoke=token)
+    with pytest.raises(HubError) as caught:
+        try_publish(hub, run, token)
+    assert caught.value.trouble is HubTrouble.sign_in
+    try_publish(hub, run)
+    assert_complete(alice, run)
+
+
+def test_lost_answer_of_a_commit_makes_no_second_one(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    for fault in ({"status": 502}, {"drop": True}):
+        hub.reset()
+        hub.order_fault("POST .*/commit/", after_work=True, **fault)
+        try_publish(hub, run)
+        assert commits(alice) == 2  # the Hub's own first one, and ours
+        assert_complete(alice, run)
+
+
+def test_somebody_else_commits_in_between(
+    hub: LocalHub, alice: HfApi, run: RunFolder, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original = publishing._operations
+    interferences = [b"1"]
+
+    def interfere(*arguments: Any) -> Any:
+        if interferences:
+            data = interferences.pop()
+            alice.create_commit(MUG, [CommitOperationAdd("notes-of-mine.txt", data)], commit_message="mine")
+        return original(*arguments)
+
+    try_publish(hub, run)
+    (run.artifact / "notes.json").touch()
+    alice.create_commit(MUG, [CommitOperationAdd("notes.json", b"{}")], commit_message="same")
+    monkeypatch.setattr(publishing, "_operations", interfere)
+    alice.delete_file("learned_embeds.safetensors", MUG)
+    try_publish(hub, run)
+    assert "notes-of-mine.txt" in tree(alice)
+    assert "learned_embeds.safetensors" in tree(alice)
+
+
+def test_long_retry_after_is_told_and_not_slept(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    hub.order_fault("POST .*/commit/", status=429, headers={"Retry-After": "3600"})
+    with pytest.raises(HubError, match="asks to wait") as caught:
+        try_publish(hub, run)
+    assert caught.value.retry_after_s == 3600
+
+
+def test_hub_down_for_good_says_so(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    hub.order_fault(".*", times=1000, status=503)
+    with pytest.raises(HubError) as caught:
+        try_publish(hub, run)
+    assert caught.value.trouble is HubTrouble.later
+    hub.clear_faults()
+    try_publish(hub, run)
+    assert_complete(alice, run)
+
+
+def test_repository_deleted_meanwhile_is_made_again(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    try_publish(hub, run)
+    alice.delete_repo(MUG)
+    try_publish(hub, run)
+    assert_complete(alice, run)
+
+
+def test_damaged_artifact_is_not_published(hub: LocalHub, client: Client, run: RunFolder) -> None:
+    (run.artifact / "notes.json").write_text("{ }")
+    with pytest.raises(VerificationError, match=r"notes\.json"):
+        try_publish(hub, run)
+    assert not [r for r in hub.requests() if r.method == "POST"]
+
+
+def test_bad_name_is_refused_before_the_hub_is_asked(hub: LocalHub, run: RunFolder) -> None:
+    with pytest.raises(RequestError):
+        try_publish(hub, run, repo_id="alice/a--b")
+    assert not hub.requests()
+
+
+FAULTS: list[dict[str, Any]] = [
+    {"status": 500},
+    {"status": 503},
+    {"status": 502, "after_work": True},
+    {"drop": True},
+    {"drop": True, "after_work": True},
+    {"cut_request_after": 10},
+    {"cut_response_after": 5},
+    {"status": 429, "headers": {"Retry-After": "1"}},
+    {"status": 429, "headers": {"Retry-After": "3600"}},
+]
+PLACES = ["whoami", "repos/create", "/preupload/", "objects/batch", "PUT /", "/commit/", "/tree/", "api/models/", ".*"]
+
+
+@pytest.mark.parametrize(
+    ("seed", "count"), [(1, 12), pytest.param(2, 200, marks=pytest.mark.slow)], ids=["a dozen", "two hundred"]
+)
+def test_random_faults_leave_one_final_tree(hub: LocalHub, alice: HfApi, run: RunFolder, seed: int, count: int) -> None:
+    rng = random.Random(seed)
+    for _ in range(count):
+        hub.order_fault(rng.choice(PLACES), times=rng.randint(1, 3), **rng.choice(FAULTS))
+        try:
+            try_publish(hub, run)
+        except HubError as error:
+            assert error.trouble is HubTrouble.later
+    hub.clear_faults()
+    try_publish(hub, run)
+    assert_complete(alice, run)
+    assert commits(alice) == 2
+
+
+def test_token_is_sent_in_headers_alone(hub: LocalHub, alice: HfApi, run: RunFolder, tmp_path: Path) -> None:
+    try_publish(hub, run)
+    assert not [r for r in hub.requests() if ALICE in r.path + r.query]
+    for content in repository_files(run, MUG, base_licence=None).values():
+        text = content.source if isinstance(content.source, bytes) else content.source.read_bytes()
+        assert ALICE.encode() not in text
+    assert not [f for f in tmp_path.rglob("*") if f.is_file() and ALICE.encode() in f.read_bytes()]
+    assert Content(b"").identity.git == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"

@@ -1,0 +1,36 @@
+"""Unix sockets between the processes of one data root, which only this user may open."""
+
+from __future__ import annotations
+
+import hashlib
+import socket
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+_LONGEST_PATH = 100
+
+
+def socket_path(runtime: Path, name: str) -> Path:
+    """Where the socket `name` is; in the temporary directory where the data root's path is too long for one."""
+    path = runtime / f"{name}.sock"
+    if len(str(path)) <= _LONGEST_PATH:
+        return path
+    digest = hashlib.sha256(str(path).encode()).hexdigest()[:16]
+    return Path(tempfile.gettempdir()) / f"concept-studio-{digest}.sock"
+
+
+@contextmanager
+def listening(path: Path) -> Generator[socket.socket]:
+    """A listening socket; a socket file left by a kill is replaced."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.unlink(missing_ok=True)
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as server:
+        server.bind(str(path))
+        path.chmod(0o600)
+        server.listen(64)
+        try:
+            yield server
+        finally:
+            path.unlink(missing_ok=True)

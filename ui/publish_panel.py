@@ -1,0 +1,70 @@
+"""Publishing a concept from the Library: where to, for whom to see, and the token that may do it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from jobs.hub import read_account
+from jobs.publish import check_access, check_repo_id
+from trainer.errors import HubError, HubTrouble
+from ui.errors import spoken
+from ui.services import Services
+
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class PublishPanel:
+    """Draws the panel; `asked` fires when a publication was queued."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        self._job = gr.State("")
+        with gr.Group(visible=False, elem_id="publish-panel") as self.panel:
+            self._title = gr.Markdown()
+            with gr.Row():
+                self._repo = gr.Textbox(
+                    label="Repository", info="a name, or OWNER/NAME for an organisation", max_length=120, min_width=220
+                )
+                self._token = gr.Textbox(
+                    label="Access token",
+                    info="with write access, from huggingface.co/settings/tokens; kept in memory only",
+                    type="password",
+                    max_length=300,
+                    visible=services.tokens.own is None,
+                    min_width=220,
+                )
+            self._private = gr.Checkbox(value=True, label="Private: only you can see it")
+            with gr.Row():
+                press = gr.Button("Publish", variant="primary", elem_id="publish")
+                close = gr.Button("Not now")
+        inputs = [self._job, self._repo, self._token, self._private]
+        self.asked = press.click(spoken(self._publish), inputs, [self.panel, self._token], **_QUIET)
+        close.click(lambda: gr.Group(visible=False), None, self.panel, **_QUIET)
+
+    @property
+    def opened(self) -> list[Any]:
+        """What `open_for` fills."""
+        return [self.panel, self._job, self._title, self._repo]
+
+    def open_for(self, job_id: str, owner: str) -> tuple[Any, ...]:
+        """Show the panel for one job's concept."""
+        job = self._services.jobs.job(job_id, owner)
+        before = self._services.jobs.publishing.of(job.id)
+        repo = before.repo_id if before else job.name
+        return gr.Group(visible=True), job.id, f"### Publish {job.name} to the Hugging Face Hub", repo
+
+    def _publish(self, job_id: str, repo: str, token: str, private: bool, request: gr.Request) -> tuple[Any, Any]:  # noqa: FBT001 - a checkbox
+        owner = self._services.owners.of(request)
+        token = token.strip() or self._services.tokens.own or ""
+        repo = repo.strip()
+        if not token:
+            raise HubError("Give an access token that may write.", HubTrouble.sign_in)
+        if "/" not in repo:
+            repo = f"{read_account(token).name}/{repo}"
+        check_access(token, check_repo_id(repo).split("/")[0])
+        self._services.tokens.hand_over(owner, token)
+        self._services.jobs.publishing.ask(job_id, owner, repo, private=private)
+        gr.Info(f"It is being published to {repo}. The Jobs page says how far it is.")
+        return gr.Group(visible=False), ""
