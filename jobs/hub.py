@@ -118,7 +118,10 @@ def explain(error: Exception, *, what: str) -> HubError:
 def _by_status(status: int, what: str, said: str) -> HubError:
     match status:
         case 401:
-            return HubError("Your sign-in has ended, or its token was revoked. Sign in again.", HubTrouble.sign_in)
+            return HubError(
+                "The Hub does not take your token: it has ended, was revoked or is wrong. Sign in again.",
+                HubTrouble.sign_in,
+            )
         case 402:
             return HubError("Your account has no credits for this.", HubTrouble.credits)
         case 403:

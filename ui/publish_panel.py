@@ -21,7 +21,7 @@ class PublishPanel:
     def __init__(self, services: Services) -> None:
         self._services = services
         self._job = gr.State("")
-        with gr.Group(visible=False, elem_id="publish-panel") as self.panel:
+        with gr.Column(visible=False, elem_id="publish-panel") as self.panel:
             self._title = gr.Markdown()
             with gr.Row():
                 self._repo = gr.Textbox(
@@ -41,7 +41,7 @@ class PublishPanel:
                 close = gr.Button("Not now")
         inputs = [self._job, self._repo, self._token, self._private]
         self.asked = press.click(spoken(self._publish), inputs, [self.panel, self._token], **_QUIET)
-        close.click(lambda: gr.Group(visible=False), None, self.panel, **_QUIET)
+        close.click(lambda: gr.Column(visible=False), None, self.panel, **_QUIET)
 
     @property
     def opened(self) -> list[Any]:
@@ -53,7 +53,7 @@ class PublishPanel:
         job = self._services.jobs.job(job_id, owner)
         before = self._services.jobs.publishing.of(job.id)
         repo = before.repo_id if before else job.name
-        return gr.Group(visible=True), job.id, f"### Publish {job.name} to the Hugging Face Hub", repo
+        return gr.Column(visible=True), job.id, f"## Publish {job.name} to the Hugging Face Hub", repo
 
     def _publish(self, job_id: str, repo: str, token: str, private: bool, request: gr.Request) -> tuple[Any, Any]:  # noqa: FBT001 - a checkbox
         owner = self._services.owners.of(request)
@@ -67,4 +67,4 @@ class PublishPanel:
         self._services.tokens.hand_over(owner, token)
         self._services.jobs.publishing.ask(job_id, owner, repo, private=private)
         gr.Info(f"It is being published to {repo}. The Jobs page says how far it is.")
-        return gr.Group(visible=False), ""
+        return gr.Column(visible=False), ""

@@ -6,21 +6,15 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-import pillow_heif
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.app_process import App
-from tests.pictures import exif_with_gps, subject_picture
+from tests.browser.steps import MINUTE, fill, go, phone_photos
 
 pytestmark = pytest.mark.browser
-MINUTE = 60_000
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
-
-
-def go(page: Page, tab: str) -> None:
-    page.get_by_role("tab", name=tab, exact=True).click()
 
 
 def width_of(picture: Locator) -> int:
@@ -28,32 +22,6 @@ def width_of(picture: Locator) -> int:
     picture.scroll_into_view_if_needed()
     loaded = "i => i.complete ? i.naturalWidth : new Promise(r => { i.onload = i.onerror = () => r(i.naturalWidth) })"
     return picture.evaluate(loaded)
-
-
-def phone_photos(folder: Path) -> list[Path]:
-    """What a phone gives: turned JPEGs with a place, one HEIC, one blurred twin, one that is no photo at all."""
-    pillow_heif.register_heif_opener()
-    folder.mkdir()
-    for number in range(3):
-        picture = subject_picture(number * 5 + 1, (640, 480), centre=(0.4 + 0.1 * number, 0.5))
-        picture.rotate(90, expand=True).save(folder / f"IMG_{number}.jpg", exif=exif_with_gps(6))
-    subject_picture(31, (640, 480), centre=(0.6, 0.4)).save(folder / "IMG_3.HEIC", "HEIF")
-    (folder / "broken.jpg").write_bytes((folder / "IMG_0.jpg").read_bytes()[:3000])
-    return sorted(folder.iterdir())
-
-
-def fill(page: Page, name: str, class_word: str, tiny: Path, steps: int) -> None:
-    """Everything of the Train page but the photos; a folder as base, so that the tour is quick."""
-    page.locator("#name textarea, #name input").fill(name)
-    page.locator("#class-word textarea, #class-word input").fill(class_word)
-    page.get_by_label("Textual inversion").check()
-    base = page.locator("#base input")
-    base.fill(str(tiny))
-    base.press("Enter")
-    expect(page.locator("#plan")).to_contain_text("1500 steps")
-    page.locator("#field-steps input").fill(str(steps))
-    page.locator("#field-steps input").press("Tab")
-    expect(page.locator("#plan")).to_contain_text(f"{steps} steps")
 
 
 def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model: Path) -> None:
@@ -114,7 +82,7 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     # the library: files, and deletion that asks first
     go(page, "Library")
     expect(page.locator(".cs-concept h3")).to_have_text("red-mug")
-    page.get_by_text("Files (1)").click()
+    page.get_by_text("Files (2)").click()
     with page.expect_download() as download:
         page.get_by_role("link", name="learned_embeds.safetensors").click()
     assert download.value.path().stat().st_size > 100

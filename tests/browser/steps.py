@@ -1,0 +1,67 @@
+"""What several tours do on the page."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pillow_heif
+from playwright.sync_api import Page, expect
+
+from tests.pictures import exif_with_gps, subject_picture
+from trainer.bases import inspect_base
+from trainer.config import Kind, Method
+from trainer.presets import preset_values
+
+MINUTE = 60_000
+# how a method is chosen, each press with the words that its answer brings
+WAYS = {
+    Method.textual_inversion: {"Textual inversion": "Learns new words"},
+    Method.dreambooth_lora: {"DreamBooth": "Learns small additions", "adapter (LoRA)": "Learns small additions"},
+    Method.dreambooth: {"DreamBooth": "Learns", "full model": "Learns the whole model"},
+}
+
+
+def go(page: Page, tab: str) -> None:
+    page.get_by_role("tab", name=tab, exact=True).click()
+
+
+def phone_photos(folder: Path) -> list[Path]:
+    """What a phone gives: turned JPEGs with a place, one HEIC, one blurred twin, one that is no photo at all."""
+    pillow_heif.register_heif_opener()
+    folder.mkdir()
+    for number in range(3):
+        picture = subject_picture(number * 5 + 1, (640, 480), centre=(0.4 + 0.1 * number, 0.5))
+        picture.rotate(90, expand=True).save(folder / f"IMG_{number}.jpg", exif=exif_with_gps(6))
+    subject_picture(31, (640, 480), centre=(0.6, 0.4)).save(folder / "IMG_3.HEIC", "HEIF")
+    (folder / "broken.jpg").write_bytes((folder / "IMG_0.jpg").read_bytes()[:3000])
+    return sorted(folder.iterdir())
+
+
+def fill(
+    page: Page, name: str, class_word: str, base: Path, steps: int, method: Method = Method.textual_inversion
+) -> None:
+    """Everything of the Train page but the photos; a folder as base, so that the tour is quick."""
+    page.locator("#name textarea, #name input").fill(name)
+    page.locator("#class-word textarea, #class-word input").fill(class_word)
+    choose_base(page, base)
+    for way, words in WAYS[method].items():
+        page.get_by_label(way, exact=True).check()
+        expect(page.locator("#method-note")).to_contain_text(words)
+    preset = preset_values(method, Kind.object, inspect_base(base))["steps"]
+    expect(page.locator("#plan")).to_contain_text(f"{preset} steps")
+    page.locator("#field-steps input").fill(str(steps))
+    page.locator("#field-steps input").press("Tab")
+    expect(page.locator("#plan")).to_contain_text(f"{steps} steps")
+
+
+def choose_base(page: Page, base: Path) -> None:
+    """Choose a folder as base and wait for the presets that come with it; the starter's differ from all others."""
+    field = page.locator("#base input")
+    if field.input_value() == str(base):
+        return
+    field.fill(str(base))
+    field.press("Enter")
+    traits = inspect_base(base)
+    presets = "|".join(str(preset_values(method, Kind.object, traits)["steps"]) for method in Method)
+    expect(page.locator("#plan")).to_contain_text(re.compile(rf"\b({presets}) steps"))
