@@ -13,6 +13,7 @@ from jobs.children import Children
 from jobs.drafts import Drafts
 from jobs.example import submit_example
 from jobs.open import open_service
+from jobs.preflight import BaseChecker
 from jobs.service import JobService
 from jobs.store import EVERYBODY
 from jobs.tokens import TokenDesk
@@ -39,6 +40,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
+        bases=BaseChecker(settings.own_hub_token),
         owners=OwnerPolicy(settings),
         devices=tuple(devices),
     )

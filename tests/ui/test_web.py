@@ -18,6 +18,7 @@ from starlette.testclient import TestClient
 from inference.client import GeneratorClient
 from jobs.drafts import Drafts
 from jobs.open import open_service
+from jobs.preflight import BaseChecker
 from jobs.store import Job
 from jobs.tokens import TokenDesk
 from tests.engine.conftest import small_recipe
@@ -39,6 +40,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
+        bases=BaseChecker(settings.own_hub_token),
         owners=OwnerPolicy(settings),
         devices=(cpu(),),
     )

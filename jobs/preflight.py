@@ -1,0 +1,130 @@
+"""Checks a base model on the Hub before anything is queued: it is there, may be read, is of a known family, and fits.
+
+Only configuration files are fetched. The answer names the commit, so that the job trains on what was checked.
+"""
+
+from __future__ import annotations
+
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi, constants, scan_cache_dir
+from huggingface_hub.errors import (
+    CacheNotFound,
+    GatedRepoError,
+    HfHubHTTPError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+
+from jobs.hub import CLIENT_ERRORS, explain, open_hub
+from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, inspect_base, inspect_listed
+from trainer.errors import BaseModelError, HubTrouble
+
+_REMEMBER_S = 300.0
+REMEMBER_REFUSAL_S = 5.0
+"""Short, because it may be put right at once: a gate accepted, a network back."""
+_GB = 1e9
+
+
+@dataclass(frozen=True)
+class HubBase:
+    """A base model of the Hub that can be trained on; `download_bytes` is 0 where a copy is here already."""
+
+    commit: str
+    traits: BaseTraits
+    download_bytes: int
+
+
+class BaseChecker:
+    """Remembers its answers for a few minutes, because a plan asks at every keystroke."""
+
+    def __init__(self, token: str | None, endpoint: str | None = None) -> None:
+        self._token, self._endpoint = token, endpoint
+        self._known: dict[BaseReference, tuple[float, HubBase | BaseModelError]] = {}
+
+    def check(self, base: BaseReference) -> HubBase:
+        """Raises BaseModelError, in words, for a base that cannot be used."""
+        asked, answer = self._known.get(base, (0.0, None))
+        lasting = _REMEMBER_S if isinstance(answer, HubBase) else REMEMBER_REFUSAL_S
+        if answer is None or time.monotonic() - asked > lasting:
+            try:
+                answer = check_hub_base(base, self._token, endpoint=self._endpoint)
+            except BaseModelError as error:
+                answer = error
+            self._known[base] = (time.monotonic(), answer)
+        if isinstance(answer, BaseModelError):
+            raise answer
+        return answer
+
+
+def check_hub_base(base: BaseReference, token: str | None, *, endpoint: str | None = None) -> HubBase:
+    """Ask the Hub about a base. Raises BaseModelError."""
+    hub = open_hub(token, endpoint)
+    try:
+        return _check(hub, base)
+    except GatedRepoError as error:
+        where = f"{hub.endpoint}/{base.name}"
+        raise BaseModelError(f"{base.name} is gated: open {where}, accept its terms, and give a token.") from error
+    except RevisionNotFoundError as error:
+        raise BaseModelError(f"{base.name} has no commit {base.revision}.") from error
+    except RepositoryNotFoundError as error:
+        raise BaseModelError(f"There is no model {base.name} on the Hub, or it is private.") from error
+    except CLIENT_ERRORS as error:
+        if isinstance(error, HfHubHTTPError) and explain(error, what=base.name).trouble is not HubTrouble.later:
+            raise BaseModelError(str(explain(error, what=base.name))) from error
+        if (copy := _on_this_machine(base)) is not None:
+            return copy  # the Hub is away, but this machine has the model
+        raise BaseModelError(f"{base.name} is not on this machine. {explain(error, what=base.name)}") from error
+
+
+def _check(hub: HfApi, base: BaseReference) -> HubBase:
+    info = hub.model_info(base.name, revision=base.revision, files_metadata=True)
+    sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+    if "model_index.json" not in sizes:
+        raise BaseModelError(f"{base.name} is no model in diffusers format: it has no model_index.json.")
+    client: Any = hub  # some of its annotations are open
+    configs = [name for name in CONFIG_FILES if name in sizes]
+    paths = [Path(client.hf_hub_download(base.name, name, revision=info.sha)) for name in configs]
+    traits = inspect_listed(paths[0].parent, set(sizes), identity=f"{base.name}@{info.sha}")
+    needed = sum(size for name, size in sizes.items() if _is_loaded(name))
+    _check_disk(base, needed)
+    return HubBase(str(info.sha), traits, needed)
+
+
+def _is_loaded(name: str) -> bool:
+    """Whether the pipeline's download takes a file: its parts, in safetensors, not the variants beside them."""
+    part, slash, file = name.partition("/")
+    is_part = bool(slash) and part in ("unet", "vae", "text_encoder")
+    return is_part and file.endswith(".safetensors") and file.count(".") == 1  # model.fp16.safetensors is a variant
+
+
+def _on_this_machine(base: BaseReference) -> HubBase | None:
+    """The newest whole copy in the Hub's cache, at the asked commit if one is asked for."""
+    try:
+        repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
+    except CacheNotFound:
+        return None
+    copies = [copy for repo in repos if repo.repo_id == base.name for copy in repo.revisions]
+    for copy in sorted(copies, key=lambda copy: copy.last_modified, reverse=True):
+        if not copy.commit_hash.startswith(base.revision or ""):
+            continue
+        try:
+            return HubBase(copy.commit_hash, inspect_base(copy.snapshot_path), 0)
+        except BaseModelError:
+            continue
+    return None
+
+
+def _check_disk(base: BaseReference, needed: int) -> None:
+    if _on_this_machine(base) is not None:
+        return
+    folder = Path(constants.HF_HUB_CACHE)
+    while not folder.exists():
+        folder = folder.parent
+    free = shutil.disk_usage(folder).free
+    if free < needed * 1.1:
+        raise BaseModelError(f"{base.name} needs {needed / _GB:.1f} GB of disk, and {free / _GB:.1f} GB are free.")
