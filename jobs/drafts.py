@@ -43,6 +43,12 @@ class Drafts:
             raise RequestError("There are no such photos.")
         return self._root / owner / draft_id
 
+    def adopt(self, old: str, new: str) -> None:
+        """Give an owner's drafts to another."""
+        for draft in (self._root / old).glob("*"):
+            (self._root / new).mkdir(parents=True, exist_ok=True)
+            draft.replace(self._root / new / draft.name)
+
     def read(self, owner: str, draft_id: str) -> PhotoSet:
         """The draft's photos; an empty set where there are none yet."""
         folder = self.folder(owner, draft_id)

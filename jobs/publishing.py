@@ -45,6 +45,13 @@ class Publishing:
             again = replace(publication, state=PublicationState.waiting, note="", next_try=0.0, tries=0)
             self._publications.put(again, RunFolder(self._runs_dir / job.id))
 
+    def retry_after_sign_in(self, owner: str) -> None:
+        """Go on with what waited for this owner to sign in."""
+        for publication in self._publications.in_state(PublicationState.needs_sign_in):
+            job = self._jobs.find(publication.job_id)
+            if job is not None and job.owner == owner:
+                self.retry(job.id, owner)
+
     def forget(self, job_id: str) -> None:
         """Drop the row with its job; what is on the Hub stays there."""
         self._publications.delete(job_id)

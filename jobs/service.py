@@ -120,6 +120,13 @@ class JobService:
         """All jobs, for the command line of the machine's owner."""
         return self._views(self._store.all_jobs())
 
+    def adopt(self, old: str, new: str) -> None:
+        """Give an owner's jobs to another."""
+        for job in self._store.visible_to(old):
+            if job.owner == old:
+                self._store.change_owner(job.id, new)
+                self._record(job.id)
+
     def owner_of(self, job_id: str) -> str:
         return self._store.get(job_id).owner
 

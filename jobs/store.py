@@ -156,6 +156,10 @@ class JobStore:
             result = connection.execute(statement.values(wish=wish.value, state=JobState.stopping.value))
         return result.rowcount == 1
 
+    def change_owner(self, job_id: str, owner: str) -> None:
+        with self._engine.begin() as connection:
+            connection.execute(_JOBS.update().where(_JOBS.c.id == job_id).values(owner=owner))
+
     def delete(self, job_id: str) -> None:
         with self._engine.begin() as connection:
             connection.execute(_JOBS.delete().where(_JOBS.c.id == job_id))

@@ -15,10 +15,11 @@ from trainer.errors import RequestError
 
 
 class Owners(StrEnum):
-    """Who owns what: everybody at this machine is one owner, or each browser is its own."""
+    """Who owns what: everybody at this machine is one owner, each browser is its own, or who signs in is."""
 
     single = "single"
     browser = "browser"
+    huggingface = "huggingface"
 
 
 def user_data_dir() -> Path:
@@ -36,7 +37,8 @@ class Settings(BaseSettings):
     home: Path = Field(default_factory=user_data_dir, description="Data root: photos, runs, database. Local disk.")
     database_url: str | None = Field(default=None, description="Jobs database; default SQLite under the data root.")
     owners: Owners | None = Field(
-        default=None, description="single or browser; default single on loopback, else browser."
+        default=None,
+        description="single, browser or huggingface; default: single on loopback, huggingface with sign-in.",
     )
     example: bool = Field(default=True, description="Queue the embedded example on an empty data root without a GPU.")
     host: str | None = Field(
@@ -56,6 +58,16 @@ class Settings(BaseSettings):
         default=None, validation_alias="HF_TOKEN", description="Access token of the Hub, for publishing."
     )
 
+    system: str | None = Field(default=None, validation_alias="SYSTEM", description="`spaces` on a Space.")
+    oauth_client_id: str | None = Field(
+        default=None, validation_alias="OAUTH_CLIENT_ID", description="Set by Hugging Face on a Space with sign-in."
+    )
+
+    @property
+    def can_sign_in(self) -> bool:
+        """Only on a Space: elsewhere gradio's sign-in makes any visitor the owner of the machine's token."""
+        return self.system == "spaces" and self.on_space and self.oauth_client_id is not None
+
     @property
     def own_hub_token(self) -> str | None:
         """The machine's token, for its only owner; visitors of a shared page bring theirs."""
@@ -72,7 +84,11 @@ class Settings(BaseSettings):
 
     @property
     def owner_mode(self) -> Owners:
-        return self.owners or (Owners.single if self.on_loopback else Owners.browser)
+        if self.owners is not None:
+            return self.owners
+        if self.can_sign_in:
+            return Owners.huggingface
+        return Owners.single if self.on_loopback else Owners.browser
 
     @property
     def jobs_database_url(self) -> str:

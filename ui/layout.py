@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable
 from typing import Any
 
 import gradio as gr
 
+from trainer.errors import RequestError
 from ui.about_tab import build_about_tab
 from ui.errors import spoken
 from ui.html import render
@@ -25,6 +28,9 @@ def build_page(services: Services) -> gr.Blocks:
             render("header.html", device=services.device_words, demo=not services.has_gpu),
             elem_id="header",
         )
+        if services.owners.can_sign_in:
+            gr.LoginButton("Sign in with Hugging Face", logout_value="Sign out {}", size="sm", elem_id="sign-in")
+            page.load(spoken(_welcome_back(services)), None, None, **_QUIET)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Train", id="train"):
                 train = TrainTab(services, page)
@@ -42,6 +48,20 @@ def build_page(services: Services) -> gr.Blocks:
         for trigger in (library_page.select, page.load):
             trigger(spoken(library.refresh), None, library.shown, **_QUIET)
     return page
+
+
+def _welcome_back(services: Services) -> Callable[[gr.Request], None]:
+    """The publisher gets the token of who signed in, and goes on with what waited for it."""
+
+    def hand_over(request: gr.Request) -> None:
+        if (token := services.owners.token_of(request)) is None:
+            return
+        owner = services.owners.of(request)
+        with contextlib.suppress(RequestError):  # the publisher is starting; the next visit will do
+            services.tokens.hand_over(owner, token)
+            services.jobs.publishing.retry_after_sign_in(owner)
+
+    return hand_over
 
 
 def _connect(

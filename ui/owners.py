@@ -1,13 +1,20 @@
-"""Who is who: everybody at this machine, or each browser by a random id in a cookie that scripts cannot read."""
+"""Who is who: everybody at this machine, whoever signed in with Hugging Face, or each browser.
+
+A browser is known by a random id in a cookie that scripts cannot read; who signs in takes over what the browser had.
+"""
 
 from __future__ import annotations
 
 import hashlib
 import re
 import secrets
+import time
+from collections.abc import Callable
 from http.cookies import CookieError, SimpleCookie
+from typing import Any
 
 import gradio as gr
+from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.errors import RequestError
@@ -24,6 +31,7 @@ class OwnerPolicy:
 
     def __init__(self, settings: Settings) -> None:
         self._single = settings.owner_mode is Owners.single
+        self.can_sign_in = settings.can_sign_in and settings.owner_mode is Owners.huggingface
         # in a Space's page the app is a frame of another site, where browsers want exactly these
         self.cookie_attributes = "SameSite=None; Secure; Partitioned" if settings.on_space else "SameSite=Lax"
 
@@ -37,16 +45,46 @@ class OwnerPolicy:
             return SINGLE_OWNER
         if value is None or not _VALUE.fullmatch(value):
             return None
-        return hashlib.sha256(value.encode()).hexdigest()[:24]
+        return _hashed(value)
+
+    def of_scope(self, scope: Scope) -> str | None:
+        """The owner of a request: who signed in, or else the browser."""
+        return self.signed_in(scope) or self.of_cookie(cookie_of(scope))
+
+    def signed_in(self, scope: Scope) -> str | None:
+        """The owner that a sign-in stands for, whatever the person's name becomes."""
+        session = self._session(scope)
+        return _hashed(f"huggingface {session['userinfo']['sub']}") if session else None
+
+    def token_of(self, request: gr.Request) -> str | None:
+        """The access token of who signed in."""
+        session = self._session(_scope(request))
+        return str(session["access_token"]) if session else None
+
+    def _session(self, scope: Scope) -> dict[str, Any] | None:
+        """What gradio keeps of a sign-in, in a signed cookie, while it lasts."""
+        session: dict[str, Any] | None = scope.get("session", {}).get("oauth_info") if self.can_sign_in else None
+        return session if session and session.get("expires_at", 0) > time.time() else None
 
     def of(self, request: gr.Request) -> str:
         """The owner of a handler's request. Raises RequestError where the browser keeps no cookies."""
-        owner = self.of_cookie(dict(request.cookies).get(COOKIE))
+        owner = self.of_scope(_scope(request))
         if owner is None:
             raise RequestError(
                 "This browser keeps no cookies for this page, so nothing could be called yours. Allow them."
             )
         return owner
+
+
+def _hashed(value: str) -> str:
+    return hashlib.sha256(value.encode()).hexdigest()[:24]
+
+
+def _scope(request: gr.Request) -> Scope:
+    """The ASGI scope under gradio's request."""
+    if request.request is None:
+        raise RequestError("This request came without a browser.")
+    return request.request.scope
 
 
 def cookie_of(scope: Scope) -> str | None:
@@ -62,12 +100,16 @@ def cookie_of(scope: Scope) -> str | None:
 
 
 class OwnerCookie:
-    """ASGI middleware: gives a browser without a valid cookie a new one with the page."""
+    """ASGI middleware around the page: gives a browser a cookie, and who signed in what the browser had before."""
 
-    def __init__(self, app: ASGIApp, policy: OwnerPolicy) -> None:
-        self._app, self._policy = app, policy
+    def __init__(self, app: ASGIApp, policy: OwnerPolicy, adopt: Callable[[str, str], None]) -> None:
+        self._app, self._policy, self._adopt = app, policy, adopt
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and scope["path"] == "/":
+            person, browser = self._policy.signed_in(scope), self._policy.of_cookie(cookie_of(scope))
+            if person is not None and browser is not None:
+                await run_in_threadpool(self._adopt, browser, person)
         needs_cookie = scope["type"] == "http" and scope["path"] == "/" and not self._policy.single
         if not needs_cookie or self._policy.of_cookie(cookie_of(scope)) is not None:
             await self._app(scope, receive, send)

@@ -27,6 +27,12 @@ class PictureHistory:
     def folder(self, owner: str) -> Path:
         return self._root / owner
 
+    def adopt(self, old: str, new: str) -> None:
+        """Give an owner's pictures to another."""
+        for file in self.folder(old).glob("*.png"):
+            self.folder(new).mkdir(parents=True, exist_ok=True)
+            file.replace(self.folder(new) / file.name)
+
     def newest(self, owner: str, count: int) -> list[Picture]:
         """The newest pictures; older ones beyond MAX_KEPT are removed."""
         files = sorted(self.folder(owner).glob("*.png"), key=lambda file: file.name, reverse=True)

@@ -32,7 +32,7 @@ class PublishPanel:
                     info="with write access, from huggingface.co/settings/tokens; kept in memory only",
                     type="password",
                     max_length=300,
-                    visible=services.tokens.own is None,
+                    visible=services.tokens.own is None and not services.owners.can_sign_in,
                     min_width=220,
                 )
             self._private = gr.Checkbox(value=True, label="Private: only you can see it")
@@ -55,12 +55,20 @@ class PublishPanel:
         repo = before.repo_id if before else job.name
         return gr.Column(visible=True), job.id, f"## Publish {job.name} to the Hugging Face Hub", repo
 
-    def _publish(self, job_id: str, repo: str, token: str, private: bool, request: gr.Request) -> tuple[Any, Any]:  # noqa: FBT001 - a checkbox
+    def _publish(
+        self,
+        job_id: str,
+        repo: str | None,
+        token: str | None,
+        private: bool,  # noqa: FBT001 - a checkbox
+        request: gr.Request,
+    ) -> tuple[Any, Any]:
         owner = self._services.owners.of(request)
-        token = token.strip() or self._services.tokens.own or ""
-        repo = repo.strip()
+        token = (token or "").strip() or self._services.owners.token_of(request) or self._services.tokens.own or ""
+        repo = (repo or "").strip()
         if not token:
-            raise HubError("Give an access token that may write.", HubTrouble.sign_in)
+            way = "Sign in first." if self._services.owners.can_sign_in else "Give an access token that may write."
+            raise HubError(way, HubTrouble.sign_in)
         if "/" not in repo:
             repo = f"{read_account(token).name}/{repo}"
         check_access(token, check_repo_id(repo).split("/")[0])

@@ -27,6 +27,12 @@ class Services:
     owners: OwnerPolicy
     devices: tuple[Device, ...]
 
+    def adopt(self, browser: str, person: str) -> None:
+        """Give what a browser's owner has to the person who signed in there."""
+        self.jobs.adopt(browser, person)
+        self.drafts.adopt(browser, person)
+        self.pictures.adopt(browser, person)
+
     @property
     def has_gpu(self) -> bool:
         return self.devices[0].index is not None

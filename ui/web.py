@@ -15,7 +15,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.errors import RequestError
-from ui.owners import OwnerCookie, cookie_of
+from ui.owners import OwnerCookie
 from ui.services import Services
 
 PREFIX = "/studio/"
@@ -27,7 +27,7 @@ def build_middleware(services: Services) -> list[Middleware]:
     """What stands between the browser and gradio, the outermost first."""
     return [
         Middleware(BodyLimit),
-        Middleware(OwnerCookie, policy=services.owners),
+        Middleware(OwnerCookie, policy=services.owners, adopt=services.adopt),
         Middleware(PrivateFiles, services=services),
     ]
 
@@ -79,7 +79,7 @@ class PrivateFiles:
         await response(scope, receive, send)
 
     def _respond(self, request: Request) -> Response:
-        owner = self._services.owners.of_cookie(cookie_of(request.scope))
+        owner = self._services.owners.of_scope(request.scope)
         kind, _, rest = request.url.path.removeprefix(PREFIX).partition("/")
         if owner is None or request.method not in ("GET", "HEAD"):
             return _not_found()

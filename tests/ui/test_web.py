@@ -15,37 +15,11 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from inference.client import GeneratorClient
-from jobs.drafts import Drafts
-from jobs.open import open_service
-from jobs.preflight import BaseChecker
-from jobs.store import Job
-from jobs.tokens import TokenDesk
-from tests.engine.conftest import small_recipe
-from trainer.devices import cpu
-from trainer.photos import take_folder
+from tests.ui.conftest import trained_job
 from trainer.settings import Owners, Settings
 from ui.owners import COOKIE, OwnerPolicy
-from ui.pictures import PictureHistory
 from ui.services import Services
 from ui.web import MAX_BODY_BYTES, build_middleware
-
-
-@pytest.fixture
-def services(tmp_path: Path) -> Iterator[Services]:
-    settings = Settings(home=tmp_path / "home", owners=Owners.browser)
-    services = Services(
-        jobs=open_service(settings),
-        drafts=Drafts(settings.home / "drafts"),
-        generator=GeneratorClient(settings.runtime_dir),
-        pictures=PictureHistory(settings.home / "pictures"),
-        tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
-        bases=BaseChecker(settings.own_hub_token),
-        owners=OwnerPolicy(settings),
-        devices=(cpu(),),
-    )
-    yield services
-    services.jobs.close()
 
 
 @pytest.fixture
@@ -69,17 +43,6 @@ def owner_of(services: Services, client: TestClient) -> str:
     owner = services.owners.of_cookie(client.cookies.get(COOKIE))
     assert owner is not None
     return owner
-
-
-def trained_job(services: Services, owner: str, tiny_model: Path, photo_folder: Path) -> Job:
-    """A job with previews, thumbnails and an artifact, as a finished one has."""
-    recipe = small_recipe(tiny_model, "textual-inversion")
-    job = services.jobs.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder))
-    root = services.jobs.run_folder(job.id).root
-    for name in ("previews/step-000000-0.png", "artifact/learned.safetensors", "photos/thumbs/0001.jpg", "log.txt"):
-        (root / name).parent.mkdir(parents=True, exist_ok=True)
-        (root / name).write_bytes(b"content of " + name.encode())
-    return job
 
 
 def test_new_browser_gets_a_cookie_that_scripts_cannot_read(site: Starlette) -> None:

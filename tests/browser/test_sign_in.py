@@ -1,0 +1,93 @@
+"""Signing in with Hugging Face on a Space: one's own jobs on any device, and publishing without typing a token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.app_process import App
+from tests.browser.steps import MINUTE, go, phone_photos
+from tests.hub.local_hub import LocalHub
+
+pytestmark = pytest.mark.browser
+SCOPES = ("openid", "profile", "contribute-repos", "gated-repos")
+Open = Callable[..., Page]
+MakeApp = Callable[..., App]
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LocalHub]:
+    with LocalHub(tmp_path / "hub") as hub:
+        yield hub
+
+
+@pytest.fixture
+def space(app: MakeApp, hub: LocalHub, tmp_path: Path) -> App:
+    """The app in the environment of a Space with sign-in."""
+    studio = app(
+        SYSTEM="spaces",
+        SPACE_ID="alice/studio",
+        GRADIO_SERVER_NAME="0.0.0.0",
+        STUDIO_EXAMPLE="0",
+        **hub.environment(tmp_path / "hf"),
+        **hub.sign_in_environment(SCOPES),
+    )
+    studio.start()
+    return studio
+
+
+def sign_in(page: Page) -> None:
+    page.get_by_role("button", name="Sign in with Hugging Face").click()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    page.wait_for_selector("#photos-upload")
+
+
+@pytest.mark.timeout(600)
+def test_signed_in_person_finds_and_publishes_their_jobs(
+    space: App, hub: LocalHub, new_page: Open, tmp_path: Path
+) -> None:
+    page = new_page(space.url)
+    page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
+    expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
+    page.locator("#name textarea, #name input").fill("red-mug")
+    page.locator("#field-steps input").fill("8")
+    page.locator("#field-steps input").press("Tab")
+    expect(page.locator("#plan")).to_contain_text("8 steps")
+    page.locator("#train").click()
+    expect(page.locator(".cs-job h3")).to_have_text("red-mug")
+    expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=4 * MINUTE)
+
+    # publishing asks to sign in, not for a token
+    go(page, "Library")
+    page.locator(".cs-concept").get_by_role("button", name="Publish").click()
+    expect(page.get_by_label("Access token")).to_be_hidden()
+    page.locator("#publish").click()
+    expect(page.locator("[data-testid=toast-body]")).to_contain_text("Sign in first")
+
+    # what the browser had before is the person's afterwards, on any device
+    sign_in(page)
+    go(page, "Library")
+    expect(page.locator(".cs-concept h3")).to_have_text("red-mug")
+    phone = new_page(space.url, width=390)
+    go(phone, "Jobs")
+    expect(phone.locator("#jobs-shown")).to_contain_text("No jobs yet")
+    sign_in(phone)
+    go(phone, "Jobs")
+    expect(phone.locator(".cs-job h3")).to_have_text("red-mug")
+    hub.seat_visitor("bob")
+    other = new_page(space.url)
+    sign_in(other)
+    go(other, "Jobs")
+    expect(other.locator("#jobs-shown")).to_contain_text("No jobs yet")
+
+    page.locator(".cs-concept").get_by_role("button", name="Publish").click()
+    page.locator("#publish").click()
+    go(page, "Jobs")
+    expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug, private", timeout=MINUTE)
+    tokens = {r.token for r in hub.requests() if r.token}
+    assert tokens
+    for file in [f for f in space.home.rglob("*") if f.is_file()]:
+        assert not [t for t in tokens if t.encode() in file.read_bytes()], file
