@@ -16,12 +16,16 @@ _NOT_HERE = {"name", "kind", "class_word", "base", "base_revision", "class_image
 
 
 class RecipeForm:
-    """One widget for each field that any method has; those that the chosen method lacks are hidden."""
+    """One widget for each field that any method has; those that the chosen method lacks are hidden.
 
-    def __init__(self) -> None:
+    `method` and `values` are what is shown at first.
+    """
+
+    def __init__(self, method: Method, values: Mapping[str, Any]) -> None:
         fields = {f.name: f for method in Method for f in recipe_fields(method) if f.name not in _NOT_HERE}
         self._of_method = {method: {f.name for f in recipe_fields(method)} for method in Method}
         self.fields = fields
+        self._first, self._first_values = method, values
         self.widgets: dict[str, Component] = {}
 
     def draw(self, names: list[str] | None = None, *, advanced: bool | None = None) -> None:
@@ -29,7 +33,8 @@ class RecipeForm:
         for name, field in self.fields.items():
             wanted = name in names if names is not None else field.advanced == advanced
             if wanted and name not in self.widgets:
-                self.widgets[name] = _widget(field)
+                value = _shown(self._first_values.get(name, field.default))
+                self.widgets[name] = _widget(field, value, visible=name in self._of_method[self._first])
 
     @property
     def components(self) -> list[Component]:
@@ -64,19 +69,20 @@ def _entered(field: RecipeField, value: Any) -> Any:
     return value
 
 
-def _widget(field: RecipeField) -> Component:
+def _widget(field: RecipeField, value: Any, *, visible: bool) -> Component:
     common: dict[str, Any] = {
         "label": field.label,
         "info": field.description,
         "elem_id": f"field-{field.name}",
         "min_width": 200,
+        "visible": visible,
     }
     match field.widget:
         case "flag":
-            return gr.Checkbox(value=bool(field.default), **common)
+            return gr.Checkbox(value=bool(value), **common)
         case "choice":
-            return gr.Dropdown(choices=list(field.choices), value=_shown(field.default), filterable=False, **common)
+            return gr.Dropdown(choices=list(field.choices), value=value, filterable=False, **common)
         case "text":
-            return gr.Textbox(value=field.default or "", max_length=1000, **common)
+            return gr.Textbox(value=value or "", max_length=1000, **common)
         case _:
-            return gr.Number(value=field.default, **common)  # bounds are the recipe's: it says so in words
+            return gr.Number(value=value, **common)  # bounds are the recipe's: it says so in words

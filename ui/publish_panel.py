@@ -6,10 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from jobs.hub import read_account
-from jobs.publish import check_access, check_repo_id
-from trainer.errors import HubError, HubTrouble
 from ui.errors import spoken
+from ui.publishing import prepare_publication
 from ui.services import Services
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -64,15 +62,7 @@ class PublishPanel:
         request: gr.Request,
     ) -> tuple[Any, Any]:
         owner = self._services.owners.of(request)
-        token = (token or "").strip() or self._services.owners.token_of(request) or self._services.tokens.own or ""
-        repo = (repo or "").strip()
-        if not token:
-            way = "Sign in first." if self._services.owners.can_sign_in else "Give an access token that may write."
-            raise HubError(way, HubTrouble.sign_in)
-        if "/" not in repo:
-            repo = f"{read_account(token).name}/{repo}"
-        check_access(token, check_repo_id(repo).split("/")[0])
-        self._services.tokens.hand_over(owner, token)
-        self._services.jobs.publishing.ask(job_id, owner, repo, private=private)
-        gr.Info(f"It is being published to {repo}. The Jobs page says how far it is.")
+        repo_id = prepare_publication(self._services, repo or "", request, typed_token=token or "")
+        self._services.jobs.publishing.ask(job_id, owner, repo_id, private=private)
+        gr.Info(f"It is being published to {repo_id}. The Jobs page says how far it is.")
         return gr.Column(visible=False), ""

@@ -19,6 +19,7 @@ from trainer.presets import artifact_bytes, preset_recipe, preset_values
 from ui.forms import RecipeForm
 from ui.html import file_size, render
 from ui.photos_panel import photos_html
+from ui.publishing import prepare_publication
 from ui.services import Services
 
 DREAMBOOTH, TEXTUAL_INVERSION = "DreamBooth", "Textual inversion"
@@ -127,15 +128,20 @@ class TrainHandlers:
             ).format(name)
         return Markup("✓ In prompts you write <code>{}</code>.").format(f"<{name}>")
 
-    def submit(self, choices: Choices, entered: Mapping[str, Any], draft: str, request: gr.Request) -> str:
-        """Queue the job. A second press for the same draft is the same job."""
+    def submit(
+        self, choices: Choices, entered: Mapping[str, Any], draft: str, request: gr.Request, *, publish: bool
+    ) -> str:
+        """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
         owner = self._services.owners.of(request)
         recipe = self.recipe(choices, entered)
         if not draft:
             raise RequestError("Add some photos first.")
+        repo_id = prepare_publication(self._services, recipe.name, request) if publish else None
         job = self._services.jobs.submit(
             owner, recipe, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft
         )
+        if repo_id is not None:
+            self._services.jobs.publishing.ask(job.id, owner, repo_id, private=True)
         self._services.drafts.discard(owner, draft)
         return job.id
 

@@ -9,8 +9,9 @@ import gradio as gr
 from gradio.components import Component
 
 from jobs.example import Example
-from trainer.bases import PINNED
-from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind
+from trainer.bases import PINNED, STARTER_FOLDER, inspect_base
+from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind, Method
+from trainer.presets import preset_values
 from ui.errors import spoken
 from ui.forms import RecipeForm
 from ui.photos_panel import PhotosPanel, build_photos_panel
@@ -34,7 +35,8 @@ class TrainTab:
 
     def __init__(self, services: Services, page: gr.Blocks) -> None:
         self._services, self._page = services, page
-        self._form = RecipeForm()
+        first = preset_values(Method.dreambooth_lora, Kind.object, inspect_base(STARTER_FOLDER))
+        self._form = RecipeForm(Method.dreambooth_lora, first)
         self._handlers = TrainHandlers(services, self._form)
         self.submitted = gr.State("")
         with gr.Row(elem_classes="cs-columns"):
@@ -91,6 +93,12 @@ class TrainTab:
         with gr.Accordion("Advanced settings", open=False, elem_id="advanced"), gr.Row(elem_classes="cs-grid"):
             self._form.draw(advanced=False)
             self._form.draw(advanced=True)
+        can_publish = self._services.owners.can_sign_in or self._services.tokens.own is not None
+        self._publish = gr.Checkbox(
+            label="When it is done, publish it to my Hugging Face account, privately",
+            visible=can_publish,
+            elem_id="publish-when-done",
+        )
         self.train = gr.Button("Train", variant="primary", size="lg", elem_id="train")
 
     def _wire(self) -> None:
@@ -111,14 +119,12 @@ class TrainTab:
                 trigger_mode="always_last",
                 **_QUIET,
             )
-        self._page.load(
-            spoken(self._choose), self._inputs(), [self._as, self._method_note, *self._form.components], **_QUIET
-        ).then(spoken(self._tell_plan), self._inputs(), self._plan, **_QUIET)
+        self._page.load(spoken(self._tell_plan), self._inputs(), self._plan, **_QUIET)
         for example, button in self._photos.examples:
             button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **_QUIET)
         self.pressed = self.train.click(
             spoken(self._submit),
-            {*self._inputs(), self._photos.draft},
+            {*self._inputs(), self._photos.draft, self._publish},
             [self.submitted, self._photos.draft, self._photos.shown],
             api_visibility="private",
             trigger_mode="once",
@@ -155,7 +161,8 @@ class TrainTab:
         return self._handlers.plan(*self._entered(values))
 
     def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
-        job = self._handlers.submit(*self._entered(values), values[self._photos.draft], request)
+        publish = bool(values[self._publish])
+        job = self._handlers.submit(*self._entered(values), values[self._photos.draft], request, publish=publish)
         draft, shown = self._handlers.next_draft()
         return job, draft, shown
 

@@ -45,17 +45,22 @@ def sign_in(page: Page) -> None:
     page.wait_for_selector("#photos-upload")
 
 
+def describe(page: Page, photos: list[Path], name: str) -> None:
+    """The Train page for a run of a few steps on the starter."""
+    page.locator("#photos-upload input[type=file]").set_input_files(photos)
+    expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=MINUTE)
+    page.locator("#name textarea, #name input").fill(name)
+    page.locator("#field-steps input").fill("8")
+    page.locator("#field-steps input").press("Tab")
+    expect(page.locator("#plan")).to_contain_text("8 steps")
+
+
 @pytest.mark.timeout(600)
 def test_signed_in_person_finds_and_publishes_their_jobs(
     space: App, hub: LocalHub, new_page: Open, tmp_path: Path
 ) -> None:
     page = new_page(space.url)
-    page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
-    expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
-    page.locator("#name textarea, #name input").fill("red-mug")
-    page.locator("#field-steps input").fill("8")
-    page.locator("#field-steps input").press("Tab")
-    expect(page.locator("#plan")).to_contain_text("8 steps")
+    describe(page, phone_photos(tmp_path / "phone"), "red-mug")
     page.locator("#train").click()
     expect(page.locator(".cs-job h3")).to_have_text("red-mug")
     expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=4 * MINUTE)
@@ -87,6 +92,14 @@ def test_signed_in_person_finds_and_publishes_their_jobs(
     page.locator("#publish").click()
     go(page, "Jobs")
     expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug, private", timeout=MINUTE)
+    # the next one is published by itself
+    go(page, "Train")
+    describe(page, phone_photos(tmp_path / "again"), "blue-mug")
+    page.locator("#publish-when-done input").check()
+    page.locator("#train").click()
+    expect(page.locator(".cs-job h3").first).to_have_text("blue-mug")
+    expect(page.locator(".cs-job").first).to_contain_text("To be published to alice/blue-mug")
+    expect(page.locator(".cs-job").first).to_contain_text("On the Hub as alice/blue-mug", timeout=4 * MINUTE)
     tokens = {r.token for r in hub.requests() if r.token}
     assert tokens
     for file in [f for f in space.home.rglob("*") if f.is_file()]:

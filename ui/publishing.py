@@ -1,0 +1,27 @@
+"""What the Train page and the Library share of publishing: where to, and with whose token."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from jobs.hub import read_account
+from jobs.publish import check_access, check_repo_id
+from trainer.errors import HubError, HubTrouble
+from ui.services import Services
+
+
+def prepare_publication(services: Services, repo: str, request: gr.Request, *, typed_token: str = "") -> str:
+    """Check name and scope, and give the publisher the token. Returns OWNER/NAME, by default the account's.
+
+    Raises RequestError for a name that the Hub does not allow, HubError for a token that may not write there.
+    """
+    token = typed_token.strip() or services.owners.token_of(request) or services.tokens.own
+    if not token:
+        way = "Sign in first." if services.owners.can_sign_in else "Give an access token that may write."
+        raise HubError(way, HubTrouble.sign_in)
+    repo = repo.strip()
+    if "/" not in repo:
+        repo = f"{read_account(token).name}/{repo}"
+    check_access(token, check_repo_id(repo).split("/")[0])
+    services.tokens.hand_over(services.owners.of(request), token)
+    return repo
