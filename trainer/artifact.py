@@ -10,8 +10,8 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trainer.concept import ConceptWords
-from trainer.config import Kind, Method
+from trainer.concept import ConceptWords, words_of
+from trainer.config import Kind, Method, TrainConfig
 from trainer.errors import ConceptError, VerificationError
 from trainer.run_folder import write_whole
 
@@ -87,6 +87,28 @@ def list_files(folder: Path) -> list[FileEntry]:
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST_FILE
     ]
+
+
+def describe_artifact(
+    recipe: TrainConfig, folder: Path, base_identity: str, *, steps: int, versions: dict[str, str]
+) -> Manifest:
+    """The manifest of what a recipe left in `folder` after `steps` steps."""
+    words = words_of(recipe)
+    return Manifest(
+        method=recipe.method,
+        kind=recipe.kind,
+        name=recipe.name,
+        class_word=recipe.class_word,
+        placeholder=words.placeholder,
+        trained_words=words.trained_words,
+        vectors=words.vectors,
+        base=BaseUsed(name=recipe.base, revision=recipe.base_revision, identity=base_identity),
+        resolution_px=recipe.resolution_px,
+        steps=steps,
+        files=list_files(folder),
+        recipe=recipe.model_dump(mode="json"),
+        versions=versions,
+    )
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:

@@ -9,6 +9,8 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
+from tests.hub.local_hub import LocalHub
+
 CHROMIUM = "/usr/bin/chromium"
 
 
@@ -40,3 +42,10 @@ def new_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     for context in chromium.contexts:
         context.close()
     assert errors == []
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LocalHub]:
+    """A Hub of the test's own."""
+    with LocalHub(tmp_path / "hub") as hub:
+        yield hub

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -33,12 +33,6 @@ assert picture.std() > 0.01
 """
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LocalHub]:
-    with LocalHub(tmp_path / "hub") as hub:
-        yield hub
 
 
 @pytest.mark.timeout(600)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -16,12 +16,6 @@ pytestmark = pytest.mark.browser
 SCOPES = ("openid", "profile", "contribute-repos", "gated-repos")
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
-
-
-@pytest.fixture
-def hub(tmp_path: Path) -> Iterator[LocalHub]:
-    with LocalHub(tmp_path / "hub") as hub:
-        yield hub
 
 
 @pytest.fixture

@@ -7,9 +7,7 @@ from typing import Any
 
 from PIL import Image
 
-from trainer.artifact import BaseUsed, Manifest, list_files, write_manifest
-from trainer.concept import words_of
-from trainer.config import TextualInversionRecipe
+from trainer.artifact import describe_artifact, write_manifest
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe import build_recipe
@@ -30,21 +28,7 @@ def write_finished_run(root: Path, photo_folder: Path, **values: Any) -> RunFold
     (run.artifact / "learned_embeds.safetensors").write_bytes(bytes(range(256)) * 40)
     (run.artifact / f"{recipe.name}.safetensors").write_bytes(b"\0embedding\0" * 100)
     (run.artifact / "notes.json").write_text("{}")
-    words = words_of(recipe)
-    manifest = Manifest(
-        method=recipe.method,
-        kind=recipe.kind,
-        name=recipe.name,
-        class_word=recipe.class_word,
-        placeholder=words.placeholder,
-        trained_words=words.trained_words,
-        vectors=recipe.vectors if isinstance(recipe, TextualInversionRecipe) else 1,
-        base=BaseUsed(name=recipe.base, revision=recipe.base_revision, identity="0123456789abcdef"),
-        resolution_px=recipe.resolution_px,
-        steps=recipe.steps,
-        files=list_files(run.artifact),
-        recipe=recipe.model_dump(mode="json"),
-        versions={"torch": "2.13.0", "diffusers": "0.42.1"},
-    )
+    versions = {"torch": "2.13.0", "diffusers": "0.42.1"}
+    manifest = describe_artifact(recipe, run.artifact, "0123456789abcdef", steps=recipe.steps, versions=versions)
     write_manifest(run.artifact, manifest)
     return run

@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 from pathlib import Path
 
-from trainer.artifact import BaseUsed, Manifest, check_hashes, list_files, read_manifest, write_manifest
+from trainer.artifact import Manifest, check_hashes, describe_artifact, read_manifest, write_manifest
 from trainer.bases import BaseTraits
-from trainer.concept import words_of
-from trainer.config import TextualInversionRecipe, TrainConfig
+from trainer.config import TrainConfig
 from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.verify import open_artifact, try_picture
 from trainer.engine.families import Family
@@ -36,7 +35,7 @@ def export_artifact(
     emit(PhaseChanged(phase=Phase.export))
     with written_aside(run.artifact) as folder:
         method.write(folder)
-        manifest = _describe(recipe, traits, folder, steps)
+        manifest = describe_artifact(recipe, folder, traits.identity, steps=steps, versions=library_versions())
         write_manifest(folder, manifest)
         emit(PhaseChanged(phase=Phase.verify))
         for portable in (True, False):
@@ -56,22 +55,3 @@ def verify_artifact(run: RunFolder, base: Path) -> Manifest:
     compute = open_compute(run.read_recipe().precision)
     try_picture(open_artifact(run.artifact, manifest, base), manifest, compute.device)
     return manifest
-
-
-def _describe(recipe: TrainConfig, traits: BaseTraits, folder: Path, steps: int) -> Manifest:
-    words = words_of(recipe)
-    return Manifest(
-        method=recipe.method,
-        kind=recipe.kind,
-        name=recipe.name,
-        class_word=recipe.class_word,
-        placeholder=words.placeholder,
-        trained_words=words.trained_words,
-        vectors=recipe.vectors if isinstance(recipe, TextualInversionRecipe) else 1,
-        base=BaseUsed(name=recipe.base, revision=recipe.base_revision, identity=traits.identity),
-        resolution_px=recipe.resolution_px,
-        steps=steps,
-        files=list_files(folder),
-        recipe=recipe.model_dump(mode="json"),
-        versions=library_versions(),
-    )
