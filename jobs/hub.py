@@ -66,6 +66,13 @@ class Account:
     role: str
     writable: frozenset[str]
 
+    def check_may_write(self, owner: str) -> None:
+        """Raise HubError unless the token may create repositories for `owner`."""
+        if self.role == "read":
+            raise HubError("This token may only read. Sign in with one that may write.", HubTrouble.forbidden)
+        if owner not in self.writable:
+            raise HubError(f"Your token may not write to {owner}.", HubTrouble.forbidden)
+
 
 def read_account(token: str, *, endpoint: str | None = None) -> Account:
     """Ask the Hub whose token this is. Raises HubError."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -63,6 +64,11 @@ class PublicationStore:
     def find(self, job_id: str) -> Publication | None:
         found = self._read(_PUBLICATIONS.select().where(_PUBLICATIONS.c.job_id == job_id))
         return found[0] if found else None
+
+    def find_all(self, job_ids: Iterable[str]) -> dict[str, Publication]:
+        """The publications of these jobs, by job; one query however many they are."""
+        found = self._read(_PUBLICATIONS.select().where(_PUBLICATIONS.c.job_id.in_(list(job_ids))))
+        return {publication.job_id: publication for publication in found}
 
     def in_state(self, *states: PublicationState) -> list[Publication]:
         wanted = [state.value for state in states]

@@ -65,17 +65,6 @@ def check_repo_id(repo_id: str) -> str:
     return repo_id
 
 
-def check_access(token: str | None, owner: str, *, endpoint: str | None = None) -> None:
-    """Raise HubError unless the token may create repositories for `owner`: asked before anything is trained."""
-    if not token:
-        raise HubError("Sign in to publish.", HubTrouble.sign_in)
-    account = read_account(token, endpoint=endpoint)
-    if account.role == "read":
-        raise HubError("This token may only read. Sign in with one that may write.", HubTrouble.forbidden)
-    if owner not in account.writable:
-        raise HubError(f"Your token may not write to {owner}.", HubTrouble.forbidden)
-
-
 def publish(
     run: RunFolder, repo_id: str, token: str | None, *, private: bool = True, endpoint: str | None = None
 ) -> Published:
@@ -85,7 +74,9 @@ def publish(
     until then stays, and the next call goes on from there.
     """
     check_repo_id(repo_id)
-    check_access(token, repo_id.split("/")[0], endpoint=endpoint)
+    if not token:
+        raise HubError("Sign in to publish.", HubTrouble.sign_in)
+    read_account(token, endpoint=endpoint).check_may_write(repo_id.split("/")[0])
     hub = open_hub(token, endpoint)
     files = repository_files(run, repo_id, base_licence=_base_licence(hub, run))
     try:

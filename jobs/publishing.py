@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,10 @@ class Publishing:
 
     def of(self, job_id: str) -> Publication | None:
         return self._publications.find(job_id)
+
+    def of_all(self, job_ids: Iterable[str]) -> dict[str, Publication]:
+        """Publications by job, of those that have one."""
+        return self._publications.find_all(job_ids)
 
     def ask(self, job_id: str, owner: str, repo_id: str, *, private: bool) -> Publication:
         """Publish a job's concept as soon as it is done. Raises RequestError for a name that the Hub does not allow."""

@@ -139,6 +139,7 @@ class JobService:
             starts[job.id] = clock
             estimate = self._estimate(job.id)
             clock = clock + estimate if clock is not None and estimate is not None else None
+        publications = self.publishing.of_all(job.id for job in jobs)
         return [
             JobView(
                 job,
@@ -146,7 +147,7 @@ class JobService:
                 waiting_place(waiting, job.id),
                 starts.get(job.id),
                 self._estimate(job.id) if job.is_open else None,
-                self.publishing.of(job.id),
+                publications.get(job.id),
             )
             for job in jobs
         ]

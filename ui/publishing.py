@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from jobs.hub import read_account
-from jobs.publish import check_access, check_repo_id
+from jobs.publish import check_repo_id
 from trainer.errors import HubError, HubTrouble
 from ui.services import Services
 
@@ -20,8 +20,9 @@ def prepare_publication(services: Services, repo: str, request: gr.Request, *, t
         way = "Sign in first." if services.owners.can_sign_in else "Give an access token that may write."
         raise HubError(way, HubTrouble.sign_in)
     repo = repo.strip()
+    account = read_account(token)
     if "/" not in repo:
-        repo = f"{read_account(token).name}/{repo}"
-    check_access(token, check_repo_id(repo).split("/")[0])
+        repo = f"{account.name}/{repo}"
+    account.check_may_write(check_repo_id(repo).split("/")[0])
     services.tokens.hand_over(services.owners.of(request), token)
     return repo

@@ -102,15 +102,21 @@ class TrainTab:
         self.train = gr.Button("Train", variant="primary", size="lg", elem_id="train")
 
     def _wire(self) -> None:
-        choosing = [self._kind, self._way, self._as, self._base]
+        choosing: list[Any] = [self._kind, self._way, self._as, self._base]
         for component in choosing:
             component.input(
                 spoken(self._choose), self._inputs(), [self._as, self._method_note, *self._form.components], **_QUIET
-            ).then(spoken(self._tell_plan), self._inputs(), self._plan, **_QUIET)
+            )
         self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
-        typed: list[Any] = [self._name, self._class_word, *self._form.components]
-        for component in typed:
-            component.change(spoken(self._tell_plan), self._inputs(), self._plan, trigger_mode="always_last", **_QUIET)
+        entered: list[Any] = [self._name, self._class_word, *choosing, *self._form.components]
+        gr.on(  # one listener for all fields: of several, an early one may answer last and show an old plan
+            [self._page.load, *(component.change for component in entered)],
+            spoken(self._tell_plan),
+            self._inputs(),
+            self._plan,
+            trigger_mode="always_last",
+            **_QUIET,
+        )
         for component in (self._name, self._base):
             component.change(
                 self._handlers.name_check,
@@ -119,7 +125,6 @@ class TrainTab:
                 trigger_mode="always_last",
                 **_QUIET,
             )
-        self._page.load(spoken(self._tell_plan), self._inputs(), self._plan, **_QUIET)
         for example, button in self._photos.examples:
             button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **_QUIET)
         self.pressed = self.train.click(
