@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.job_file import read_job_file, write_job_file
+from jobs.job_file import JobFile, read_job_file, write_job_file
+from jobs.keeping import Keeping
 from jobs.progress import Progress, read_progress
 from jobs.publications import Publication
 from jobs.publishing import Publishing
@@ -44,9 +45,15 @@ class JobService:
     """Jobs of one data root."""
 
     def __init__(
-        self, store: JobStore, queue: QueueClient, runs_dir: Path, speeds: Speeds, publishing: Publishing
+        self,
+        store: JobStore,
+        queue: QueueClient,
+        runs_dir: Path,
+        speeds: Speeds,
+        publishing: Publishing,
+        keeping: Keeping,
     ) -> None:
-        self._store, self._queue, self._runs_dir = store, queue, runs_dir
+        self._store, self._queue, self._runs_dir, self._keeping = store, queue, runs_dir, keeping
         self.speeds, self.publishing = speeds, publishing
 
     def close(self) -> None:
@@ -220,6 +227,7 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
+        self._keeping.forget(job.id)
         self._store.delete(job.id)
         self.publishing.forget(job.id)
         shutil.rmtree(self.run_folder(job.id).root, ignore_errors=True)
@@ -228,40 +236,47 @@ class JobService:
         write_job_file(self.run_folder(job_id), self._store.get(job_id))
 
     def rebuild(self) -> int:
-        """Add rows for run folders whose job the table does not know (a lost database); returns how many."""
-        added = 0
-        for root in sorted(self._runs_dir.glob("*/job.json")) if self._runs_dir.is_dir() else []:
-            run = RunFolder(root.parent)
-            file = read_job_file(run)
-            if file is None or file.id != root.parent.name or self._store.find(file.id) is not None:
-                continue
-            try:
-                recipe = run.read_recipe()
-            except RequestError:
-                continue
-            was_open = file.state in OPEN_STATES
-            job = Job(
-                id=file.id,
-                owner=file.owner,
-                title=file.title,
-                name=recipe.name,
-                method=recipe.method.value,
-                kind=recipe.kind.value,
-                base=recipe.base,
-                steps=recipe.steps,
-                state=JobState.waiting if was_open else file.state,
-                wish=StopWish.none,
-                priority=1,
-                attempt=file.attempt + 1,
-                created=file.created,
-                queued=file.created,
-                started=None,
-                ended=None if was_open else file.created,
-                message="Restored from its files.",
-            )
-            self._store.add(job)
-            self.publishing.restore(run)
-            if was_open:
-                self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
-            added += 1
-        return added
+        """Add rows for run folders whose job the table does not know (a lost database); returns how many.
+
+        Open jobs queue in the order that they had, the one that was being trained first.
+        """
+        found = [(read_job_file(run), run) for run in self._run_folders()]
+        lost = [(file, run) for file, run in found if file is not None and file.id == run.root.name]
+        lost = [(file, run) for file, run in lost if self._store.find(file.id) is None]
+        lost.sort(key=lambda entry: (entry[0].state is JobState.waiting, entry[0].priority, entry[0].queued))
+        return sum(self._restore(file, run) for file, run in lost)
+
+    def _run_folders(self) -> list[RunFolder]:
+        return [RunFolder(root) for root in self._runs_dir.iterdir()] if self._runs_dir.is_dir() else []
+
+    def _restore(self, file: JobFile, run: RunFolder) -> bool:
+        """The row of a job that only its files know; False where they hold no recipe."""
+        try:
+            recipe = run.read_recipe()
+        except RequestError:
+            return False
+        was_open = file.state in OPEN_STATES
+        job = Job(
+            id=file.id,
+            owner=file.owner,
+            title=file.title,
+            name=recipe.name,
+            method=recipe.method.value,
+            kind=recipe.kind.value,
+            base=recipe.base,
+            steps=recipe.steps,
+            state=JobState.waiting if was_open else file.state,
+            wish=StopWish.none,
+            priority=file.priority if file.state is JobState.waiting else 1,
+            attempt=file.attempt + 1,
+            created=file.created,
+            queued=file.queued or file.created,
+            started=None,
+            ended=None if was_open else file.created,
+            message="Restored from its files.",
+        )
+        self._store.add(job)
+        self.publishing.restore(run)
+        if was_open:
+            self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
+        return True
