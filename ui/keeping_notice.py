@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from jobs.keeping import Keeping
 from ui.errors import spoken
 from ui.html import render
 from ui.services import Services
@@ -14,23 +15,23 @@ from ui.services import Services
 _REFRESH_S = 10.0
 
 
-class KeepingNotice:
-    """One notice, drawn where it is made. On a machine that keeps its own disk and has no mirror there is none."""
+def draw_keeping_notice(services: Services, page: gr.Blocks) -> None:
+    """The notice, here; it follows the mirror where there is one."""
+    keeping = services.keeping
+    if keeping.mirror is None:
+        if words := keeping_html(keeping):
+            gr.HTML(words)
+        return
+    shown = gr.HTML()
+    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+    for trigger in (gr.Timer(_REFRESH_S).tick, page.load):
+        trigger(spoken(lambda: keeping_html(keeping)), None, shown, **quiet)
 
-    def __init__(self, services: Services, page: gr.Blocks) -> None:
-        self._keeping = services.keeping
-        if self._keeping.disk_is_kept and self._keeping.mirror is None:
-            return
-        if self._keeping.mirror is None:
-            gr.HTML(self.html())
-            return
-        shown = gr.HTML()
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-        for trigger in (gr.Timer(_REFRESH_S).tick, page.load):
-            trigger(spoken(self.html), None, shown, **quiet)
 
-    def html(self) -> str:
-        """The notice as it is now."""
-        status = self._keeping.status()
-        since = None if status.last_copy is None else time.time() - status.last_copy
-        return render("keeping.html", mirror=self._keeping.mirror, status=status, last_copy_s=since)
+def keeping_html(keeping: Keeping) -> str:
+    """What there is to say now; nothing on a machine that keeps its own disk and has no mirror."""
+    if keeping.mirror is None and keeping.disk_is_kept:
+        return ""
+    status = keeping.status()
+    since = None if status.last_copy is None else time.time() - status.last_copy
+    return render("keeping.html", mirror=keeping.mirror, status=status, last_copy_s=since)

@@ -21,6 +21,7 @@ from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job
 from tests import ROOT
+from tests.disks import mounted
 from tests.waiting import wait_until
 from trainer.settings import Settings
 
@@ -171,13 +172,8 @@ def test_restarted_process_knows_the_mirror_that_the_app_began_with(
 def small_disk(settings: Settings) -> Iterator[Path]:
     """The mirror on a disk of 4 MB."""
     assert settings.mirror is not None
-    mounted = shutil.which("mount") and subprocess.run(
-        ["mount", "-t", "tmpfs", "-o", "size=4m", "none", str(settings.mirror)], capture_output=True
-    )
-    if not mounted or mounted.returncode != 0:
-        pytest.skip("only root may mount a small disk")
-    yield settings.mirror
-    subprocess.run(["umount", str(settings.mirror)], check=True)
+    with mounted(settings.mirror, "size=4m"):
+        yield settings.mirror
 
 
 def test_full_mirror_is_said_and_harms_neither_side(
