@@ -13,6 +13,7 @@ the list comes last, and what it does not name is removed only when it can be re
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import os
@@ -38,6 +39,21 @@ from trainer.errors import MirrorError
 _CHUNK = 4 * 2**20
 _ROOT = "concept-studio"
 _ABOUT = "Copies of Concept Studio's jobs, for it to restore when its own disk was lost. Change nothing here."
+
+
+_WORDS = {
+    errno.ENOSPC: "The mirror is full.",
+    errno.EDQUOT: "The mirror is full.",
+    errno.EROFS: "The mirror is read-only.",
+    errno.EACCES: "The mirror cannot be written.",
+}
+
+
+def trouble_words(error: OSError | MirrorError) -> str:
+    """What is wrong with the mirror, in a sentence."""
+    if isinstance(error, OSError):
+        return _WORDS.get(error.errno or 0, f"The mirror cannot be used: {error.strerror or error}.")
+    return str(error)
 
 
 @dataclass(frozen=True)
@@ -99,7 +115,7 @@ class Mirror:
         """Bring the copy of a run up to date; True where there was something to copy."""
         folder = plain_folder(self._place, f"{_ROOT}/runs/{run.name}", make=True)
         known_here = run.name in self._lists
-        before = self._lists.get(run.name) or read_newest_list(folder) or CopyList()
+        before = self._lists.get(run.name) or _as_found(folder)
         after = CopyList(number=before.number + 1, files=tuple(self._copy_files(run, folder, before)))
         if not (run / "job.json").exists():
             return False  # deleted meanwhile
@@ -190,6 +206,14 @@ class Mirror:
         for parent, _, _ in list(os.walk(folder, topdown=False))[:-1]:
             with contextlib.suppress(OSError):  # not empty
                 Path(parent).rmdir()
+
+
+def _as_found(folder: Path) -> CopyList:
+    """The newest list; what it names but is not there in full counts as changed, so that it is copied again."""
+    there = {name: file.lstat().st_size for name, file in files_below(folder)}
+    newest = read_newest_list(folder) or CopyList()
+    files = (f if there.get(f.stored) == f.bytes else f.model_copy(update={"mtime_ns": -1}) for f in newest.files)
+    return newest.model_copy(update={"files": tuple(files)})
 
 
 def _parts(run: Path, held: contextlib.ExitStack) -> list[tuple[str, list[_Source]]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.keeping import Keeping, MirrorStatus
-from jobs.mirror import Mirror
+from jobs.mirror import Mirror, trouble_words
 from jobs.mirror_list import CopiedFile, CopyList, open_plain, plain_folder
 from trainer.errors import MirrorError
 from trainer.run_folder import written_aside
@@ -21,6 +21,7 @@ from trainer.settings import Settings
 log = logging.getLogger(__name__)
 _CHUNK = 4 * 2**20
 _LEFT_FREE = 10**9
+_BEAT_S = 20.0
 _NEEDED = frozenset({"config.json", "job.json", "photos", "artifact"})
 """Without these, where the list names them, a job is not restored; anything else of it can be done without."""
 
@@ -38,7 +39,8 @@ def restore_from_mirror(settings: Settings, keeping: Keeping, stopped: Callable[
         restoring.run(stopped)
     except (OSError, MirrorError) as error:
         log.warning("the mirror cannot be read: %s", error)
-        restoring.report(note=f"{error} Jobs that are kept there come back when the app is started again with it.")
+        words = trouble_words(error)
+        restoring.report(note=f"{words} Jobs that are kept there come back when the app is started again with it.")
     else:
         restoring.report(note=restoring.words())
     return restoring.restored
@@ -73,6 +75,11 @@ class _Restoring:
         )
         self.keeping.report(status)
 
+    def _beat(self) -> None:
+        """Now and then, show that this still goes on."""
+        if time.time() - self.keeping.status().checked > _BEAT_S:
+            self.report(restoring=True)
+
     def words(self) -> str:
         """What was not restored, in a sentence; empty where nothing is amiss."""
         said: list[str] = []
@@ -95,7 +102,7 @@ class _Restoring:
             shutil.rmtree(beginning, ignore_errors=True)
         try:
             with written_aside(self.runs_dir / job_id) as aside:
-                _fetch(self.mirror.folder(job_id), copy, aside)
+                _fetch(self.mirror.folder(job_id), copy, aside, self._beat)
         except (OSError, MirrorError) as error:
             log.warning("job %s is not restored: %s", job_id, error)
             self.mirror.check()  # it may be the mirror that went, not the job
@@ -104,7 +111,7 @@ class _Restoring:
             self.restored += 1
 
 
-def _fetch(folder: Path, copy: CopyList, target: Path) -> None:
+def _fetch(folder: Path, copy: CopyList, target: Path, beat: Callable[[], None]) -> None:
     """Copy back what a list names, checking each file. Raises MirrorError where something needed is not whole."""
     units: dict[str, list[CopiedFile]] = {}
     for file in copy.files:
@@ -112,7 +119,7 @@ def _fetch(folder: Path, copy: CopyList, target: Path) -> None:
     if not units.keys() >= {"config.json", "job.json"}:
         raise MirrorError("The list names no job.")
     for unit, files in units.items():
-        if all(_fetch_file(folder, file, target) for file in files):
+        if all(_fetch_file(folder, file, target, beat) for file in files):
             continue
         if unit in _NEEDED:
             raise MirrorError(f"{unit} is not what was written.")
@@ -121,7 +128,7 @@ def _fetch(folder: Path, copy: CopyList, target: Path) -> None:
         shutil.rmtree(left_out) if left_out.is_dir() else left_out.unlink(missing_ok=True)
 
 
-def _fetch_file(folder: Path, file: CopiedFile, target: Path) -> bool:
+def _fetch_file(folder: Path, file: CopiedFile, target: Path, beat: Callable[[], None]) -> bool:
     """One file, with its time; False where it is not there, or not what the list says."""
     here = target / file.path
     here.parent.mkdir(parents=True, exist_ok=True)
@@ -135,5 +142,6 @@ def _fetch_file(folder: Path, file: CopiedFile, target: Path) -> bool:
         while chunk := stream.read(_CHUNK):
             digest.update(chunk)
             out.write(chunk)
+            beat()
     os.utime(here, ns=(file.mtime_ns, file.mtime_ns))
     return digest.hexdigest() == file.sha256

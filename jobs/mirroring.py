@@ -6,7 +6,6 @@ that waits for it, and because hashing gigabytes would be felt there.
 
 from __future__ import annotations
 
-import errno
 import logging
 import os
 import time
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.keeping import Keeping
-from jobs.mirror import Mirror
+from jobs.mirror import Mirror, trouble_words
 from trainer.errors import MirrorError
 from trainer.process import StopSignal
 from trainer.run_folder import hold_lock
@@ -29,12 +28,6 @@ _BEAT_S = 20.0
 _LOGS_S = 15.0
 """How often a job is copied of which nothing but its logs grows."""
 _LOGS = ("events.jsonl", "log.txt")
-_WORDS = {
-    errno.ENOSPC: "The mirror is full.",
-    errno.EDQUOT: "The mirror is full.",
-    errno.EROFS: "The mirror is read-only.",
-    errno.EACCES: "The mirror cannot be written.",
-}
 
 
 @dataclass(frozen=True)
@@ -143,13 +136,6 @@ class Mirroring:
         if status != self._status or time.time() - status.checked > _BEAT_S:
             self._status = status.model_copy(update={"checked": time.time()})
             self._keeping.report(self._status)
-
-
-def trouble_words(error: OSError | MirrorError) -> str:
-    """What is wrong with the mirror, in a sentence."""
-    if isinstance(error, OSError):
-        return _WORDS.get(error.errno or 0, f"The mirror cannot be used: {error.strerror or error}.")
-    return str(error)
 
 
 def _look(run: Path) -> _Glance | None:

@@ -101,6 +101,19 @@ def test_only_what_changed_is_copied_and_what_is_superseded_goes(mirror: Mirror,
     assert b"green-mug" in after["job.json~2"]
 
 
+@pytest.mark.parametrize("damage", ["removed", "cut"])
+def test_file_that_the_mirror_lost_is_copied_again(
+    settings: Settings, keeping: Keeping, mirror: Mirror, place: Path, run: RunFolder, damage: str
+) -> None:
+    mirror.copy(run.root)
+    before, lost = contents(run.root), mirror.folder(JOB) / "photos" / "0001.jpg"
+    lost.unlink() if damage == "removed" else lost.write_bytes(b"half")
+    assert Mirror(place).copy(run.root)
+    lose_disk(settings)
+    assert restore_from_mirror(settings, keeping) == 1
+    assert contents(run.root) == before
+
+
 @pytest.mark.parametrize(
     ("damaged", "comes_back"),
     [
