@@ -40,11 +40,9 @@ class CopiedFile(BaseModel):
 
     @property
     def unit(self) -> str:
-        """What is whole or of no use: one checkpoint, the photos, the artifact; else the file alone."""
-        first, _, rest = self.path.partition("/")
-        if first == "checkpoints":
-            return f"{first}/{rest.partition('/')[0]}"
-        return first if first in ("photos", "artifact") else self.path
+        """What is whole or of no use: a checkpoint with all of its files, else the file itself."""
+        first, second, *_ = [*self.path.split("/"), ""]
+        return f"{first}/{second}" if first == "checkpoints" else self.path
 
 
 class CopyList(BaseModel):

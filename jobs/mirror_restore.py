@@ -22,8 +22,8 @@ log = logging.getLogger(__name__)
 _CHUNK = 4 * 2**20
 _LEFT_FREE = 10**9
 _BEAT_S = 20.0
-_NEEDED = frozenset({"config.json", "job.json", "photos", "artifact"})
-"""Without these, where the list names them, a job is not restored; anything else of it can be done without."""
+_SPARED = ("checkpoints/", "previews/", "events.jsonl", "log.txt")
+"""What a job can do without where it is not whole; without anything else that its list names, it is not restored."""
 
 
 def restore_from_mirror(settings: Settings, keeping: Keeping, stopped: Callable[[], bool] = lambda: False) -> int:
@@ -112,16 +112,16 @@ class _Restoring:
 
 
 def _fetch(folder: Path, copy: CopyList, target: Path, beat: Callable[[], None]) -> None:
-    """Copy back what a list names, checking each file. Raises MirrorError where something needed is not whole."""
+    """Copy back what a list names, checking each file. Raises MirrorError where what cannot be spared is not whole."""
     units: dict[str, list[CopiedFile]] = {}
     for file in copy.files:
         units.setdefault(file.unit, []).append(file)
-    if not units.keys() >= {"config.json", "job.json"}:
+    if "job.json" not in units:
         raise MirrorError("The list names no job.")
     for unit, files in units.items():
         if all(_fetch_file(folder, file, target, beat) for file in files):
             continue
-        if unit in _NEEDED:
+        if not unit.startswith(_SPARED):
             raise MirrorError(f"{unit} is not what was written.")
         log.warning("%s of %s is not whole and left out", unit, folder.name)
         left_out = target / unit

@@ -236,47 +236,43 @@ class JobService:
         write_job_file(self.run_folder(job_id), self._store.get(job_id))
 
     def rebuild(self) -> int:
-        """Add rows for run folders whose job the table does not know (a lost database); returns how many.
+        """Add rows for run folders whose job the table does not know (a lost database); returns how many."""
+        added = 0
+        for file, run in self._lost():
+            try:
+                recipe = run.read_recipe()
+            except RequestError:
+                continue
+            was_open = file.state in OPEN_STATES
+            job = Job(
+                id=file.id,
+                owner=file.owner,
+                title=file.title,
+                name=recipe.name,
+                method=recipe.method.value,
+                kind=recipe.kind.value,
+                base=recipe.base,
+                steps=recipe.steps,
+                state=JobState.waiting if was_open else file.state,
+                wish=StopWish.none,
+                priority=file.priority if file.state is JobState.waiting else 1,
+                attempt=file.attempt + 1,
+                created=file.created,
+                queued=file.queued or file.created,
+                started=None,
+                ended=None if was_open else file.created,
+                message="Restored from its files.",
+            )
+            self._store.add(job)
+            self.publishing.restore(run)
+            if was_open:
+                self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
+            added += 1
+        return added
 
-        Open jobs queue in the order that they had, the one that was being trained first.
-        """
-        found = [(read_job_file(run), run) for run in self._run_folders()]
-        lost = [(file, run) for file, run in found if file is not None and file.id == run.root.name]
-        lost = [(file, run) for file, run in lost if self._store.find(file.id) is None]
-        lost.sort(key=lambda entry: (entry[0].state is JobState.waiting, entry[0].priority, entry[0].queued))
-        return sum(self._restore(file, run) for file, run in lost)
-
-    def _run_folders(self) -> list[RunFolder]:
-        return [RunFolder(root) for root in self._runs_dir.iterdir()] if self._runs_dir.is_dir() else []
-
-    def _restore(self, file: JobFile, run: RunFolder) -> bool:
-        """The row of a job that only its files know; False where they hold no recipe."""
-        try:
-            recipe = run.read_recipe()
-        except RequestError:
-            return False
-        was_open = file.state in OPEN_STATES
-        job = Job(
-            id=file.id,
-            owner=file.owner,
-            title=file.title,
-            name=recipe.name,
-            method=recipe.method.value,
-            kind=recipe.kind.value,
-            base=recipe.base,
-            steps=recipe.steps,
-            state=JobState.waiting if was_open else file.state,
-            wish=StopWish.none,
-            priority=file.priority if file.state is JobState.waiting else 1,
-            attempt=file.attempt + 1,
-            created=file.created,
-            queued=file.queued or file.created,
-            started=None,
-            ended=None if was_open else file.created,
-            message="Restored from its files.",
-        )
-        self._store.add(job)
-        self.publishing.restore(run)
-        if was_open:
-            self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
-        return True
+    def _lost(self) -> list[tuple[JobFile, RunFolder]]:
+        """Jobs without a row, in the order in which the queue served them: what was being trained, then who waited."""
+        runs = [RunFolder(root) for root in self._runs_dir.iterdir()] if self._runs_dir.is_dir() else []
+        found = [(file, run) for run in runs if (file := read_job_file(run)) is not None and file.id == run.root.name]
+        lost = [(file, run) for file, run in found if self._store.find(file.id) is None]
+        return sorted(lost, key=lambda entry: (entry[0].state is JobState.waiting, entry[0].priority, entry[0].queued))

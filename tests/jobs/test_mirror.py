@@ -254,14 +254,12 @@ def test_list_cannot_name_what_lies_elsewhere(
     assert not (settings.runs_dir / "escaped").exists()
 
 
-def test_units_are_what_is_whole_or_of_no_use() -> None:
+def test_checkpoint_is_whole_or_of_no_use() -> None:
     def unit(path: str) -> str:
         return CopiedFile(path=path, stored=path, bytes=0, mtime_ns=0, sha256="").unit
 
     assert unit("checkpoints/step-000010/weights.safetensors") == "checkpoints/step-000010"
-    assert unit("photos/thumbs/0001.jpg") == "photos"
-    assert unit("artifact/unet/config.json") == "artifact"
-    assert unit("previews/step-000003-0.png") == "previews/step-000003-0.png"
+    assert unit("photos/thumbs/0001.jpg") == "photos/thumbs/0001.jpg"
     assert unit("events.jsonl") == "events.jsonl"
 
 
