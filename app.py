@@ -15,6 +15,7 @@ from jobs.example import submit_example
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.service import JobService
+from jobs.spending import Spending
 from jobs.store import EVERYBODY
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
@@ -42,6 +43,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
         bases=BaseChecker(settings.own_hub_token),
         owners=OwnerPolicy(settings),
+        spending=Spending(settings, has_gpu=devices[0].index is not None),
         devices=tuple(devices),
     )
 

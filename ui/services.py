@@ -8,6 +8,7 @@ from inference.client import GeneratorClient
 from jobs.drafts import Drafts
 from jobs.preflight import BaseChecker
 from jobs.service import JobService
+from jobs.spending import Spending
 from jobs.tokens import TokenDesk
 from trainer.devices import Device
 from ui.owners import OwnerPolicy
@@ -25,6 +26,7 @@ class Services:
     tokens: TokenDesk
     bases: BaseChecker
     owners: OwnerPolicy
+    spending: Spending
     devices: tuple[Device, ...]
 
     def adopt(self, browser: str, person: str) -> None:

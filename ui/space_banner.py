@@ -1,0 +1,51 @@
+"""What this copy of the app is, what it costs now, and what to press next: a banner on every Space, none elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from jobs.bill import dollars
+from jobs.space import NO_SECRET, Place
+from ui.errors import spoken
+from ui.html import render
+from ui.services import Services
+
+_REFRESH_S = 5.0
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+
+
+class SpaceBanner:
+    """Drawn where it is made; follows what the treasurer finds out."""
+
+    def __init__(self, services: Services, page: gr.Blocks) -> None:
+        self._spending = services.spending
+        if self._spending.place is Place.local:
+            return
+        shown = gr.HTML(self.html(), elem_id="space-banner")
+        drawn = gr.State("")
+        for trigger in (gr.Timer(_REFRESH_S).tick, page.load):
+            trigger(spoken(self._refresh), drawn, [shown, drawn], **_QUIET)
+
+    def html(self) -> str:
+        """The banner as it is now."""
+        state = self._spending.state()
+        price = state.usd_per_hour if state is not None else None
+        return render(
+            "space_banner.html",
+            place=self._spending.place.value,
+            url=self._spending.space_url,
+            costs=self._spending.at_stake(),
+            machine=state.machine if state is not None else "",
+            price=None if price is None else dollars(price),
+            sleep_s=state.sleep_s if state is not None else None,
+            known=state is not None and state.flavor != "",
+            missing="" if self._spending.has_secret else NO_SECRET,
+            trouble=state.trouble if state is not None and state.trouble != NO_SECRET else "",
+            release=state.release.note if state is not None else "",
+        )
+
+    def _refresh(self, drawn: str) -> tuple[Any, Any]:
+        content = self.html()
+        return (gr.skip(), gr.skip()) if content == drawn else (content, content)
