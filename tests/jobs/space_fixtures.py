@@ -14,7 +14,7 @@ from jobs.bill import Bill, write_bill
 from jobs.caretaker import Caretaker
 from jobs.publications import Publication, PublicationState, PublicationStore
 from jobs.space import OwnSpace
-from jobs.space_state import SpaceState
+from jobs.space_state import SpaceState, write_state
 from jobs.state import JobState, StopWish
 from jobs.store import Job, JobStore, open_engine
 from tests.hub.accounts import ALICE
@@ -24,6 +24,8 @@ from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
 STUDIO = "alice/studio"
+BASE_MODEL = "alice/base"
+"""One of which no speed is known."""
 START = 1_800_000_000.0
 _NUMBERS = itertools.count(1)
 
@@ -48,6 +50,7 @@ class Scene:
         self.jobs, self.publications = JobStore(engine), PublicationStore(engine)
         self.moment = START
         self.kept: set[str] = set()
+        write_state(settings.home, SpaceState(since=START))
         self.caretaker = self.start()
 
     def start(self, token: str | None = ALICE) -> Caretaker:
@@ -63,9 +66,10 @@ class Scene:
         assert self.caretaker.state is not None
         return self.caretaker.state
 
-    def pass_time(self, seconds: float, step: float = 5.0) -> None:
+    def pass_time(self, seconds: float) -> None:
         """Let the caretaker do its rounds for so long."""
         end = self.moment + seconds
+        step = 5.0 if seconds < 600 else 60.0
         while self.moment < end:
             self.moment += step
             self.caretaker.round(self.moment)
@@ -80,7 +84,7 @@ class Scene:
     def add_job(self, state: JobState = JobState.running, *, release: bool = False, **values: Any) -> Job:
         """A job in a state, with a bill; a finished or stopped one has a result."""
         job_id = f"job{next(_NUMBERS)}"
-        run = write_finished_run(self.settings.runs_dir / job_id, self._photos)
+        run = write_finished_run(self.settings.runs_dir / job_id, self._photos, base=BASE_MODEL)
         job = Job(
             **{
                 **dict.fromkeys(("title", "name"), "red-mug"),
@@ -88,7 +92,7 @@ class Scene:
                 "owner": "anna",
                 "method": "textual-inversion",
                 "kind": "object",
-                "base": "starter",
+                "base": BASE_MODEL,
                 "steps": 6,
                 "state": state,
                 "wish": StopWish.none,

@@ -170,5 +170,3 @@ def test_price_list_that_cannot_be_had_is_trouble(client: Client, hub: LocalHub,
     with pytest.raises(HubError) as error:
         read_price("t4-small")
     assert error.value.trouble is HubTrouble.later
-
-
