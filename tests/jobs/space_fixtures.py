@@ -69,7 +69,7 @@ class Scene:
     def pass_time(self, seconds: float) -> None:
         """Let the caretaker do its rounds for so long."""
         end = self.moment + seconds
-        step = 5.0 if seconds < 600 else 60.0
+        step = min(60.0, max(5.0, seconds / 15))
         while self.moment < end:
             self.moment += step
             self.caretaker.round(self.moment)

@@ -20,7 +20,7 @@ from tests.jobs.space_fixtures import START, STUDIO, Scene, make_space, requests
 from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]
-HOUR = 3600.0
+HOUR, LONG = 3600.0, 900.0
 
 
 @pytest.fixture
@@ -52,7 +52,7 @@ def test_hardware_price_and_timer_are_found_out(scene: Scene) -> None:
 def test_free_hardware_is_left_alone(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
     alice.request_space_hardware(STUDIO, SpaceHardware.CPU_BASIC)
     scene.add_job(release=True)
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     assert not scene.state.costs
     assert len(requests_for(hub, "hardware")) == 1  # the test's own
     assert not requests_for(hub, "sleeptime")
@@ -74,7 +74,7 @@ def test_price_that_cannot_be_had_is_said_and_never_assumed(scene: Scene, hub: L
 
 def test_job_sets_a_sleep_timer_that_outlasts_it(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
     scene.add_job()
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     timer = alice.get_space_runtime(STUDIO).sleep_time
     assert timer is not None
     assert HOUR <= timer <= 24 * HOUR
@@ -105,7 +105,7 @@ def test_timer_stays_while_a_result_is_nowhere_else(alice: HfApi, scene: Scene) 
     scene.pass_time(60)
     scene.add_job(JobState.finished)
     scene.jobs.change_state(job.id, JobState.failed, ended=scene.moment)
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     assert (alice.get_space_runtime(STUDIO).sleep_time or 0) >= HOUR
 
 
@@ -148,14 +148,14 @@ def test_hardware_goes_once_and_only_after_the_publication(alice: HfApi, scene: 
     assert scene.state.release.stage is ReleaseStage.settling
     scene.pass_time_until(lambda: released(scene))
     assert "confirmed by the Hub" in scene.state.release.note
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     assert len(requests_for(hub, "hardware")) == 1
     assert alice.get_space_runtime(STUDIO).hardware == "cpu-basic"
 
 
 def test_nobody_asked_so_nothing_is_given_back(scene: Scene, hub: LocalHub) -> None:
     scene.publish(scene.add_job(JobState.finished))
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     assert scene.state.release.stage is ReleaseStage.none
     assert not requests_for(hub, "hardware")
 
@@ -171,7 +171,7 @@ def test_job_that_came_to_nothing_gives_the_hardware_back_too(scene: Scene, hub:
 def test_other_open_job_keeps_the_hardware(scene: Scene, hub: LocalHub, other: JobState) -> None:
     scene.add_job(JobState.cancelled, release=True)
     job = scene.add_job(other, owner="bert")
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     assert "when all jobs are done" in scene.state.release.note
     assert not requests_for(hub, "hardware")
     scene.jobs.change_state(job.id, JobState.cancelled, ended=scene.moment)
@@ -191,7 +191,7 @@ def test_result_of_somebody_else_keeps_the_hardware(scene: Scene, hub: LocalHub)
     scene.add_job(JobState.failed, release=True)
     theirs = scene.add_job(JobState.stopped, owner="bert")
     scene.add_job(JobState.finished, owner=EVERYBODY)  # the example can be made again
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     assert not requests_for(hub, "hardware")
     assert "1 result is" in scene.state.release.note
     scene.kept.add(theirs.id)  # a mirror has it now
@@ -204,20 +204,20 @@ def test_result_that_is_newer_than_its_publication_keeps_the_hardware(scene: Sce
     manifest = scene.run(job).artifact / "artifact.json"
     later = manifest.stat().st_mtime + 100
     os.utime(manifest, (later, later))
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     assert scene.state.release.stage is ReleaseStage.kept
     assert not requests_for(hub, "hardware")
 
 
 @pytest.mark.parametrize("fault", [{"status": 500}, {"status": 503}, {"drop": True}, {"status": 401}, {"status": 403}])
 def test_release_is_tried_again_with_patience(scene: Scene, hub: LocalHub, fault: dict[str, int]) -> None:
-    hub.order_fault(f"POST .*{STUDIO}/hardware", times=5, **fault)  # type: ignore[arg-type]
+    hub.order_fault(f"POST .*{STUDIO}/hardware", times=3, **fault)  # type: ignore[arg-type]
     scene.add_job(JobState.failed, release=True)
     scene.pass_time_until(lambda: scene.state.release.tries == 2)
     assert "could not be given back yet, and goes on to cost" in scene.state.release.note
     assert "The next try is at" in scene.state.release.note
     scene.pass_time_until(lambda: released(scene))
-    assert len(requests_for(hub, "hardware")) == 6
+    assert len(requests_for(hub, "hardware")) == 4
 
 
 def test_hub_that_asks_to_wait_an_hour_is_asked_after_an_hour(scene: Scene, hub: LocalHub) -> None:
@@ -259,7 +259,7 @@ def test_new_hardware_is_not_given_back_for_a_wish_about_the_old(alice: HfApi, s
     scene.add_job(JobState.failed, release=True)
     scene.pass_time_until(lambda: released(scene))
     alice.request_space_hardware(STUDIO, SpaceHardware.A10G_SMALL)
-    scene.pass_time(2 * HOUR)
+    scene.pass_time(LONG)
     assert scene.state.flavor == "a10g-small"
     assert scene.state.release.stage is ReleaseStage.none
     assert alice.get_space_runtime(STUDIO).requested_hardware == "a10g-small"
@@ -270,14 +270,14 @@ def test_wish_of_a_job_that_ended_before_this_disk_was_made_is_over(scene: Scene
     scene.moment += 100
     (scene.settings.home / "space.json").unlink()  # the Space was restarted, and the job came back from a mirror
     scene.start()
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     assert not requests_for(hub, "hardware")
 
 
 def test_without_a_secret_the_trouble_is_said_and_nothing_is_asked(scene: Scene, hub: LocalHub) -> None:
     scene.start(token=None)
     scene.add_job(release=True)
-    scene.pass_time(HOUR)
+    scene.pass_time(LONG)
     assert "The secret HF_TOKEN is missing" in scene.state.trouble
     assert scene.state.usd_per_hour == pytest.approx(0.4)
     assert not requests_for(hub, "sleeptime")
