@@ -51,7 +51,9 @@ def test_each_copy_says_what_it_is_and_what_to_press(
     def open_copy(name: str, **environment: str) -> tuple[App, Page]:
         copy = app(name, STUDIO_EXAMPLE="0", **{**hub.environment(tmp_path / "hf"), **environment})
         copy.start()
-        return copy, new_page(copy.url)
+        page = new_page(copy.url)
+        page.locator("#name textarea, #name input").fill("red-mug")
+        return copy, page
 
     local, page = open_copy("local", HF_TOKEN=ALICE)
     expect(page.locator("#plan")).to_contain_text("no cost", timeout=MINUTE)
@@ -78,7 +80,6 @@ def test_each_copy_says_what_it_is_and_what_to_press(
     expect(banner).to_contain_text("This copy has a GPU and costs $0.40 an hour", timeout=MINUTE)
     expect(banner).to_contain_text("It goes to sleep 2 h 00 min after the last visit")
     expect(banner).not_to_contain_text("HF_TOKEN")
-    page.reload()
     refuse_what_is_too_dear(page, phone_photos(tmp_path / "phone"))
     paid.stop()
 
@@ -92,8 +93,8 @@ def refuse_what_is_too_dear(page: Page, photos: list[Path]) -> None:
     """A job whose estimate is above the limit stays on the Train page, with a reason."""
     page.locator("#photos-upload input[type=file]").set_input_files(photos)
     expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=MINUTE)
-    page.locator("#name textarea, #name input").fill("red-mug")
-    expect(page.locator("#plan")).to_contain_text("about $0.0", timeout=MINUTE)
+    page.locator("#name textarea, #name input").fill("blue-mug")
+    expect(page.locator("#plan")).to_contain_text("$0.01", timeout=MINUTE)
     expect(page.locator("#plan")).to_contain_text("by the Hub's price list")
     expect(page.locator("#release-hardware")).to_be_visible()
     page.locator("#cost-limit input").fill("0.001")
