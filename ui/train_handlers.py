@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,25 @@ METHOD_WORDS = {
     Method.textual_inversion.value: "textual inversion",
     Method.dreambooth_lora.value: "DreamBooth adapter",
     Method.dreambooth.value: "DreamBooth full model",
+}
+
+# what the page says of each method in one glance, the default first
+_GLANCES: dict[Method, dict[str, str]] = {
+    Method.dreambooth_lora: {
+        "name": "DreamBooth adapter",
+        "learns": "small additions to the model",
+        "use": "The usual choice; several combine.",
+    },
+    Method.dreambooth: {
+        "name": "DreamBooth full model",
+        "learns": "the whole model anew",
+        "use": "The most faithful likeness.",
+    },
+    Method.textual_inversion: {
+        "name": "Textual inversion",
+        "learns": "a few new words",
+        "use": "Smallest; good for styles, many combine.",
+    },
 }
 
 
@@ -80,13 +99,14 @@ class TrainHandlers:
         )
 
     def plan(self, choices: Choices, entered: Mapping[str, Any]) -> str:
-        """The plan in words, or what is still wrong."""
+        """The plan in words, or what is still wrong. A name that was not typed yet is not a mistake."""
+        named = bool(choices.name.strip())
         try:
-            recipe = self.recipe(choices, entered)
+            recipe = self.recipe(choices if named else replace(choices, name="unnamed"), entered)
         except RecipeError as error:
-            return render("plan.html", problems=_without_empty_name(error, choices), **_NO_PLAN)
+            return render("plan.html", problems=error.problems)
         except RequestError as error:
-            return render("plan.html", problems=[Problem("base", str(error))], **_NO_PLAN)
+            return render("plan.html", problems=[Problem("base", str(error))])
         estimate = self._services.jobs.speeds.estimate_s(recipe)
         ahead, ahead_s = self._services.jobs.ahead()
         starter = recipe.base == STARTER
@@ -102,8 +122,27 @@ class TrainHandlers:
             size=f"about {file_size(size)}",
             ahead=ahead,
             ahead_s=ahead_s,
+            named=named,
             cost=self._services.spending.plan(estimate[0] if estimate else None),
         )
+
+    def method_guide(self, choices: Choices) -> str:
+        """The methods at one glance: what each learns, its result's size, its time on this machine, its use."""
+        try:
+            traits = self.traits(choices.base)
+        except RequestError:
+            traits = None  # the plan says what is wrong with the base
+        rows = [self._glance(method, choices, traits) for method in _GLANCES]
+        return render("methods.html", rows=rows, chosen=choices.method)
+
+    def _glance(self, method: Method, choices: Choices, traits: BaseTraits | None) -> dict[str, Any]:
+        starter = traits is not None and traits.starter
+        values = preset_values(method, choices.kind, traits)
+        recipe = preset_recipe(method, choices.kind, traits, name="unnamed", base=choices.base)
+        estimate = self._services.jobs.speeds.estimate_s(recipe)
+        size = artifact_bytes(method, starter=starter, vectors=values.get("vectors", 4))
+        seconds = estimate[0] if estimate else None
+        return {"method": method, "size": size, "seconds": seconds, **_GLANCES[method]}
 
     def preset(self, choices: Choices) -> list[Any]:
         """Updates of the form for the chosen method, kind and base."""
@@ -164,30 +203,8 @@ class TrainHandlers:
         return draft, photos_html(draft, PhotoSet(()))
 
 
-_NO_PLAN: dict[str, Any] = dict.fromkeys(("steps", "seconds", "measured", "size", "ahead", "ahead_s", "cost"))
-
-
-def _without_empty_name(error: RecipeError, choices: Choices) -> list[Problem]:
-    """A name that was not typed yet is not a mistake."""
-    if choices.name.strip():
-        return list(error.problems)
-    others = [p for p in error.problems if p.field != "name"]
-    return others or [Problem("name", "give it a name")]
-
-
 def _folder_of(base: str) -> Path | None:
     try:
         return find_base(base).folder
     except RequestError:
         return None
-
-
-def method_words(way: str, form: str) -> str:
-    """One glance: what is learnt, how large the result is, what it is good at."""
-    match chosen_method(way, form):
-        case Method.textual_inversion:
-            return "Learns new words; the model stays as it is. Kilobytes; many combine in one prompt. Good for styles."
-        case Method.dreambooth_lora:
-            return "Learns small additions to the model. Megabytes; combine, with weights. The usual choice."
-        case Method.dreambooth:
-            return "Learns the whole model anew around your subject. As large as the base; the most faithful likeness."

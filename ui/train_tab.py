@@ -25,7 +25,6 @@ from ui.train_handlers import (
     Choices,
     TrainHandlers,
     chosen_method,
-    method_words,
 )
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
@@ -75,7 +74,7 @@ class TrainTab:
         self._as = gr.Radio(
             [ADAPTER, FULL], value=ADAPTER, label="DreamBooth as", elem_id="dreambooth-form", elem_classes="cs-cards"
         )
-        self._method_note = gr.HTML(method_words(DREAMBOOTH, ADAPTER), elem_id="method-note", elem_classes="cs-small")
+        self._guide = gr.HTML(elem_id="methods")
         self._base = gr.Dropdown(
             [
                 ("Demo model: small, trains on any machine", STARTER),
@@ -106,16 +105,14 @@ class TrainTab:
     def _wire(self) -> None:
         choosing: list[Any] = [self._kind, self._way, self._as, self._base]
         for component in choosing:
-            component.input(
-                spoken(self._choose), self._inputs(), [self._as, self._method_note, *self._form.components], **_QUIET
-            )
+            component.input(spoken(self._choose), self._inputs(), [self._as, *self._form.components], **_QUIET)
         self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
         entered: list[Any] = [self._name, self._class_word, *choosing, *self._form.components]
         gr.on(  # one listener for all fields: of several, an early one may answer last and show an old plan
             [self._page.load, *(component.change for component in entered)],
             spoken(self._tell_plan),
             self._inputs(),
-            self._plan,
+            [self._plan, self._guide],
             trigger_mode="always_last",
             **_QUIET,
         )
@@ -161,11 +158,11 @@ class TrainTab:
     def _choose(self, values: dict[Component, Any]) -> list[Any]:
         choices, _ = self._entered(values)
         is_dreambooth = values[self._way] == DREAMBOOTH
-        words = method_words(values[self._way], values[self._as])
-        return [gr.update(visible=is_dreambooth), words, *self._handlers.preset(choices)]
+        return [gr.update(visible=is_dreambooth), *self._handlers.preset(choices)]
 
-    def _tell_plan(self, values: dict[Component, Any]) -> str:
-        return self._handlers.plan(*self._entered(values))
+    def _tell_plan(self, values: dict[Component, Any]) -> tuple[str, str]:
+        choices, entered = self._entered(values)
+        return self._handlers.plan(choices, entered), self._handlers.method_guide(choices)
 
     def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
         job = self._handlers.submit(

@@ -16,9 +16,9 @@ from trainer.presets import preset_values
 MINUTE = 60_000
 # how a method is chosen, each press with the words that its answer brings
 WAYS = {
-    Method.textual_inversion: {"Textual inversion": "Learns new words"},
-    Method.dreambooth_lora: {"DreamBooth": "Learns small additions", "adapter (LoRA)": "Learns small additions"},
-    Method.dreambooth: {"DreamBooth": "Learns", "full model": "Learns the whole model"},
+    Method.textual_inversion: {"Textual inversion": "a few new words"},
+    Method.dreambooth_lora: {"DreamBooth": "small additions", "adapter (LoRA)": "small additions"},
+    Method.dreambooth: {"DreamBooth": "learns", "full model": "the whole model"},
 }
 
 
@@ -47,7 +47,7 @@ def fill(
     choose_base(page, base)
     for way, words in WAYS[method].items():
         page.get_by_label(way, exact=True).check()
-        expect(page.locator("#method-note")).to_contain_text(words)
+        expect(page.locator("#methods .chosen")).to_contain_text(words)
     preset = preset_values(method, Kind.object, inspect_base(base))["steps"]
     expect(page.locator("#plan")).to_contain_text(f"{preset} steps")
     page.locator("#field-steps input").fill(str(steps))

@@ -9,10 +9,12 @@ import numpy as np
 import pytest
 import torch
 
-from trainer.starter import savepoint
-from trainer.starter.denoiser import DenoiserPlan, rate_at, train_denoiser
+from trainer.bases import STARTER_FOLDER
+from trainer.starter import references, savepoint
+from trainer.starter.denoiser import Batches, DenoiserPlan, TextAndDenoiser, rate_at, train_denoiser
 from trainer.starter.latents import LatentBank
-from trainer.starter.scenes import COLOURS, PICTURE_PX, STYLES, Composer, Item, Scene, caption
+from trainer.starter.published import adopt_tokenizer, load_weights
+from trainer.starter.scenes import COLOURS, PICTURE_PX, STYLES, SURFACE, UNNAMED, Composer, Item, Scene, caption
 from trainer.starter.sources import Thing, load_things
 from trainer.starter.textures import build_textures
 from trainer.starter.tokenizer import build_tokenizer
@@ -46,6 +48,18 @@ def test_pictures_are_reproducible_and_varied(composer: Composer) -> None:
         assert np.array_equal(picture, twin)
         assert scene == same
     assert {scene.style for _, scene in first} == {*STYLES, "photo"}
+
+
+def test_unnamed_thing_looks_the_same_in_all_its_pictures_and_like_no_other(composer: Composer) -> None:
+    for seed in range(12):
+        made = composer.compose_unnamed(np.random.default_rng(seed), 3)
+        scenes = {scene.items for _, scene in made}
+        ((item,),) = scenes
+        assert item.noun in (UNNAMED, SURFACE)
+        assert item.look is not None
+        assert not np.array_equal(made[0][0], made[1][0])
+    looks = {composer.compose_unnamed(np.random.default_rng(seed), 1)[0][1].items[0].look for seed in range(12)}
+    assert len(looks) == 12
 
 
 def test_background_has_the_colour_that_the_caption_says(composer: Composer) -> None:
@@ -83,6 +97,52 @@ def test_rate_rises_stays_and_falls_to_zero() -> None:
     assert rate_at(500, plan) == rate_at(800, plan) == 1.0
     assert rate_at(850, plan) == pytest.approx(0.5)
     assert rate_at(1000, plan) == 0.0
+
+
+def test_reference_is_another_picture_of_the_same_thing() -> None:
+    cat, dog = Item("cat", "animal"), Item("dog", "animal")
+    secret = Item(UNNAMED, "", look=7)
+    scenes = [Scene("sticker", (item,), None) for item in (cat, dog, secret, cat, dog, secret)]
+    latents = np.stack([np.full((4, 32, 32), number, np.float16) for number in range(6)])
+    batches = Batches(LatentBank(latents, scenes, 1.0), DenoiserPlan(half_size=0, batch=6))
+    seen = 0
+    for step in range(40):
+        batch = batches.at(step)
+        markers = [words for words in batch.captions if references.WORDS in words]
+        assert len(markers) == len(batch.references)
+        shown = [int(latents[0, 0, 0]) for latents in batch.references]
+        pictures = [
+            int(latents[0, 0, 0])
+            for latents, words in zip(batch.latents, batch.captions, strict=True)
+            if words in markers
+        ]
+        for picture, reference in zip(pictures, shown, strict=True):
+            assert reference == (picture + 3) % 6
+            seen += 1
+        named = [w for w, p in zip(batch.captions, batch.latents, strict=True) if int(p[0, 0, 0]) in (2, 5) and w]
+        assert all(references.WORDS in words for words in named)
+    assert seen > 40
+
+
+def test_references_stand_where_the_markers_are() -> None:
+    embedding = torch.nn.Embedding(5, 2)
+    vectors = torch.arange(4.0).view(1, 2, 2)
+    with references.placed(embedding, 3, vectors):
+        states = embedding(torch.tensor([[1, 3, 3], [1, 2, 4]]))
+    assert torch.equal(states[0, 1:], vectors[0])
+    assert torch.equal(states[1], embedding.weight[[1, 2, 4]])
+    assert torch.equal(embedding(torch.tensor([3]))[0], embedding.weight[3])
+
+
+def test_training_can_go_on_from_the_published_starter(tmp_path: Path) -> None:
+    tokenizer = adopt_tokenizer(STARTER_FOLDER, tmp_path / "tokenizer", max_tokens=40)
+    assert tokenizer.model_max_length == 40
+    model = TextAndDenoiser(tokenizer)
+    before = model.unet.conv_in.weight.clone()
+    load_weights(model.text_encoder, model.unet, STARTER_FOLDER)
+    assert not torch.equal(model.unet.conv_in.weight, before)
+    ids = tokenizer(["a cat"], padding="max_length", return_tensors="pt").input_ids
+    assert model.text_states(ids, torch.zeros(0, 4, 32, 32)).shape == (1, 40, 160)
 
 
 def test_killed_training_of_the_denoiser_goes_on_as_if_nothing_happened(tmp_path: Path) -> None:

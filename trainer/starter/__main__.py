@@ -20,6 +20,7 @@ from trainer.starter.denoiser import DenoiserPlan, train_denoiser
 from trainer.starter.examples import write_examples
 from trainer.starter.export import export_starter
 from trainer.starter.latents import build_latents
+from trainer.starter.published import adopt_tokenizer, load_autoencoder
 from trainer.starter.scenes import COLOURS, FILLERS, PHOTO, STYLES, Composer
 from trainer.starter.sources import fetch_photos, load_sprites, load_things
 from trainer.starter.textures import build_textures
@@ -44,6 +45,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m trainer.starter", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".starter"), help="where pictures and savepoints are kept")
     parser.add_argument("--out", type=Path, default=STARTER_FOLDER)
+    parser.add_argument(
+        "--start-from", type=Path, metavar="STARTER", help="go on from a starter's weights; keep its autoencoder"
+    )
     parser.add_argument("--examples", action="store_true", help="write the example photos, train nothing")
     parser.add_argument("--until", choices=["autoencoder", "latents", "denoiser", "export"], default="export")
     parser.add_argument("--autoencoder-steps", type=int, default=AutoencoderPlan().steps)
@@ -65,17 +69,21 @@ def main() -> int:
         return 0
     textures = build_textures(np.random.default_rng(7), photos, TEXTURES)
     composer = Composer([t for t in things if not t.held_out], sprites, textures)
-    vae = train_autoencoder(
-        CropSource(composer, textures, photos), work, AutoencoderPlan(steps=options.autoencoder_steps)
-    )
+    start: Path | None = options.start_from
+    if start is not None:
+        vae = load_autoencoder(start)
+        tokenizer = adopt_tokenizer(start, work / "tokenizer", max_tokens=PROMPT_TOKENS)
+    else:
+        plan = AutoencoderPlan(steps=options.autoencoder_steps)
+        vae = train_autoencoder(CropSource(composer, textures, photos), work, plan)
+        tokenizer = build_tokenizer(caption_words(), work / "tokenizer", max_tokens=PROMPT_TOKENS)
     if options.until == "autoencoder":
         return 0
     bank = build_latents(vae, composer, work / "latents", PICTURES)
     if options.until == "latents":
         return 0
-    tokenizer = build_tokenizer(caption_words(), work / "tokenizer", max_tokens=PROMPT_TOKENS)
-    plan = DenoiserPlan(options.denoiser_steps, options.half_size_steps, options.cooldown)
-    model = train_denoiser(bank, tokenizer, work, plan)
+    pace = DenoiserPlan(options.denoiser_steps, options.half_size_steps, options.cooldown)
+    model = train_denoiser(bank, tokenizer, work, pace, start=start)
     if options.until == "export":
         export_starter(vae, bank.scaling_factor, model, work / "tokenizer", options.out)
     return 0

@@ -19,13 +19,15 @@ from diffusers.models.attention_processor import AttnProcessor
 from torch.nn.functional import avg_pool2d
 from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 
-from trainer.starter import savepoint
+from trainer.starter import references, savepoint
 from trainer.starter.latents import LatentBank
+from trainer.starter.published import load_weights
 from trainer.starter.resumable import Pace, train_resumably
-from trainer.starter.scenes import caption
+from trainer.starter.scenes import Scene, caption
 
 TEXT_WIDTH = 160
 EMPTY_SHARE = 0.1
+REFERENCE_SHARE = 0.25  # of the pictures of one named thing; those without a name always have one
 SNR_KNEE = 5.0
 
 
@@ -98,12 +100,20 @@ def build_scheduler() -> DDIMScheduler:
 
 
 class TextAndDenoiser(torch.nn.Module):
-    """Both trained parts as one module, for one optimizer and one average."""
+    """All trained parts as one module, for one optimizer and one average. The reference encoder is not exported."""
 
     def __init__(self, tokenizer: CLIPTokenizer) -> None:
         super().__init__()
         self.text_encoder = build_text_encoder(tokenizer)
         self.unet = build_unet()
+        self.references = references.ReferenceEncoder(TEXT_WIDTH)
+        self.marker_id = tokenizer.convert_tokens_to_ids(f"{references.MARKER}</w>")
+
+    def text_states(self, ids: torch.Tensor, reference_latents: torch.Tensor) -> torch.Tensor:
+        """States [batch, tokens, width] of prompts, with a reference for each prompt that has markers, in order."""
+        vectors = self.references(reference_latents)
+        with references.placed(self.text_encoder.get_input_embeddings(), self.marker_id, vectors):
+            return self.text_encoder(ids)[0]
 
 
 def rate_at(step: int, plan: DenoiserPlan) -> float:
@@ -114,17 +124,27 @@ def rate_at(step: int, plan: DenoiserPlan) -> float:
     return plan.learning_rate * (1 - min(1.0, into) ** 0.5)
 
 
-def train_denoiser(bank: LatentBank, tokenizer: CLIPTokenizer, folder: Path, plan: DenoiserPlan) -> TextAndDenoiser:
-    """Train to `plan.steps`, going on from `folder/denoiser.pt` if there is one; returns the averaged model."""
+def train_denoiser(
+    bank: LatentBank, tokenizer: CLIPTokenizer, folder: Path, plan: DenoiserPlan, *, start: Path | None = None
+) -> TextAndDenoiser:
+    """Train to `plan.steps`, going on from `folder/denoiser.pt` if there is one; returns the averaged model.
+
+    The first step's weights are random, or those of the starter in `start`.
+    """
     torch.manual_seed(0)
     model = TextAndDenoiser(tokenizer)
-    model.unet.set_attn_processor(AttnProcessor())  # a CPU's fused attention is a quarter slower backwards
+    if start is not None:
+        load_weights(model.text_encoder, model.unet, start)
+    model.unet.set_attn_processor(AttnProcessor())  # a CPU's fused attention is slower backwards
+    model.text_encoder.set_attn_implementation("eager")  # and of the text encoder's time it takes more than half
     optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
     average = savepoint.Average(model, plan.average_decay)
     abar = build_scheduler().alphas_cumprod
 
+    batches = Batches(bank, plan)
+
     def loss_at(step: int) -> tuple[torch.Tensor, float]:
-        loss = _loss(model, _batch(bank, plan, step), tokenizer, abar, np.random.default_rng((3, step)))
+        loss = _loss(model, batches.at(step), tokenizer, abar, np.random.default_rng((3, step)))
         return loss, loss.item()
 
     train_resumably(
@@ -139,33 +159,66 @@ def train_denoiser(bank: LatentBank, tokenizer: CLIPTokenizer, folder: Path, pla
     return model.eval()
 
 
-def _batch(bank: LatentBank, plan: DenoiserPlan, step: int) -> tuple[torch.Tensor, list[str]]:
-    """Latents [batch, 4, 32 or 16, 32 or 16] of one step and their captions."""
-    rng = np.random.default_rng((2, step))
-    small = step < plan.half_size
-    chosen = rng.integers(len(bank.scenes), size=plan.half_size_batch if small else plan.batch)
-    words = ["" if rng.random() < EMPTY_SHARE else caption(bank.scenes[i], rng) for i in chosen]
-    latents = torch.from_numpy(bank.latents[chosen].astype(np.float32))
-    return (avg_pool2d(latents, 2) if small else latents), words
+@dataclass(frozen=True)
+class Batch:
+    """Latents [batch, channels, side, side] with their captions, and a reference for each caption that has markers."""
+
+    latents: torch.Tensor
+    captions: list[str]
+    references: torch.Tensor
+
+
+class Batches:
+    """The batches of a run: a pure function of the step."""
+
+    def __init__(self, bank: LatentBank, plan: DenoiserPlan) -> None:
+        self._bank, self._plan = bank, plan
+        self._twins = references.twins_of(bank.scenes)
+
+    def at(self, step: int) -> Batch:
+        rng = np.random.default_rng((2, step))
+        small = step < self._plan.half_size
+        chosen = rng.integers(len(self._bank.scenes), size=self._plan.half_size_batch if small else self._plan.batch)
+        captions, shown = [], []
+        for picture in chosen:
+            scene = self._bank.scenes[picture]
+            if rng.random() < EMPTY_SHARE:
+                captions.append("")
+            elif _is_referred_to(scene, rng):
+                captions.append(caption(scene, rng, thing=references.WORDS))
+                shown.append(self._twin(int(picture), rng))
+            else:
+                captions.append(caption(scene, rng))
+        latents = self._latents(chosen)
+        return Batch(avg_pool2d(latents, 2) if small else latents, captions, self._latents(np.array(shown, int)))
+
+    def _twin(self, picture: int, rng: np.random.Generator) -> int:
+        """Another picture of the same thing, or the same where it is the only one."""
+        scene = self._bank.scenes[picture]
+        others = [p for p in self._twins[scene.style, scene.items] if p != picture]
+        return int(rng.choice(others)) if others else picture
+
+    def _latents(self, pictures: np.ndarray) -> torch.Tensor:
+        return torch.from_numpy(self._bank.latents[pictures].astype(np.float32))
+
+
+def _is_referred_to(scene: Scene, rng: np.random.Generator) -> bool:
+    return len(scene.items) == 1 and (scene.items[0].look is not None or rng.random() < REFERENCE_SHARE)
 
 
 def _loss(
-    model: TextAndDenoiser,
-    batch: tuple[torch.Tensor, list[str]],
-    tokenizer: CLIPTokenizer,
-    abar: torch.Tensor,
-    rng: np.random.Generator,
+    model: TextAndDenoiser, batch: Batch, tokenizer: CLIPTokenizer, abar: torch.Tensor, rng: np.random.Generator
 ) -> torch.Tensor:
     """v-prediction loss of one batch; noise-free timesteps, where there is nothing to learn, count less."""
-    latents, words = batch
-    ids = tokenizer(words, padding="max_length", truncation=True, return_tensors="pt").input_ids
+    latents = batch.latents
+    ids = tokenizer(batch.captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
     noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
-    timesteps = torch.from_numpy(rng.integers(len(abar), size=len(words)))
+    timesteps = torch.from_numpy(rng.integers(len(abar), size=len(latents)))
     a = abar[timesteps].view(-1, 1, 1, 1)
     noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
     target = a.sqrt() * noise - (1 - a).sqrt() * latents
     with torch.autocast("cpu", torch.bfloat16):
-        states = model.text_encoder(ids)[0]
+        states = model.text_states(ids, batch.references)
         prediction = model.unet(noisy, timesteps, states, return_dict=False)[0]
     snr = a.flatten() / (1 - a.flatten())
     per_example = (prediction.float() - target).pow(2).mean((1, 2, 3))

@@ -17,6 +17,8 @@ from trainer.starter.scenes import Composer, Item, Scene
 
 log = logging.getLogger(__name__)
 CHUNK = 64
+UNNAMED_SHARE = 0.2
+TWINS = 4
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,15 @@ class LatentBank:
     latents: np.ndarray
     scenes: list[Scene]
     scaling_factor: float
+
+
+def _compose(composer: Composer, rng: np.random.Generator) -> list[tuple[np.ndarray, Scene]]:
+    """One chunk: named things, and for a share of it several pictures each of things without a name."""
+    made: list[tuple[np.ndarray, Scene]] = []
+    while len(made) < CHUNK:
+        unnamed = rng.random() < UNNAMED_SHARE / TWINS
+        made += composer.compose_unnamed(rng, TWINS) if unnamed else [composer.compose(rng)]
+    return made[:CHUNK]
 
 
 @torch.no_grad()
@@ -39,7 +50,7 @@ def build_latents(model: AutoencoderKL, composer: Composer, folder: Path, count:
         rng = np.random.default_rng((2, part))
         encoded, scenes = [], []
         for _ in range(16):
-            made = [composer.compose(rng) for _ in range(CHUNK)]
+            made = _compose(composer, rng)
             with torch.autocast("cpu", torch.bfloat16):
                 encoder: Any = model
                 mean = encoder.encode(to_tensor(np.stack([picture for picture, _ in made]))).latent_dist.mean

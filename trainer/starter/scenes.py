@@ -10,11 +10,13 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from trainer.starter.looks import Sprites, unnamed_sprite
 from trainer.starter.sources import Thing
 
 PICTURE_PX = 128
 STYLES = ("3d render", "drawing", "sticker")
 PHOTO = "photo"
+UNNAMED, SURFACE = "unnamed", "surface"  # what Item.noun says of things that have no noun
 COLOURS: dict[str, tuple[int, int, int]] = {
     "red": (214, 38, 40),
     "orange": (244, 140, 28),
@@ -33,11 +35,12 @@ FILLERS = ("nice", "good", "clean", "cool", "small", "large", "new", "old", "cut
 
 @dataclass(frozen=True)
 class Item:
-    """One thing in a scene; `colour` is set when it was recoloured."""
+    """One thing in a scene; `colour` is set when it was recoloured, `look` when no word says what it looks like."""
 
     noun: str
     category: str
     colour: str | None = None
+    look: int | None = None
 
 
 @dataclass(frozen=True)
@@ -68,9 +71,12 @@ def _item_words(item: Item, rng: np.random.Generator) -> str:
     return _with_article(" ".join([*words, noun]), rng)
 
 
-def caption(scene: Scene, rng: np.random.Generator) -> str:
-    """One phrasing of the scene: "a {style} of a THING on a COLOUR background", with parts left out at random."""
-    words = " next to ".join(_item_words(item, rng) for item in scene.items)
+def caption(scene: Scene, rng: np.random.Generator, *, thing: str = "") -> str:
+    """One phrasing of the scene: "a {style} of a THING on a COLOUR background", with parts left out at random.
+
+    `thing`, if given, stands for the scene's only thing.
+    """
+    words = thing or " next to ".join(_item_words(item, rng) for item in scene.items)
     if rng.random() < 0.88:
         words = f"{_with_article(scene.style, rng)} of {words}"
     if scene.background and rng.random() < 0.8:
@@ -91,6 +97,10 @@ def _tinted(rgb: np.ndarray, colour: str, rng: np.random.Generator) -> np.ndarra
     return np.clip(shaded, 0, 255)
 
 
+def _random_style(rng: np.random.Generator, *, photo_share: float) -> str:
+    return PHOTO if rng.random() < photo_share else _pick(STYLES, rng)
+
+
 def _pick(options: dict[str, tuple[int, int, int]] | tuple[str, ...], rng: np.random.Generator) -> str:
     names = list(options)
     return names[int(rng.integers(len(names)))]
@@ -102,31 +112,39 @@ class Composer:
     `sprites` is noun -> style -> RGBA uint8 pictures; `textures` uint8 [n, side, side, 3].
     """
 
-    def __init__(
-        self, things: list[Thing], sprites: dict[str, dict[str, list[np.ndarray]]], textures: np.ndarray
-    ) -> None:
+    def __init__(self, things: list[Thing], sprites: Sprites, textures: np.ndarray) -> None:
         self._things = things
-        self._sprites = sprites
+        self._sprites = {thing.noun: sprites[thing.noun] for thing in things}
         self._textures = textures
 
     def compose(self, rng: np.random.Generator) -> tuple[np.ndarray, Scene]:
         """A picture, uint8 [PICTURE_PX, PICTURE_PX, 3], and what it shows."""
-        style = PHOTO if rng.random() < 0.22 else _pick(STYLES, rng)
-        background = None if style == PHOTO and rng.random() < 0.6 else _pick(COLOURS, rng)
-        pair = rng.random() < 0.1
-        chosen = rng.choice(len(self._things), 2 if pair else 1, replace=False)
+        chosen = rng.choice(len(self._things), 2 if rng.random() < 0.1 else 1, replace=False)
         items = tuple(
             Item(t.noun, t.category, _pick(COLOURS, rng) if rng.random() < 0.1 else None)
             for t in (self._things[i] for i in chosen)
         )
-        canvas = self._surface(background, rng) if style == PHOTO else self._flat(background or "white", rng)
-        for position, item in enumerate(items):
-            side = rng.uniform(0.46, 0.54) if pair else np.clip(rng.normal(0.82, 0.09), 0.5, 0.96)
-            shift = (
-                ((position - 0.5) * 0.47, rng.normal(0, 0.04))
-                if pair
-                else tuple(rng.normal(0, 0.5 * (1 - side) / 2, 2))
-            )
+        return self._picture(items, _random_style(rng, photo_share=0.22), rng)
+
+    def compose_unnamed(self, rng: np.random.Generator, count: int) -> list[tuple[np.ndarray, Scene]]:
+        """Pictures in one style of a thing, or of a surface, that no word describes."""
+        item = Item(SURFACE if rng.random() < 0.25 else UNNAMED, "", look=int(rng.integers(2**31)))
+        style = PHOTO if item.noun == SURFACE else _random_style(rng, photo_share=0.75)
+        return [self._picture((item,), style, rng) for _ in range(count)]
+
+    def _picture(self, items: tuple[Item, ...], style: str, rng: np.random.Generator) -> tuple[np.ndarray, Scene]:
+        surface = items[0].noun == SURFACE
+        background = None if surface or (style == PHOTO and rng.random() < 0.6) else _pick(COLOURS, rng)
+        if style == PHOTO:
+            canvas = self._surface(background, rng, items[0].look if surface else None)
+        else:
+            canvas = self._flat(background or "white", rng)
+        for position, item in enumerate(() if surface else items):
+            if len(items) > 1:
+                side, shift = rng.uniform(0.46, 0.54), ((position - 0.5) * 0.47, rng.normal(0, 0.04))
+            else:
+                side = np.clip(rng.normal(0.82, 0.09), 0.5, 0.96)
+                shift = tuple(rng.normal(0, 0.5 * (1 - side) / 2, 2))
             canvas = self._paste(canvas, item, style, float(side), shift, rng)
         if style == PHOTO:
             canvas = _photographed(canvas, rng)
@@ -135,8 +153,10 @@ class Composer:
     def _flat(self, colour: str, rng: np.random.Generator) -> np.ndarray:
         return np.broadcast_to(_jittered(colour, rng), (PICTURE_PX, PICTURE_PX, 3)).astype(np.float32)
 
-    def _surface(self, colour: str | None, rng: np.random.Generator) -> np.ndarray:
-        texture = self._textures[rng.integers(len(self._textures))]
+    def _surface(self, colour: str | None, rng: np.random.Generator, look: int | None) -> np.ndarray:
+        """A piece of a random surface, or of the one that is shown for its own sake."""
+        number = int(rng.integers(len(self._textures)))
+        texture = self._textures[number if look is None else look % len(self._textures)]
         side = int(rng.integers(PICTURE_PX, texture.shape[0] + 1))
         top, left = rng.integers(0, texture.shape[0] - side + 1, 2)
         crop = texture[top : top + side, left : left + side]
@@ -146,8 +166,7 @@ class Composer:
     def _paste(
         self, canvas: np.ndarray, item: Item, style: str, side: float, shift: tuple, rng: np.random.Generator
     ) -> np.ndarray:
-        drawings = self._sprites[item.noun]["3d render" if style == PHOTO else style]
-        sprite = drawings[int(rng.integers(len(drawings)))].astype(np.float32)
+        sprite = self._sprite(item, style, rng).astype(np.float32)
         if rng.random() < 0.5:
             sprite = sprite[:, ::-1]
         if item.colour:
@@ -164,6 +183,12 @@ class Composer:
         if style == PHOTO:
             canvas = _shadowed(canvas, layer[..., 3], rng)
         return canvas * (1 - layer[..., 3:]) + layer[..., :3]
+
+    def _sprite(self, item: Item, style: str, rng: np.random.Generator) -> np.ndarray:
+        if item.look is not None:
+            return unnamed_sprite(item.look, self._sprites, self._textures)
+        drawings = self._sprites[item.noun]["3d render" if style == PHOTO else style]
+        return drawings[int(rng.integers(len(drawings)))]
 
 
 def _shadowed(canvas: np.ndarray, mask: np.ndarray, rng: np.random.Generator) -> np.ndarray:

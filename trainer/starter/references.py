@@ -1,0 +1,64 @@
+"""Words made from a picture: in a share of the captions they stand for the thing, taken from another picture of it.
+
+So the denoiser learns to draw from any point of a word space that describes appearance, not from a few hundred nouns
+alone, and textual inversion has somewhere to search. The idea is that of encoders for personalization (ELITE, Wei et
+al. 2023, arXiv 2302.13848), turned round: here the base learns from them, and the encoder is thrown away.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Iterator
+
+import torch
+from torch import nn
+
+from trainer.starter.scenes import Scene
+
+VECTORS = 8
+MARKER = "~"  # a token of its own that no caption uses
+WORDS = " ".join([MARKER] * VECTORS)
+
+
+class ReferenceEncoder(nn.Module):
+    """Latents [batch, 4, 32, 32] to embeddings [batch, VECTORS, width]."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        channels = (4, 32, 64, 128)
+        halved = [
+            layer
+            for before, after in itertools.pairwise(channels)
+            for layer in (nn.Conv2d(before, after, 3, stride=2, padding=1), nn.SiLU())
+        ]
+        self.seen = nn.Sequential(*halved, nn.Flatten())
+        self.words = nn.Linear(channels[-1] * 4 * 4, VECTORS * width)
+        self.norm = nn.LayerNorm(width)
+        nn.init.constant_(self.norm.weight, 0.02)  # as large as a token's embedding at the start
+
+    def forward(self, latents: torch.Tensor) -> torch.Tensor:
+        return self.norm(self.words(self.seen(latents)).unflatten(1, (VECTORS, -1)))
+
+
+@contextlib.contextmanager
+def placed(embedding: nn.Module, marker_id: int, vectors: torch.Tensor) -> Iterator[None]:
+    """While entered, `embedding` gives `vectors` [examples, VECTORS, width] for the markers of those that have any."""
+
+    def replace(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
+        return output.masked_scatter((inputs[0] == marker_id).unsqueeze(-1), vectors.to(output.dtype))
+
+    hook = embedding.register_forward_hook(replace)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+def twins_of(scenes: list[Scene]) -> dict[tuple[object, ...], list[int]]:
+    """Which pictures show one and the same thing in the same style."""
+    twins: dict[tuple[object, ...], list[int]] = {}
+    for number, scene in enumerate(scenes):
+        if len(scene.items) == 1:
+            twins.setdefault((scene.style, scene.items), []).append(number)
+    return twins
