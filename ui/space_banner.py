@@ -8,6 +8,7 @@ import gradio as gr
 
 from jobs.bill import dollars
 from jobs.space import NO_SECRET, Place
+from jobs.spending import Spending
 from ui.errors import spoken
 from ui.html import render
 from ui.services import Services
@@ -23,29 +24,30 @@ class SpaceBanner:
         self._spending = services.spending
         if self._spending.place is Place.local:
             return
-        shown = gr.HTML(self.html(), elem_id="space-banner")
+        shown = gr.HTML(banner_html(services.spending), elem_id="space-banner")
         drawn = gr.State("")
         for trigger in (gr.Timer(_REFRESH_S).tick, page.load):
             trigger(spoken(self._refresh), drawn, [shown, drawn], **_QUIET)
 
-    def html(self) -> str:
-        """The banner as it is now."""
-        state = self._spending.state()
-        price = state.usd_per_hour if state is not None else None
-        return render(
-            "space_banner.html",
-            place=self._spending.place.value,
-            url=self._spending.space_url,
-            costs=self._spending.at_stake(),
-            machine=state.machine if state is not None else "",
-            price=None if price is None else dollars(price),
-            sleep_s=state.sleep_s if state is not None else None,
-            known=state is not None and state.flavor != "",
-            missing="" if self._spending.has_secret else NO_SECRET,
-            trouble=state.trouble if state is not None and state.trouble != NO_SECRET else "",
-            release=state.release.note if state is not None else "",
-        )
-
     def _refresh(self, drawn: str) -> tuple[Any, Any]:
-        content = self.html()
+        content = banner_html(self._spending)
         return (gr.skip(), gr.skip()) if content == drawn else (content, content)
+
+
+def banner_html(spending: Spending) -> str:
+    """The banner as it is now."""
+    state = spending.state()
+    price = state.usd_per_hour if state is not None else None
+    return render(
+        "space_banner.html",
+        place=spending.place.value,
+        url=spending.space_url,
+        costs=spending.at_stake(),
+        machine=state.machine if state is not None else "",
+        price=None if price is None else dollars(price),
+        sleep_s=state.sleep_s if state is not None else None,
+        known=state is not None and state.flavor != "",
+        missing="" if spending.has_secret else NO_SECRET,
+        trouble=state.trouble if state is not None and state.trouble != NO_SECRET else "",
+        release=state.release.note if state is not None else "",
+    )

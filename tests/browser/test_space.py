@@ -41,59 +41,69 @@ def alice(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
     return HfApi(endpoint=hub.url, token=ALICE)
 
 
-@pytest.mark.timeout(400)
-def test_each_copy_says_what_it_is_and_what_to_press(
-    app: MakeApp, new_page: Open, hub: LocalHub, alice: HfApi, tmp_path: Path, gpu: dict[str, str]
-) -> None:
-    make_space(alice, None)
-    site = f"{hub.url}/spaces/{STUDIO}"
+@pytest.fixture
+def open_copy(app: MakeApp, new_page: Open, hub: LocalHub, tmp_path: Path) -> Callable[..., Page]:
+    """Starts the app in an environment and opens its page."""
 
-    def open_copy(name: str, **environment: str) -> tuple[App, Page]:
-        copy = app(name, STUDIO_EXAMPLE="0", **{**hub.environment(tmp_path / "hf"), **environment})
+    def start(**environment: str) -> Page:
+        copy = app(STUDIO_EXAMPLE="0", **{**hub.environment(tmp_path / "hf"), **environment})
         copy.start()
-        page = new_page(copy.url)
-        page.locator("#name textarea, #name input").fill("red-mug")
-        return copy, page
+        return new_page(copy.url)
 
-    local, page = open_copy("local", HF_TOKEN=ALICE)
+    return start
+
+
+def test_local_machine_has_no_banner_and_costs_nothing(open_copy: Callable[..., Page]) -> None:
+    page = open_copy(HF_TOKEN=ALICE)
     expect(page.locator("#plan")).to_contain_text("no cost", timeout=MINUTE)
     expect(page.locator(".cs-space")).to_have_count(0)
-    local.stop()
 
-    shared, page = open_copy("shared", **SPACE)
-    banner = page.locator(".cs-space")
-    expect(banner).to_contain_text("for trying things out, at no cost")
-    duplicate = banner.get_by_role("link", name="Duplicate this Space")
-    expect(duplicate).to_have_attribute("href", f"{site}?duplicate=true")
+
+@pytest.mark.parametrize(
+    ("secret", "words", "link", "leads_to"),
+    [
+        ({}, "for trying things out, at no cost", "Duplicate this Space", "?duplicate=true"),
+        ({"HF_TOKEN": ALICE}, "your copy, without a GPU. It costs nothing", "Choose a GPU in Settings", "/settings"),
+    ],
+    ids=["shared", "duplicate"],
+)
+def test_space_without_a_gpu_says_what_it_is_and_what_to_press(
+    open_copy: Callable[..., Page],
+    hub: LocalHub,
+    alice: HfApi,
+    secret: dict[str, str],
+    words: str,
+    link: str,
+    leads_to: str,
+) -> None:
+    make_space(alice, None)
+    page = open_copy(**SPACE, **secret)
+    expect(page.locator(".cs-space")).to_contain_text(words)
+    button = page.locator(".cs-space").get_by_role("link", name=link)
+    expect(button).to_have_attribute("href", f"{hub.url}/spaces/{STUDIO}{leads_to}")
+    expect(page.locator("#plan")).to_contain_text("no cost", timeout=MINUTE)
     expect(page.locator("#cost-limit")).to_be_hidden()
-    shared.stop()
 
-    own, page = open_copy("duplicate", **SPACE, HF_TOKEN=ALICE)
-    banner = page.locator(".cs-space")
-    expect(banner).to_contain_text("your copy, without a GPU. It costs nothing")
-    expect(banner.get_by_role("link", name="Choose a GPU in Settings")).to_have_attribute("href", f"{site}/settings")
-    own.stop()
 
-    alice.request_space_hardware(STUDIO, SpaceHardware.T4_SMALL, sleep_time=7200)
-    paid, page = open_copy("with-gpu", **SPACE, **gpu, HF_TOKEN=ALICE)
+@pytest.mark.timeout(400)
+def test_duplicate_with_a_gpu_says_what_it_costs_and_refuses_what_is_too_dear(
+    open_copy: Callable[..., Page], alice: HfApi, tmp_path: Path, gpu: dict[str, str]
+) -> None:
+    make_space(alice, SpaceHardware.T4_SMALL)
+    alice.set_space_sleep_time(STUDIO, 7200)
+    page = open_copy(**SPACE, **gpu, HF_TOKEN=ALICE)
     banner = page.locator(".cs-space")
     expect(banner).to_contain_text("This copy has a GPU and costs $0.40 an hour", timeout=MINUTE)
     expect(banner).to_contain_text("It goes to sleep 2 h 00 min after the last visit")
     expect(banner).not_to_contain_text("HF_TOKEN")
     refuse_what_is_too_dear(page, phone_photos(tmp_path / "phone"))
-    paid.stop()
-
-    bare, page = open_copy("without-secret", **SPACE, **gpu)
-    expect(page.locator(".cs-space")).to_contain_text("The secret HF_TOKEN is missing")
-    expect(page.locator("#plan")).to_contain_text("press New secret", timeout=MINUTE)
-    bare.stop()
 
 
 def refuse_what_is_too_dear(page: Page, photos: list[Path]) -> None:
     """A job whose estimate is above the limit stays on the Train page, with a reason."""
     page.locator("#photos-upload input[type=file]").set_input_files(photos)
     expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=MINUTE)
-    page.locator("#name textarea, #name input").fill("blue-mug")
+    page.locator("#name textarea, #name input").fill("red-mug")
     expect(page.locator("#plan")).to_contain_text("$0.01", timeout=MINUTE)
     expect(page.locator("#plan")).to_contain_text("by the Hub's price list")
     expect(page.locator("#release-hardware")).to_be_visible()
