@@ -19,7 +19,7 @@ from jobs.progress import read_progress
 from jobs.publications import PublicationStore
 from jobs.release import Standing, Verdict, is_safe, judge
 from jobs.space import NO_SECRET, Hardware, OwnSpace
-from jobs.space_state import Release, ReleaseStage, SpaceState, read_state, write_state
+from jobs.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, read_state, write_state
 from jobs.speed import Speeds
 from jobs.store import Job, JobStore
 from trainer.errors import HubError, RecipeError, RequestError
@@ -67,6 +67,9 @@ class Caretaker:
             state = self._look(state, moment)
         if not state.costs:
             return
+        if (keep := keep_wish_file(self._home)).exists() and state.release.stage is not ReleaseStage.asked:
+            state = self._put(state, since=moment, release_wanted=False, release=Release())
+            keep.unlink()
         jobs = self._jobs.all_jobs()
         open_jobs = [job for job in jobs if job.is_open]
         verdict = self._judge(jobs, state)
@@ -100,7 +103,7 @@ class Caretaker:
         if seen.free and state.release.stage is ReleaseStage.asked:
             return self._put(state, **new, release=_done(moment))
         if state.flavor:  # other hardware, by the owner's hand: what was asked for before concerned the old one
-            new |= {"since": moment, "release": Release()}
+            new |= {"since": moment, "release_wanted": False, "release": Release()}
         return self._put(state, **new)
 
     def _price(self, state: SpaceState, moment: float) -> SpaceState:
@@ -167,9 +170,10 @@ class Caretaker:
             run = RunFolder(self._runs_dir / job.id)
             safe = is_safe(job, run, publications.get(job.id), is_kept=self._is_kept)
             standings.append(Standing(job, read_bill(run), safe))
-        return judge(standings, since=state.since, sleep_s=state.sleep_s)
+        return judge(standings, wanted=state.release_wanted, since=state.since, sleep_s=state.sleep_s)
 
     def _release(self, state: SpaceState, verdict: Verdict, moment: float) -> None:
+        state = self._put(state, release_wanted=verdict.asked)
         release = state.release
         if not verdict.asked:
             self._put(state, release=Release())

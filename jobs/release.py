@@ -48,12 +48,15 @@ def is_safe(job: Job, run: RunFolder, publication: Publication | None, *, is_kep
         return False
 
 
-def judge(standings: Iterable[Standing], *, since: float, sleep_s: int | None) -> Verdict:
-    """What becomes of the hardware. A wish counts if its job was open on this hardware, that is after `since`."""
+def judge(standings: Iterable[Standing], *, wanted: bool, since: float, sleep_s: int | None) -> Verdict:
+    """What becomes of the hardware. A wish counts if its job was open on this hardware, that is after `since`.
+
+    `wanted`: there was such a wish before.
+    """
     standings = list(standings)
     unsafe = sum(not s.safe for s in standings if not s.job.is_open)
     wishes = [s.job for s in standings if s.bill is not None and s.bill.release]
-    if not any(job.is_open or (job.ended or 0.0) >= since for job in wishes):
+    if not wanted and not any(job.is_open or (job.ended or 0.0) >= since for job in wishes):
         return Verdict(asked=False, unsafe=unsafe)
     if any(s.job.is_open for s in standings):
         waits = "The hardware is given back when all jobs are done and their results safe."

@@ -58,6 +58,8 @@ class SpaceState(BaseModel):
     sleep_is_ours: bool = False
     trouble: str = ""
     """Why the Hub did not do what was asked, in words."""
+    release_wanted: bool = False
+    """Somebody has asked for it on this hardware; that stands when their job is deleted."""
     release: Release = Release()
 
     @property
@@ -68,6 +70,11 @@ class SpaceState(BaseModel):
 
 def state_file(home: Path) -> Path:
     return home / "space.json"
+
+
+def keep_wish_file(home: Path) -> Path:
+    """Made by the page where somebody wants to keep the hardware after all; the treasurer takes it away."""
+    return home / "keep-hardware"
 
 
 def read_state(home: Path) -> SpaceState | None:

@@ -9,7 +9,7 @@ from huggingface_hub import constants
 
 from jobs.bill import Bill, dollars, read_bill
 from jobs.space import NO_SECRET, Place, find_place
-from jobs.space_state import ReleaseStage, SpaceState, read_state
+from jobs.space_state import ReleaseStage, SpaceState, keep_wish_file, read_state
 from jobs.store import Job
 from trainer.errors import RequestError
 from trainer.narrate import duration
@@ -106,12 +106,15 @@ class Spending:
         return self._settings.cost_cap
 
     def check_open(self) -> None:
-        """Raise RequestError while the hardware is being given back: what was queued now would be lost."""
+        """Raise RequestError while the hardware is being given back: what began now would be lost."""
         state = self.state()
         if state is not None and state.release.stage is ReleaseStage.asked:
-            raise RequestError(
-                "The hardware is being given back and this page is about to restart. Nothing was queued."
-            )
+            raise RequestError("Too late: the hardware is being given back, and this page is about to restart.")
+
+    def keep_hardware(self) -> None:
+        """Take back every wish so far to give the hardware back. Raises RequestError where it is too late."""
+        self.check_open()
+        keep_wish_file(self._settings.home).touch()
 
     def lines(self, job: Job, run: RunFolder) -> list[str]:
         """What a job's card says about money; nothing for a job that costs nothing."""

@@ -22,7 +22,7 @@ from trainer.run_folder import hold_lock
 from trainer.settings import Settings
 
 log = logging.getLogger(__name__)
-_POLL_S = 1.0
+_COUNT_S, _LOOK_S = 1.0, 3.0
 
 
 def kept_nowhere_else(_job: Job) -> bool:
@@ -51,17 +51,15 @@ class Treasurer:
         runtime = self._settings.runtime_dir
         runtime.mkdir(parents=True, exist_ok=True)
         with hold_lock(runtime / "treasurer.lock", what="The Space's hardware"):
-            hardware = threading.Thread(
-                target=self._for_ever, args=(self._caretaker.round,), name="hardware", daemon=True
-            )
-            hardware.start()
-            self._for_ever(self._counting.count)
+            rounds = (self._caretaker.round, _LOOK_S)
+            threading.Thread(target=self._for_ever, args=rounds, name="hardware", daemon=True).start()
+            self._for_ever(self._counting.count, _COUNT_S)
         os._exit(0)  # a call to the Hub would be waited for; the next start asks again
 
-    def _for_ever(self, work: Callable[[float], None]) -> None:
+    def _for_ever(self, work: Callable[[float], None], pause_s: float) -> None:
         while not self._stop.requested():
             try:
                 work(now())
             except Exception:  # a database or disk that is away for a moment must not end the watch over money
                 log.exception("the treasurer")
-            time.sleep(_POLL_S)
+            time.sleep(pause_s)

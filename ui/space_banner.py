@@ -8,9 +8,10 @@ import gradio as gr
 
 from jobs.bill import dollars
 from jobs.space import NO_SECRET, Place
+from jobs.space_state import ReleaseStage
 from jobs.spending import Spending
 from ui.errors import spoken
-from ui.html import render
+from ui.html import ACTIONS_JS, render
 from ui.services import Services
 
 _REFRESH_S = 5.0
@@ -24,10 +25,15 @@ class SpaceBanner:
         self._spending = services.spending
         if self._spending.place is Place.local:
             return
-        shown = gr.HTML(banner_html(services.spending), elem_id="space-banner")
+        shown = gr.HTML(banner_html(services.spending), elem_id="space-banner", js_on_load=ACTIONS_JS)
         drawn = gr.State("")
         for trigger in (gr.Timer(_REFRESH_S).tick, page.load):
             trigger(spoken(self._refresh), drawn, [shown, drawn], **_QUIET)
+        shown.click(spoken(self._keep), None, None, **_QUIET)  # its only button
+
+    def _keep(self) -> None:
+        self._spending.keep_hardware()
+        gr.Info("The hardware is kept, and goes on to cost until you change it in the Space's Settings.")
 
     def _refresh(self, drawn: str) -> tuple[Any, Any]:
         content = banner_html(self._spending)
@@ -50,4 +56,5 @@ def banner_html(spending: Spending) -> str:
         missing="" if spending.has_secret else NO_SECRET,
         trouble=state.trouble if state is not None and state.trouble != NO_SECRET else "",
         release=state.release.note if state is not None else "",
+        can_keep=state is not None and state.release.stage is ReleaseStage.settling,
     )

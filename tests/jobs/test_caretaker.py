@@ -10,7 +10,7 @@ import pytest
 from huggingface_hub import HfApi, SpaceHardware
 
 from jobs.publications import PublicationState
-from jobs.space_state import ReleaseStage, SpaceState, read_state
+from jobs.space_state import ReleaseStage, SpaceState, keep_wish_file, read_state
 from jobs.state import JobState
 from jobs.store import EVERYBODY
 from tests.hub.accounts import ALICE, ALICE_READS
@@ -195,6 +195,27 @@ def test_result_of_somebody_else_keeps_the_hardware(scene: Scene, hub: LocalHub)
     assert not requests_for(hub, "hardware")
     assert "1 result is" in scene.state.release.note
     scene.kept.add(theirs.id)  # a mirror has it now
+    scene.pass_time_until(lambda: released(scene))
+
+
+def test_deleting_the_job_that_is_in_the_way_gives_the_hardware_back(scene: Scene, hub: LocalHub) -> None:
+    job = scene.add_job(JobState.finished, release=True)
+    scene.pass_time(300)
+    assert scene.state.release.stage is ReleaseStage.kept
+    scene.jobs.delete(job.id)
+    scene.start()
+    scene.pass_time_until(lambda: released(scene))
+    assert len(requests_for(hub, "hardware")) == 1
+
+
+def test_wish_can_be_taken_back_until_the_hub_is_asked(scene: Scene, hub: LocalHub) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.settling)
+    keep_wish_file(scene.settings.home).touch()
+    scene.pass_time(LONG)
+    assert scene.state.release.stage is ReleaseStage.none
+    assert not requests_for(hub, "hardware")
+    scene.add_job(JobState.failed, release=True)
     scene.pass_time_until(lambda: released(scene))
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from jobs.space_state import Release, SpaceState, write_state
+from jobs.space_state import Release, ReleaseStage, SpaceState, write_state
 from jobs.spending import Spending
 from tests.hub.accounts import ALICE
 from trainer.settings import Settings
@@ -49,3 +49,13 @@ def test_paid_hardware_is_said_to_cost_with_and_without_a_gpu(tmp_path: Path, ha
 def test_price_that_is_not_listed_is_said(tmp_path: Path) -> None:
     write_state(tmp_path, SpaceState(since=0, flavor="quantum-1", machine="quantum-1"))
     assert "could not be found out" in banner(tmp_path)
+
+
+def test_hardware_can_be_kept_only_before_it_is_asked_for(tmp_path: Path) -> None:
+    def state(stage: ReleaseStage) -> None:
+        write_state(tmp_path, SpaceState(since=0, **T4, release=Release(stage=stage, note="In a minute.")))
+
+    state(ReleaseStage.settling)
+    assert "Keep it" in banner(tmp_path)
+    state(ReleaseStage.asked)
+    assert "Keep it" not in banner(tmp_path)
