@@ -17,6 +17,7 @@ from jobs.mirror_restore import restore_from_mirror
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.service import JobService
+from jobs.spending import Spending
 from jobs.store import EVERYBODY
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
@@ -45,6 +46,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         bases=BaseChecker(settings.own_hub_token),
         owners=OwnerPolicy(settings),
         keeping=Keeping(settings),
+        spending=Spending(settings, has_gpu=devices[0].index is not None),
         devices=tuple(devices),
     )
 

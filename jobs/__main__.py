@@ -13,6 +13,7 @@ from jobs.open import open_service
 from jobs.publish import publish
 from jobs.publisher import Publisher
 from jobs.service import JobService, JobView
+from jobs.treasurer import Treasurer
 from jobs.worker import Supervisor
 from trainer.artifact import read_manifest
 from trainer.devices import cpu, find_devices
@@ -54,6 +55,9 @@ def _parser() -> argparse.ArgumentParser:
     mirror = commands.add_parser("mirror", help="copy jobs and results to STUDIO_MIRROR as they change")
     mirror.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
     mirror.set_defaults(command=_mirror)
+    treasurer = commands.add_parser("treasurer", help="watch what this Space costs")
+    treasurer.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+    treasurer.set_defaults(command=_treasurer)
     listing = commands.add_parser("list", help="all jobs, newest first")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
     listing.set_defaults(command=_list)
@@ -101,6 +105,13 @@ def _mirror(options: argparse.Namespace) -> int:
     if options.watch_parent:
         stop_when_parent_dies()
     Mirroring(settings, settings.mirror_dir).serve()
+    return EXIT_DONE
+
+
+def _treasurer(options: argparse.Namespace) -> int:
+    if options.watch_parent:
+        stop_when_parent_dies()
+    Treasurer(Settings()).serve()
     return EXIT_DONE
 
 

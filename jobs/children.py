@@ -1,4 +1,7 @@
-"""The processes that app.py keeps alive: a supervisor for each device, the generator, the publisher and the mirror."""
+"""The processes that app.py keeps alive.
+
+A supervisor for each device, the generator and the publisher; a mirror where one is set, on a Space a treasurer.
+"""
 
 from __future__ import annotations
 
@@ -38,6 +41,8 @@ class Children:
         self._mirror = _Kept("mirror", ["jobs", "mirror", "--watch-parent"])
         if settings.mirror_dir is not None:
             self._kept.append(self._mirror)
+        if settings.on_space:
+            self._kept.append(_Kept("treasurer", ["jobs", "treasurer", "--watch-parent"]))
 
     def __enter__(self) -> Children:
         self.revive()

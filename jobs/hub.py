@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from json import JSONDecodeError
 from typing import Any
 
 import httpx2
@@ -36,6 +37,8 @@ class AskedToWait(Exception):
 
 CLIENT_ERRORS = (HfHubHTTPError, httpx2.HTTPError, AskedToWait, OSError, RuntimeError, ValueError)
 """What calls of the client raise; hf_xet uses built-in exceptions."""
+ANSWER_ERRORS = (*CLIENT_ERRORS, KeyError)
+"""The same where the client builds objects from an answer: one of another form lacks keys."""
 
 
 def open_hub(token: str | None, endpoint: str | None = None) -> HfApi:
@@ -114,6 +117,8 @@ def explain(error: Exception, *, what: str) -> HubError:
             return HubError(f"The Hub did not answer within {TIMEOUT_S:.0f} s.", HubTrouble.later)
         case httpx2.HTTPError():
             return HubError("The Hub cannot be reached.", HubTrouble.later)
+        case JSONDecodeError() | KeyError():
+            return HubError("The Hub's answer is not understood.", HubTrouble.later)
         case _:
             # hf_xet reports an HTTP status only in the text of a built-in exception
             found = _STATUS.search(str(error))

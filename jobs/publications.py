@@ -26,7 +26,7 @@ _PUBLICATIONS = sa.Table(
     sa.Column("url", sa.Text, nullable=False),
     sa.Column("commit", sa.String(64), nullable=False),
 )
-_FILE = "publication.json"
+PUBLICATION_FILE = "publication.json"
 
 
 class PublicationState(StrEnum):
@@ -80,7 +80,7 @@ class PublicationStore:
         with self._engine.begin() as connection:
             connection.execute(_PUBLICATIONS.delete().where(_PUBLICATIONS.c.job_id == publication.job_id))
             connection.execute(_PUBLICATIONS.insert().values(**values))
-        write_whole(run.root / _FILE, json.dumps(values, indent=2) + "\n")
+        write_whole(run.root / PUBLICATION_FILE, json.dumps(values, indent=2) + "\n")
 
     def claim(self, publication: Publication) -> bool:
         """Take a waiting publication for this process; False where somebody was faster."""
@@ -98,7 +98,7 @@ class PublicationStore:
     def restore(self, run: RunFolder) -> None:
         """Add the row of a run folder that the table does not know; one in work then waits again."""
         try:
-            publication = _publication(json.loads((run.root / _FILE).read_text(encoding="utf-8")))
+            publication = _publication(json.loads((run.root / PUBLICATION_FILE).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
             return
         if publication.state is PublicationState.running:

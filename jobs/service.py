@@ -7,6 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+from jobs.bill import Bill, write_bill
 from jobs.job_file import JobFile, read_job_file, write_job_file
 from jobs.keeping import Keeping
 from jobs.progress import Progress, read_progress
@@ -65,11 +66,18 @@ class JobService:
         return RunFolder(self._runs_dir / job_id)
 
     def submit(
-        self, owner: str, recipe: TrainConfig, take_photos: Callable[[Path], PhotoSet], *, press_id: str | None = None
+        self,
+        owner: str,
+        recipe: TrainConfig,
+        take_photos: Callable[[Path], PhotoSet],
+        *,
+        press_id: str | None = None,
+        bill: Bill | None = None,
     ) -> Job:
         """Make the run folder and queue the job. Raises RequestError where photos or caps forbid it.
 
-        `press_id` names one press of the button: a second submission with it returns the first one's job.
+        `press_id` names one press of the button: a second submission with it returns the first one's job. `bill` says
+        on what conditions the job may cost money.
         """
         job_id = press_id or new_job_id()
         if (earlier := self._store.find(job_id)) is not None:
@@ -97,6 +105,8 @@ class JobService:
             message="",
         )
         write_job_file(self.run_folder(job_id), job)
+        if bill is not None:
+            write_bill(self.run_folder(job_id), bill)
         self._store.add(job)
         self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
         return job

@@ -14,7 +14,8 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
@@ -43,6 +44,7 @@ class StopSignal:
         """Take over the signals. Only the main thread of a process may."""
         for number in (signal.SIGTERM, signal.SIGINT, KEEP_SIGNAL):
             signal.signal(number, self._received)
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {KEEP_SIGNAL})  # what came while this process started arrives now
 
     def _received(self, number: int, _frame: FrameType | None) -> None:
         if self.kind is not StopKind.checkpoint:  # a checkpoint-only stop is more urgent than one that exports
@@ -116,7 +118,7 @@ class Child:
 def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0) -> Child:
     """Start `python -m ARGUMENTS` with its output appended to `log`."""
     log.parent.mkdir(parents=True, exist_ok=True)
-    with log.open("ab") as output:
+    with log.open("ab") as output, _held_back(KEEP_SIGNAL):
         process = subprocess.Popen(
             [sys.executable, "-m", *arguments],
             stdin=subprocess.PIPE,
@@ -129,3 +131,13 @@ def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, n
             preexec_fn=(lambda: os.nice(nice)) if nice else None,
         )
     return Child(process)
+
+
+@contextmanager
+def _held_back(number: signal.Signals) -> Generator[None]:
+    """A child that is started here gets this signal only once it can take it; before, it would be killed by it."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {number})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -62,9 +62,14 @@ class Settings(BaseSettings):
         default=None, validation_alias="SPACE_ID", description="Set by Hugging Face on a Space."
     )
     hub_token: SecretStr | None = Field(
-        default=None, validation_alias="HF_TOKEN", description="Access token of the Hub, for publishing."
+        default=None,
+        validation_alias="HF_TOKEN",
+        description="Access token of the Hub, for publishing; on a Space: for its own hardware.",
     )
 
+    cost_cap: float | None = Field(
+        default=None, gt=0, description="Most that one job may cost on paid Space hardware, in US dollars."
+    )
     system: str | None = Field(default=None, validation_alias="SYSTEM", description="`spaces` on a Space.")
     oauth_client_id: str | None = Field(
         default=None, validation_alias="OAUTH_CLIENT_ID", description="Set by Hugging Face on a Space with sign-in."
@@ -80,6 +85,11 @@ class Settings(BaseSettings):
         """The machine's token, for its only owner; visitors of a shared page bring theirs."""
         single = self.owner_mode is Owners.single
         return self.hub_token.get_secret_value() if self.hub_token is not None and single else None
+
+    @property
+    def space_token(self) -> str | None:
+        """The Space's own secret, which manages the Space itself and is never used for a visitor."""
+        return self.hub_token.get_secret_value() if self.hub_token is not None and self.on_space else None
 
     @property
     def on_space(self) -> bool:

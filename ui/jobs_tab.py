@@ -44,6 +44,7 @@ class _Card:
     has_artifact: bool
     is_own: bool
     publication: Publication | None
+    money: list[str]
 
 
 class JobsTab:
@@ -74,10 +75,10 @@ class JobsTab:
         )
 
     def _card(self, view: JobView, owner: str) -> _Card:
-        artifact = self._services.jobs.run_folder(view.job.id).artifact
-        has_artifact = not view.job.is_open and (artifact / MANIFEST_FILE).exists()
-        own = view.job.owner == owner
-        return _Card(view.job, view.progress, view.place, view.starts_in_s, has_artifact, own, view.publication)
+        run = self._services.jobs.run_folder(view.job.id)
+        has_artifact = not view.job.is_open and (run.artifact / MANIFEST_FILE).exists()
+        own, money = view.job.owner == owner, self._services.spending.lines(view.job, run)
+        return _Card(view.job, view.progress, view.place, view.starts_in_s, has_artifact, own, view.publication, money)
 
     def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any]:
         """New content, or nothing where nothing changed: pictures must not flicker."""
@@ -95,6 +96,7 @@ class JobsTab:
             case "cancel":
                 jobs.cancel(job_id, owner)
             case "resume":
+                self._services.spending.check_open()
                 jobs.resume(job_id, owner)
             case "delete":
                 jobs.delete(job_id, owner)

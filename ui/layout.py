@@ -15,6 +15,7 @@ from ui.html import render
 from ui.jobs_tab import TITLE, JobsTab
 from ui.library_tab import LibraryTab
 from ui.services import Services
+from ui.space_banner import SpaceBanner
 from ui.train_tab import TrainTab
 from ui.try_tab import TryTab
 
@@ -28,6 +29,7 @@ def build_page(services: Services) -> gr.Blocks:
             render("header.html", device=services.device_words, demo=not services.has_gpu),
             elem_id="header",
         )
+        SpaceBanner(services, page)
         if services.owners.can_sign_in:
             gr.LoginButton("Sign in with Hugging Face", logout_value="Sign out {}", size="sm", elem_id="sign-in")
             page.load(spoken(_welcome_back(services)), None, None, **_QUIET)

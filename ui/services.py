@@ -9,6 +9,7 @@ from jobs.drafts import Drafts
 from jobs.keeping import Keeping
 from jobs.preflight import BaseChecker
 from jobs.service import JobService
+from jobs.spending import Spending
 from jobs.tokens import TokenDesk
 from trainer.devices import Device
 from ui.owners import OwnerPolicy
@@ -27,6 +28,7 @@ class Services:
     bases: BaseChecker
     owners: OwnerPolicy
     keeping: Keeping
+    spending: Spending
     devices: tuple[Device, ...]
 
     def adopt(self, browser: str, person: str) -> None:

@@ -18,6 +18,7 @@ from trainer.photos import PhotoSet
 from trainer.presets import artifact_bytes, preset_recipe, preset_values
 from ui.forms import RecipeForm
 from ui.html import file_size, render
+from ui.money_fields import MoneyWish
 from ui.photos_panel import photos_html
 from ui.publishing import prepare_publication
 from ui.services import Services
@@ -122,6 +123,7 @@ class TrainHandlers:
             ahead=ahead,
             ahead_s=ahead_s,
             named=named,
+            cost=self._services.spending.plan(estimate[0] if estimate else None),
         )
 
     def method_guide(self, choices: Choices) -> str:
@@ -168,16 +170,27 @@ class TrainHandlers:
         return Markup("✓ In prompts you write <code>{}</code>.").format(f"<{name}>")
 
     def submit(
-        self, choices: Choices, entered: Mapping[str, Any], draft: str, request: gr.Request, *, publish: bool
+        self,
+        choices: Choices,
+        entered: Mapping[str, Any],
+        draft: str,
+        request: gr.Request,
+        *,
+        publish: bool,
+        money: MoneyWish,
     ) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
         owner = self._services.owners.of(request)
         recipe = self.recipe(choices, entered)
         if not draft:
             raise RequestError("Add some photos first.")
+        estimate = self._services.jobs.speeds.estimate_s(recipe)
+        bill = self._services.spending.conditions(
+            money.limit_usd, release=money.release, seconds=estimate[0] if estimate else None
+        )
         repo_id = prepare_publication(self._services, recipe.name, request) if publish else None
         job = self._services.jobs.submit(
-            owner, recipe, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft
+            owner, recipe, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft, bill=bill
         )
         if repo_id is not None:
             self._services.jobs.publishing.ask(job.id, owner, repo_id, private=True)

@@ -15,6 +15,7 @@ from trainer.presets import preset_values
 from ui.errors import spoken
 from ui.forms import RecipeForm
 from ui.keeping_notice import draw_keeping_notice
+from ui.money_fields import MoneyFields
 from ui.photos_panel import PhotosPanel, build_photos_panel
 from ui.services import Services
 from ui.train_handlers import (
@@ -100,6 +101,7 @@ class TrainTab:
             visible=can_publish,
             elem_id="publish-when-done",
         )
+        self._money = MoneyFields(self._services, self._page)
         self.train = gr.Button("Train", variant="primary", size="lg", elem_id="train")
 
     def _wire(self) -> None:
@@ -128,7 +130,7 @@ class TrainTab:
             button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **_QUIET)
         self.pressed = self.train.click(
             spoken(self._submit),
-            {*self._inputs(), self._photos.draft, self._publish},
+            {*self._inputs(), self._photos.draft, self._publish, *self._money.components},
             [self.submitted, self._photos.draft, self._photos.shown],
             api_visibility="private",
             trigger_mode="once",
@@ -165,8 +167,13 @@ class TrainTab:
         return self._handlers.plan(choices, entered), self._handlers.method_guide(choices)
 
     def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
-        publish = bool(values[self._publish])
-        job = self._handlers.submit(*self._entered(values), values[self._photos.draft], request, publish=publish)
+        job = self._handlers.submit(
+            *self._entered(values),
+            values[self._photos.draft],
+            request,
+            publish=bool(values[self._publish]),
+            money=self._money.read(values),
+        )
         draft, shown = self._handlers.next_draft()
         return job, draft, shown
 

@@ -7,11 +7,13 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from jobs.bill import Bill
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.store import Job
@@ -39,10 +41,15 @@ def submit(service: JobService, tiny_model: Path, photo_folder: Path) -> Callabl
     """Queues a small job on the tiny model."""
 
     def call(
-        owner: str = "anna", method: str = "textual-inversion", press_id: str | None = None, **changes: Any
+        owner: str = "anna",
+        method: str = "textual-inversion",
+        press_id: str | None = None,
+        bill: Bill | None = None,
+        **changes: Any,
     ) -> Job:
         recipe = small_recipe(tiny_model, method, **changes)
-        return service.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder), press_id=press_id)
+        photos = partial(take_folder, photo_folder)
+        return service.submit(owner, recipe, photos, press_id=press_id, bill=bill)
 
     return call
 

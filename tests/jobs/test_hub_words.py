@@ -36,6 +36,7 @@ def answer(status: int) -> HfHubHTTPError:
         (OfflineModeIsEnabled("offline"), HubTrouble.refused, "offline"),
         (ConnectionError("CAS error: HTTP status client error (403 Forbidden)"), HubTrouble.forbidden, "may not write"),
         (RuntimeError("xet: token refresh failed 401 Unauthorized"), HubTrouble.sign_in, "Sign in again"),
+        (KeyError("stage"), HubTrouble.later, "not understood"),
         (OSError(f"broken with {TOKEN}"), HubTrouble.later, "broke off"),
     ],
 )

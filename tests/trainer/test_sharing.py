@@ -144,6 +144,17 @@ def test_child_ends_on_request_and_its_output_is_kept(tmp_path: Path, sleeper: l
     assert child.end(grace_s=10) == -signal.SIGTERM
 
 
+def test_stop_that_comes_while_a_child_starts_waits_until_it_can_be_taken(tmp_path: Path, sleeper: list[str]) -> None:
+    program = (
+        "from trainer.process import StopSignal\nstop = StopSignal()\nstop.install()\nprint(stop.kind, flush=True)\n"
+    )
+    (tmp_path / "starter.py").write_text(program)
+    child = spawn(["starter"], environment=ENVIRONMENT, log=tmp_path / "log.txt")
+    child.signal(KEEP_SIGNAL)
+    assert child.wait(60) == 0
+    assert (tmp_path / "log.txt").read_text() == "keep\n"
+
+
 def test_child_that_ignores_sigterm_is_killed_after_the_grace_period(tmp_path: Path, sleeper: list[str]) -> None:
     child = spawn([*sleeper, "deaf"], environment=ENVIRONMENT, log=tmp_path / "log.txt")
     wait_until(lambda: is_ready(tmp_path / "log.txt"))

@@ -1,0 +1,92 @@
+"""What one job costs on hired hardware: a small file in its run folder, from the wish to the receipt.
+
+Who queues the job writes the file once; after that the treasurer alone does.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from jobs.state import JobState
+from jobs.store import Job
+from trainer.run_folder import RunFolder, write_whole
+
+_FILE = "cost.json"
+_EXPORT_S = 180.0
+_RESERVE_SHARE = 0.1
+
+
+class Bill(BaseModel):
+    """Conditions and costs of a job. Times are in seconds, moments in seconds since the epoch, money in US dollars."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    flavor: str = ""
+    machine: str = ""
+    usd_per_hour: float | None = None
+    """None where the price could not be had."""
+    limit_usd: float | None = None
+    release: bool = False
+    """The hardware is to be given back when everything is done."""
+    seconds: float = 0.0
+    """How long it has run, until `counted_to`."""
+    counted_to: float = 0.0
+    running: bool = False
+    """Whether it ran then."""
+    attempt: int = 1
+    earlier_s: float = 0.0
+    """What does not count towards the limit: who resumes a job that was stopped at it allows as much again."""
+    at_limit: bool = False
+    """It was stopped because it reached the limit."""
+
+    def cost(self, seconds: float) -> float | None:
+        return None if self.usd_per_hour is None else self.usd_per_hour * seconds / 3600
+
+    @property
+    def reaches_limit(self) -> bool:
+        """Whether it has to stop now, with a little left for exporting what was learnt."""
+        if self.limit_usd is None or self.usd_per_hour is None:
+            return False
+        reserve = min(self.usd_per_hour * _EXPORT_S / 3600, self.limit_usd * _RESERVE_SHARE)
+        return self.usd_per_hour * (self.seconds - self.earlier_s) / 3600 >= self.limit_usd - reserve
+
+
+def count(bill: Bill, job: Job, moment: float) -> Bill:
+    """The bill with everything that the job has run until now; counting again adds nothing."""
+    if job.attempt != bill.attempt:
+        again = {"earlier_s": bill.seconds, "at_limit": False} if bill.at_limit else {}
+        bill = bill.model_copy(update={"attempt": job.attempt, **again})
+    if job.started is None or job.state is JobState.waiting:
+        return bill.model_copy(update={"running": False})
+    if job.is_open:
+        end = moment
+    elif job.ended is not None and (bill.running or job.started > bill.counted_to):
+        end = job.ended
+    else:
+        return bill
+    seconds = max(0.0, end - max(bill.counted_to, job.started))  # a clock that was set back adds nothing
+    counted = {"seconds": bill.seconds + seconds, "counted_to": end, "running": job.is_open}
+    return bill.model_copy(update=counted)
+
+
+def read_bill(run: RunFolder) -> Bill | None:
+    """None for a job that costs nothing, or whose file is damaged."""
+    try:
+        return Bill.model_validate_json(_file(run).read_text(encoding="utf-8"))
+    except (OSError, ValidationError):
+        return None
+
+
+def write_bill(run: RunFolder, bill: Bill) -> None:
+    write_whole(_file(run), bill.model_dump_json(indent=2) + "\n")
+
+
+def _file(run: RunFolder) -> Path:
+    return run.root / _FILE
+
+
+def dollars(amount: float) -> str:
+    """$0.12, or that it is less than a cent."""
+    return "less than $0.01" if 0 < amount < 0.01 else f"${amount:.2f}"

@@ -1,0 +1,29 @@
+"""What a Space's hardware costs, by the Hub's own price list; no price is ever assumed."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.hub import ANSWER_ERRORS, explain, open_hub
+
+_PER_HOUR = {"second": 3600, "minute": 60, "hour": 1}
+
+
+@dataclass(frozen=True)
+class Price:
+    """A line of the price list."""
+
+    machine: str
+    usd_per_hour: float
+
+
+def read_price(flavor: str, *, endpoint: str | None = None) -> Price | None:
+    """The price of a Space's hardware; None where the list does not name one. Raises HubError."""
+    try:
+        listed = open_hub(None, endpoint).list_spaces_hardware()
+    except ANSWER_ERRORS as error:
+        raise explain(error, what="the price list") from error
+    for entry in listed:
+        if entry.name == flavor and entry.unit_label in _PER_HOUR:
+            return Price(entry.pretty_name, entry.unit_cost_usd * _PER_HOUR[entry.unit_label])
+    return None

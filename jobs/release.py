@@ -1,0 +1,73 @@
+"""Whether the hardware may be given back: pure, from the jobs of this data root to what stands in the way."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+from jobs.bill import Bill
+from jobs.publications import PUBLICATION_FILE, Publication, PublicationState
+from jobs.store import EVERYBODY, Job
+from trainer.artifact import MANIFEST_FILE
+from trainer.narrate import duration
+from trainer.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class Standing:
+    """A job with what decides about the hardware under it."""
+
+    job: Job
+    bill: Bill | None
+    safe: bool
+    """It left nothing that only this machine's disk has."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """Whether anybody asked to give the hardware back, and what is in the way, in words; empty for nothing."""
+
+    asked: bool
+    obstacle: str = ""
+    unsafe: int = 0
+    """Results that only this machine's disk has."""
+
+
+def is_safe(job: Job, run: RunFolder, publication: Publication | None, *, is_kept: Callable[[Job], bool]) -> bool:
+    """Whether a job's result is on the Hub, is kept elsewhere, or there is none. Its checkpoints are not a result."""
+    if job.is_open:
+        return False
+    manifest = run.artifact / MANIFEST_FILE
+    if job.owner == EVERYBODY or not manifest.exists() or is_kept(job):
+        return True
+    if publication is None or publication.state is not PublicationState.published:
+        return False
+    try:  # a job that was resumed after it had been published has a newer result
+        return (run.root / PUBLICATION_FILE).stat().st_mtime >= manifest.stat().st_mtime
+    except FileNotFoundError:
+        return False
+
+
+def judge(standings: Iterable[Standing], *, wanted: bool, since: float, sleep_s: int | None) -> Verdict:
+    """What becomes of the hardware. A wish counts if its job was open on this hardware, that is after `since`.
+
+    `wanted`: there was such a wish before.
+    """
+    standings = list(standings)
+    unsafe = sum(not s.safe for s in standings if not s.job.is_open)
+    wishes = [s.job for s in standings if s.bill is not None and s.bill.release]
+    if not wanted and not any(job.is_open or (job.ended or 0.0) >= since for job in wishes):
+        return Verdict(asked=False, unsafe=unsafe)
+    if any(s.job.is_open for s in standings):
+        waits = "The hardware is given back when all jobs are done and their results safe."
+        return Verdict(asked=True, obstacle=waits, unsafe=unsafe)
+    return Verdict(asked=True, obstacle=_unsafe_words(unsafe, sleep_s) if unsafe else "", unsafe=unsafe)
+
+
+def _unsafe_words(unsafe: int, sleep_s: int | None) -> str:
+    results = "1 result is" if unsafe == 1 else f"{unsafe} results are"
+    timer = "It never sleeps by itself" if sleep_s is None else f"Without visitors it sleeps after {duration(sleep_s)}"
+    return (
+        f"The hardware is kept, because {results} on this machine alone. Publish in the Library, or download and "
+        f"delete; then it is given back. {timer}, and what is not published is gone then."
+    )

@@ -1,0 +1,115 @@
+"""The banner of each kind of copy, what it says of money, and the plan and the fields that go with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi, SpaceHardware, constants
+from playwright.sync_api import Page, expect
+
+from tests.app_process import App
+from tests.browser.steps import MINUTE, phone_photos
+from tests.hub.accounts import ALICE
+from tests.hub.local_hub import LocalHub
+from tests.jobs.space_fixtures import STUDIO, make_space
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Page]
+MakeApp = Callable[..., App]
+SPACE = {"SYSTEM": "spaces", "SPACE_ID": STUDIO, "GRADIO_SERVER_NAME": "0.0.0.0"}
+GPU_LIST = "#!/bin/sh\necho '0, Tesla T4, 15360'\n"
+
+
+@pytest.fixture
+def gpu(tmp_path: Path) -> dict[str, str]:
+    """Variables under which the driver's tool reports a GPU; nothing is trained on it here."""
+    tools = tmp_path / "tools"
+    tools.mkdir()
+    (tools / "nvidia-smi").write_text(GPU_LIST)
+    (tools / "nvidia-smi").chmod(0o755)
+    return {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
+
+
+@pytest.fixture
+def alice(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
+    """Alice's client in this process; the library read its environment long ago, so what it read is changed."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    return HfApi(endpoint=hub.url, token=ALICE)
+
+
+@pytest.fixture
+def open_copy(app: MakeApp, new_page: Open, hub: LocalHub, tmp_path: Path) -> Callable[..., Page]:
+    """Starts the app in an environment and opens its page."""
+
+    def start(**environment: str) -> Page:
+        copy = app(STUDIO_EXAMPLE="0", **{**hub.environment(tmp_path / "hf"), **environment})
+        copy.start()
+        return new_page(copy.url)
+
+    return start
+
+
+def test_local_machine_has_no_banner_and_costs_nothing(open_copy: Callable[..., Page]) -> None:
+    page = open_copy(HF_TOKEN=ALICE)
+    expect(page.locator("#plan")).to_contain_text("no cost", timeout=MINUTE)
+    expect(page.locator(".cs-space")).to_have_count(0)
+
+
+@pytest.mark.parametrize(
+    ("secret", "words", "link", "leads_to"),
+    [
+        ({}, "for trying things out, at no cost", "Duplicate this Space", "?duplicate=true"),
+        ({"HF_TOKEN": ALICE}, "your copy, without a GPU. It costs nothing", "Choose a GPU in Settings", "/settings"),
+    ],
+    ids=["shared", "duplicate"],
+)
+def test_space_without_a_gpu_says_what_it_is_and_what_to_press(
+    open_copy: Callable[..., Page],
+    hub: LocalHub,
+    alice: HfApi,
+    secret: dict[str, str],
+    words: str,
+    link: str,
+    leads_to: str,
+) -> None:
+    make_space(alice, None)
+    page = open_copy(**SPACE, **secret)
+    expect(page.locator(".cs-space")).to_contain_text(words)
+    button = page.locator(".cs-space").get_by_role("link", name=link)
+    expect(button).to_have_attribute("href", f"{hub.url}/spaces/{STUDIO}{leads_to}")
+    expect(page.locator("#plan")).to_contain_text("no cost", timeout=MINUTE)
+    expect(page.locator("#cost-limit")).to_be_hidden()
+
+
+@pytest.mark.timeout(400)
+def test_duplicate_with_a_gpu_says_what_it_costs_and_refuses_what_is_too_dear(
+    open_copy: Callable[..., Page], alice: HfApi, tmp_path: Path, gpu: dict[str, str]
+) -> None:
+    make_space(alice, SpaceHardware.T4_SMALL)
+    alice.set_space_sleep_time(STUDIO, 7200)
+    page = open_copy(**SPACE, **gpu, HF_TOKEN=ALICE)
+    banner = page.locator(".cs-space")
+    expect(banner).to_contain_text("This copy has a GPU and costs $0.40 an hour", timeout=MINUTE)
+    expect(banner).to_contain_text("It goes to sleep 2 h 00 min after the last visit")
+    expect(banner).not_to_contain_text("HF_TOKEN")
+    refuse_what_is_too_dear(page, phone_photos(tmp_path / "phone"))
+
+
+def refuse_what_is_too_dear(page: Page, photos: list[Path]) -> None:
+    """A job whose estimate is above the limit stays on the Train page, with a reason."""
+    page.locator("#photos-upload input[type=file]").set_input_files(photos)
+    expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=MINUTE)
+    page.locator("#name textarea, #name input").fill("red-mug")
+    expect(page.locator("#plan")).to_contain_text("about $0.0", timeout=MINUTE)
+    expect(page.locator("#plan")).to_contain_text("by the Hub's price list")
+    expect(page.locator("#release-hardware")).to_be_visible()
+    page.locator("#cost-limit input").fill("0.001")
+    page.locator("#cost-limit input").press("Tab")
+    page.locator("#train").click()
+    toast = page.locator("[data-testid=toast-body]")
+    expect(toast).to_contain_text("Nothing was queued: it would cost about")
+    expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")

@@ -1,0 +1,61 @@
+"""The banner's words in situations that the browser test leaves out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.space_state import Release, ReleaseStage, SpaceState, write_state
+from jobs.spending import Spending
+from tests.hub.accounts import ALICE
+from trainer.settings import Settings
+from ui.space_banner import banner_html
+
+T4: dict[str, Any] = {"flavor": "t4-small", "machine": "Nvidia T4 - small", "usd_per_hour": 0.4}
+
+
+def banner(home: Path, *, token: str | None = ALICE, has_gpu: bool = True) -> str:
+    environment: dict[str, Any] = {"SPACE_ID": "alice/studio", "HF_TOKEN": token}
+    return banner_html(Spending(Settings(home=home, **environment), has_gpu=has_gpu))
+
+
+def test_missing_secret_is_said_with_what_to_press(tmp_path: Path) -> None:
+    words = banner(tmp_path, token=None)
+    assert "The secret HF_TOKEN is missing" in words
+    assert "press New secret" in words
+
+
+def test_hardware_that_never_sleeps_is_said(tmp_path: Path) -> None:
+    write_state(tmp_path, SpaceState(since=0, **T4))
+    assert "It never goes to sleep by itself" in banner(tmp_path)
+
+
+def test_trouble_and_release_are_shown(tmp_path: Path) -> None:
+    release = Release(note="The hardware was given back at 14:02, confirmed by the Hub.")
+    write_state(tmp_path, SpaceState(since=0, **T4, trouble="The Hub cannot be reached.", release=release))
+    words = banner(tmp_path)
+    assert "The Hub cannot be reached." in words
+    assert "given back at 14:02" in words
+
+
+@pytest.mark.parametrize("has_gpu", [True, False])
+def test_paid_hardware_is_said_to_cost_with_and_without_a_gpu(tmp_path: Path, has_gpu: bool) -> None:
+    write_state(tmp_path, SpaceState(since=0, **T4))
+    assert "costs $0.40 an hour" in banner(tmp_path, has_gpu=has_gpu)
+
+
+def test_price_that_is_not_listed_is_said(tmp_path: Path) -> None:
+    write_state(tmp_path, SpaceState(since=0, flavor="quantum-1", machine="quantum-1"))
+    assert "could not be found out" in banner(tmp_path)
+
+
+def test_hardware_can_be_kept_only_before_it_is_asked_for(tmp_path: Path) -> None:
+    def state(stage: ReleaseStage) -> None:
+        write_state(tmp_path, SpaceState(since=0, **T4, release=Release(stage=stage, note="In a minute.")))
+
+    state(ReleaseStage.settling)
+    assert "Keep it" in banner(tmp_path)
+    state(ReleaseStage.asked)
+    assert "Keep it" not in banner(tmp_path)

@@ -1,0 +1,60 @@
+"""What this copy of the app is, what it costs now, and what to press next: a banner on every Space, none elsewhere."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+from jobs.bill import dollars
+from jobs.space import NO_SECRET, Place
+from jobs.space_state import ReleaseStage
+from jobs.spending import Spending
+from ui.errors import spoken
+from ui.html import ACTIONS_JS, render
+from ui.services import Services
+
+_REFRESH_S = 5.0
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+
+
+class SpaceBanner:
+    """Drawn where it is made; follows what the treasurer finds out."""
+
+    def __init__(self, services: Services, page: gr.Blocks) -> None:
+        self._spending = services.spending
+        if self._spending.place is Place.local:
+            return
+        shown = gr.HTML(banner_html(services.spending), elem_id="space-banner", js_on_load=ACTIONS_JS)
+        drawn = gr.State("")
+        for trigger in (gr.Timer(_REFRESH_S).tick, page.load):
+            trigger(spoken(self._refresh), drawn, [shown, drawn], **_QUIET)
+        shown.click(spoken(self._keep), None, None, **_QUIET)  # its only button
+
+    def _keep(self) -> None:
+        self._spending.keep_hardware()
+        gr.Info("The hardware is kept, and goes on to cost until you change it in the Space's Settings.")
+
+    def _refresh(self, drawn: str) -> tuple[Any, Any]:
+        content = banner_html(self._spending)
+        return (gr.skip(), gr.skip()) if content == drawn else (content, content)
+
+
+def banner_html(spending: Spending) -> str:
+    """The banner as it is now."""
+    state = spending.state()
+    price = state.usd_per_hour if state is not None else None
+    return render(
+        "space_banner.html",
+        place=spending.place.value,
+        url=spending.space_url,
+        costs=spending.at_stake(),
+        machine=state.machine if state is not None else "",
+        price=None if price is None else dollars(price),
+        sleep_s=state.sleep_s if state is not None else None,
+        known=state is not None and state.flavor != "",
+        missing="" if spending.has_secret else NO_SECRET,
+        trouble=state.trouble if state is not None and state.trouble != NO_SECRET else "",
+        release=state.release.note if state is not None else "",
+        can_keep=state is not None and state.release.stage is ReleaseStage.settling,
+    )
