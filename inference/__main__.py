@@ -10,9 +10,11 @@ from pathlib import Path
 from inference.catalog import open_concept, use_together
 from inference.metadata import save_picture, settings_of
 from inference.request import SCHEDULERS, PictureRequest, build_request
-from trainer.bases import find_base, inspect_base
+from trainer.bases import find_base
 from trainer.errors import EXIT_DONE, EXIT_FAILED, RequestError, StudioError
 from trainer.presets import look_values
+from trainer.settings import Settings
+from trainer.single_file_base import inspect_local
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         from trainer.engine.failures import explain  # noqa: PLC0415
 
         try:
-            result = Engine().generate(request)
+            result = Engine(Settings().cache_dir).generate(request)
         except Exception as error:
             raise explain(error) from error
         for note in result.notes:
@@ -63,8 +65,9 @@ def _request(options: argparse.Namespace) -> PictureRequest:
     uses = use_together(choices)
     first = open_concept(uses[0].folder).manifest if uses else None
     base = options.base or (first.base.name if first else "starter")
-    reference = find_base(base)
-    traits = inspect_base(reference.folder) if reference.folder else None
+    prediction = first.base.prediction if first and not options.base else None
+    reference = find_base(base, prediction=prediction)
+    traits = None if reference.on_hub else inspect_local(reference)
     size = first.resolution_px if first else (traits.resolution_px if traits else 512)
     values: dict[str, object] = {
         **look_values(starter=bool(traits and traits.starter)),
@@ -72,6 +75,7 @@ def _request(options: argparse.Namespace) -> PictureRequest:
         "negative_prompt": options.negative_prompt,
         "base": base,
         "base_revision": first.base.revision if first and not options.base else None,
+        "base_prediction": prediction,
         "concepts": uses,
         "seed": secrets.randbelow(2**32) if options.seed is None else options.seed,
         "width": options.width or size,

@@ -39,6 +39,7 @@ class Progress:
     phase: Phase | None = None
     phase_done: int | None = None
     phase_total: int | None = None
+    phase_unit: str | None = None
     step: int = 0
     total: int = 0
     steps_per_second: float = 0.0
@@ -85,6 +86,7 @@ def _apply(progress: Progress, event: Event) -> None:
             progress.losses = {step: loss for step, loss in progress.losses.items() if step <= event.resumed_from}
         case PhaseChanged():
             progress.phase, progress.phase_done, progress.phase_total = event.phase, event.done, event.total
+            progress.phase_unit = event.unit
         case Step():
             progress.step, progress.total = event.step, event.total
             progress.steps_per_second, progress.eta_s = event.steps_per_second, event.eta_s

@@ -1,0 +1,77 @@
+"""`python -m trainer import` and `extract`: prepare a run folder with a task and carry it out."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from trainer.artifact import read_manifest
+from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind, Method
+from trainer.errors import EXIT_REQUEST, ConceptError
+from trainer.run_folder import RunFolder
+from trainer.task import ExtractTask, build_task, prepare_task, source_values
+
+RunInEngine = Callable[[RunFolder, bool], int]
+
+
+def add_task_commands(commands: Any, run_in_engine: RunInEngine) -> list[argparse.ArgumentParser]:
+    """Add both commands to the parser; `run_in_engine(run, as_json)` carries a prepared folder out."""
+    bring: argparse.ArgumentParser = commands.add_parser("import", help="take in a concept that was made elsewhere")
+    bring.add_argument("source", metavar="FILE|HUB_ID[:FILE]")
+    bring.add_argument("--name", required=True, help="what prompts call it; of a LoRA or model: its trigger word")
+    bring.add_argument("--kind", choices=[k.value for k in Kind], default=Kind.object.value)
+    bring.add_argument("--class-word", help="plain noun for the subject")
+    bring.add_argument("--base", default=STARTER, metavar="starter|HUB_ID|DIR|FILE.safetensors")
+    bring.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
+    bring.set_defaults(command=lambda options: _import(options, run_in_engine))
+
+    extract: argparse.ArgumentParser = commands.add_parser("extract", help="a LoRA out of a finished full model")
+    extract.add_argument("run", type=Path, metavar="RUN_DIR")
+    extract.add_argument("--rank", type=int, default=16)
+    extract.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
+    extract.set_defaults(command=lambda options: _extract(options, run_in_engine))
+    return [bring, extract]
+
+
+def _import(options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
+    values, file = source_values(options.source)
+    class_word = DEFAULT_CLASS_WORD[Kind(options.kind)] if options.class_word is None else options.class_word
+    values |= {"task": "import", "name": options.name, "kind": options.kind, "class_word": class_word}
+    task = build_task(values | {"base": options.base})
+    return _carried_out(prepare_task(options.out, task, file), options, run_in_engine)
+
+
+def _extract(options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
+    task = extraction_of(options.run, options.rank)
+    return _carried_out(prepare_task(options.out, task), options, run_in_engine)
+
+
+def extraction_of(run: Path, rank: int) -> ExtractTask:
+    """The task of extracting a LoRA from a finished run. Raises ConceptError where it holds no full model."""
+    manifest = read_manifest(run / "artifact")
+    if manifest.method is not Method.dreambooth:
+        raise ConceptError(f"{manifest.name} is no full model; only from one can a LoRA be extracted.")
+    values: dict[str, object] = {
+        "task": "extract",
+        "name": manifest.name,
+        "kind": manifest.kind,
+        "class_word": manifest.class_word,
+        "base": manifest.base.name,
+        "base_revision": manifest.base.revision,
+        "base_prediction": manifest.base.prediction,
+        "source": run.resolve(),
+        "rank": rank,
+    }
+    task = build_task(values)
+    assert isinstance(task, ExtractTask)
+    return task
+
+
+def _carried_out(run: RunFolder, options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
+    code = run_in_engine(run, options.json)
+    if code == EXIT_REQUEST:  # refused: nothing stays
+        shutil.rmtree(run.root, ignore_errors=True)
+    return code
