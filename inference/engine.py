@@ -104,9 +104,7 @@ class Engine:
 
     def _open(self, request: PictureRequest) -> tuple[Family, StableDiffusionPipeline]:
         """The base, or the whole model among the concepts that stands in for it; loaded if it is not yet."""
-        base = base_folder(
-            find_base(request.base, request.base_revision, request.base_prediction), self._cache
-        )
+        base = base_folder(find_base(request.base, request.base_revision, request.base_prediction), self._cache)
         whole = next((c for use in request.concepts if (c := open_concept(use.folder)).is_whole_model), None)
         folder = whole.folder if whole else base
         identity = f"{folder} {inspect_base(folder).identity}"

@@ -20,6 +20,8 @@ from trainer.events import (
 )
 
 PHASES = tuple(Phase)
+TASK_PHASES = (Phase.prepare, Phase.export, Phase.verify)
+"""Of a job that takes something in instead of training."""
 # Where the progress bar stands when a phase begins; training takes nearly all of a run's time.
 _BEGINS = {
     Phase.prepare: 0.0,

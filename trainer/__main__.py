@@ -1,4 +1,4 @@
-"""`python -m trainer`: train, resume, check, verify, import, extract. Names and exit codes are a contract; see the README."""
+"""`python -m trainer`: train, resume, check, verify, import, extract. Names and exit codes are a contract."""
 
 from __future__ import annotations
 

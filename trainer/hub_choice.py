@@ -6,7 +6,7 @@ from collections.abc import Mapping
 
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE
 from trainer.errors import WeightsError
-from trainer.recognise import MAX_BYTES, Form
+from trainer.recognise import MAX_BYTES
 from trainer.torch_zip import MAX_FILE_BYTES
 
 INDEX_FILE = "model_index.json"
@@ -22,7 +22,9 @@ def choose_file(files: Mapping[str, int], wanted: str | None, repo_id: str) -> s
     chosen = _named(files, wanted, repo_id) if wanted else _found(files, repo_id)
     limit = MAX_FILE_BYTES if chosen.endswith(_PICKLES) else max(MAX_BYTES.values())
     if chosen and files[chosen] > limit:
-        raise WeightsError(f"{chosen} has {files[chosen] / 1e9:.1f} GB; at most {limit / 1e9:g} GB are taken in of its kind.")
+        raise WeightsError(
+            f"{chosen} has {files[chosen] / 1e9:.1f} GB; at most {limit / 1e9:g} GB are taken in of its kind."
+        )
     return chosen
 
 

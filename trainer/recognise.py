@@ -18,7 +18,9 @@ MAX_VECTORS = 75
 _UNET, _FIRST_STAGE = "model.diffusion_model.", "first_stage_model."
 _ORIGINAL_CONTEXT = re.compile(r"model\.diffusion_model\..*\.attn2\.to_k\.weight")
 _LORA_DOWN = re.compile(r"\.(lora_down|lora_A|lora\.down|lora_linear_layer\.down)(\.default)?\.weight$")
-_LORA_CONTEXT = re.compile(r"attn2[._](processor\.)?to_k(_lora)?\.(lora_down|lora_A|lora\.down|down)(\.default)?\.weight$")
+_LORA_CONTEXT = re.compile(
+    r"attn2[._](processor\.)?to_k(_lora)?\.(lora_down|lora_A|lora\.down|down)(\.default)?\.weight$"
+)
 _ALGORITHMS = {"hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "oft_blocks": "OFT", "dora_scale": "DoRA"}
 _OTHER_MODELS = {
     "double_blocks": "Flux",
@@ -170,7 +172,9 @@ def check_fit(recognised: Recognised, traits: BaseTraits, base: str) -> None:
     if recognised.width is None or recognised.width == traits.text_width:
         return
     what = {Form.embedding: "embedding", Form.lora: "LoRA", Form.original: "model"}[recognised.form]
-    seems = f"it seems to be for {_FAMILIES[recognised.width]}" if recognised.width in _FAMILIES else "its base is another"
+    seems = (
+        f"it seems to be for {_FAMILIES[recognised.width]}" if recognised.width in _FAMILIES else "its base is another"
+    )
     raise WeightsError(
         f"This {what} is {recognised.width} numbers wide, and the base {base} has {traits.text_width}: {seems}. "
         "Choose the base that it was made on."
@@ -194,4 +198,6 @@ def recognise_file(path: Path) -> Recognised:
 def check_size(form: Form, count: int) -> None:
     """Raise WeightsError for a file that is larger than its kind can be."""
     if count > MAX_BYTES[form]:
-        raise WeightsError(f"It has {count / 1e9:.1f} GB; at most {MAX_BYTES[form] / 1e9:g} GB are taken in of its kind.")
+        raise WeightsError(
+            f"It has {count / 1e9:.1f} GB; at most {MAX_BYTES[form] / 1e9:g} GB are taken in of its kind."
+        )

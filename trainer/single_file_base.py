@@ -45,7 +45,7 @@ class SingleFile:
 
 
 def judge_single_file(reference: BaseReference) -> SingleFile:
-    """Look at a base's file. Raises BaseModelError, in words, for one that cannot be used, or that leaves a question."""
+    """Look at a base's file. Raises BaseModelError, in words, for one that cannot be used or leaves a question."""
     assert reference.file is not None
     try:
         found = recognise(read_header(reference.file))

@@ -12,12 +12,13 @@ from typing import Annotated, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
+from trainer.artifact import read_manifest
 from trainer.bases import HUB_ID
 from trainer.config import NAME_PATTERN, Kind, Method
-from trainer.errors import Problem, RecipeError, RequestError, WeightsError
+from trainer.errors import ConceptError, Problem, RecipeError, RequestError, WeightsError
 from trainer.photos import shown_name
-from trainer.recognise import recognise_file
 from trainer.prepare import refuse_non_empty
+from trainer.recognise import recognise_file
 from trainer.run_folder import RunFolder, write_whole, written_aside
 from trainer.weights_file import is_torch_zip
 
@@ -116,7 +117,33 @@ def source_values(source: str) -> tuple[dict[str, object], Path | None]:
     path = Path(source).expanduser()
     if path.is_file():
         return {"origin": shown_name(path.name)}, path
-    repo_id, _, file = source.partition(":")
-    if HUB_ID.fullmatch(repo_id) and ".." not in repo_id:
-        return {"origin": source, "hub_id": repo_id, "hub_file": file or None}, None
-    raise WeightsError(f"{source!r} is neither a file here nor a Hub id such as owner/name or owner/name:file.")
+    return hub_values(source), None
+
+
+def hub_values(source: str) -> dict[str, object]:
+    """What HUB_ID or HUB_ID:FILE means: values of an ImportTask. Raises WeightsError for anything else."""
+    repo_id, _, file = source.strip().partition(":")
+    if not HUB_ID.fullmatch(repo_id) or ".." in repo_id:
+        raise WeightsError(f"{source[:100]!r} is no file and no Hub id such as owner/name or owner/name:file.")
+    return {"origin": f"{repo_id}/{file}".rstrip("/"), "hub_id": repo_id, "hub_file": file or None}
+
+
+def extraction_of(run: Path, rank: int) -> ExtractTask:
+    """The task of extracting a LoRA from a finished run. Raises ConceptError where it holds no full model."""
+    manifest = read_manifest(run / "artifact")
+    if manifest.method is not Method.dreambooth:
+        raise ConceptError(f"{manifest.name} is no full model; only from one can a LoRA be extracted.")
+    values: dict[str, object] = {
+        "task": "extract",
+        "name": manifest.name,
+        "kind": manifest.kind,
+        "class_word": manifest.class_word,
+        "base": manifest.base.name,
+        "base_revision": manifest.base.revision,
+        "base_prediction": manifest.base.prediction,
+        "source": run.resolve(),
+        "rank": rank,
+    }
+    task = build_task(values)
+    assert isinstance(task, ExtractTask)
+    return task

@@ -8,11 +8,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from trainer.artifact import read_manifest
-from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind, Method
-from trainer.errors import EXIT_REQUEST, ConceptError
+from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind
+from trainer.errors import EXIT_REQUEST
 from trainer.run_folder import RunFolder
-from trainer.task import ExtractTask, build_task, prepare_task, source_values
+from trainer.task import build_task, extraction_of, prepare_task, source_values
 
 RunInEngine = Callable[[RunFolder, bool], int]
 
@@ -47,27 +46,6 @@ def _import(options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
 def _extract(options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
     task = extraction_of(options.run, options.rank)
     return _carried_out(prepare_task(options.out, task), options, run_in_engine)
-
-
-def extraction_of(run: Path, rank: int) -> ExtractTask:
-    """The task of extracting a LoRA from a finished run. Raises ConceptError where it holds no full model."""
-    manifest = read_manifest(run / "artifact")
-    if manifest.method is not Method.dreambooth:
-        raise ConceptError(f"{manifest.name} is no full model; only from one can a LoRA be extracted.")
-    values: dict[str, object] = {
-        "task": "extract",
-        "name": manifest.name,
-        "kind": manifest.kind,
-        "class_word": manifest.class_word,
-        "base": manifest.base.name,
-        "base_revision": manifest.base.revision,
-        "base_prediction": manifest.base.prediction,
-        "source": run.resolve(),
-        "rank": rank,
-    }
-    task = build_task(values)
-    assert isinstance(task, ExtractTask)
-    return task
 
 
 def _carried_out(run: RunFolder, options: argparse.Namespace, run_in_engine: RunInEngine) -> int:

@@ -18,11 +18,11 @@ MAX_PROGRAM_BYTES = 2**20
 MAX_ENTRIES = 2000
 _STORAGES = {"FloatStorage", "HalfStorage", "BFloat16Storage", "DoubleStorage", "LongStorage", "IntStorage"}
 _ALLOWED = {
-    "collections OrderedDict",
-    "torch._utils _rebuild_tensor_v2",
-    "torch._utils _rebuild_parameter",
-    "torch Size",
-    *(f"torch {name}" for name in _STORAGES),
+    "collections.OrderedDict",
+    "torch._utils._rebuild_tensor_v2",
+    "torch._utils._rebuild_parameter",
+    "torch.Size",
+    *(f"torch.{name}" for name in _STORAGES),
 }
 
 
@@ -41,7 +41,7 @@ def check_torch_zip(path: Path) -> None:
     except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
         raise WeightsError("It is damaged: its parts cannot be read.") from error
     if unknown := called_by(program) - _ALLOWED:
-        names = ", ".join(sorted(name.replace(" ", ".") for name in unknown)[:3])
+        names = ", ".join(sorted(unknown)[:3])
         raise WeightsError(f"It is a pickle that would run {names} when it is opened. It was not opened.")
 
 
@@ -57,13 +57,13 @@ def _check_entries(entries: list[zipfile.ZipInfo]) -> None:
 
 
 def called_by(program: bytes) -> set[str]:
-    """Everything that a pickle would look up when it runs, as "module name"."""
+    """Everything that a pickle would look up when it runs, as module.name."""
     found: set[str] = set()
     try:
         for operation, argument, _ in pickletools.genops(io.BytesIO(program)):
             name = operation.name
             if name in ("GLOBAL", "INST"):
-                found.add(str(argument))
+                found.add(str(argument).replace(" ", "."))
             elif name == "STACK_GLOBAL" or name.startswith("EXT"):  # torch.save never writes them
                 found.add("something that it only names while it runs")
     except Exception as error:  # pickletools raises whatever a broken program makes it stumble over

@@ -1,4 +1,4 @@
-"""What lies in a weights file that somebody else made, judged from its first bytes: nothing is loaded, no name believed.
+"""What lies in a weights file that somebody else made, judged from its header: nothing is loaded, no name believed.
 
 A safetensors file begins with the length of a JSON header that says where each tensor lies. All of it is checked here.
 """

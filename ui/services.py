@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inference.client import GeneratorClient
+from jobs.bringing_in import Importer
 from jobs.drafts import Drafts
 from jobs.preflight import BaseChecker
 from jobs.service import JobService
@@ -24,6 +25,7 @@ class Services:
     pictures: PictureHistory
     tokens: TokenDesk
     bases: BaseChecker
+    importer: Importer
     owners: OwnerPolicy
     devices: tuple[Device, ...]
 

@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
+from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
 from tests.engine.conftest import go_on
@@ -127,9 +129,6 @@ def picture(pipeline: StableDiffusionPipeline) -> torch.Tensor:
 @pytest.fixture
 def lora_files(tmp_path: Path, tiny_model: Path) -> tuple[dict[str, Path], torch.Tensor]:
     """One LoRA with alpha 1 of rank 4, and of rank 2 in the text encoder, in both namings; and a picture with it."""
-    from diffusers.utils import convert_state_dict_to_diffusers
-    from peft.utils import get_peft_model_state_dict
-
     pipeline = lora_pipeline(tiny_model, alpha=1, targets=["to_q", "to_k", "to_v", "conv1"], text=True)
     unet, text = (get_peft_model_state_dict(part) for part in (pipeline.unet, pipeline.text_encoder))
     StableDiffusionPipeline.save_lora_weights(

@@ -1,4 +1,4 @@
-"""Files of a Hub model, brought into the Hub's own cache so that nothing is fetched twice and a broken download goes on.
+"""Files of a Hub model, brought into the Hub's own cache: nothing is fetched twice, and a broken download goes on.
 
 The client fetches a broken file from its beginning. Weights are large, so they are fetched here in a part file that
 outlives its process, and put into the cache, where the client then finds them. One process fetches; others wait.
@@ -86,7 +86,9 @@ class _Fetching:
 
     def __init__(self, listing: Listing, files: list[RemoteFile]) -> None:
         self._listing, self._files = listing, files
-        self._blobs = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=listing.repo_id, repo_type="model") / "blobs"
+        self._blobs = (
+            Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=listing.repo_id, repo_type="model") / "blobs"
+        )
         self.folder: Path | None = None
         self.error: Exception | None = None
 
@@ -122,9 +124,7 @@ class _Fetching:
                 self._fetch_large(file, file.sha256)
         paths = [file.path for file in self._files]
         return Path(
-            snapshot_download(
-                self._listing.repo_id, revision=self._listing.commit, allow_patterns=paths, max_workers=2
-            )
+            snapshot_download(self._listing.repo_id, revision=self._listing.commit, allow_patterns=paths, max_workers=2)
         )
 
     def _fetch_large(self, file: RemoteFile, sha256: str) -> None:

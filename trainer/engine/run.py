@@ -91,7 +91,9 @@ def tell_download(run: RunFolder, place: Workplace, done: int, total: int) -> No
     place.emit(PhaseChanged(phase=Phase.prepare, done=done, total=total, unit="MB"))
     if place.stop.requested():
         newest = max(run.checkpoints.glob("step-*"), default=None)
-        place.emit(Stopped(step=int(newest.name[5:]) if newest else 0, checkpoint=run.relative(newest) if newest else ""))
+        place.emit(
+            Stopped(step=int(newest.name[5:]) if newest else 0, checkpoint=run.relative(newest) if newest else "")
+        )
         raise TrainingStopped(int(newest.name[5:]) if newest else 0)
 
 

@@ -58,7 +58,7 @@ def extract_adapters(full: Path, base: Path, rank: int, device: torch.device) ->
 
 
 def _changes(module: torch.nn.Module, tuned: torch.nn.Module) -> dict[str, torch.Tensor]:
-    """What training added to each weight. An artifact is rounded to fp16, so the base is, too, before it is compared."""
+    """What training added to each weight. An artifact is rounded to fp16, so the base is, too, for the comparison."""
     ours = dict(module.named_parameters())
     return {
         name: weight.detach().float() - ours[name].detach().half().float() for name, weight in tuned.named_parameters()
@@ -69,9 +69,7 @@ def _energy(tensors: Any) -> float:
     return sum(float(tensor.double().square().sum()) for tensor in tensors)
 
 
-def _adapt(
-    module: Any, targets: list[str], changes: dict[str, torch.Tensor], rank: int, device: torch.device
-) -> float:
+def _adapt(module: Any, targets: list[str], changes: dict[str, torch.Tensor], rank: int, device: torch.device) -> float:
     """Put adapters into a module that hold its changes as well as `rank` allows; returns the energy that they hold."""
     module.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=targets), adapter_name=ADAPTER)
     kept = 0.0
