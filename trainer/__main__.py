@@ -153,8 +153,13 @@ def _resume(options: argparse.Namespace) -> int:
     if options.watch_parent:
         stop_when_parent_dies()
     run = RunFolder(options.run)
-    _ = read_task(run) if has_task(run) else run.read_recipe()  # a damaged folder is refused, and nothing written to it
+    _check_is_run(run)  # before anything is written to it
     return _run_in_engine(run, as_json=options.json)
+
+
+def _check_is_run(run: RunFolder) -> None:
+    """Raise RequestError for an unknown or damaged folder."""
+    _ = read_task(run) if has_task(run) else run.read_recipe()
 
 
 def _run_in_engine(run: RunFolder, *, as_json: bool) -> int:
@@ -236,6 +241,7 @@ def _check(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     run = RunFolder(options.run)
+    _check_is_run(run)
     read_manifest(run.artifact)
     from trainer.engine.failures import explain  # noqa: PLC0415 - the engine brings torch
     from trainer.engine.run import verify_run  # noqa: PLC0415

@@ -1,4 +1,4 @@
-"""A LoRA out of a full model: exact where the change is of low rank, honest about what it leaves out where it is not."""
+"""A LoRA out of a full model: exact where the change is of low rank, honest about what it leaves out elsewhere."""
 
 from __future__ import annotations
 
@@ -59,7 +59,9 @@ def finished_model(base: Path, folder: Path, root: Path) -> RunFolder:
 def draw(pipeline: StableDiffusionPipeline) -> torch.Tensor:
     pipeline.set_progress_bar_config(disable=True)
     generator = torch.Generator().manual_seed(3)
-    return pipeline("a teapot", num_inference_steps=2, height=64, width=64, generator=generator, output_type="pt").images
+    return pipeline(
+        "a teapot", num_inference_steps=2, height=64, width=64, generator=generator, output_type="pt"
+    ).images
 
 
 @pytest.fixture

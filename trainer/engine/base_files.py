@@ -6,17 +6,17 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import constants
 from huggingface_hub.errors import (
     GatedRepoError,
-    LocalEntryNotFoundError,
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from huggingface_hub.file_download import repo_folder_name
 
 from trainer.bases import BaseReference, find_base, inspect_base, is_loaded
 from trainer.config import TrainConfig
-from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files
+from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
 from trainer.engine.single_file_base import converted_base
 from trainer.errors import BaseModelError
 
@@ -46,9 +46,8 @@ def _from_hub(reference: BaseReference, progress: Progress | None) -> Path:
     except DOWNLOAD_ERRORS as error:
         if (copy := _newest_copy(reference)) is not None:
             return copy  # the Hub is away, but this machine has the model
-        raise BaseModelError(
-            f"The base model {reference.name} cannot be had from the Hub: {error}. What was downloaded so far is kept."
-        ) from error
+        why = f"The base model {reference.name} cannot be had from the Hub: {reason_of(error)}."
+        raise BaseModelError(f"{why} What is here so far is kept.") from error
 
 
 def _here_already(reference: BaseReference) -> Path | None:
@@ -57,16 +56,21 @@ def _here_already(reference: BaseReference) -> Path | None:
 
 
 def _newest_copy(reference: BaseReference) -> Path | None:
-    try:
-        folder = Path(snapshot_download(reference.name, revision=reference.revision, local_files_only=True))
-        inspect_base(folder)
-    except (LocalEntryNotFoundError, OSError, ValueError, BaseModelError):
-        return None
-    return folder if _is_whole(folder) else None
+    """The newest whole copy in the Hub's cache, of the commit that is asked for if one is."""
+    repo = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=reference.name, repo_type="model")
+    copies = sorted((repo / "snapshots").glob(f"{reference.revision or ''}*"), key=lambda f: f.stat().st_mtime)
+    return next((folder for folder in reversed(copies) if _is_whole(folder)), None)
 
 
 def _is_whole(folder: Path) -> bool:
-    """Whether a snapshot has all of its files: a download that broke off may have left any of them out."""
+    """Whether a snapshot has all files that are loaded: a download that broke off may have left any of them out.
+
+    The client's own answer would count files that are never fetched here.
+    """
+    try:
+        inspect_base(folder)
+    except (OSError, BaseModelError):
+        return False
     if not all((folder / part).is_file() for part in ("tokenizer/vocab.json", "text_encoder/config.json")):
         return False
     for index in folder.glob("*/*.safetensors.index.json"):

@@ -6,6 +6,7 @@ outlives its process, and put into the cache, where the client then finds them. 
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import hashlib
 import logging
@@ -15,9 +16,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, constants, hf_hub_url, snapshot_download
+from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers
@@ -77,8 +79,27 @@ def download(listing: Listing, wanted: Callable[[str], bool], progress: Progress
             progress(done, total)
     if fetching.error is not None:
         raise fetching.error
+    if progress is not None and told != total:
+        progress(total, total)
     assert fetching.folder is not None
     return fetching.folder
+
+
+def reason_of(error: Exception) -> str:
+    """Why a download ended, in a few words for a sentence."""
+    match error:
+        case OfflineModeIsEnabled():
+            return "this machine is set to work offline (HF_HUB_OFFLINE)"
+        case HfHubHTTPError():
+            return f"it answered {error.response.status_code}"
+        case OSError() if error.errno == errno.ENOSPC:
+            return "the disk is full"
+        case httpx2.TimeoutException():
+            return "it does not answer"
+        case httpx2.HTTPError() | LocalEntryNotFoundError():
+            return "it cannot be reached"
+        case _:
+            return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
 
 
 class _Fetching:
@@ -138,12 +159,19 @@ class _Fetching:
             if part.exists() and part.stat().st_size > file.bytes:
                 part.unlink()
             with part.open("ab") as target:
-                url = hf_hub_url(self._listing.repo_id, file.path, revision=self._listing.commit)
                 have: Any = target.tell()
                 if have < file.bytes:
-                    http_get(url, target, resume_size=have, headers=build_hf_headers(), expected_size=file.bytes)
+                    url, headers = self._where(file)
+                    http_get(url, target, resume_size=have, headers=headers, expected_size=file.bytes)
             _check_content(part, sha256)
             part.replace(blob)
+
+    def _where(self, file: RemoteFile) -> tuple[str, dict[str, str]]:
+        """Where a file's content is, and what to send there: the token only to the Hub itself, not to its storage."""
+        asked = hf_hub_url(self._listing.repo_id, file.path, revision=self._listing.commit)
+        where = get_hf_file_metadata(asked, timeout=ASK_TIMEOUT_S).location
+        same_host = urlsplit(where).netloc == urlsplit(asked).netloc
+        return where, build_hf_headers() if same_host else build_hf_headers(token=False)
 
 
 def _part_of(blob: Path) -> Path:

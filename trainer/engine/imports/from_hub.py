@@ -9,7 +9,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
 from trainer.bases import is_loaded
-from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files
+from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
 from trainer.errors import TrainingError, WeightsError
 from trainer.hub_choice import WHOLE_FOLDER, choose_file
 from trainer.task import ImportTask
@@ -42,5 +42,5 @@ def fetch_concept(task: ImportTask, progress: Progress) -> Fetched:
         raise WeightsError(f"There is no {repo_id} on the Hub, or it is private.") from error
     except DOWNLOAD_ERRORS as error:
         raise TrainingError(
-            f"{repo_id} cannot be had from the Hub ({type(error).__name__}).", "Resume goes on with the download."
+            f"{repo_id} cannot be had from the Hub: {reason_of(error)}.", "Resume goes on with the download."
         ) from error
