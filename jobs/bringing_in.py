@@ -5,7 +5,6 @@ Of a repository nothing but a listing and the header of one file is fetched here
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -120,9 +119,3 @@ def _task(wish: Wish, values: dict[str, object]) -> ImportTask:
     task = build_task(about | values)
     assert isinstance(task, ImportTask)
     return task
-
-
-def suggested_name(source: str) -> str:
-    """A name of ours for a file or repository, as good as it gets."""
-    stem = re.split(r"[/:]", source)[-1].rsplit(".", 1)[0] if "." in source else source.rsplit("/", 1)[-1]
-    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40].strip("-")

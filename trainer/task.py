@@ -6,6 +6,7 @@ Such a folder has no recipe and no photos; its artifact, events and job file are
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from pathlib import Path
 from typing import Annotated, Literal
@@ -126,6 +127,12 @@ def hub_values(source: str) -> dict[str, object]:
     if not HUB_ID.fullmatch(repo_id) or ".." in repo_id:
         raise WeightsError(f"{source[:100]!r} is no file and no Hub id such as owner/name or owner/name:file.")
     return {"origin": f"{repo_id}/{file}".rstrip("/"), "hub_id": repo_id, "hub_file": file or None}
+
+
+def suggested_name(source: str) -> str:
+    """A name of ours for a file or repository, as good as it gets."""
+    stem = re.split(r"[/:]", source)[-1].rsplit(".", 1)[0] if "." in source else source.rsplit("/", 1)[-1]
+    return re.sub(r"[^a-z0-9]+", "-", stem.lower()).strip("-")[:40].strip("-")
 
 
 def extraction_of(run: Path, rank: int) -> ExtractTask:

@@ -7,11 +7,12 @@ from typing import Any
 
 import gradio as gr
 
-from jobs.bringing_in import Wish, suggested_name
+from jobs.bringing_in import Wish
 from trainer.bases import PINNED, find_base
 from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind
 from trainer.errors import RequestError
 from trainer.photos import shown_name
+from trainer.task import suggested_name
 from ui.errors import spoken
 from ui.services import Services
 
