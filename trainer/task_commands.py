@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import shutil
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,17 @@ def add_task_commands(commands: Any, run_in_engine: RunInEngine) -> list[argpars
     bring.add_argument("--class-word", help="plain noun for the subject")
     bring.add_argument("--base", default=STARTER, metavar="starter|HUB_ID|DIR|FILE.safetensors")
     bring.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
-    bring.set_defaults(command=lambda options: _import(options, run_in_engine))
+    bring.set_defaults(command=partial(_import, run_in_engine))
 
     extract: argparse.ArgumentParser = commands.add_parser("extract", help="a LoRA out of a finished full model")
     extract.add_argument("run", type=Path, metavar="RUN_DIR")
     extract.add_argument("--rank", type=int, default=16)
     extract.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
-    extract.set_defaults(command=lambda options: _extract(options, run_in_engine))
+    extract.set_defaults(command=partial(_extract, run_in_engine))
     return [bring, extract]
 
 
-def _import(options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
+def _import(run_in_engine: RunInEngine, options: argparse.Namespace) -> int:
     values, file = source_values(options.source)
     class_word = DEFAULT_CLASS_WORD[Kind(options.kind)] if options.class_word is None else options.class_word
     values |= {"task": "import", "name": options.name, "kind": options.kind, "class_word": class_word}
@@ -43,7 +44,7 @@ def _import(options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
     return _carried_out(prepare_task(options.out, task, file), options, run_in_engine)
 
 
-def _extract(options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
+def _extract(run_in_engine: RunInEngine, options: argparse.Namespace) -> int:
     task = extraction_of(options.run, options.rank)
     return _carried_out(prepare_task(options.out, task), options, run_in_engine)
 

@@ -50,7 +50,7 @@ def test_concept_is_added_from_a_file(
 
     add(page, tmp_path / "evil.pt", tiny_v_model)
     expect(page.locator("[data-testid=toast-body]")).to_contain_text("may run code when it is opened")
-    page.locator("#add-file").get_by_label("Clear").click()
+    page.locator("#add-file").get_by_label("Clear").first.click()
 
     add(page, tmp_path / "Cat Toy.safetensors", tiny_v_model)
     expect(page.locator("[data-testid=toast-body]").last).to_contain_text("Cat Toy.safetensors is being taken in")

@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.utils import convert_state_dict_to_diffusers
-from peft.tuners.tuners_utils import BaseTunerLayer
+from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
 
 from trainer.artifact import portable_file
@@ -33,10 +33,13 @@ def write_adapters(folder: Path, name: str, adapted: dict[str, Any]) -> None:
 
 def alphas_of(module: torch.nn.Module) -> dict[str, float]:
     """The alpha of each adapted layer, by the layer's name."""
+    return {name: float(layer.lora_alpha[ADAPTER]) for name, layer in adapted_layers(module, ADAPTER).items()}
+
+
+def adapted_layers(module: torch.nn.Module, adapter: str) -> dict[str, LoraLayer]:
+    """The layers of a module that an adapter is on, by name."""
     return {
-        name: float(layer.lora_alpha[ADAPTER])
-        for name, layer in module.named_modules()
-        if isinstance(layer, BaseTunerLayer) and ADAPTER in getattr(layer, "lora_alpha", {})
+        name: layer for name, layer in module.named_modules() if isinstance(layer, LoraLayer) and adapter in layer.r
     }
 
 
@@ -56,11 +59,7 @@ def adapters_are_in(pipeline: StableDiffusionPipeline, adapted: dict[str, Any]) 
 
 def _scales(module: torch.nn.Module, adapter: str) -> dict[str, float]:
     """What each layer's product of matrices is multiplied with: alpha / rank."""
-    return {
-        name: layer.lora_alpha[adapter] / layer.r[adapter]
-        for name, layer in module.named_modules()
-        if isinstance(layer, BaseTunerLayer) and adapter in getattr(layer, "lora_alpha", {})
-    }
+    return {n: layer.lora_alpha[adapter] / layer.r[adapter] for n, layer in adapted_layers(module, adapter).items()}
 
 
 def _portable(layers: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:

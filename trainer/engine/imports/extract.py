@@ -14,11 +14,10 @@ from typing import Any
 import torch
 from diffusers import UNet2DConditionModel
 from peft import LoraConfig
-from peft.tuners.lora import LoraLayer
 from transformers import CLIPTextModel
 
 from trainer.config import AdaptedLayers
-from trainer.engine.export.adapters import ADAPTER
+from trainer.engine.export.adapters import ADAPTER, adapted_layers
 from trainer.engine.methods.lora import DENOISER_TARGETS, TEXT_TARGETS
 from trainer.errors import ConceptError
 
@@ -73,10 +72,9 @@ def _adapt(module: Any, targets: list[str], changes: dict[str, torch.Tensor], ra
     """Put adapters into a module that hold its changes as well as `rank` allows; returns the energy that they hold."""
     module.add_adapter(LoraConfig(r=rank, lora_alpha=rank, target_modules=targets), adapter_name=ADAPTER)
     kept = 0.0
-    for name, layer in module.named_modules():
-        if not isinstance(layer, LoraLayer):
-            continue
-        down, up = layer.lora_A[ADAPTER].weight, layer.lora_B[ADAPTER].weight
+    for name, layer in adapted_layers(module, ADAPTER).items():
+        matrices: Any = (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER])
+        down, up = (matrix.weight for matrix in matrices)
         change = changes[f"{name}.weight"].to(device).double().flatten(1)
         left = _leading_vectors(change, rank)
         right = left.T @ change
