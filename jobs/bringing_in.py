@@ -18,7 +18,7 @@ from trainer.bases import BaseReference, BaseTraits, find_base
 from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.errors import WeightsError
 from trainer.hub_choice import WHOLE_FOLDER, choose_file
-from trainer.recognise import Recognised, check_fit, check_size, recognise, recognise_file
+from trainer.recognise import Recognised, check_fit, check_size, check_width, recognise, recognise_file
 from trainer.single_file_base import inspect_local
 from trainer.task import ImportTask, build_task, hub_values, source_values
 from trainer.weights_file import Header, TensorShape
@@ -73,6 +73,9 @@ class Importer:
             raise explain(error, what=repo_id) from error
         if recognised is not None:
             check_fit(recognised, traits, reference.name)
+        elif chosen == WHOLE_FOLDER:
+            model = self._bases.check(BaseReference(repo_id, revision=commit)).traits
+            check_width("model", model.text_width, traits, reference.name)
         method = recognised.method if recognised else Method.dreambooth if chosen == WHOLE_FOLDER else None
         values |= {"origin": f"{repo_id}/{chosen}".rstrip("/"), "method": method or Method.textual_inversion}
         values |= {"hub_id": repo_id, "hub_revision": commit, "hub_file": chosen or None}

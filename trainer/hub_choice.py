@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE
+from trainer.bases import is_loaded
 from trainer.errors import WeightsError
-from trainer.recognise import MAX_BYTES
+from trainer.recognise import MAX_BYTES, Form
 from trainer.torch_zip import MAX_FILE_BYTES
 
 INDEX_FILE = "model_index.json"
@@ -20,11 +21,11 @@ WHOLE_FOLDER = ""
 def choose_file(files: Mapping[str, int], wanted: str | None, repo_id: str) -> str:
     """The file to take in out of `files` (bytes by path), or WHOLE_FOLDER. Raises WeightsError, in words."""
     chosen = _named(files, wanted, repo_id) if wanted else _found(files, repo_id)
-    limit = MAX_FILE_BYTES if chosen.endswith(_PICKLES) else max(MAX_BYTES.values())
-    if chosen and files[chosen] > limit:
-        raise WeightsError(
-            f"{chosen} has {files[chosen] / 1e9:.1f} GB; at most {limit / 1e9:g} GB are taken in of its kind."
-        )
+    limit = MAX_FILE_BYTES if chosen.endswith(_PICKLES) else MAX_BYTES[Form.original]
+    size = files[chosen] if chosen else sum(count for path, count in files.items() if is_loaded(path))
+    if size > limit:
+        what = chosen or repo_id
+        raise WeightsError(f"{what} has {size / 1e9:.1f} GB; at most {limit / 1e9:g} GB are taken in of its kind.")
     return chosen
 
 

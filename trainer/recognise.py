@@ -169,14 +169,18 @@ def _said_prediction(header: Header) -> str | None:
 
 def check_fit(recognised: Recognised, traits: BaseTraits, base: str) -> None:
     """Raise WeightsError where a file was made for a model of another width than the base."""
-    if recognised.width is None or recognised.width == traits.text_width:
-        return
     what = {Form.embedding: "embedding", Form.lora: "LoRA", Form.original: "model"}[recognised.form]
-    seems = (
-        f"it seems to be for {_FAMILIES[recognised.width]}" if recognised.width in _FAMILIES else "its base is another"
-    )
+    if recognised.width is not None:
+        check_width(what, recognised.width, traits, base)
+
+
+def check_width(what: str, width: int, traits: BaseTraits, base: str) -> None:
+    """Raise WeightsError where the base's text states have another width than something was made for."""
+    if width == traits.text_width:
+        return
+    seems = f"it seems to be for {_FAMILIES[width]}" if width in _FAMILIES else "its base is another"
     raise WeightsError(
-        f"This {what} is {recognised.width} numbers wide, and the base {base} has {traits.text_width}: {seems}. "
+        f"This {what} is {width} numbers wide, and the base {base} has {traits.text_width}: {seems}. "
         "Choose the base that it was made on."
     )
 

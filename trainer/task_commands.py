@@ -25,6 +25,7 @@ def add_task_commands(commands: Any, run_in_engine: RunInEngine) -> list[argpars
     bring.add_argument("--kind", choices=[k.value for k in Kind], default=Kind.object.value)
     bring.add_argument("--class-word", help="plain noun for the subject")
     bring.add_argument("--base", default=STARTER, metavar="starter|HUB_ID|DIR|FILE.safetensors")
+    bring.add_argument("--base-prediction", choices=["epsilon", "v_prediction"], help="of a 2.x base that is one file")
     bring.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
     bring.set_defaults(command=partial(_import, run_in_engine))
 
@@ -40,7 +41,7 @@ def _import(run_in_engine: RunInEngine, options: argparse.Namespace) -> int:
     values, file = source_values(options.source)
     class_word = DEFAULT_CLASS_WORD[Kind(options.kind)] if options.class_word is None else options.class_word
     values |= {"task": "import", "name": options.name, "kind": options.kind, "class_word": class_word}
-    task = build_task(values | {"base": options.base})
+    task = build_task(values | {"base": options.base, "base_prediction": options.base_prediction})
     return _carried_out(prepare_task(options.out, task, file), options, run_in_engine)
 
 

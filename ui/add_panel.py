@@ -28,7 +28,8 @@ class AddPanel:
         with gr.Accordion("Add a concept", open=False, elem_id="add-panel"):
             gr.Markdown(
                 "An embedding, a LoRA or a whole model that was made elsewhere, for Stable Diffusion 1.x or 2.x. "
-                "It is looked over before anything of it is opened, tried, and then works like one trained here."
+                "It is looked over before anything of it is opened, tried, and then works like one trained here. "
+                "A file may have 200 MB; larger ones come from the Hub."
             )
             with gr.Row():
                 self._file = gr.File(label="A file: .safetensors, .pt, .bin", file_types=_TYPES, elem_id="add-file")

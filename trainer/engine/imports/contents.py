@@ -11,7 +11,6 @@ from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from trainer.artifact import portable_file
-from trainer.bases import BaseTraits
 from trainer.concept import ConceptWords
 from trainer.engine.export.adapters import ADAPTER, adapters_are_in, write_adapters
 from trainer.engine.export.embeddings import embedding_is_in, write_embedding
@@ -80,12 +79,3 @@ class WholeModel:
 
     def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
         return parts_are_in(pipeline, {p: read_half(p, self._folder / p) for p in ("unet", "vae", "text_encoder")})
-
-
-def check_whole_model(traits: BaseTraits, base: BaseTraits, name: str) -> None:
-    """Raise WeightsError where a model in diffusers format is of another line than the base it is said to be of."""
-    if traits.text_width != base.text_width:
-        raise WeightsError(
-            f"This model is {traits.text_width} numbers wide, and the base {name} has {base.text_width}. "
-            "Choose the base that it was made on."
-        )

@@ -15,7 +15,7 @@ from trainer.config import Method, Precision
 from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
 from trainer.engine.export.write import Content, export_artifact
-from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, check_whole_model, read_adapters
+from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, read_adapters
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.from_hub import fetch_concept
 from trainer.engine.imports.unpickle import TIME_S
@@ -24,7 +24,7 @@ from trainer.engine.single_file_base import convert_single_file
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
 from trainer.events import Finished, Phase, PhaseChanged
 from trainer.process import spawn
-from trainer.recognise import Form, Recognised, check_fit, recognise_file
+from trainer.recognise import Form, Recognised, check_fit, check_width, recognise_file
 from trainer.run_folder import RunFolder
 from trainer.settings import process_environment
 from trainer.single_file_base import SingleFile
@@ -105,7 +105,7 @@ def _hash(path: Path) -> str | None:
 def _content(run: RunFolder, task: ImportTask, path: Path, base: _Base) -> tuple[Content, ConceptWords]:
     """What lies at `path`, judged, fitted to the base and opened."""
     if path.is_dir():
-        check_whole_model(inspect_base(path), base.traits, task.base)
+        check_width("model", inspect_base(path).text_width, base.traits, task.base)
         return WholeModel(task.name, path), ConceptWords(task.name, Method.dreambooth, task.class_word)
     recognised = recognise_file(path)
     if is_torch_zip(path):
