@@ -13,7 +13,7 @@ from pathlib import Path
 
 from trainer.errors import WeightsError
 
-MAX_FILE_BYTES = 64 * 2**20
+MAX_FILE_BYTES = 64_000_000
 MAX_PROGRAM_BYTES = 2**20
 MAX_ENTRIES = 2000
 _STORAGES = {"FloatStorage", "HalfStorage", "BFloat16Storage", "DoubleStorage", "LongStorage", "IntStorage"}

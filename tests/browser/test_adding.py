@@ -18,6 +18,14 @@ from trainer.engine.export.single_file import write_single_file
 pytestmark = pytest.mark.browser
 
 
+def open_panel(new_page: Callable[..., Page], studio: App) -> Page:
+    """A fresh page with the panel open."""
+    page = new_page(studio.url)
+    go(page, "Library")
+    page.get_by_role("button", name="Add a concept").click()
+    return page
+
+
 def add(page: Page, file: Path, base: Path) -> None:
     page.locator("#add-file input[type=file]").set_input_files(file)
     expect(page.locator("#add-file")).to_contain_text(file.name[:8])
@@ -44,14 +52,11 @@ def test_concept_is_added_from_a_file(
     write_single_file(tiny_v_model, tmp_path / "my-model.safetensors")
     studio = app(STUDIO_EXAMPLE="0")
     studio.start()
-    page = new_page(studio.url)
-    go(page, "Library")
-    page.get_by_role("button", name="Add a concept").click()
-
+    page = open_panel(new_page, studio)
     add(page, tmp_path / "evil.pt", tiny_v_model)
     expect(page.locator("[data-testid=toast-body]")).to_contain_text("may run code when it is opened")
-    page.locator("#add-file").get_by_label("Clear").first.click()
 
+    page = open_panel(new_page, studio)
     add(page, tmp_path / "Cat Toy.safetensors", tiny_v_model)
     expect(page.locator("[data-testid=toast-body]").last).to_contain_text("Cat Toy.safetensors is being taken in")
     taken_in(page, 1)
