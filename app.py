@@ -9,6 +9,7 @@ import time
 import gradio as gr
 
 from inference.client import GeneratorClient
+from jobs.bringing_in import Importer
 from jobs.children import Children
 from jobs.drafts import Drafts
 from jobs.example import submit_example
@@ -18,7 +19,7 @@ from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.service import JobService
 from jobs.spending import Spending
-from jobs.store import EVERYBODY
+from jobs.store import EVERYBODY, SINGLE_OWNER
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
 from trainer.devices import Device, find_devices
@@ -26,7 +27,7 @@ from trainer.errors import StudioError
 from trainer.process import StopSignal
 from trainer.settings import Settings
 from ui.layout import build_page
-from ui.owners import SINGLE_OWNER, OwnerPolicy
+from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
 from ui.services import Services
 from ui.theme import build_theme
@@ -37,13 +38,15 @@ log = logging.getLogger(__name__)
 
 def build_services(settings: Settings, devices: list[Device]) -> Services:
     """Everything that the page works with, over the data root of the settings."""
+    bases = BaseChecker(settings.own_hub_token)
     return Services(
         jobs=open_service(settings),
         drafts=Drafts(settings.home / "drafts"),
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
-        bases=BaseChecker(settings.own_hub_token),
+        bases=bases,
+        importer=Importer(bases, settings.own_hub_token),
         owners=OwnerPolicy(settings),
         keeping=Keeping(settings),
         spending=Spending(settings, has_gpu=devices[0].index is not None),

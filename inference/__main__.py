@@ -10,9 +10,11 @@ from pathlib import Path
 from inference.catalog import open_concept, use_together
 from inference.metadata import save_picture, settings_of
 from inference.request import SCHEDULERS, PictureRequest, build_request
-from trainer.bases import find_base, inspect_base
+from trainer.bases import HUB_ID, find_base
 from trainer.errors import EXIT_DONE, EXIT_FAILED, RequestError, StudioError
 from trainer.presets import look_values
+from trainer.settings import Settings
+from trainer.single_file_base import inspect_local
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -25,7 +27,7 @@ def main(arguments: list[str] | None = None) -> int:
         from trainer.engine.failures import explain  # noqa: PLC0415
 
         try:
-            result = Engine().generate(request)
+            result = Engine(Settings().cache_dir).generate(request)
         except Exception as error:
             raise explain(error) from error
         for note in result.notes:
@@ -41,7 +43,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m inference", description="Make pictures with trained concepts.")
-    parser.add_argument("--concept", action="append", default=[], metavar="RUN_DIR[=WEIGHT]")
+    parser.add_argument("--concept", action="append", default=[], metavar="RUN_DIR|HUB_ID[:FILE][=WEIGHT]")
     parser.add_argument("--base", help="base model; default: the one that the first concept was trained on")
     parser.add_argument("--prompt", required=True)
     parser.add_argument("--negative-prompt", default="")
@@ -59,12 +61,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _request(options: argparse.Namespace) -> PictureRequest:
-    choices = [_concept_argument(text) for text in options.concept]
+    choices = [_concept_argument(text, options.base) for text in options.concept]
     uses = use_together(choices)
     first = open_concept(uses[0].folder).manifest if uses else None
     base = options.base or (first.base.name if first else "starter")
-    reference = find_base(base)
-    traits = inspect_base(reference.folder) if reference.folder else None
+    prediction = first.base.prediction if first and not options.base else None
+    reference = find_base(base, prediction=prediction)
+    traits = None if reference.on_hub else inspect_local(reference)
     size = first.resolution_px if first else (traits.resolution_px if traits else 512)
     values: dict[str, object] = {
         **look_values(starter=bool(traits and traits.starter)),
@@ -72,6 +75,7 @@ def _request(options: argparse.Namespace) -> PictureRequest:
         "negative_prompt": options.negative_prompt,
         "base": base,
         "base_revision": first.base.revision if first and not options.base else None,
+        "base_prediction": prediction,
         "concepts": uses,
         "seed": secrets.randbelow(2**32) if options.seed is None else options.seed,
         "width": options.width or size,
@@ -84,15 +88,25 @@ def _request(options: argparse.Namespace) -> PictureRequest:
     return build_request(values | {name: value for name, value in chosen.items() if value is not None})
 
 
-def _concept_argument(text: str) -> tuple[Path, float]:
-    """`RUN_DIR` or `RUN_DIR=WEIGHT`."""
-    path, separator, weight = text.rpartition("=")
+def _concept_argument(text: str, base: str | None) -> tuple[Path, float]:
+    """`RUN_DIR` or `HUB_ID`, or either with `=WEIGHT`."""
+    source, separator, weight = text.rpartition("=")
     if not separator or Path(text).exists():
-        return Path(text), 1.0
+        return _concept_folder(text, base), 1.0
     try:
-        return Path(path), float(weight)
+        value = float(weight)
     except ValueError:
         raise RequestError(f"{weight!r} is no weight; write RUN_DIR=0.8") from None
+    return _concept_folder(source, base), value
+
+
+def _concept_folder(source: str, base: str | None) -> Path:
+    """A folder as it is; what the Hub has is taken in first."""
+    if Path(source).exists() or not HUB_ID.fullmatch(source.partition(":")[0]):
+        return Path(source)
+    from trainer.engine.imports.cached import cached_concept  # noqa: PLC0415 - the engine brings torch
+
+    return cached_concept(source, base, Settings().cache_dir, lambda line: print(line, file=sys.stderr))
 
 
 def _target_files(out: Path, request: PictureRequest) -> list[Path]:

@@ -55,9 +55,10 @@ class _Loaded:
 
 
 class Engine:
-    """One pipeline at a time, kept between requests."""
+    """One pipeline at a time, kept between requests; `cache` is where converted bases lie."""
 
-    def __init__(self) -> None:
+    def __init__(self, cache: Path) -> None:
+        self._cache = cache
         self._family: Family | None = None
         self._pipeline: StableDiffusionPipeline | None = None
         self._identity = ""
@@ -103,7 +104,7 @@ class Engine:
 
     def _open(self, request: PictureRequest) -> tuple[Family, StableDiffusionPipeline]:
         """The base, or the whole model among the concepts that stands in for it; loaded if it is not yet."""
-        base = base_folder(find_base(request.base, request.base_revision))
+        base = base_folder(find_base(request.base, request.base_revision, request.base_prediction), self._cache)
         whole = next((c for use in request.concepts if (c := open_concept(use.folder)).is_whole_model), None)
         folder = whole.folder if whole else base
         identity = f"{folder} {inspect_base(folder).identity}"

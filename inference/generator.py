@@ -62,7 +62,7 @@ class PictureServer:
 
     def __init__(self, settings: Settings) -> None:
         self._path = generator_socket(settings.runtime_dir)
-        self._engine = Engine()
+        self._engine = Engine(settings.cache_dir)
         self._visits: queue.Queue[_Visit] = queue.Queue()
         self._stop = StopSignal()
         self._lease = DeviceLease(settings.runtime_dir, find_devices()[0])

@@ -33,6 +33,7 @@ class PictureRequest(BaseModel):
     negative_prompt: str = Field("", max_length=MAX_PROMPT)
     base: str = STARTER
     base_revision: str | None = None
+    base_prediction: str | None = None
     concepts: tuple[ConceptUse, ...] = Field((), max_length=8)
     seed: int = Field(0, ge=0, le=MAX_SEED)
     steps: int = Field(20, ge=1, le=150)

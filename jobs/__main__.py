@@ -7,15 +7,19 @@ import json
 import logging
 import sys
 
+from jobs.bringing_in import Importer, Wish
 from jobs.hub import read_account
 from jobs.mirroring import Mirroring
 from jobs.open import open_service
+from jobs.preflight import BaseChecker
 from jobs.publish import publish
 from jobs.publisher import Publisher
 from jobs.service import JobService, JobView
+from jobs.store import SINGLE_OWNER
 from jobs.treasurer import Treasurer
 from jobs.worker import Supervisor
 from trainer.artifact import read_manifest
+from trainer.config import STARTER, Kind
 from trainer.devices import cpu, find_devices
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError, StudioError
 from trainer.narrate import duration
@@ -70,6 +74,17 @@ def _parser() -> argparse.ArgumentParser:
     publishing.add_argument("--repo", metavar="OWNER/NAME", help="default: the token's owner and the concept's name")
     publishing.add_argument("--public", action="store_true", help="for everybody to see; default: private")
     publishing.set_defaults(command=_publish)
+    bring = commands.add_parser("import", help="take in a concept that was made elsewhere")
+    bring.add_argument("source", metavar="FILE|HUB_ID[:FILE]")
+    bring.add_argument("--name", required=True, help="what prompts call it; of a LoRA or model: its trigger word")
+    bring.add_argument("--kind", choices=[kind.value for kind in Kind], default=Kind.object.value)
+    bring.add_argument("--class-word", help="plain noun for the subject")
+    bring.add_argument("--base", default=STARTER, help="the base that it was made on")
+    bring.set_defaults(command=_import)
+    extract = commands.add_parser("extract", help="a LoRA out of a finished job's full model, as a new job")
+    extract.add_argument("job", metavar="ID")
+    extract.add_argument("--rank", type=int, default=16)
+    extract.set_defaults(command=_extract)
     for name, (_, help_text) in _ACTIONS.items():
         action = commands.add_parser(name, help=help_text)
         action.add_argument("job", metavar="ID")
@@ -144,6 +159,23 @@ def _publish(options: argparse.Namespace) -> int:
     repo_id = options.repo or f"{read_account(token).name}/{read_manifest(run.artifact).name}"
     published = publish(run, repo_id, token, private=not options.public)
     print(f"{published.url} holds the concept, confirmed at commit {published.commit}")
+    return EXIT_DONE
+
+
+def _import(options: argparse.Namespace) -> int:
+    settings = Settings()
+    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
+    wish = Wish(options.source, options.name, options.kind, options.class_word, options.base)
+    bringing = Importer(BaseChecker(token), token).judge_source(wish)
+    job = open_service(settings).submit_task(SINGLE_OWNER, bringing.task, bringing.file)
+    print(f"{job.id} is queued: {job.name}, to be imported from {bringing.task.origin}")
+    return EXIT_DONE
+
+
+def _extract(options: argparse.Namespace) -> int:
+    service = open_service(Settings())
+    job = service.extract(options.job, service.owner_of(options.job), options.rank)
+    print(f"{job.id} is queued: a LoRA of rank {options.rank} out of {job.name}")
     return EXIT_DONE
 
 

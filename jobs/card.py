@@ -14,7 +14,7 @@ from huggingface_hub import ModelCard, ModelCardData
 from jobs.hub import redacted
 from trainer.artifact import Manifest, portable_file
 from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER
-from trainer.concept import preview_prompt
+from trainer.concept import first_prompt, preview_prompt
 from trainer.config import STARTER, Kind, Method
 from trainer.photos import PhotoSet
 from trainer.recipe import build_recipe
@@ -55,8 +55,7 @@ def build_card(
     manifest: Manifest, photos: PhotoSet, samples: Samples, *, repo_id: str, base_licence: str | None
 ) -> str:
     """The README.md of a repository, front matter included."""
-    recipe = build_recipe(manifest.recipe)
-    prompt = manifest.words.spell(preview_prompt(recipe))
+    prompt = manifest.words.spell(_sample_prompt(manifest))
     cards: Any = ModelCard  # some of its annotations are open
     card = cards.from_template(
         _front_matter(manifest, prompt, samples, base_licence),
@@ -74,8 +73,8 @@ def build_card(
         comfy_words=_comfy_words(manifest),
         dataset=_dataset(photos),
         base_sentence=_base_sentence(manifest),
-        method_sentence=f"{manifest.steps} steps at {manifest.resolution_px} px. The whole recipe:",
-        recipe_block=code_block(json.dumps(public_recipe(manifest), indent=2, ensure_ascii=False), "json"),
+        method_sentence=_method_sentence(manifest),
+        recipe_block=_recipe_block(manifest),
         versions=", ".join(f"{name} {version}" for name, version in sorted(manifest.versions.items())),
         files=manifest.files,
         studio=SPACE,
@@ -83,9 +82,34 @@ def build_card(
     return redacted(str(card))
 
 
+def _sample_prompt(manifest: Manifest) -> str:
+    """What the samples were made with, `<name>` unreplaced."""
+    if manifest.recipe:
+        return preview_prompt(build_recipe(manifest.recipe))
+    return first_prompt(manifest.kind, manifest.name)
+
+
+def _method_sentence(manifest: Manifest) -> str:
+    if (origin := manifest.origin) is None:
+        return f"{manifest.steps} steps at {manifest.resolution_px} px. The whole recipe:"
+    at = f" at `{origin.revision}`" if origin.revision else ""
+    whose = "" if origin.how == "extracted" else " It was not trained by this app, and its maker's licence holds."
+    note = f" ({origin.note})" if origin.note else ""
+    how = "Extracted" if origin.how == "extracted" else "Imported"
+    return f"{how} from {code_span(origin.name)}{at}{note}.{whose}"
+
+
+def _recipe_block(manifest: Manifest) -> str:
+    if not manifest.recipe:
+        return ""
+    return code_block(json.dumps(public_recipe(manifest), indent=2, ensure_ascii=False), "json")
+
+
 def public_recipe(manifest: Manifest) -> dict[str, Any]:
     """The recipe without the paths of the machine it ran on."""
     recipe = dict(manifest.recipe)
+    if not recipe:
+        return {}
     recipe["base"] = public_base(manifest)
     if recipe.get("class_images_dir"):
         recipe["class_images_dir"] = Path(str(recipe["class_images_dir"])).name
@@ -193,6 +217,9 @@ def _comfy_words(manifest: Manifest) -> str:
 
 
 def _dataset(photos: PhotoSet) -> str:
+    """What is known of the photos; of a concept from elsewhere, nothing."""
+    if not photos.photos:
+        return "Not known here: it was not trained by this app."
     usable = photos.usable
     captions = sum(photo.caption is not None for photo in usable)
     described = f", {captions} of them with a caption of its own" if captions else ""

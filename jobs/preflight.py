@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 )
 
 from jobs.hub import CLIENT_ERRORS, explain, open_hub
-from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, inspect_base, inspect_listed
+from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, inspect_base, inspect_listed, is_loaded
 from trainer.errors import BaseModelError, HubTrouble
 
 _REMEMBER_S = 300.0
@@ -90,16 +90,9 @@ def _check(hub: HfApi, base: BaseReference) -> HubBase:
     configs = [name for name in CONFIG_FILES if name in sizes]
     paths = [Path(client.hf_hub_download(base.name, name, revision=info.sha)) for name in configs]
     traits = inspect_listed(paths[0].parent, set(sizes), identity=f"{base.name}@{info.sha}")
-    needed = sum(size for name, size in sizes.items() if _is_loaded(name))
+    needed = sum(size for name, size in sizes.items() if is_loaded(name) and name.endswith(".safetensors"))
     _check_disk(base, needed)
     return HubBase(str(info.sha), traits, needed)
-
-
-def _is_loaded(name: str) -> bool:
-    """Whether the pipeline's download takes a file: its parts, in safetensors, not the variants beside them."""
-    part, slash, file = name.partition("/")
-    is_part = bool(slash) and part in ("unet", "vae", "text_encoder")
-    return is_part and file.endswith(".safetensors") and file.count(".") == 1  # model.fp16.safetensors is a variant
 
 
 def _on_this_machine(base: BaseReference) -> HubBase | None:

@@ -20,6 +20,8 @@ from trainer.events import (
 )
 
 PHASES = tuple(Phase)
+TASK_PHASES = (Phase.prepare, Phase.export, Phase.verify)
+"""Of a job that takes something in instead of training."""
 # Where the progress bar stands when a phase begins; training takes nearly all of a run's time.
 _BEGINS = {
     Phase.prepare: 0.0,
@@ -39,6 +41,7 @@ class Progress:
     phase: Phase | None = None
     phase_done: int | None = None
     phase_total: int | None = None
+    phase_unit: str | None = None
     step: int = 0
     total: int = 0
     steps_per_second: float = 0.0
@@ -85,6 +88,7 @@ def _apply(progress: Progress, event: Event) -> None:
             progress.losses = {step: loss for step, loss in progress.losses.items() if step <= event.resumed_from}
         case PhaseChanged():
             progress.phase, progress.phase_done, progress.phase_total = event.phase, event.done, event.total
+            progress.phase_unit = event.unit
         case Step():
             progress.step, progress.total = event.step, event.total
             progress.steps_per_second, progress.eta_s = event.steps_per_second, event.eta_s

@@ -13,8 +13,9 @@ from typing import BinaryIO
 from jobs.card import Samples, build_card, public_base, public_recipe
 from jobs.hub import redacted
 from trainer.artifact import MANIFEST_FILE, Manifest, check_hashes, read_manifest
-from trainer.photos import read_dataset
+from trainer.photos import PhotoSet, read_dataset
 from trainer.run_folder import RunFolder
+from trainer.task import has_task
 
 RECORD_FILE = "concept-studio.json"
 """Lists what this app wrote, with hashes: on a later publish nothing else is touched."""
@@ -58,12 +59,17 @@ def repository_files(run: RunFolder, repo_id: str, *, base_licence: str | None) 
     files = {entry.path: Content(run.artifact / entry.path) for entry in manifest.files}
     samples, pictures = _samples(run)
     files |= pictures
-    card = build_card(manifest, read_dataset(run.photos), samples, repo_id=repo_id, base_licence=base_licence)
+    card = build_card(manifest, _photos(run), samples, repo_id=repo_id, base_licence=base_licence)
     files[CARD_FILE] = Content(card.encode())
     files[MANIFEST_FILE] = Content(_public_manifest(manifest).encode())
     record = {path: asdict(content.identity) for path, content in sorted(files.items())}
     files[RECORD_FILE] = Content((json.dumps({"files": record}, indent=2) + "\n").encode())
     return files
+
+
+def _photos(run: RunFolder) -> PhotoSet:
+    """What it was trained on; nothing for a concept from elsewhere."""
+    return PhotoSet(()) if has_task(run) else read_dataset(run.photos)
 
 
 def _samples(run: RunFolder) -> tuple[Samples, dict[str, Content]]:

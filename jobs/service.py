@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from jobs.bill import Bill, write_bill
@@ -14,6 +14,7 @@ from jobs.progress import Progress, read_progress
 from jobs.publications import Publication
 from jobs.publishing import Publishing
 from jobs.queue import QueueClient
+from jobs.run_summary import RunSummary, is_run, summary_of, summary_of_run
 from jobs.speed import Speeds
 from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
 from jobs.store import Job, JobStore, new_job_id, now, waiting_place
@@ -23,6 +24,7 @@ from trainer.events import read_events
 from trainer.photos import PhotoSet
 from trainer.prepare import prepare_run
 from trainer.run_folder import RunFolder
+from trainer.task import ExtractTask, ImportTask, extraction_of, prepare_task
 
 MAX_OPEN_PER_OWNER = 8
 MAX_OPEN = 200
@@ -84,16 +86,35 @@ class JobService:
             return self._store.get(earlier.id, owner=owner)
         own_open = self._check_caps(owner)
         prepare_run(self.run_folder(job_id).root, recipe, take_photos)
+        return self._queue_new(job_id, owner, summary_of(recipe), own_open)
+
+    def submit_task(
+        self, owner: str, task: ImportTask | ExtractTask, file: Path | None = None, *, press_id: str | None = None
+    ) -> Job:
+        """Queue a concept to be taken in, or a LoRA to be extracted. Raises RequestError where caps forbid it.
+
+        `file` is copied into the run folder; `press_id` is as for `submit`.
+        """
+        job_id = press_id or new_job_id()
+        if (earlier := self._store.find(job_id)) is not None:
+            return self._store.get(earlier.id, owner=owner)
+        own_open = self._check_caps(owner)
+        prepare_task(self.run_folder(job_id).root, task, file)
+        return self._queue_new(job_id, owner, summary_of(task), own_open)
+
+    def extract(self, job_id: str, owner: str, rank: int) -> Job:
+        """Queue the extraction of a LoRA from the full model that a job left. Raises RequestError or ConceptError."""
+        job = self._store.visible(job_id, owner)
+        return self.submit_task(owner, extraction_of(self.run_folder(job.id).root, rank))
+
+    def _queue_new(self, job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:
+        """The row, the file and the place in the queue of a run folder that was just prepared."""
         moment = now()
         job = Job(
             id=job_id,
             owner=owner,
-            title=recipe.name,
-            name=recipe.name,
-            method=recipe.method.value,
-            kind=recipe.kind.value,
-            base=recipe.base,
-            steps=recipe.steps,
+            title=summary.name,
+            **asdict(summary),
             state=JobState.waiting,
             wish=StopWish.none,
             priority=own_open + 1,
@@ -216,7 +237,7 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         if job.state not in RESUMABLE_STATES:
             raise RequestError(f"This job is {job.state.value}; there is nothing to resume.")
-        if not self.run_folder(job.id).config_file.exists():
+        if not is_run(self.run_folder(job.id)):
             raise RequestError("The files of this job are gone; train again.")
         priority = self._check_caps(owner) + 1
         changed = self._store.change_state(
@@ -250,7 +271,7 @@ class JobService:
         added = 0
         for file, run in self._lost():
             try:
-                recipe = run.read_recipe()
+                summary = summary_of_run(run)
             except RequestError:
                 continue
             was_open = file.state in OPEN_STATES
@@ -258,11 +279,7 @@ class JobService:
                 id=file.id,
                 owner=file.owner,
                 title=file.title,
-                name=recipe.name,
-                method=recipe.method.value,
-                kind=recipe.kind.value,
-                base=recipe.base,
-                steps=recipe.steps,
+                **asdict(summary),
                 state=JobState.waiting if was_open else file.state,
                 wish=StopWish.none,
                 priority=file.priority if file.state is JobState.waiting else 1,

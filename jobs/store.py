@@ -39,6 +39,8 @@ _JOBS = sa.Table(
 )
 
 
+SINGLE_OWNER = "me"
+"""Owner of everything where everybody at this machine is one; and of what its command line makes."""
 EVERYBODY = "everybody"
 """Owner of what all visitors may look at: the embedded example of a shared page."""
 

@@ -15,6 +15,7 @@ from typing import NoReturn
 from jobs.job_file import count_try, write_job_file
 from jobs.progress import Progress, read_progress
 from jobs.queue import QueueWorker
+from jobs.run_summary import finished_words
 from jobs.speed import Speeds
 from jobs.state import JobState, StopWish, explain_exit, outcome
 from jobs.store import Job, JobStore, new_job_id, now, open_engine
@@ -26,6 +27,7 @@ from trainer.lease import DeviceLease
 from trainer.process import GRACE_S, KEEP_SIGNAL, Child, StopSignal, spawn
 from trainer.run_folder import RunFolder, hold_lock, write_whole
 from trainer.settings import Settings, process_environment
+from trainer.task import has_task
 
 log = logging.getLogger(__name__)
 MAX_TRIES = 3
@@ -152,8 +154,8 @@ class Supervisor:
     def _conclude(self, job_id: str, run: RunFolder, ended: _Ended, wish: StopWish) -> None:
         """Decide what the end of the child means, and say so."""
         state = outcome(ended.exit_code, wish, artifact_is_whole=_artifact_is_whole(run))
-        message = _message(state, ended)
-        if state is JobState.finished:
+        message = _message(state, ended, run)
+        if state is JobState.finished and not has_task(run):
             self._speeds.learn(run.read_recipe(), ended.progress)
         self._settle(job_id, run, state, message)
 
@@ -215,12 +217,12 @@ def _resuming(progress: Progress) -> str:
     return f"Interrupted at step {progress.step} of {progress.total}; going on from step {progress.checkpoint_step}."
 
 
-def _message(state: JobState, ended: _Ended) -> str:
+def _message(state: JobState, ended: _Ended, run: RunFolder) -> str:
     """A sentence about the end of a job."""
     progress = ended.progress
     match state:
         case JobState.finished:
-            return "Trained and verified."
+            return finished_words(run)
         case JobState.cancelled:
             return f"Cancelled at step {progress.step}."
         case JobState.stopped:

@@ -35,7 +35,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "compel", "diffusers", "PIL"},
     ),
     "trainer": ({"trainer"}, {"PIL", "pillow_heif", "numpy", "cv2", "yaml", "pydantic_settings", "annotated_types"}),
-    "trainer.engine": ({"trainer", "trainer.engine"}, TORCH | {"PIL", "numpy", "huggingface_hub"}),
+    "trainer.engine": ({"trainer", "trainer.engine"}, TORCH | {"PIL", "numpy", "huggingface_hub", "httpx2"}),
     "trainer.starter": (
         {"trainer", "trainer.engine", "trainer.starter"},
         TORCH | {"PIL", "numpy", "cv2", "yaml", "resvg_py", "tokenizers"},

@@ -1,4 +1,4 @@
-"""`python -m trainer`: train, resume, check, verify. Names and exit codes are a contract; see the README."""
+"""`python -m trainer`: train, resume, check, verify, import, extract. Names and exit codes are a contract."""
 
 from __future__ import annotations
 
@@ -36,6 +36,9 @@ from trainer.process import StopSignal, stop_when_parent_dies
 from trainer.recipe_fields import parse_assignments
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
+from trainer.single_file_base import inspect_local
+from trainer.task import has_task, read_task
+from trainer.task_commands import add_task_commands
 
 
 class _OneLineParser(argparse.ArgumentParser):
@@ -66,7 +69,7 @@ def _parser() -> argparse.ArgumentParser:
     train.add_argument("--name")
     train.add_argument("--kind", choices=[k.value for k in Kind])
     train.add_argument("--class-word")
-    train.add_argument("--base", metavar="starter|HUB_ID|DIR")
+    train.add_argument("--base", metavar="starter|HUB_ID|DIR|FILE.safetensors")
     train.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
     train.add_argument("--steps", type=int)
     train.add_argument("--seed", type=int)
@@ -87,7 +90,8 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("run", type=Path, metavar="RUN_DIR")
     verify.set_defaults(command=_verify)
 
-    for command in (train, resume, check):
+    bringing_in = add_task_commands(commands, lambda run, as_json: _run_in_engine(run, as_json=as_json))
+    for command in (train, resume, check, *bringing_in):
         command.add_argument("--json", action="store_true", help="one JSON object per line")
     return parser
 
@@ -111,9 +115,9 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
     missing = [Problem(f"--{f}", "is required") for f in ("method", "name", "kind") if f not in values]
     if missing:
         raise RecipeError(missing)
-    base = find_base(str(values.pop("base", STARTER)), values.get("base_revision"))
+    base = find_base(str(values.pop("base", STARTER)), values.get("base_revision"), values.get("base_prediction"))
     method, kind = _member(Method, values.pop("method")), _member(Kind, values.pop("kind"))
-    traits = inspect_base(base.folder or _downloaded(base))
+    traits = inspect_base(_downloaded(base)) if base.on_hub else inspect_local(base)
     return preset_recipe(method, kind, traits, name=str(values.pop("name")), base=base.name, **values)
 
 
@@ -128,7 +132,11 @@ def _member(kind: Any, value: object) -> Any:
 def _downloaded(base: Any) -> Path:
     from trainer.engine.base_files import base_folder  # noqa: PLC0415 - torch is needed for a Hub base only
 
-    return base_folder(base)
+    return base_folder(base, Settings().cache_dir, _say_download)
+
+
+def _say_download(done: int, total: int) -> None:
+    print(f"downloading the base model: {done} of {total} MB", file=sys.stderr)
 
 
 def _read_recipe_file(path: Path) -> dict[str, Any]:
@@ -145,8 +153,13 @@ def _resume(options: argparse.Namespace) -> int:
     if options.watch_parent:
         stop_when_parent_dies()
     run = RunFolder(options.run)
-    run.read_recipe()  # an unknown or damaged folder is refused before anything is written to it
+    _check_is_run(run)  # before anything is written to it
     return _run_in_engine(run, as_json=options.json)
+
+
+def _check_is_run(run: RunFolder) -> None:
+    """Raise RequestError for an unknown or damaged folder."""
+    _ = read_task(run) if has_task(run) else run.read_recipe()
 
 
 def _run_in_engine(run: RunFolder, *, as_json: bool) -> int:
@@ -157,16 +170,20 @@ def _run_in_engine(run: RunFolder, *, as_json: bool) -> int:
         emit = _emitter(run, as_json=as_json)
         from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
         from trainer.engine.failures import explain  # noqa: PLC0415
+        from trainer.engine.imports.run import carry_out  # noqa: PLC0415
         from trainer.engine.run import Workplace, run_training, verify_run  # noqa: PLC0415
 
         cores = CoreShare(settings.runtime_dir / "cores", own_cores())
 
         try:
             with cores.computing():
+                place = Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores))
                 if _is_finished(run):
-                    verify_run(run)
+                    verify_run(run, settings.cache_dir)
+                elif has_task(run):
+                    carry_out(run, place)
                 else:
-                    run_training(run, Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores)))
+                    run_training(run, place)
         except TrainingStopped as stopped:
             print(stopped, file=sys.stderr)
             return stopped.exit_code
@@ -177,7 +194,8 @@ def _run_in_engine(run: RunFolder, *, as_json: bool) -> int:
 
 def _is_finished(run: RunFolder) -> bool:
     try:
-        return read_manifest(run.artifact).steps >= run.read_recipe().steps
+        manifest = read_manifest(run.artifact)
+        return has_task(run) or manifest.steps >= run.read_recipe().steps
     except ConceptError:
         return False
 
@@ -223,13 +241,13 @@ def _check(options: argparse.Namespace) -> int:
 
 def _verify(options: argparse.Namespace) -> int:
     run = RunFolder(options.run)
-    run.read_recipe()
+    _check_is_run(run)
     read_manifest(run.artifact)
     from trainer.engine.failures import explain  # noqa: PLC0415 - the engine brings torch
     from trainer.engine.run import verify_run  # noqa: PLC0415
 
     try:
-        verify_run(run)
+        verify_run(run, Settings().cache_dir)
     except Exception as error:
         raise explain(error) from error
     print("The artifact is whole, loads in diffusers and makes pictures.")

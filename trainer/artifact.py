@@ -1,4 +1,4 @@
-"""The manifest of an artifact: what was trained, on what, and the hash of every file. Light: no torch."""
+"""The manifest of an artifact: what was trained or taken in, on what, and the hash of every file. Light: no torch."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import hashlib
 import json
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
@@ -28,6 +28,27 @@ class BaseUsed(BaseModel):
     name: str
     revision: str | None
     identity: str
+    prediction: str | None = None
+    """What the person said that a single-file base predicts, where nothing else tells."""
+
+
+class Origin(BaseModel):
+    """Where a concept that was not trained here comes from, in words that hold no path of this machine."""
+
+    model_config = ConfigDict(frozen=True)
+
+    how: Literal["file", "hub", "extracted"]
+    name: str
+    """The file's name, the Hub id with the file in it, or the name of the concept that it was extracted from."""
+    revision: str | None = None
+    sha256: str | None = None
+    """Of the one file that came in; None where it was a folder of several."""
+    note: str = ""
+
+    @property
+    def words(self) -> str:
+        """ "imported from cat.pt", "extracted from red-mug"."""
+        return f"{'extracted' if self.how == 'extracted' else 'imported'} from {self.name}"
 
 
 class FileEntry(BaseModel):
@@ -41,7 +62,7 @@ class FileEntry(BaseModel):
 
 
 class Manifest(BaseModel):
-    """artifact.json."""
+    """artifact.json. A concept from elsewhere has an origin, 0 steps and no recipe."""
 
     model_config = ConfigDict(frozen=True)
 
@@ -58,7 +79,8 @@ class Manifest(BaseModel):
     steps: int
     made: datetime = Field(default_factory=lambda: datetime.now(UTC))
     files: list[FileEntry]
-    recipe: dict[str, Any]
+    recipe: dict[str, Any] = {}
+    origin: Origin | None = None
     versions: dict[str, str]
 
     @property
@@ -83,7 +105,7 @@ def portable_file(folder: Path, name: str) -> Path:
 def list_files(folder: Path) -> list[FileEntry]:
     """Every file of an artifact but the manifest itself, hashed."""
     return [
-        FileEntry(path=file.relative_to(folder).as_posix(), bytes=file.stat().st_size, sha256=_sha256(file))
+        FileEntry(path=file.relative_to(folder).as_posix(), bytes=file.stat().st_size, sha256=sha256_of(file))
         for file in sorted(folder.rglob("*"))
         if file.is_file() and file.name != MANIFEST_FILE
     ]
@@ -102,12 +124,38 @@ def describe_artifact(
         placeholder=words.placeholder,
         trained_words=words.trained_words,
         vectors=words.vectors,
-        base=BaseUsed(name=recipe.base, revision=recipe.base_revision, identity=base_identity),
+        base=BaseUsed(
+            name=recipe.base,
+            revision=recipe.base_revision,
+            identity=base_identity,
+            prediction=recipe.base_prediction,
+        ),
         resolution_px=recipe.resolution_px,
         steps=steps,
         files=list_files(folder),
         recipe=recipe.model_dump(mode="json"),
         versions=versions,
+    )
+
+
+def describe_brought_in(
+    words: ConceptWords, kind: Kind, folder: Path, base: BaseUsed, origin: Origin, *, resolution_px: int
+) -> Manifest:
+    """The manifest of a concept in `folder` that was not trained here."""
+    return Manifest(
+        method=words.method,
+        kind=kind,
+        name=words.name,
+        class_word=words.class_word,
+        placeholder=words.placeholder,
+        trained_words=words.trained_words,
+        vectors=words.vectors,
+        base=base,
+        resolution_px=resolution_px,
+        steps=0,
+        files=list_files(folder),
+        origin=origin,
+        versions={},
     )
 
 
@@ -131,12 +179,13 @@ def check_hashes(folder: Path, manifest: Manifest) -> None:
         file = folder / entry.path
         if not file.is_file():
             raise VerificationError(f"{entry.path} is missing from the artifact.", "Resume the run to write it again.")
-        if _sha256(file) != entry.sha256:
+        if sha256_of(file) != entry.sha256:
             raise VerificationError(
                 f"{entry.path} has changed since it was written.", "Resume the run to write it again."
             )
 
 
-def _sha256(file: Path) -> str:
+def sha256_of(file: Path) -> str:
+    """The hash of a file's content, in hex."""
     with file.open("rb") as stream:
         return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -47,30 +47,40 @@ class BaseTraits:
     identity: str
     """Names these exact weights: equal for equal files, different for different ones."""
     starter: bool = False
+    text_width: int = 0
+    """Width of the text states that the denoiser attends to."""
 
 
 @dataclass(frozen=True)
 class BaseReference:
-    """What a person asked for: a folder on this machine, or a model on the Hub at a commit."""
+    """What a person asked for: a folder or a file on this machine, or a model on the Hub at a commit."""
 
     name: str
     folder: Path | None = None
     revision: str | None = None
+    file: Path | None = None
+    """A whole model in the original layout, converted into a folder before it is used."""
+    prediction: str | None = None
+    """What the person says that the file's model predicts."""
 
     @property
     def on_hub(self) -> bool:
-        return self.folder is None
+        return self.folder is None and self.file is None
 
 
-def find_base(name: str, revision: str | None = None) -> BaseReference:
-    """What `name` refers to. Raises BaseModelError for something that is neither starter, folder nor Hub id."""
+def find_base(name: str, revision: str | None = None, prediction: str | None = None) -> BaseReference:
+    """What `name` refers to. Raises BaseModelError for something that is neither starter, folder, file nor Hub id."""
     if name == STARTER:
         return BaseReference(name, STARTER_FOLDER)
-    if name.endswith((".safetensors", ".ckpt", ".pt", ".bin")):
-        raise BaseModelError(f"{name} is a single file; a folder in diffusers format or a Hub id is needed.")
-    folder = Path(name).expanduser()
-    if folder.is_dir():
-        return BaseReference(name, folder.resolve())
+    path = Path(name).expanduser()
+    if path.is_dir():
+        return BaseReference(name, path.resolve())
+    if name.endswith((".ckpt", ".pt", ".bin")):
+        raise BaseModelError(f"{name} may run code when it is opened; only safetensors weights are loaded.")
+    if name.endswith(".safetensors"):
+        if not path.is_file():
+            raise BaseModelError(f"There is no file {name}.")
+        return BaseReference(name, file=path.resolve(), prediction=prediction)
     if HUB_ID.fullmatch(name) and ".." not in name:
         return BaseReference(name, revision=revision or PINNED.get(name))
     raise BaseModelError(f"There is no base model {name!r}: it is no folder here and no Hub id such as owner/model.")
@@ -87,12 +97,12 @@ def inspect_listed(folder: Path, files: set[str], *, identity: str | None) -> Ba
 
     `identity` None reads it from the files themselves.
     """
-    index = _read_json(folder / "model_index.json", "no model in diffusers format: it has no model_index.json")
+    index = read_json(folder / "model_index.json", "no model in diffusers format: it has no model_index.json")
     _check_class(index.get("_class_name", ""))
     _check_components(files, index)
-    unet = _read_json(folder / "unet" / "config.json", "incomplete: unet/config.json is missing")
-    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
-    vae = _read_json(folder / "vae" / "config.json", "incomplete: vae/config.json is missing")
+    unet = read_json(folder / "unet" / "config.json", "incomplete: unet/config.json is missing")
+    scheduler = read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
+    vae = read_json(folder / "vae" / "config.json", "incomplete: vae/config.json is missing")
     scale = 2 ** (len(vae.get("block_out_channels", [0, 0, 0, 0])) - 1)
     return BaseTraits(
         family="stable-diffusion",
@@ -100,10 +110,25 @@ def inspect_listed(folder: Path, files: set[str], *, identity: str | None) -> Ba
         prediction=str(scheduler.get("prediction_type", "epsilon")),
         identity=identity or _identity(folder),
         starter=folder == STARTER_FOLDER,
+        text_width=int(unet.get("cross_attention_dim", 0)),
     )
 
 
-def _read_json(path: Path, complaint: str) -> dict[str, Any]:
+def is_loaded(name: str) -> bool:
+    """Whether a file of a diffusers repository is one that this app loads: no variants beside the weights, no code."""
+    part, slash, file = name.partition("/")
+    if not slash:
+        return name == "model_index.json"
+    if part in ("tokenizer", "scheduler"):
+        return file.endswith((".json", ".txt"))
+    if part not in ("unet", "vae", "text_encoder") or "/" in file:
+        return False
+    is_shard_or_whole = file.endswith(".safetensors") and file.count(".") == 1  # model.fp16.safetensors is a variant
+    return is_shard_or_whole or file.endswith(".json")
+
+
+def read_json(path: Path, complaint: str) -> dict[str, Any]:
+    """A model's configuration file. Raises BaseModelError with the complaint where it is missing, or is not JSON."""
     try:
         content: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:

@@ -113,7 +113,12 @@ def caption_prompt(caption: str, words: ConceptWords) -> str:
 
 def preview_prompt(recipe: TrainConfig) -> str:
     """What previews are made with: the recipe's own prompt, or the kind's first template, `<name>` unreplaced."""
-    return recipe.preview_prompt or TEMPLATES[recipe.kind][0].format(f"<{recipe.name}>")
+    return recipe.preview_prompt or first_prompt(recipe.kind, recipe.name)
+
+
+def first_prompt(kind: Kind, name: str) -> str:
+    """The kind's first template, `<name>` unreplaced."""
+    return TEMPLATES[kind][0].format(f"<{name}>")
 
 
 def check_name(name: str) -> str:

@@ -99,11 +99,16 @@ class _Recipe(BaseModel):
         STARTER,
         min_length=1,
         max_length=400,
-        description="Base model: starter, a Hub id or a folder in diffusers format.",
+        description="Base model: starter, a Hub id, a folder in diffusers format or one .safetensors file.",
         json_schema_extra=_basic(),
     )
     base_revision: str | None = Field(
         None, pattern=r"^[0-9a-f]{7,64}$", description="Commit of a base from the Hub.", json_schema_extra=_advanced()
+    )
+    base_prediction: Literal["epsilon", "v_prediction"] | None = Field(
+        None,
+        description="What a single-file base predicts, where the file does not say: epsilon or v_prediction.",
+        json_schema_extra=_advanced(),
     )
     steps: int = Field(ge=1, le=100_000, description="Optimizer updates.", json_schema_extra=_basic("steps"))
     seed: int = Field(

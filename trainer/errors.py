@@ -6,6 +6,7 @@ StudioError
 │   ├── PhotoError          one photo cannot be used, and why
 │   ├── BaseModelError      the base model is missing, unsafe or of another family
 │   ├── ConceptError        a trained concept is missing or does not fit the base
+│   ├── WeightsError        a weights file from elsewhere is unsafe, damaged or of no known kind
 │   └── BusyError           somebody else holds what is asked for (run folder, device)
 ├── TrainingStopped         stopped on request, with a checkpoint kept            exit 3
 ├── TrainingError           training failed; says the cause and what to do        exit 1
@@ -60,6 +61,10 @@ class BaseModelError(RequestError):
 
 class ConceptError(RequestError):
     """A trained concept that cannot be used as asked."""
+
+
+class WeightsError(RequestError):
+    """A weights file from elsewhere that is not taken in."""
 
 
 class BusyError(RequestError):

@@ -46,12 +46,13 @@ class Started(_Event):
 
 
 class PhaseChanged(_Event):
-    """A phase begins, or moves on: `done` of `total` where it can be counted."""
+    """A phase begins, or moves on: `done` of `total` where it can be counted, in `unit` where it is no plain count."""
 
     event: Literal["phase"] = "phase"
     phase: Phase
     done: int | None = None
     total: int | None = None
+    unit: str | None = None
 
 
 class Step(_Event):

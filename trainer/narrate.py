@@ -24,7 +24,7 @@ def narrate(event: Event) -> str:
             return f"On {event.device} in {event.precision}, attention by {event.attention}{resumed}."
         case PhaseChanged():
             counted = f" {event.done} of {event.total}" if event.total and event.done is not None else ""
-            return f"{event.phase.value}{counted}"
+            return f"{event.phase.value}{counted}{f' {event.unit}' if counted and event.unit else ''}"
         case Step():
             left = duration(event.eta_s)
             return (

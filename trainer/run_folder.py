@@ -29,6 +29,16 @@ class RunFolder:
         return self.root / "config.json"
 
     @property
+    def task_file(self) -> Path:
+        """What to do where nothing is trained; see trainer.task."""
+        return self.root / "task.json"
+
+    @property
+    def source(self) -> Path:
+        """A file that came from outside, while it is being taken in."""
+        return self.root / "source"
+
+    @property
     def job_file(self) -> Path:
         return self.root / "job.json"
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from jobs.progress import PHASES, Progress
+from jobs.progress import PHASES, TASK_PHASES, Progress
 from jobs.publications import Publication
 from jobs.service import JobView
 from jobs.state import JobState
@@ -46,6 +46,11 @@ class _Card:
     publication: Publication | None
     money: list[str]
 
+    @property
+    def phases(self) -> list[str]:
+        """Those that the job goes through; one without steps trains nothing."""
+        return [phase.value for phase in (PHASES if self.job.steps else TASK_PHASES)]
+
 
 class JobsTab:
     """Draws the page; `chosen` holds the id of the job whose concept somebody wants to try."""
@@ -69,7 +74,6 @@ class JobsTab:
             "jobs.html",
             views=[self._card(view, owner) for view in views],
             methods=METHOD_WORDS,
-            phases=[phase.value for phase in PHASES],
             phase_words=PHASE_WORDS,
             title=_title(views),
         )

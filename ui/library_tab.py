@@ -14,7 +14,9 @@ from trainer.artifact import Manifest
 from trainer.config import Method
 from trainer.errors import ConceptError, RequestError
 from trainer.run_folder import RunFolder
+from ui.add_panel import AddPanel
 from ui.errors import spoken
+from ui.extract_panel import ExtractPanel
 from ui.html import ACTIONS_JS, render
 from ui.publish_panel import PublishPanel
 from ui.services import Services
@@ -80,12 +82,14 @@ class LibraryTab:
     def __init__(self, services: Services) -> None:
         self._services = services
         self.chosen = gr.State("")
+        self._add = AddPanel(services)
         self.shown = gr.HTML(elem_id="library-shown", js_on_load=ACTIONS_JS)
-        self._publish = PublishPanel(services)
+        self._publish, self._extract = PublishPanel(services), ExtractPanel(services)
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        outputs = [self.shown, self.chosen, *self._publish.opened]
+        outputs = [self.shown, self.chosen, *self._publish.opened, *self._extract.opened]
         self.acted = self.shown.click(spoken(self._act), None, outputs, **quiet)
-        self._publish.asked.success(spoken(self.refresh), None, self.shown, **quiet)
+        for asked in (self._publish.asked, self._extract.asked, self._add.added):
+            asked.success(spoken(self.refresh), None, self.shown, **quiet)
 
     def html(self, owner: str) -> str:
         return render("library.html", entries=library_entries(self._services, owner), methods=METHOD_WORDS)
@@ -98,17 +102,20 @@ class LibraryTab:
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         job_id = str(pressed.get("job", ""))
-        panel = (gr.skip(),) * len(self._publish.opened)
+        publish = (gr.skip(),) * len(self._publish.opened)
+        extract = (gr.skip(),) * len(self._extract.opened)
         match pressed.get("action"):
             case "try":
-                return self.html(owner), self._services.jobs.job(job_id, owner).id, *panel
+                return self.html(owner), self._services.jobs.job(job_id, owner).id, *publish, *extract
             case "delete":
                 self._services.jobs.delete(job_id, owner)
-                return self.html(owner), gr.skip(), *panel
+                return self.html(owner), gr.skip(), *publish, *extract
             case "publish":
-                return gr.skip(), gr.skip(), *self._publish.open_for(job_id, owner)
+                return gr.skip(), gr.skip(), *self._publish.open_for(job_id, owner), *extract
+            case "extract":
+                return gr.skip(), gr.skip(), *publish, *self._extract.open_for(job_id, owner)
             case "retry-publish":
                 self._services.jobs.publishing.retry(job_id, owner)
-                return self.html(owner), gr.skip(), *panel
+                return self.html(owner), gr.skip(), *publish, *extract
             case other:
                 raise RequestError(f"The button {other!r} is not known.")

@@ -17,11 +17,11 @@ import gradio as gr
 from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from jobs.store import SINGLE_OWNER
 from trainer.errors import RequestError
 from trainer.settings import Owners, Settings
 
 COOKIE = "studio_owner"
-SINGLE_OWNER = "me"
 _YEAR_S = 365 * 24 * 3600
 _VALUE = re.compile(r"[0-9a-f]{48}")
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from inference.client import GeneratorClient
+from jobs.bringing_in import Importer
 from jobs.drafts import Drafts
 from jobs.keeping import Keeping
 from jobs.preflight import BaseChecker
@@ -26,6 +27,7 @@ class Services:
     pictures: PictureHistory
     tokens: TokenDesk
     bases: BaseChecker
+    importer: Importer
     owners: OwnerPolicy
     keeping: Keeping
     spending: Spending

@@ -16,6 +16,7 @@ from trainer.config import STARTER, Kind, Method, TrainConfig
 from trainer.errors import Problem, RecipeError, RequestError
 from trainer.photos import PhotoSet
 from trainer.presets import artifact_bytes, preset_recipe, preset_values
+from trainer.single_file_base import inspect_local
 from ui.forms import RecipeForm
 from ui.html import file_size, render
 from ui.money_fields import MoneyWish
@@ -75,17 +76,17 @@ class TrainHandlers:
     def __init__(self, services: Services, form: RecipeForm) -> None:
         self._services, self._form = services, form
 
-    def traits(self, base: str) -> BaseTraits:
+    def traits(self, base: str, prediction: str | None = None) -> BaseTraits:
         """The base's traits. Raises BaseModelError, in words, for one that cannot be used."""
-        reference = find_base(base.strip() or STARTER)
-        if reference.folder is not None and base != STARTER and not self._services.owners.single:
-            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder.")
-        return inspect_base(reference.folder) if reference.folder else self._services.bases.check(reference).traits
+        reference = find_base(base.strip() or STARTER, prediction=prediction)
+        if not reference.on_hub and base != STARTER and not self._services.owners.single:
+            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
+        return self._services.bases.check(reference).traits if reference.on_hub else inspect_local(reference)
 
     def recipe(self, choices: Choices, entered: Mapping[str, Any]) -> TrainConfig:
         """The recipe as entered. Raises RecipeError with all problems."""
-        traits = self.traits(choices.base)
         values = self._form.read(choices.method, entered)
+        traits = self.traits(choices.base, values.get("base_prediction"))
         reference = find_base(choices.base)
         if reference.on_hub and not values.get("base_revision"):
             values["base_revision"] = self._services.bases.check(reference).commit

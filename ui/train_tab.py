@@ -84,7 +84,7 @@ class TrainTab:
             ],
             value=STARTER,
             label="Base model",
-            info="or type a Hub id" + (" or a folder" if self._services.owners.single else ""),
+            info="or type a Hub id" + (", a folder or a .safetensors file" if self._services.owners.single else ""),
             allow_custom_value=True,
             elem_id="base",
         )

@@ -13,11 +13,12 @@ from inference.catalog import use_together
 from inference.metadata import PictureSettings, read_settings
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
-from trainer.bases import find_base, inspect_base
+from trainer.bases import find_base
 from trainer.config import STARTER, Kind
 from trainer.errors import RequestError
 from trainer.narrate import duration
 from trainer.presets import look_values
+from trainer.single_file_base import inspect_local
 from ui.html import render
 from ui.library_tab import LibraryEntry, library_entries
 from ui.services import Services
@@ -61,12 +62,13 @@ class TryHandlers:
         if not prompt:
             raise RequestError("Write a prompt first, such as “a photo of <name> on a red background”.")
         base = str(entered["base"] or STARTER)
-        if not self._services.owners.single and find_base(base).folder is not None and base != STARTER:
-            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder.")
+        if not self._services.owners.single and not find_base(base).on_hub and base != STARTER:
+            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
         values: dict[str, object] = {**{name: entered[name] for name in _FIELDS}, "prompt": prompt}
         values["negative_prompt"] = str(entered["negative_prompt"] or "")
         values |= {"base": base, "concepts": uses, "seed": chosen_seed(entered["seed"])}
         values |= {"base_revision": entries[0].manifest.base.revision if entries else None}
+        values |= {"base_prediction": entries[0].manifest.base.prediction if entries else None}
         if entered["init_image"]:
             values["init_image"] = Path(entered["init_image"])
         return build_request(_whole_numbers(values))
@@ -188,7 +190,7 @@ def _short(entry: LibraryEntry) -> str:
 
 def _traits(base: str) -> Any:
     try:
-        folder = find_base(base).folder
-        return inspect_base(folder) if folder else None
+        reference = find_base(base)
+        return None if reference.on_hub else inspect_local(reference)
     except RequestError:
         return None

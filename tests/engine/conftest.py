@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from trainer.engine.run import Workplace, run_training
 from trainer.events import Event
 from trainer.photos import take_folder

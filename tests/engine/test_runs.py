@@ -118,7 +118,7 @@ def test_run_leaves_exactly_its_files_and_plain_diffusers_opens_them(
     started = next(e for e in events if isinstance(e, Started))
     assert started.attention == "plain matrix products"
     assert started.versions["diffusers"]
-    verify_run(run)
+    verify_run(run, cache)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -265,7 +265,7 @@ def test_stop_and_keep_exports_what_was_learnt_and_resume_goes_on(
         go_on(run, cache, StopAt(12, StopKind.keep))
     manifest = read_manifest(run.artifact)
     assert manifest.steps == stopped.value.step < 8
-    verify_run(run)
+    verify_run(run, cache)
     events = go_on(run, cache)
     assert isinstance(events[-1], Finished)
     assert read_manifest(run.artifact).steps == 8
@@ -332,7 +332,7 @@ def test_changed_artifact_is_found_out(prepared: Prepare, tiny_model: Path, cach
     file = run.artifact / "learned_embeds.safetensors"
     file.write_bytes(file.read_bytes()[:-1] + b"x")
     with pytest.raises(VerificationError, match="has changed"):
-        verify_run(run)
+        verify_run(run, cache)
 
 
 def test_gradient_checkpointing_and_accumulation_train(prepared: Prepare, tiny_model: Path, cache: Path) -> None:

@@ -17,8 +17,8 @@ Runs = dict[str, RunFolder]
 
 
 @pytest.fixture(scope="module")
-def engine() -> Iterator[Engine]:
-    engine = Engine()
+def engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    engine = Engine(tmp_path_factory.mktemp("cache"))
     yield engine
     engine.unload()
 

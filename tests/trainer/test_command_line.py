@@ -215,3 +215,29 @@ def test_folder_that_is_no_run_is_refused(tmp_path: Path, action: str) -> None:
     assert result.returncode == 2
     assert "not a run folder" in result.stderr
     assert list(tmp_path.glob("*.jsonl")) == []
+
+
+def test_import_writes_a_run_or_nothing(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "bad.safetensors").write_bytes(b"\x80\x04\x95 this is a pickle")
+    named = ["--name", "red-mug", "--base", tiny_model, "--out", tmp_path / "run"]
+    refused = command("import", tmp_path / "bad.safetensors", *named)
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "may run code" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
+    wide = {"emb_params": {"dtype": "F32", "shape": [1, 768], "data_offsets": [0, 3072]}}
+    header = json.dumps(wide).encode()
+    (tmp_path / "wide.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(3072))
+    refused = command("import", tmp_path / "wide.safetensors", *named)
+    assert refused.returncode == 2
+    assert "768 numbers wide" in refused.stderr.splitlines()[-1]
+    assert not (tmp_path / "run").exists()
+    header = json.dumps({"emb_params": {"dtype": "F32", "shape": [1, 32], "data_offsets": [0, 128]}}).encode()
+    (tmp_path / "good.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(128))
+    taken = command("import", tmp_path / "good.safetensors", *named, "--json")
+    assert taken.returncode == 0, taken.stderr
+    events = [json.loads(line)["event"] for line in taken.stdout.splitlines()]
+    assert events[-1] == "finished"
+    assert command("verify", tmp_path / "run").returncode == 0
+    assert command("resume", tmp_path / "run").returncode == 0
+    assert command("extract", tmp_path / "run", "--rank", 4, "--out", tmp_path / "lora").returncode == 2
+    assert not (tmp_path / "lora").exists()

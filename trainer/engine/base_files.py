@@ -1,28 +1,83 @@
-"""Brings a base model's files onto this machine: a folder as it is, a Hub model as a snapshot of one commit."""
+"""Brings a base model's files onto this machine: a folder as it is, a Hub model as a snapshot of one commit, one file
+as the folder that it was converted into."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
-from diffusers import StableDiffusionPipeline
-from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+from huggingface_hub import constants
+from huggingface_hub.errors import (
+    GatedRepoError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from huggingface_hub.file_download import repo_folder_name
 
-from trainer.bases import BaseReference, find_base, inspect_base
+from trainer.bases import BaseReference, find_base, inspect_base, is_loaded
 from trainer.config import TrainConfig
+from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
+from trainer.engine.single_file_base import converted_base
 from trainer.errors import BaseModelError
 
 
-def base_folder(reference: BaseReference) -> Path:
-    """The folder that holds the base, downloaded if need be. Raises BaseModelError, in words."""
-    if reference.folder is not None:
-        inspect_base(reference.folder)
-        return reference.folder
+def base_folder(reference: BaseReference, cache: Path, progress: Progress | None = None) -> Path:
+    """The folder that holds the base, downloaded or converted if need be. Raises BaseModelError, in words.
+
+    Conversions are kept under `cache`; `progress` counts the megabytes of a download.
+    """
+    if reference.file is not None:
+        return converted_base(reference, cache)
+    folder = reference.folder or _from_hub(reference, progress)
+    inspect_base(folder)
+    return folder
+
+
+def _from_hub(reference: BaseReference, progress: Progress | None) -> Path:
+    if (here := _here_already(reference)) is not None:
+        return here
     try:
-        folder = StableDiffusionPipeline.download(reference.name, revision=reference.revision, use_safetensors=True)
-    except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
-        raise BaseModelError(f"The base model {reference.name} cannot be had from the Hub: {error}") from error
-    inspect_base(Path(folder))
-    return Path(folder)
+        return download(list_files(reference.name, reference.revision), is_loaded, progress)
+    except GatedRepoError as error:
+        where = f"{constants.ENDPOINT}/{reference.name}"
+        raise BaseModelError(f"{reference.name} is gated: open {where}, accept its terms, and give a token.") from error
+    except (RepositoryNotFoundError, RevisionNotFoundError) as error:
+        raise BaseModelError(f"There is no model {reference.name} on the Hub, or it is private.") from error
+    except DOWNLOAD_ERRORS as error:
+        if (copy := _newest_copy(reference)) is not None:
+            return copy  # the Hub is away, but this machine has the model
+        why = f"The base model {reference.name} cannot be had from the Hub: {reason_of(error)}."
+        raise BaseModelError(f"{why} What is here so far is kept.") from error
+
+
+def _here_already(reference: BaseReference) -> Path | None:
+    """A whole copy of exactly the commit that is asked for: then the Hub need not be asked at all."""
+    return _newest_copy(reference) if reference.revision is not None else None
+
+
+def _newest_copy(reference: BaseReference) -> Path | None:
+    """The newest whole copy in the Hub's cache, of the commit that is asked for if one is."""
+    repo = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=reference.name, repo_type="model")
+    copies = sorted((repo / "snapshots").glob(f"{reference.revision or ''}*"), key=lambda f: f.stat().st_mtime)
+    return next((folder for folder in reversed(copies) if _is_whole(folder)), None)
+
+
+def _is_whole(folder: Path) -> bool:
+    """Whether a snapshot has all files that are loaded: a download that broke off may have left any of them out.
+
+    The client's own answer would count files that are never fetched here.
+    """
+    try:
+        inspect_base(folder)
+    except (OSError, BaseModelError):
+        return False
+    if not all((folder / part).is_file() for part in ("tokenizer/vocab.json", "text_encoder/config.json")):
+        return False
+    for index in folder.glob("*/*.safetensors.index.json"):
+        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
+        if not all((index.parent / shard).is_file() for shard in shards):
+            return False
+    return True
 
 
 def with_commit(recipe: TrainConfig, folder: Path) -> TrainConfig:

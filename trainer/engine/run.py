@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
+from trainer.artifact import describe_artifact
 from trainer.bases import find_base, inspect_base
 from trainer.checkup import MIN_PHOTOS
 from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
@@ -62,7 +63,8 @@ def run_training(run: RunFolder, place: Workplace) -> None:
     recipe, photos = run.read_recipe(), read_dataset(run.photos)
     if len(photos.usable) < MIN_PHOTOS:
         raise RequestError(f"At least {MIN_PHOTOS} photos are needed; {len(photos.usable)} can be used.")
-    folder = base_folder(find_base(recipe.base, recipe.base_revision))
+    base = find_base(recipe.base, recipe.base_revision, recipe.base_prediction)
+    folder = base_folder(base, place.cache, lambda done, total: tell_download(run, place, done, total))
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
     work = _Work(run, place, recipe, photos, folder, open_compute(recipe.precision))
@@ -79,10 +81,20 @@ def run_training(run: RunFolder, place: Workplace) -> None:
     place.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
 
 
-def verify_run(run: RunFolder) -> None:
+def verify_run(run: RunFolder, cache: Path) -> None:
     """Check a finished run again: hashes, load, picture. Raises ConceptError or VerificationError."""
-    recipe = run.read_recipe()
-    verify_artifact(run, base_folder(find_base(recipe.base, recipe.base_revision)))
+    verify_artifact(run, lambda m: base_folder(find_base(m.base.name, m.base.revision, m.base.prediction), cache))
+
+
+def tell_download(run: RunFolder, place: Workplace, done: int, total: int) -> None:
+    """Report megabytes of a base that is being downloaded, and end the run there where a stop is requested."""
+    place.emit(PhaseChanged(phase=Phase.prepare, done=done, total=total, unit="MB"))
+    if place.stop.requested():
+        newest = max(run.checkpoints.glob("step-*"), default=None)
+        place.emit(
+            Stopped(step=int(newest.name[5:]) if newest else 0, checkpoint=run.relative(newest) if newest else "")
+        )
+        raise TrainingStopped(int(newest.name[5:]) if newest else 0)
 
 
 def _announce_rewind(emit: Emit, step: int, *, final: bool) -> None:
@@ -121,7 +133,14 @@ class _Work:
         del training  # frees the optimizer: verification opens a second copy of the model
         with average.in_place():
             export_artifact(
-                self.run, self.recipe, method, family, self.traits, self.compute, steps=steps, emit=self.place.emit
+                self.run,
+                method,
+                lambda folder: describe_artifact(
+                    self.recipe, folder, self.traits.identity, steps=steps, versions=library_versions()
+                ),
+                base=family.folder,
+                device=self.compute.device,
+                emit=self.place.emit,
             )
         if steps < self.recipe.steps:
             self._stop(steps)

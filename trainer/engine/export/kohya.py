@@ -10,20 +10,29 @@ from safetensors.torch import save_file
 _PREFIX = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}
 
 
-def write_kohya_lora(adapters: dict[str, dict[str, torch.Tensor]], target: Path, *, alpha: float, rank: int) -> None:
-    """Write peft weights, given by part (`unet`, `text_encoder`) and peft's name; alpha stands beside each pair."""
+def write_kohya_lora(
+    adapters: dict[str, dict[str, torch.Tensor]], alphas: dict[str, dict[str, float]], target: Path
+) -> None:
+    """Write peft weights and alphas, given by part (`unet`, `text_encoder`) and name; an alpha stands beside each pair.
+
+    The metadata names the denoiser's rank and alpha, the most frequent where layers differ.
+    """
     tensors: dict[str, torch.Tensor] = {}
+    ranks: list[int] = []
     for part, weights in adapters.items():
         for name, tensor in weights.items():
-            layer, matrix = name.removeprefix("text_model.").rsplit(".lora_", 1)
-            layer = _PREFIX[part] + layer.replace(".", "_")
+            layer, matrix = name.rsplit(".lora_", 1)
+            stem = _PREFIX[part] + layer.removeprefix("text_model.").replace(".", "_")
             way = {"A.weight": "down", "B.weight": "up"}[matrix]
-            tensors[f"{layer}.lora_{way}.weight"] = tensor.detach().float().cpu().contiguous()
-            tensors[f"{layer}.alpha"] = torch.tensor(float(alpha))
+            if way == "down":
+                ranks.append(tensor.shape[0])
+            tensors[f"{stem}.lora_{way}.weight"] = tensor.detach().float().cpu().contiguous()
+            tensors[f"{stem}.alpha"] = torch.tensor(alphas[part][layer])
+    said = [alpha for part in alphas.values() for alpha in part.values()]
     metadata = {
         "ss_network_module": "networks.lora",
-        "ss_network_dim": str(rank),
-        "ss_network_alpha": str(alpha),
+        "ss_network_dim": str(max(set(ranks), key=ranks.count)),
+        "ss_network_alpha": str(max(set(said), key=said.count)),
         "ss_output_name": target.stem,
         "format": "pt",
     }

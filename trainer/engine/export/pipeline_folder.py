@@ -7,7 +7,7 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from transformers import CLIPTextModel
 
 _PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
@@ -20,7 +20,7 @@ def write_pipeline_folder(folder: Path, *, like: Path, trained: dict[str, torch.
     scheduler are copied as they are; other tools want the vocab.json that newer transformers no longer write.
     """
     for part in ("unet", "vae", "text_encoder"):
-        module = trained[part] if part in trained else _read_half(part, like / part)
+        module = trained[part] if part in trained else read_half(part, like / part)
         module.half().save_pretrained(folder / part)  # type: ignore[operator]
     for part in ("tokenizer", "scheduler"):
         shutil.copytree(like / part, folder / part)
@@ -31,7 +31,20 @@ def write_pipeline_folder(folder: Path, *, like: Path, trained: dict[str, torch.
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _read_half(part: str, folder: Path) -> torch.nn.Module:
+def parts_are_in(pipeline: StableDiffusionPipeline, parts: dict[str, torch.nn.Module]) -> bool:
+    """Whether a stock pipeline holds exactly these parts' weights."""
+    for part, module in parts.items():
+        loaded = dict(getattr(pipeline, part).named_parameters())
+        ours = dict(module.named_parameters())
+        if loaded.keys() != ours.keys():
+            return False
+        if not all(torch.equal(loaded[name].float().cpu(), ours[name].float().cpu()) for name in ours):
+            return False
+    return True
+
+
+def read_half(part: str, folder: Path) -> torch.nn.Module:
+    """One part of a model in fp16, as artifacts store it."""
     if part == "text_encoder":
         return CLIPTextModel.from_pretrained(folder, dtype=torch.float16)
     return _PARTS[part].from_pretrained(folder, torch_dtype=torch.float16, use_safetensors=True)

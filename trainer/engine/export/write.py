@@ -1,57 +1,69 @@
-"""Writes the artifact of a run: aside, re-opened, compared, tried, hashed; only then does it take its place."""
+"""Writes an artifact: aside, re-opened, compared, tried, hashed; only then does it take its place."""
 
 from __future__ import annotations
 
-import logging
+from collections.abc import Callable
 from pathlib import Path
+from typing import Protocol
 
-from trainer.artifact import Manifest, check_hashes, describe_artifact, read_manifest, write_manifest
-from trainer.bases import BaseTraits
-from trainer.config import TrainConfig
-from trainer.engine.device import Compute, open_compute
+import torch
+from diffusers import StableDiffusionPipeline
+
+from trainer.artifact import Manifest, check_hashes, read_manifest, write_manifest
+from trainer.config import Precision
+from trainer.engine.device import open_compute
 from trainer.engine.export.verify import open_artifact, try_picture
-from trainer.engine.families import Family
-from trainer.engine.methods import Method
-from trainer.engine.versions import library_versions
 from trainer.errors import VerificationError
 from trainer.events import Emit, Phase, PhaseChanged
 from trainer.run_folder import RunFolder, written_aside
 
-log = logging.getLogger(__name__)
+
+class Content(Protocol):
+    """What goes into an artifact: a method after training, or a concept from elsewhere."""
+
+    def write(self, folder: Path) -> None:
+        """Write the artifact's files."""
+        ...
+
+    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
+        """Whether a stock pipeline that opened those files holds exactly this."""
+        ...
 
 
 def export_artifact(
     run: RunFolder,
-    recipe: TrainConfig,
-    method: Method,
-    family: Family,
-    traits: BaseTraits,
-    compute: Compute,
+    content: Content,
+    describe: Callable[[Path], Manifest],
     *,
-    steps: int,
+    base: Path,
+    device: torch.device,
     emit: Emit,
 ) -> None:
-    """Write and verify RUN_DIR/artifact. Raises VerificationError where what was written does not hold."""
+    """Write and verify RUN_DIR/artifact; `describe` makes the manifest of the folder that was written.
+
+    Raises VerificationError where what was written does not hold.
+    """
     emit(PhaseChanged(phase=Phase.export))
     with written_aside(run.artifact) as folder:
-        method.write(folder)
-        manifest = describe_artifact(recipe, folder, traits.identity, steps=steps, versions=library_versions())
+        content.write(folder)
+        manifest = describe(folder)
         write_manifest(folder, manifest)
         emit(PhaseChanged(phase=Phase.verify))
         for portable in (True, False):
-            pipeline = open_artifact(folder, manifest, family.folder, portable=portable)
-            if not method.is_loaded_in(pipeline):
-                raise VerificationError(
-                    "diffusers does not read back the weights that were trained.", "Please report this."
-                )
-        try_picture(pipeline, manifest, compute.device)
+            pipeline = open_artifact(folder, manifest, base, portable=portable)
+            if not content.is_loaded_in(pipeline):
+                raise VerificationError("diffusers does not read back the weights as they were.", "Please report this.")
+        try_picture(pipeline, manifest, device)
         check_hashes(folder, manifest)
 
 
-def verify_artifact(run: RunFolder, base: Path) -> Manifest:
-    """Hashes, loads and generates from a finished artifact. Raises ConceptError or VerificationError."""
+def verify_artifact(run: RunFolder, base_of: Callable[[Manifest], Path]) -> Manifest:
+    """Hashes, loads and generates from a finished artifact; `base_of` brings the base that its manifest names.
+
+    Raises ConceptError or VerificationError.
+    """
     manifest = read_manifest(run.artifact)
     check_hashes(run.artifact, manifest)
-    compute = open_compute(run.read_recipe().precision)
-    try_picture(open_artifact(run.artifact, manifest, base), manifest, compute.device)
+    pipeline = open_artifact(run.artifact, manifest, base_of(manifest))
+    try_picture(pipeline, manifest, open_compute(Precision.auto).device)
     return manifest

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 
 from trainer.artifact import portable_file
 from trainer.config import DreamBoothRecipe
-from trainer.engine.export.pipeline_folder import write_pipeline_folder
+from trainer.engine.export.pipeline_folder import parts_are_in, write_pipeline_folder
 from trainer.engine.export.single_file import write_single_file
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
@@ -57,11 +57,4 @@ class DreamBooth:
         write_single_file(folder, portable_file(folder, self._recipe.name))
 
     def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
-        for part, module in self._trained.items():
-            loaded = dict(getattr(pipeline, part).named_parameters())
-            ours = dict(module.named_parameters())
-            if loaded.keys() != ours.keys():
-                return False
-            if not all(torch.equal(loaded[name].float().cpu(), ours[name].float().cpu()) for name in ours):
-                return False
-        return True
+        return parts_are_in(pipeline, self._trained)

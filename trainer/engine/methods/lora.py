@@ -8,13 +8,11 @@ from typing import Any
 import torch
 from diffusers import StableDiffusionPipeline
 from diffusers.training_utils import cast_training_params
-from diffusers.utils import convert_state_dict_to_diffusers
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-from trainer.artifact import portable_file
 from trainer.config import AdaptedLayers, DreamBoothLoraRecipe
-from trainer.engine.export.kohya import write_kohya_lora
+from trainer.engine.export.adapters import adapters_are_in, write_adapters
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
 
@@ -81,46 +79,10 @@ class Lora:
             set_peft_model_state_dict(module, own)
 
     def write(self, folder: Path) -> None:
-        layers, metadata = {}, {}
-        for part, module in self._adapted.items():
-            layers[f"{part}_lora_layers"] = _portable(get_peft_model_state_dict(module), part)
-            # alpha travels in the metadata; without it a loader assumes alpha = rank
-            adapter = {**module.peft_config["default"].to_dict(), "base_model_name_or_path": None}
-            metadata[f"{part}_lora_adapter_metadata"] = adapter
-        StableDiffusionPipeline.save_lora_weights(folder, **layers, **metadata)
-        adapters = {part: get_peft_model_state_dict(module) for part, module in self._adapted.items()}
-        recipe = self._recipe
-        target = portable_file(folder, recipe.name)
-        write_kohya_lora(adapters, target, alpha=recipe.alpha or recipe.rank, rank=recipe.rank)
+        write_adapters(folder, self._recipe.name, self._adapted)
 
     def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
-        for part, module in self._adapted.items():
-            loaded = getattr(pipeline, part)
-            (adapter,) = loaded.peft_config
-            theirs = get_peft_model_state_dict(loaded, adapter_name=adapter)
-            ours = get_peft_model_state_dict(module)
-            config, own = loaded.peft_config[adapter], module.peft_config["default"]
-            same_scale = config.lora_alpha / config.r == own.lora_alpha / own.r
-            if not same_scale or theirs.keys() != ours.keys():
-                return False
-            if not all(torch.equal(theirs[name].float().cpu(), ours[name].float().cpu()) for name in ours):
-                return False
-        return True
-
-
-def _portable(layers: dict[str, torch.Tensor], part: str) -> dict[str, torch.Tensor]:
-    """Contiguous fp32 weights under the names that diffusers loads.
-
-    The denoiser keeps peft's names: diffusers' older ones exist for attention layers only, and a mixture of both is
-    read wrongly. The text encoder's stand under `text_model.`, a prefix that transformers 5 dropped.
-    """
-    prefix = ""
-    if part == "text_encoder":
-        layers, prefix = convert_state_dict_to_diffusers(layers), "text_model."
-    return {
-        name if name.startswith(prefix) else prefix + name: tensor.detach().float().cpu().contiguous()
-        for name, tensor in layers.items()
-    }
+        return adapters_are_in(pipeline, self._adapted)
 
 
 def _trained(module: torch.nn.Module) -> list[torch.nn.Parameter]:

@@ -6,13 +6,12 @@ from pathlib import Path
 
 import torch
 from diffusers import StableDiffusionPipeline
-from safetensors.torch import save_file
 from torch import nn
 from transformers import CLIPTokenizer
 
-from trainer.artifact import EMBEDDING_FILE, portable_file
 from trainer.concept import words_of
 from trainer.config import TextualInversionRecipe
+from trainer.engine.export.embeddings import embedding_is_in, write_embedding
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup
 from trainer.errors import Problem, RecipeError
@@ -69,15 +68,10 @@ class TextualInversion:
             self._embedding.rows.copy_(tensors["rows"])
 
     def write(self, folder: Path) -> None:
-        rows = self._embedding.rows.detach().float().cpu().contiguous()
-        save_file({self._words.placeholder: rows}, folder / EMBEDDING_FILE, metadata={"format": "pt"})
-        # AUTOMATIC1111 and ComfyUI take the file's name for the trigger, and one tensor of any name for the vectors
-        save_file({"emb_params": rows}, portable_file(folder, self._recipe.name), metadata={"format": "pt"})
+        write_embedding(folder, self._words, self._embedding.rows)
 
     def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
-        ids = pipeline.tokenizer.convert_tokens_to_ids(list(self._words.tokens))
-        loaded = pipeline.text_encoder.get_input_embeddings().weight[ids]
-        return torch.equal(loaded.float().cpu(), self._embedding.rows.detach().float().cpu())
+        return embedding_is_in(pipeline, self._words, self._embedding.rows)
 
 
 def add_tokens(tokenizer: CLIPTokenizer, tokens: list[str], *, expected_first: int) -> None:

@@ -1,0 +1,124 @@
+"""Looks a concept made elsewhere over before it is queued: what it is, whether it fits the base, at which commit.
+
+Of a repository nothing but a listing and the header of one file is fetched here; the job fetches the rest.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from huggingface_hub import HfApi
+from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
+
+from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub
+from jobs.preflight import BaseChecker
+from trainer.bases import BaseReference, BaseTraits, find_base
+from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind, Method
+from trainer.errors import WeightsError
+from trainer.hub_choice import WHOLE_FOLDER, choose_file
+from trainer.recognise import Recognised, check_fit, check_size, check_width, recognise, recognise_file
+from trainer.single_file_base import inspect_local
+from trainer.task import ImportTask, build_task, hub_values, source_values
+from trainer.weights_file import Header, TensorShape
+
+
+@dataclass(frozen=True)
+class Wish:
+    """What a person says about a concept that should come in; `class_word` None: the kind's own."""
+
+    source: str
+    name: str
+    kind: str = Kind.object.value
+    class_word: str | None = None
+    base: str = STARTER
+
+
+@dataclass(frozen=True)
+class Bringing:
+    """Ready to be queued: the task, and the file that it takes in, where it is one of this machine."""
+
+    task: ImportTask
+    file: Path | None
+
+
+class Importer:
+    """Looks things over with the machine's token, or as nobody."""
+
+    def __init__(self, bases: BaseChecker, token: str | None, endpoint: str | None = None) -> None:
+        self._bases, self._token, self._endpoint = bases, token, endpoint
+
+    def judge_file(self, wish: Wish, file: Path, *, shown_name: str) -> Bringing:
+        """Judge a file of this machine. Raises RecipeError, BaseModelError or WeightsError, each in words."""
+        values, reference, traits = self._about_base(wish)
+        recognised = recognise_file(file)
+        check_fit(recognised, traits, reference.name)
+        task = _task(wish, values | {"origin": shown_name, "method": recognised.method})
+        return Bringing(task, file)
+
+    def judge_source(self, wish: Wish) -> Bringing:
+        """Judge FILE, HUB_ID or HUB_ID:FILE, for the command line of the machine's owner."""
+        said, file = source_values(wish.source)
+        return self.judge_file(wish, file, shown_name=str(said["origin"])) if file else self.judge_hub(wish)
+
+    def judge_hub(self, wish: Wish) -> Bringing:
+        """Judge HUB_ID or HUB_ID:FILE. Raises as `judge_file` does, and HubError where the Hub does not answer."""
+        said = hub_values(wish.source)
+        values, reference, traits = self._about_base(wish)
+        repo_id, wanted = str(said["hub_id"]), said["hub_file"]
+        try:
+            commit, chosen, recognised = self._look(repo_id, str(wanted) if wanted else None)
+        except CLIENT_ERRORS as error:
+            raise explain(error, what=repo_id) from error
+        if recognised is not None:
+            check_fit(recognised, traits, reference.name)
+        elif chosen == WHOLE_FOLDER:
+            model = self._bases.check(BaseReference(repo_id, revision=commit)).traits
+            check_width("model", model.text_width, traits, reference.name)
+        method = recognised.method if recognised else Method.dreambooth if chosen == WHOLE_FOLDER else None
+        values |= {"origin": f"{repo_id}/{chosen}".rstrip("/"), "method": method or Method.textual_inversion}
+        values |= {"hub_id": repo_id, "hub_revision": commit, "hub_file": chosen or None}
+        return Bringing(_task(wish, values), None)
+
+    def _about_base(self, wish: Wish) -> tuple[dict[str, object], BaseReference, BaseTraits]:
+        """The base's values of a task, and its traits."""
+        reference = find_base(wish.base.strip() or STARTER)
+        values: dict[str, object] = {"base": reference.name}
+        if not reference.on_hub:
+            return values, reference, inspect_local(reference)
+        found = self._bases.check(reference)
+        return values | {"base_revision": found.commit}, reference, found.traits
+
+    def _look(self, repo_id: str, wanted: str | None) -> tuple[str, str, Recognised | None]:
+        """Commit, chosen file, and what it is, where a header says so: pickles are judged when they are here."""
+        hub = open_hub(self._token, self._endpoint)
+        info = hub.model_info(repo_id, files_metadata=True)
+        sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
+        chosen = choose_file(sizes, wanted, repo_id)
+        commit = str(info.sha)
+        if not chosen.endswith(".safetensors"):
+            return commit, chosen, None
+        recognised = recognise(_remote_header(hub, repo_id, chosen, commit))
+        check_size(recognised.form, sizes[chosen])
+        return commit, chosen, recognised
+
+
+def _remote_header(hub: HfApi, repo_id: str, file: str, commit: str) -> Header:
+    """A first look; the file is judged strictly, byte by byte, when it is here."""
+    try:
+        parsed = hub.parse_safetensors_file_metadata(repo_id, file, revision=commit, timeout=TIMEOUT_S)
+    except (NotASafetensorsRepoError, SafetensorsParsingError, KeyError, TypeError) as error:
+        raise WeightsError(f"{file} is not a safetensors file, whatever its name says.") from error
+    metadata: Any = parsed.metadata
+    tensors = {name: TensorShape(str(tensor.dtype), tuple(tensor.shape)) for name, tensor in parsed.tensors.items()}
+    return Header(tensors, {str(key): str(text) for key, text in metadata.items()})
+
+
+def _task(wish: Wish, values: dict[str, object]) -> ImportTask:
+    kind = wish.kind if wish.kind in set(Kind) else Kind.object
+    class_word = DEFAULT_CLASS_WORD[Kind(kind)] if wish.class_word is None else wish.class_word.strip()
+    about = {"task": "import", "name": wish.name.strip(), "kind": wish.kind, "class_word": class_word}
+    task = build_task(about | values)
+    assert isinstance(task, ImportTask)
+    return task

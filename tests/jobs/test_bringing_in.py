@@ -1,0 +1,244 @@
+"""Concepts from elsewhere as jobs: looked over before they are queued, carried out by the supervisor, owned."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from huggingface_hub import HfApi, constants
+from safetensors.torch import save_file
+
+from jobs.bringing_in import Importer, Wish
+from jobs.open import open_service
+from jobs.preflight import BaseChecker
+from jobs.publish import publish
+from jobs.repository import repository_files
+from jobs.service import JobService
+from jobs.state import JobState
+from jobs.store import SINGLE_OWNER
+from tests import ROOT
+from tests.hub.accounts import ALICE
+from tests.hub.faults import FOREVER
+from tests.hub.local_hub import LocalHub
+from tests.jobs.conftest import supervisor
+from tests.tiny_models import WIDTH
+from tests.waiting import wait_until
+from trainer.artifact import read_manifest
+from trainer.config import Method
+from trainer.errors import BaseModelError, HubError, RecipeError, RequestError, WeightsError
+from trainer.settings import Settings
+from trainer.task import suggested_name
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+ROWS = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))
+
+
+@pytest.fixture
+def importer(hub: LocalHub) -> Importer:
+    return Importer(BaseChecker(ALICE, hub.url), ALICE, hub.url)
+
+
+@pytest.fixture
+def alice(client: Callable[[str | None], HfApi], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HfApi:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return client(ALICE)
+
+
+@pytest.fixture
+def embedding(tmp_path: Path) -> Path:
+    save_file({"emb_params": ROWS}, tmp_path / "my style.safetensors")
+    return tmp_path / "my style.safetensors"
+
+
+def about(base: Path, source: str = "", **changes: str) -> Wish:
+    return Wish(**{"source": source, "name": "red-mug", "class_word": "teapot", "base": str(base)} | changes)
+
+
+def upload(api: HfApi, repo_id: str, **files: Path) -> str:
+    api.create_repo(repo_id, exist_ok=True)
+    commit = ""
+    for name, file in files.items():
+        path = name.replace("__", ".")
+        commit = api.upload_file(repo_id=repo_id, path_or_fileobj=file, path_in_repo=path).oid
+    return commit
+
+
+def test_file_becomes_a_job_that_lives_like_any_other(
+    service: JobService, settings: Settings, importer: Importer, embedding: Path, tiny_model: Path
+) -> None:
+    bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
+    job = service.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef")
+    assert (job.state, job.method, job.steps) == (JobState.waiting, "textual-inversion", 0)
+    assert service.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef").id == job.id
+    with supervisor(settings.home):
+        wait_until(lambda: not service.job(job.id, "anna").is_open)
+    job = service.job(job.id, "anna")
+    assert (job.state, job.message) == (JobState.finished, "Imported from my style.safetensors, and verified.")
+    with pytest.raises(RequestError):
+        service.delete(job.id, "bert")
+    run = service.run_folder(job.id)
+    service._store.delete(job.id)
+    assert service.rebuild() == 1
+    restored = service.job(job.id, "anna")
+    assert (restored.state, restored.name, restored.method) == (JobState.finished, "red-mug", "textual-inversion")
+    assert service.views("anna")[0].progress.seconds is not None
+    service.delete(job.id, "anna")
+    assert not run.root.exists()
+
+
+def test_refusal_that_only_shows_later_is_said_by_the_job(
+    service: JobService, settings: Settings, importer: Importer, tiny_model: Path, tmp_path: Path
+) -> None:
+    torch.save({"string_to_param": {"*": torch.zeros(2, 768)}}, tmp_path / "old.pt")
+    bringing = importer.judge_file(about(tiny_model), tmp_path / "old.pt", shown_name="old.pt")
+    job = service.submit_task("anna", bringing.task, bringing.file)
+    with supervisor(settings.home):
+        wait_until(lambda: not service.job(job.id, "anna").is_open)
+    job = service.job(job.id, "anna")
+    assert job.state is JobState.failed
+    assert "768 numbers wide" in job.message
+    assert "Stable Diffusion 1.x" in job.message
+
+
+@pytest.mark.parametrize(
+    ("tensors", "words"),
+    [
+        ({"emb_params": torch.zeros(2, 1024)}, r"has 32: it seems to be for Stable Diffusion 2\.x"),
+        ({"clip_l": torch.zeros(2, 768), "clip_g": torch.zeros(2, 1280)}, "Stable Diffusion XL"),
+        ({"a": torch.zeros(1), "b": torch.zeros(1)}, "cannot be told"),
+    ],
+)
+def test_file_that_does_not_fit_is_refused_before_anything_is_queued(
+    service: JobService,
+    importer: Importer,
+    tiny_model: Path,
+    tmp_path: Path,
+    tensors: dict[str, torch.Tensor],
+    words: str,
+) -> None:
+    save_file(tensors, tmp_path / "x.safetensors")
+    with pytest.raises(WeightsError, match=words):
+        importer.judge_file(about(tiny_model), tmp_path / "x.safetensors", shown_name="x")
+
+
+def test_what_is_said_about_it_is_checked(importer: Importer, embedding: Path, tiny_model: Path) -> None:
+    with pytest.raises(RecipeError, match="2 to 40 of a-z"):
+        importer.judge_file(about(tiny_model, name="My Style!"), embedding, shown_name="x")
+    with pytest.raises(BaseModelError, match="no base model"):
+        importer.judge_file(about(Path("nothing here")), embedding, shown_name="x")
+    assert suggested_name("My Style (v2).safetensors") == "my-style-v2"
+    assert suggested_name("owner/Cat_Toy") == "cat-toy"
+
+
+def test_repository_is_looked_over_by_its_header_alone(
+    hub: LocalHub, alice: HfApi, importer: Importer, embedding: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    commit = upload(alice, "alice/style", learned_embeds__safetensors=embedding)
+    task = importer.judge_hub(about(tiny_model, "alice/style")).task
+    assert (task.method, task.hub_revision, task.hub_file) == (
+        Method.textual_inversion,
+        commit,
+        "learned_embeds.safetensors",
+    )
+    save_file({"emb_params": torch.zeros(2, 1024)}, tmp_path / "wide.safetensors")
+    upload(alice, "alice/several", one__safetensors=embedding, two__safetensors=tmp_path / "wide.safetensors")
+    with pytest.raises(WeightsError, match=r"holds one\.safetensors, two\.safetensors\. Say which"):
+        importer.judge_hub(about(tiny_model, "alice/several"))
+    assert importer.judge_hub(about(tiny_model, "alice/several:one.safetensors")).task.hub_file == "one.safetensors"
+    with pytest.raises(WeightsError, match="1024 numbers wide"):
+        importer.judge_hub(about(tiny_model, "alice/several:two.safetensors"))
+    with pytest.raises(WeightsError, match="has no file"):
+        importer.judge_hub(about(tiny_model, "alice/several:../secret"))
+    with pytest.raises(WeightsError, match="no Hub id"):
+        importer.judge_hub(about(tiny_model, str(embedding)))
+    with pytest.raises(HubError, match="There is no alice/nothing"):
+        importer.judge_hub(about(tiny_model, "alice/nothing"))
+    hub.order_fault(".*", times=FOREVER, status=503)
+    with pytest.raises(HubError):
+        importer.judge_hub(about(tiny_model, "alice/style"))
+
+
+def test_concepts_of_the_hub_come_in_and_go_out_again(
+    hub: LocalHub,
+    alice: HfApi,
+    service: JobService,
+    settings: Settings,
+    importer: Importer,
+    embedding: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """An embedding, and a whole model in diffusers format; then the embedding is published, and comes back."""
+    upload(alice, "alice/style", learned_embeds__safetensors=embedding)
+    alice.create_repo("alice/model")
+    alice.upload_folder(repo_id="alice/model", folder_path=tiny_model)
+    for name, value in hub.environment(tmp_path / "hf", token=ALICE).items():
+        monkeypatch.setenv(name, value)
+    jobs = [
+        service.submit_task("anna", importer.judge_hub(about(tiny_model, source)).task)
+        for source in ("alice/style", "alice/model")
+    ]
+    with supervisor(settings.home):
+        for job in jobs:
+            wait_until(lambda job=job: not service.job(job.id, "anna").is_open, seconds=120)
+        assert [service.job(job.id, "anna").message for job in jobs] == [
+            "Imported from alice/style/learned_embeds.safetensors, and verified.",
+            "Imported from alice/model, and verified.",
+        ]
+        model = read_manifest(service.run_folder(jobs[1].id).artifact)
+        assert model.method is Method.dreambooth
+        assert model.origin is not None
+        assert len(model.origin.revision or "") == 40
+
+        run = service.run_folder(jobs[0].id)
+        published = publish(run, "alice/red-mug", ALICE, endpoint=hub.url)
+        back = service.submit_task("bert", importer.judge_hub(about(tiny_model, "alice/red-mug")).task)
+        wait_until(lambda: not service.job(back.id, "bert").is_open, seconds=120)
+    ours, theirs = read_manifest(run.artifact), read_manifest(service.run_folder(back.id).artifact)
+    assert {f.path: f.sha256 for f in ours.files} == {f.path: f.sha256 for f in theirs.files}
+    assert theirs.origin is not None
+    assert theirs.origin.revision == published.commit
+
+
+def test_card_of_an_import_says_where_it_is_from(
+    service: JobService, settings: Settings, importer: Importer, embedding: Path, tiny_model: Path
+) -> None:
+    bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
+    job = service.submit_task("anna", bringing.task, bringing.file)
+    with supervisor(settings.home):
+        wait_until(lambda: not service.job(job.id, "anna").is_open)
+    files = repository_files(service.run_folder(job.id), "alice/red-mug", base_licence=None)
+    card = files["README.md"].source
+    assert isinstance(card, bytes)
+    text = card.decode()
+    assert "Imported from `my style.safetensors`" in text
+    assert "not trained by this app" in text
+    assert "| before | after |" not in text
+    assert str(tiny_model.parent) not in text
+
+
+def test_command_line_queues_and_refuses(settings: Settings, embedding: Path, tiny_model: Path) -> None:
+    def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
+        program = [sys.executable, "-m", "jobs", *map(str, arguments)]
+        return subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+
+    queued = command("import", embedding, "--name", "red-mug", "--base", tiny_model)
+    assert queued.returncode == 0, queued.stderr
+    service = open_service(settings)
+    (view,) = service.views(SINGLE_OWNER)
+    service.close()
+    assert (view.job.name, view.job.state) == ("red-mug", JobState.waiting)
+    refused = command("import", "no/such/thing", "--name", "red-mug", "--base", tiny_model)
+    assert refused.returncode == 2
+    assert "no file and no Hub id" in refused.stderr
+    no_model = command("extract", view.job.id, "--rank", 4)
+    assert no_model.returncode == 2
+    assert json.loads(command("show", view.job.id, "--json").stdout)["state"] == "waiting"

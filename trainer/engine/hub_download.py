@@ -1,0 +1,187 @@
+"""Files of a Hub model, brought into the Hub's own cache: nothing is fetched twice, and a broken download goes on.
+
+The client fetches a broken file from its beginning. Weights are large, so they are fetched here in a part file that
+outlives its process, and put into the cache, where the client then finds them. One process fetches; others wait.
+"""
+
+from __future__ import annotations
+
+import errno
+import fcntl
+import hashlib
+import logging
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import httpx2
+from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url, snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
+from huggingface_hub.file_download import http_get, repo_folder_name
+from huggingface_hub.utils import build_hf_headers
+
+log = logging.getLogger(__name__)
+DOWNLOAD_ERRORS = (OSError, ValueError, RuntimeError, HfHubHTTPError, httpx2.HTTPError, LocalEntryNotFoundError)
+"""What calls of the client raise."""
+MB = 10**6
+ASK_TIMEOUT_S = 30.0
+TRIES = 4
+_LARGE = 8 * MB
+_POLL_S = 0.5
+Progress = Callable[[int, int], None]
+"""Takes (megabytes done, megabytes in all)."""
+
+
+@dataclass(frozen=True)
+class RemoteFile:
+    """One file of a repository; `sha256` is known of files in its large storage."""
+
+    path: str
+    bytes: int
+    sha256: str | None
+
+
+@dataclass(frozen=True)
+class Listing:
+    """What a repository holds at one commit."""
+
+    repo_id: str
+    commit: str
+    files: tuple[RemoteFile, ...]
+
+
+def list_files(repo_id: str, revision: str | None) -> Listing:
+    """Ask the Hub. Raises one of DOWNLOAD_ERRORS."""
+    info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=ASK_TIMEOUT_S)
+    files = [RemoteFile(f.rfilename, f.size or 0, f.lfs.sha256 if f.lfs else None) for f in info.siblings or []]
+    return Listing(repo_id, str(info.sha), tuple(files))
+
+
+def download(listing: Listing, wanted: Callable[[str], bool], progress: Progress | None = None) -> Path:
+    """The folder of a commit's snapshot with at least the wanted files. Raises one of DOWNLOAD_ERRORS.
+
+    `progress` is called now and then from this thread, and may raise to give up waiting; what is here so far is kept.
+    """
+    files = [file for file in listing.files if wanted(file.path)]
+    fetching = _Fetching(listing, files)
+    thread = threading.Thread(target=fetching.run, name="download", daemon=True)
+    thread.start()
+    total, told = -(-sum(file.bytes for file in files) // MB), -1
+    while thread.is_alive():
+        thread.join(_POLL_S)
+        done = min(total, fetching.bytes_here() // MB)
+        if progress is not None and done != told:
+            told = done
+            progress(done, total)
+    if fetching.error is not None:
+        raise fetching.error
+    if progress is not None and told != total:
+        progress(total, total)
+    assert fetching.folder is not None
+    return fetching.folder
+
+
+def reason_of(error: Exception) -> str:
+    """Why a download ended, in a few words for a sentence."""
+    match error:
+        case OfflineModeIsEnabled():
+            return "this machine is set to work offline (HF_HUB_OFFLINE)"
+        case HfHubHTTPError():
+            return f"it answered {error.response.status_code}"
+        case OSError() if error.errno == errno.ENOSPC:
+            return "the disk is full"
+        case httpx2.TimeoutException():
+            return "it does not answer"
+        case httpx2.HTTPError() | LocalEntryNotFoundError():
+            return "it cannot be reached"
+        case _:
+            return str(error).splitlines()[0][:200] if str(error) else type(error).__name__
+
+
+class _Fetching:
+    """One download in a thread of its own."""
+
+    def __init__(self, listing: Listing, files: list[RemoteFile]) -> None:
+        self._listing, self._files = listing, files
+        self._blobs = (
+            Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=listing.repo_id, repo_type="model") / "blobs"
+        )
+        self.folder: Path | None = None
+        self.error: Exception | None = None
+
+    def bytes_here(self) -> int:
+        """How much of the files is on this machine, whoever fetched it."""
+        snapshot = self._blobs.parent / "snapshots" / self._listing.commit
+        return sum(self._here(file, snapshot) for file in self._files)
+
+    def _here(self, file: RemoteFile, snapshot: Path) -> int:
+        blob = self._blobs / (file.sha256 or "-")
+        for path in (blob, _part_of(blob), snapshot / file.path):
+            if path.exists():
+                return min(file.bytes, path.stat().st_size)
+        return 0
+
+    def run(self) -> None:
+        for tries_left in reversed(range(TRIES)):
+            before = self.bytes_here()
+            try:
+                self.folder, self.error = self._fetch(), None
+                return
+            except Exception as error:  # noqa: BLE001 - handed to the thread that waits
+                self.error = error
+                moved_on = self.bytes_here() > before
+                if isinstance(error, OfflineModeIsEnabled) or not (tries_left or moved_on):
+                    return
+                log.warning("the download of %s broke off and goes on: %s", self._listing.repo_id, type(error).__name__)
+                time.sleep(1)
+
+    def _fetch(self) -> Path:
+        for file in self._files:
+            if file.sha256 is not None and file.bytes >= _LARGE:
+                self._fetch_large(file, file.sha256)
+        paths = [file.path for file in self._files]
+        return Path(
+            snapshot_download(self._listing.repo_id, revision=self._listing.commit, allow_patterns=paths, max_workers=2)
+        )
+
+    def _fetch_large(self, file: RemoteFile, sha256: str) -> None:
+        blob = self._blobs / sha256
+        part = _part_of(blob)
+        part.parent.mkdir(parents=True, exist_ok=True)
+        with part.with_suffix(".lock").open("a") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            if blob.exists():
+                return
+            if part.exists() and part.stat().st_size > file.bytes:
+                part.unlink()
+            with part.open("ab") as target:
+                have: Any = target.tell()
+                if have < file.bytes:
+                    url, headers = self._where(file)
+                    http_get(url, target, resume_size=have, headers=headers, expected_size=file.bytes)
+            _check_content(part, sha256)
+            part.replace(blob)
+
+    def _where(self, file: RemoteFile) -> tuple[str, dict[str, str]]:
+        """Where a file's content is, and what to send there: the token only to the Hub itself, not to its storage."""
+        asked = hf_hub_url(self._listing.repo_id, file.path, revision=self._listing.commit)
+        where = get_hf_file_metadata(asked, timeout=ASK_TIMEOUT_S).location
+        same_host = urlsplit(where).netloc == urlsplit(asked).netloc
+        return where, build_hf_headers() if same_host else build_hf_headers(token=False)
+
+
+def _part_of(blob: Path) -> Path:
+    return blob.with_name(f"{blob.name}.studio-part")
+
+
+def _check_content(part: Path, sha256: str) -> None:
+    """A part that does not become what it should is thrown away, or it would never be fetched anew."""
+    with part.open("rb") as file:
+        found = hashlib.file_digest(file, "sha256").hexdigest()
+    if found != sha256:
+        part.unlink()
+        raise OSError("What was downloaded is not what the Hub promised.")

@@ -1,0 +1,66 @@
+"""Concepts of the Hub that a command line names: taken in once, into the cache, and used from there."""
+
+from __future__ import annotations
+
+import hashlib
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
+from trainer.config import STARTER, Kind
+from trainer.engine.hub_download import DOWNLOAD_ERRORS, Listing, download, list_files, reason_of
+from trainer.engine.imports.run import carry_out
+from trainer.engine.run import Workplace
+from trainer.errors import ConceptError
+from trainer.process import StopSignal
+from trainer.task import build_task, hub_values, prepare_task, suggested_name
+
+_MAX_MANIFEST_BYTES = 1_000_000
+
+
+def cached_concept(source: str, base: str | None, cache: Path, say: Callable[[str], None]) -> Path:
+    """The run folder of HUB_ID or HUB_ID:FILE at its newest commit, taken in if it is not here yet.
+
+    `base` None: the one that its own manifest names, or the starter. Raises WeightsError, ConceptError, BaseModelError.
+    """
+    values = hub_values(source)
+    try:
+        listing = list_files(str(values["hub_id"]), None)
+        manifest = _own_manifest(listing)
+    except DOWNLOAD_ERRORS as error:
+        raise ConceptError(
+            f"{source} is no folder here, and cannot be had from the Hub: {reason_of(error)}."
+        ) from error
+    about = _about(source, manifest, base)
+    key = hashlib.sha256(f"{source} {listing.commit} {about['base']}".encode()).hexdigest()[:24]
+    root = cache / "concepts" / key
+    if not (root / "artifact" / MANIFEST_FILE).exists():
+        shutil.rmtree(root, ignore_errors=True)
+        say(f"{source} is being taken in.")
+        run = prepare_task(root, build_task({"task": "import", **values, "hub_revision": listing.commit, **about}))
+        carry_out(run, Workplace(run.events, StopSignal(), cache))
+    say(f"Prompts call {source} <{about['name']}>.")
+    return root
+
+
+def _own_manifest(listing: Listing) -> Manifest | None:
+    """The manifest of a repository that this app published."""
+    sizes = {file.path: file.bytes for file in listing.files}
+    if not 0 < sizes.get(MANIFEST_FILE, 0) <= _MAX_MANIFEST_BYTES:
+        return None
+    try:
+        return read_manifest(download(listing, lambda path: path == MANIFEST_FILE))
+    except ConceptError:
+        return None  # somebody else's file of that name
+
+
+def _about(source: str, manifest: Manifest | None, base: str | None) -> dict[str, object]:
+    """What a person would have said about it."""
+    if manifest is None:
+        return {"name": suggested_name(source), "kind": Kind.object, "base": base or STARTER}
+    own = manifest.base
+    about: dict[str, object] = {"name": manifest.name, "kind": manifest.kind, "class_word": manifest.class_word}
+    if base is not None:
+        return about | {"base": base}
+    return about | {"base": own.name, "base_revision": own.revision, "base_prediction": own.prediction}

@@ -1,0 +1,173 @@
+"""Carries out the task of a run folder: from a file, a repository or a full model to a verified artifact."""
+
+from __future__ import annotations
+
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+from trainer.artifact import BaseUsed, Manifest, Origin, describe_brought_in, read_manifest, sha256_of
+from trainer.bases import BaseTraits, find_base, inspect_base
+from trainer.concept import ConceptWords
+from trainer.config import Method, Precision
+from trainer.engine.base_files import base_folder
+from trainer.engine.device import open_compute
+from trainer.engine.export.write import Content, export_artifact
+from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, read_adapters
+from trainer.engine.imports.extract import extract_adapters
+from trainer.engine.imports.from_hub import fetch_concept
+from trainer.engine.imports.unpickle import TIME_S
+from trainer.engine.run import Workplace, tell_download
+from trainer.engine.single_file_base import convert_single_file
+from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
+from trainer.events import Finished, Phase, PhaseChanged
+from trainer.process import spawn
+from trainer.recognise import Form, Recognised, check_fit, check_width, recognise_file
+from trainer.run_folder import RunFolder
+from trainer.settings import process_environment
+from trainer.single_file_base import SingleFile
+from trainer.task import ExtractTask, ImportTask, read_task
+from trainer.weights_file import is_torch_zip
+
+
+@dataclass(frozen=True)
+class _Base:
+    """The base that a concept belongs to, brought here."""
+
+    folder: Path
+    traits: BaseTraits
+    used: BaseUsed
+
+
+def carry_out(run: RunFolder, place: Workplace) -> None:
+    """Write and verify the artifact that the task asks for.
+
+    Raises WeightsError for what is not taken in, VerificationError for what makes no picture, TrainingStopped after a
+    requested stop.
+    """
+    began = time.monotonic()
+    place.emit(PhaseChanged(phase=Phase.prepare))
+    task = read_task(run)
+    base = _bring_base(run, task, place)
+    if isinstance(task, ExtractTask):
+        _extract(run, task, base, place)
+    else:
+        _import(run, task, base, place)
+    shutil.rmtree(run.source, ignore_errors=True)
+    place.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
+
+
+def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, place: Workplace) -> _Base:
+    reference = find_base(task.base, task.base_revision, task.base_prediction)
+    folder = base_folder(reference, place.cache, _progress(run, place))
+    traits = inspect_base(folder)
+    commit = folder.name if reference.on_hub and folder.parent.name == "snapshots" else None
+    used = BaseUsed(name=task.base, revision=commit, identity=traits.identity, prediction=task.base_prediction)
+    return _Base(folder, traits, used)
+
+
+def _progress(run: RunFolder, place: Workplace) -> Callable[[int, int], None]:
+    return lambda done, total: tell_download(run, place, done, total)
+
+
+def _extract(run: RunFolder, task: ExtractTask, base: _Base, place: Workplace) -> None:
+    source = read_manifest(task.source / "artifact")
+    if source.method is not Method.dreambooth:
+        raise ConceptError("A LoRA is extracted from a full model; this concept is none.")
+    if source.base.identity != base.traits.identity:
+        raise ConceptError(f"The base {task.base} is not the one that {source.name} was trained on any more.")
+    device = open_compute(Precision.auto).device
+    extracted = extract_adapters(task.source / "artifact", base.folder, task.rank, device)
+    note = f"rank {task.rank}; {extracted.kept * 100:.1f} % of the change kept (Frobenius norm)"
+    origin = Origin(how="extracted", name=source.name, note=note)
+    words = ConceptWords(task.name, Method.dreambooth_lora, task.class_word)
+    _export(run, Adapters(task.name, extracted.adapted), words, task, base, origin, place)
+
+
+def _import(run: RunFolder, task: ImportTask, base: _Base, place: Workplace) -> None:
+    if task.hub_id is not None:
+        found = fetch_concept(task, _progress(run, place))
+        origin = Origin(how="hub", name=found.name, revision=found.commit, sha256=_hash(found.path))
+        path = found.path
+    else:
+        (path,) = run.source.glob("weights.*")
+        origin = Origin(how="file", name=task.origin, sha256=_hash(path))
+    content, words = _content(run, task, path, base)
+    _export(run, content, words, task, base, origin, place)
+
+
+def _hash(path: Path) -> str | None:
+    return sha256_of(path) if path.is_file() else None
+
+
+def _content(run: RunFolder, task: ImportTask, path: Path, base: _Base) -> tuple[Content, ConceptWords]:
+    """What lies at `path`, judged, fitted to the base and opened."""
+    if path.is_dir():
+        check_width("model", inspect_base(path).text_width, base.traits, task.base)
+        return WholeModel(task.name, path), ConceptWords(task.name, Method.dreambooth, task.class_word)
+    recognised = recognise_file(path)
+    if is_torch_zip(path):
+        run.source.mkdir(exist_ok=True)
+        path = _unpickled(path, run.source / "converted.safetensors")
+        recognised = recognise_file(path)
+    check_fit(recognised, base.traits, task.base)
+    words = ConceptWords(task.name, recognised.method, task.class_word, recognised.vectors)
+    match recognised.form:
+        case Form.embedding:
+            return Embedding(words, path, recognised), words
+        case Form.lora:
+            return read_adapters(task.name, path, recognised, base.folder), words
+        case Form.original:
+            folder = _as_folder(path, recognised, base, run.source / "converted")
+            return WholeModel(task.name, folder), words
+
+
+def _unpickled(source: Path, target: Path) -> Path:
+    """Convert in a process of its own, with limits. Raises WeightsError with what that process says."""
+    log = target.with_suffix(".txt")
+    log.unlink(missing_ok=True)
+    arguments = ["trainer.engine.imports.unpickle", str(source), str(target)]
+    child = spawn(arguments, environment=process_environment(), log=log)
+    code = child.wait(2 * TIME_S)
+    if code is None:
+        child.kill()
+        raise WeightsError("It could not be opened within two minutes.")
+    if code != 0:
+        said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
+        words = said[-1] if code == EXIT_REQUEST and said else "It could not be opened within its limits."
+        raise WeightsError(words)
+    return target
+
+
+def _as_folder(file: Path, recognised: Recognised, base: _Base, folder: Path) -> Path:
+    """An original checkpoint in diffusers format, with the base's configuration and, where its file says, its own
+    prediction type."""
+    assert recognised.width is not None
+    single = SingleFile(file, recognised.width, recognised.prediction or base.traits.prediction, base.folder)
+    shutil.rmtree(folder, ignore_errors=True)
+    convert_single_file(single, base.folder, folder)
+    return folder
+
+
+def _export(
+    run: RunFolder,
+    content: Content,
+    words: ConceptWords,
+    task: ImportTask | ExtractTask,
+    base: _Base,
+    origin: Origin,
+    place: Workplace,
+) -> None:
+    size = min(base.traits.resolution_px, 768)
+
+    def describe(folder: Path) -> Manifest:
+        return describe_brought_in(words, task.kind, folder, base.used, origin, resolution_px=size)
+
+    try:
+        export_artifact(
+            run, content, describe, base=base.folder, device=open_compute(Precision.auto).device, emit=place.emit
+        )
+    except VerificationError as error:
+        raise VerificationError(error.cause, "It is not taken in. Was it made on another base?") from error

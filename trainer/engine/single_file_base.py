@@ -1,0 +1,85 @@
+"""Turns a base that is one file into a diffusers folder in the cache: once, by diffusers' own converter."""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import shutil
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from diffusers import StableDiffusionPipeline
+from huggingface_hub import snapshot_download
+from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
+
+from trainer.bases import PINNED, BaseReference, inspect_base
+from trainer.engine.export.pipeline_folder import declare_float32_text_encoder
+from trainer.errors import BaseModelError
+from trainer.run_folder import written_aside
+from trainer.single_file_base import SingleFile, judge_single_file
+from trainer.weights_file import read_header
+
+_CONFIGURATION = ["*.json", "*.txt"]
+_HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}
+_FIRST = "model.diffusion_model.input_blocks.0.0.weight"
+
+
+def converted_base(reference: BaseReference, cache: Path) -> Path:
+    """The folder that a single-file base was converted into, now or before. Raises BaseModelError, in words."""
+    single = judge_single_file(reference)
+    target = cache / "bases" / single.key
+    with _one_at_a_time(target):
+        if not target.is_dir():
+            configuration = _configuration_folder(single)
+            with written_aside(target) as aside:
+                convert_single_file(single, configuration, aside)
+    inspect_base(target)
+    return target
+
+
+@contextmanager
+def _one_at_a_time(target: Path) -> Generator[None]:
+    """Of two processes that want the same conversion, one waits for the other's."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with (target.parent / f".{target.name}.lock").open("a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
+
+
+def _configuration_folder(single: SingleFile) -> Path:
+    if isinstance(single.configuration, Path):
+        return single.configuration
+    try:
+        name = single.configuration
+        return Path(snapshot_download(name, revision=PINNED[name], allow_patterns=_CONFIGURATION))
+    except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
+        raise BaseModelError(
+            f"The configuration of {single.file.name} cannot be had from the Hub ({single.configuration}). Go online "
+            f"once, or put it beside the file, as the folder {single.file.stem}."
+        ) from error
+
+
+def convert_single_file(single: SingleFile, configuration: Path, folder: Path) -> None:
+    """Write the file's model as a diffusers folder with this configuration. Raises BaseModelError where they differ."""
+    dtype = _HALVES.get(read_header(single.file).tensors[_FIRST].dtype, torch.float32)
+    try:
+        pipeline = StableDiffusionPipeline.from_single_file(
+            str(single.file), config=str(configuration), local_files_only=True, torch_dtype=dtype
+        )
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise BaseModelError(f"{single.file.name} does not fit its configuration: {error}") from error
+    for part in ("unet", "vae", "text_encoder"):
+        getattr(pipeline, part).save_pretrained(folder / part)
+    for part in ("tokenizer", "scheduler"):
+        shutil.copytree(configuration / part, folder / part)
+    if dtype is not torch.float32:
+        declare_float32_text_encoder(folder)
+    scheduler = folder / "scheduler" / "scheduler_config.json"
+    settings = json.loads(scheduler.read_text(encoding="utf-8"))
+    scheduler.write_text(json.dumps({**settings, "prediction_type": single.prediction}, indent=2), encoding="utf-8")
+    index = json.loads((configuration / "model_index.json").read_text(encoding="utf-8"))
+    absent = {name: [None, None] for name in ("safety_checker", "feature_extractor", "image_encoder")}
+    index |= absent | {"requires_safety_checker": False}
+    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

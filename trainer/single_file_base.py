@@ -1,0 +1,96 @@
+"""A base model that is one .safetensors file: what it is, and which configuration goes with it. Light: no torch.
+
+The file holds weights alone. Its configuration comes from a folder of the same name beside it, in diffusers format and
+with or without weights, or else from the well-known base of its width. What a 2.x model predicts (noise or v) cannot be
+read from weights: the person, the file's metadata or that folder must say it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from trainer.bases import PINNED, BaseReference, BaseTraits, inspect_base, read_json
+from trainer.errors import BaseModelError, WeightsError
+from trainer.recognise import Form, recognise
+from trainer.weights_file import read_header
+
+_SD1, _SD2 = PINNED
+_CONFIGURED_BY = {768: _SD1, 1024: _SD2}
+_SAMPLES, _SAMPLE_BYTES = 16, 2**16
+
+
+@dataclass(frozen=True)
+class SingleFile:
+    """A file that can be a base. `configuration` is a folder here, or the Hub id whose configuration fits."""
+
+    file: Path
+    width: int
+    prediction: str
+    configuration: Path | str
+
+    @property
+    def key(self) -> str:
+        """Names the file by size, header and samples of its weights: two models never share it, a copy does."""
+        size = self.file.stat().st_size
+        digest = hashlib.sha256(f"{size} {self.prediction}".encode())
+        with self.file.open("rb") as file:
+            digest.update(file.read(8 + int.from_bytes(file.read(8), "little")))
+            for number in range(_SAMPLES):
+                file.seek(size * number // _SAMPLES)
+                digest.update(file.read(_SAMPLE_BYTES))
+        return digest.hexdigest()[:24]
+
+
+def judge_single_file(reference: BaseReference) -> SingleFile:
+    """Look at a base's file. Raises BaseModelError, in words, for one that cannot be used or leaves a question."""
+    assert reference.file is not None
+    try:
+        found = recognise(read_header(reference.file))
+    except (WeightsError, OSError) as error:
+        raise BaseModelError(f"{reference.file.name} cannot be a base. {error}") from error
+    if found.form is not Form.original or found.width is None:
+        raise BaseModelError(f"{reference.file.name} is no whole model but an addition to one; it cannot be a base.")
+    configuration = _configuration(reference.file, found.width)
+    prediction = reference.prediction or found.prediction or _configured_prediction(configuration)
+    if prediction is None and found.width == 1024:
+        raise BaseModelError(
+            f"{reference.file.name} is a Stable Diffusion 2.x model, of which there are two kinds that look the same. "
+            "Say which it is: set base_prediction to v_prediction (the 768 px models) or epsilon (the 512 px ones)."
+        )
+    return SingleFile(reference.file, found.width, prediction or "epsilon", configuration)
+
+
+def _configuration(file: Path, width: int) -> Path | str:
+    beside = file.with_suffix("")
+    if (beside / "model_index.json").is_file():
+        return beside
+    if width in _CONFIGURED_BY:
+        return _CONFIGURED_BY[width]
+    raise BaseModelError(
+        f"{file.name} is {width} numbers wide, so it is neither Stable Diffusion 1.x (768) nor 2.x (1024). "
+        f"Put the configuration that it was made with beside it, as the folder {beside.name}."
+    )
+
+
+def _configured_prediction(configuration: Path | str) -> str | None:
+    if isinstance(configuration, str):
+        return None
+    scheduler = read_json(configuration / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
+    return str(scheduler.get("prediction_type", "epsilon"))
+
+
+def inspect_local(reference: BaseReference) -> BaseTraits:
+    """The traits of a base on this machine: a folder, or a file before it was converted. Raises BaseModelError."""
+    if reference.folder is not None:
+        return inspect_base(reference.folder)
+    single = judge_single_file(reference)
+    family: Literal["stable-diffusion"] = "stable-diffusion"
+    size = 768 if (single.width, single.prediction) == (1024, "v_prediction") else 512
+    if isinstance(single.configuration, Path):
+        unet = read_json(single.configuration / "unet" / "config.json", "incomplete: unet/config.json is missing")
+        vae = read_json(single.configuration / "vae" / "config.json", "incomplete: vae/config.json is missing")
+        size = int(unet.get("sample_size", 64)) * 2 ** (len(vae.get("block_out_channels", [0, 0, 0, 0])) - 1)
+    return BaseTraits(family, size, single.prediction, f"file-{single.key}", text_width=single.width)

@@ -1,0 +1,118 @@
+"""Adding a concept that was made elsewhere: a file, or what somebody's repository on the Hub holds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+
+from jobs.bringing_in import Wish
+from trainer.bases import PINNED, find_base
+from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind
+from trainer.errors import RequestError
+from trainer.photos import shown_name
+from trainer.task import suggested_name
+from ui.errors import spoken
+from ui.services import Services
+
+_TYPES = [".safetensors", ".pt", ".bin"]
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+
+
+class AddPanel:
+    """Draws the panel; `added` fires when a concept was queued to be taken in."""
+
+    def __init__(self, services: Services) -> None:
+        self._services = services
+        with gr.Accordion("Add a concept", open=False, elem_id="add-panel"):
+            gr.Markdown(
+                "An embedding, a LoRA or a whole model that was made elsewhere, for Stable Diffusion 1.x or 2.x. "
+                "It is looked over before anything of it is opened, tried, and then works like one trained here. "
+                "A file may have 200 MB; larger ones come from the Hub."
+            )
+            with gr.Row():
+                self._file = gr.File(label="A file: .safetensors, .pt, .bin", file_types=_TYPES, elem_id="add-file")
+                self._hub = gr.Textbox(
+                    label="or from the Hub",
+                    placeholder="owner/name",
+                    info="owner/name:FILE where it holds several",
+                    max_length=300,
+                    elem_id="add-hub",
+                )
+            with gr.Row():
+                self._name = gr.Textbox(
+                    label="Name",
+                    info="of a LoRA or a model: the word that it listens to",
+                    max_length=60,
+                    elem_id="add-name",
+                    min_width=160,
+                )
+                self._kind = gr.Dropdown(
+                    [kind.value for kind in Kind],
+                    value=Kind.object.value,
+                    label="It is a",
+                    filterable=False,
+                    min_width=120,
+                )
+                self._class_word = gr.Textbox(
+                    DEFAULT_CLASS_WORD[Kind.object], label="Class word", info="plain noun", max_length=60, min_width=140
+                )
+                self._base = gr.Dropdown(
+                    [("Demo model", STARTER), *((name.split("/")[1], name) for name in PINNED)],
+                    value=STARTER,
+                    label="Base model",
+                    info="the one that it was made on",
+                    allow_custom_value=True,
+                    elem_id="add-base",
+                    min_width=200,
+                )
+            press = gr.Button("Add", variant="primary", elem_id="add")
+        inputs = [self._file, self._hub, self._name, self._kind, self._class_word, self._base]
+        self.added = press.click(
+            spoken(self._add),
+            inputs,
+            [self._file, self._hub, self._name],
+            api_visibility="private",
+            trigger_mode="once",
+        )
+        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
+        self._file.upload(_name_for_file, [self._file, self._name], self._name, **_QUIET)
+        self._hub.blur(_name_for, [self._hub, self._name], self._name, **_QUIET)
+
+    def _add(
+        self,
+        file: str | None,
+        hub: str | None,
+        name: str | None,
+        kind: str | None,
+        class_word: str | None,
+        base: str | None,
+        request: gr.Request,
+    ) -> tuple[None, str, str]:
+        owner = self._services.owners.of(request)
+        wish = Wish((hub or "").strip(), name or "", kind or "", class_word or "", base or STARTER)
+        if not self._services.owners.single and not (find_base(wish.base).on_hub or wish.base == STARTER):
+            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
+        if bool(file) == bool(wish.source):
+            raise RequestError("Give a file, or a Hub id: one of the two.")
+        importer = self._services.importer
+        if file:
+            path = Path(file)
+            bringing = importer.judge_file(wish, path, shown_name=shown_name(path.name))
+        else:
+            bringing = importer.judge_hub(wish)
+        self._services.jobs.submit_task(owner, bringing.task, bringing.file)
+        if file:
+            Path(file).unlink(missing_ok=True)  # the run folder has its own copy
+        gr.Info(f"{bringing.task.origin} is being taken in. The Jobs page says how far it is.")
+        return None, "", ""
+
+
+def _name_for_file(file: str | None, name: str | None) -> str:
+    return _name_for(Path(file).name if file else "", name)
+
+
+def _name_for(source: str | None, name: str | None) -> str:
+    """A first suggestion; what a person typed stays."""
+    return name or suggested_name((source or "").strip())
