@@ -86,6 +86,8 @@ class JobService:
             return self._store.get(earlier.id, owner=owner)
         own_open = self._check_caps(owner)
         prepare_run(self.run_folder(job_id).root, recipe, take_photos)
+        if bill is not None:
+            write_bill(self.run_folder(job_id), bill)
         return self._queue_new(job_id, owner, summary_of(recipe), own_open)
 
     def submit_task(
@@ -126,8 +128,6 @@ class JobService:
             message="",
         )
         write_job_file(self.run_folder(job_id), job)
-        if bill is not None:
-            write_bill(self.run_folder(job_id), bill)
         self._store.add(job)
         self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
         return job
