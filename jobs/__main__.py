@@ -8,9 +8,12 @@ import logging
 import sys
 
 from jobs.hub import read_account
+from jobs.local import LocalTrainer
 from jobs.open import open_service
 from jobs.publish import publish
 from jobs.publisher import Publisher
+from jobs.remote.container import run_here
+from jobs.remote.worker import serve_remote
 from jobs.service import JobService, JobView
 from jobs.worker import Supervisor
 from trainer.artifact import read_manifest
@@ -50,6 +53,11 @@ def _parser() -> argparse.ArgumentParser:
     publisher = commands.add_parser("publisher", help="publish what waits to be published")
     publisher.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
     publisher.set_defaults(command=_publisher)
+    remote = commands.add_parser("remote", help="send what waits for it to Hugging Face, and follow it there")
+    remote.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+    remote.set_defaults(command=_remote)
+    inside = commands.add_parser("remote-run", help="what a Job at Hugging Face runs")
+    inside.set_defaults(command=_remote_run)
     listing = commands.add_parser("list", help="all jobs, newest first")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
     listing.set_defaults(command=_list)
@@ -79,7 +87,8 @@ def _worker(options: argparse.Namespace) -> int:
         device = next((d for d in devices if d.index == options.gpu), None)
         if device is None:
             raise RequestError(f"This machine has no GPU {options.gpu}; it has {', '.join(d.name for d in devices)}.")
-    Supervisor(Settings(), device or cpu()).serve()
+    settings = Settings()
+    Supervisor(settings, LocalTrainer(settings, device or cpu())).serve()
     return EXIT_DONE
 
 
@@ -88,6 +97,17 @@ def _publisher(options: argparse.Namespace) -> int:
         stop_when_parent_dies()
     Publisher(Settings()).serve()
     return EXIT_DONE
+
+
+def _remote(options: argparse.Namespace) -> int:
+    if options.watch_parent:
+        stop_when_parent_dies()
+    serve_remote(Settings())
+    return EXIT_DONE
+
+
+def _remote_run(_options: argparse.Namespace) -> int:
+    return run_here(Settings())
 
 
 def _list(options: argparse.Namespace) -> int:

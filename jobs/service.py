@@ -11,7 +11,8 @@ from jobs.job_file import read_job_file, write_job_file
 from jobs.progress import Progress, read_progress
 from jobs.publications import Publication
 from jobs.publishing import Publishing
-from jobs.queue import QueueClient
+from jobs.queue import Queue, QueueClient
+from jobs.remote.record import RemoteRun, forget_remote, read_remote, write_remote
 from jobs.speed import Speeds
 from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
 from jobs.store import Job, JobStore, new_job_id, now, waiting_place
@@ -38,6 +39,8 @@ class JobView:
     total_s: float | None
     """How long the whole run should take, where that is known."""
     publication: Publication | None
+    remote: RemoteRun | None
+    """Where it trains at Hugging Face, unless it trains on this machine."""
 
 
 class JobService:
@@ -58,11 +61,18 @@ class JobService:
         return RunFolder(self._runs_dir / job_id)
 
     def submit(
-        self, owner: str, recipe: TrainConfig, take_photos: Callable[[Path], PhotoSet], *, press_id: str | None = None
+        self,
+        owner: str,
+        recipe: TrainConfig,
+        take_photos: Callable[[Path], PhotoSet],
+        *,
+        press_id: str | None = None,
+        remote: RemoteRun | None = None,
     ) -> Job:
         """Make the run folder and queue the job. Raises RequestError where photos or caps forbid it.
 
         `press_id` names one press of the button: a second submission with it returns the first one's job.
+        `remote` sends it to Hugging Face instead of training it on this machine.
         """
         job_id = press_id or new_job_id()
         if (earlier := self._store.find(job_id)) is not None:
@@ -89,10 +99,24 @@ class JobService:
             ended=None,
             message="",
         )
+        if remote is not None:
+            write_remote(self.run_folder(job_id), remote)
         write_job_file(self.run_folder(job_id), job)
         self._store.add(job)
-        self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
+        self._enqueue(job)
         return job
+
+    def _enqueue(self, job: Job) -> None:
+        queue = Queue.remote if self.remote_run(job.id) else Queue.training
+        self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority, queue=queue)
+
+    def remote_run(self, job_id: str) -> RemoteRun | None:
+        """Where a job trains at Hugging Face; None where it trains on this machine."""
+        return read_remote(self.run_folder(job_id))
+
+    def _local(self, *states: JobState) -> list[Job]:
+        """Jobs of this machine's devices in these states, in the order in which they are served."""
+        return [job for job in self._store.in_state(*states) if self.remote_run(job.id) is None]
 
     def _check_caps(self, owner: str) -> int:
         """How many open jobs the owner has. Raises RequestError at a cap."""
@@ -131,7 +155,7 @@ class JobService:
         return self._store.get(job_id).owner
 
     def _views(self, jobs: list[Job]) -> list[JobView]:
-        waiting = self._store.in_state(JobState.waiting)
+        waiting = self._local(JobState.waiting)
         ahead_s = self._seconds_of_running() if waiting else 0.0
         starts: dict[str, float | None] = {}
         clock: float | None = ahead_s
@@ -148,6 +172,7 @@ class JobService:
                 starts.get(job.id),
                 self._estimate(job.id) if job.is_open else None,
                 publications.get(job.id),
+                self.remote_run(job.id),
             )
             for job in jobs
         ]
@@ -155,15 +180,15 @@ class JobService:
     def ahead(self) -> tuple[int, float | None]:
         """How many jobs a new one would come after, and how long they should take, where that is known."""
         seconds = self._seconds_of_running()
-        waiting = self._store.in_state(JobState.waiting)
+        waiting = self._local(JobState.waiting)
         for job in waiting:
             estimate = self._estimate(job.id)
             seconds = seconds + estimate if seconds is not None and estimate is not None else None
-        return len(waiting) + len(self._store.in_state(JobState.running, JobState.stopping)), seconds
+        return len(waiting) + len(self._local(JobState.running, JobState.stopping)), seconds
 
     def _seconds_of_running(self) -> float | None:
         left = 0.0
-        for job in self._store.in_state(JobState.running, JobState.stopping):
+        for job in self._local(JobState.running, JobState.stopping):
             eta = read_progress(read_events(self.run_folder(job.id).events_file)).eta_s
             estimate = eta if eta is not None else self._estimate(job.id)
             if estimate is None:
@@ -194,8 +219,11 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         self._store.set_wish(job.id, StopWish.keep)
 
-    def resume(self, job_id: str, owner: str) -> None:
-        """Queue a stopped, failed or cancelled job again; it goes on from its newest checkpoint."""
+    def resume(self, job_id: str, owner: str, *, here: bool = False) -> None:
+        """Queue a stopped, failed or cancelled job again; it goes on from its newest checkpoint.
+
+        `here`: on this machine, wherever it trained before.
+        """
         job = self._store.get(job_id, owner=owner)
         if job.state not in RESUMABLE_STATES:
             raise RequestError(f"This job is {job.state.value}; there is nothing to resume.")
@@ -212,8 +240,13 @@ class JobService:
             ended=None,
         )
         if changed:
+            run, remote = self.run_folder(job.id), self.remote_run(job.id)
+            if remote is not None and here:
+                forget_remote(run)
+            elif remote is not None:
+                write_remote(run, remote.again())
             self._record(job.id)
-            self._queue.enqueue(job.id, attempt=job.attempt + 1, priority=priority)
+            self._enqueue(self._store.get(job.id))
 
     def delete(self, job_id: str, owner: str) -> None:
         """Forget an ended job and remove its files, photos included."""
@@ -240,6 +273,9 @@ class JobService:
             except RequestError:
                 continue
             was_open = file.state in OPEN_STATES
+            remote = read_remote(run)
+            # a Job that may run at Hugging Face must not be cancelled as if it had never begun
+            again = JobState.running if remote is not None and remote.is_under_way else JobState.waiting
             job = Job(
                 id=file.id,
                 owner=file.owner,
@@ -249,7 +285,7 @@ class JobService:
                 kind=recipe.kind.value,
                 base=recipe.base,
                 steps=recipe.steps,
-                state=JobState.waiting if was_open else file.state,
+                state=again if was_open else file.state,
                 wish=StopWish.none,
                 priority=1,
                 attempt=file.attempt + 1,
@@ -262,6 +298,6 @@ class JobService:
             self._store.add(job)
             self.publishing.restore(run)
             if was_open:
-                self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
+                self._enqueue(job)
             added += 1
         return added

@@ -57,10 +57,23 @@ class Settings(BaseSettings):
     hub_token: SecretStr | None = Field(
         default=None, validation_alias="HF_TOKEN", description="Access token of the Hub, for publishing."
     )
+    image: str | None = Field(
+        default=None,
+        validation_alias="STUDIO_JOBS_IMAGE",
+        description="Image with this app in it for training in HF Jobs; default on a Space: the Space itself.",
+    )
+    jobs_limit_min: int = Field(
+        default=180, ge=10, le=2880, description="Minutes after which a Job at Hugging Face is ended, come what may."
+    )
+    remote: str | None = Field(default=None, description="Set by the app inside a Job: which run to train.")
 
     system: str | None = Field(default=None, validation_alias="SYSTEM", description="`spaces` on a Space.")
     oauth_client_id: str | None = Field(
         default=None, validation_alias="OAUTH_CLIENT_ID", description="Set by Hugging Face on a Space with sign-in."
+    )
+
+    oauth_scopes: str = Field(
+        default="", validation_alias="OAUTH_SCOPES", description="Set by Hugging Face on a Space with sign-in."
     )
 
     @property
@@ -73,6 +86,17 @@ class Settings(BaseSettings):
         """The machine's token, for its only owner; visitors of a shared page bring theirs."""
         single = self.owner_mode is Owners.single
         return self.hub_token.get_secret_value() if self.hub_token is not None and single else None
+
+    @property
+    def jobs_image(self) -> str | None:
+        """What a Job at Hugging Face runs, where that is known."""
+        return self.image or (f"hf.co/spaces/{self.space_id}" if self.on_space else None)
+
+    @property
+    def can_run_jobs(self) -> bool:
+        """Whether training in HF Jobs can be offered: an image is known, and somebody's token may pay."""
+        signed_in = self.can_sign_in and self.owner_mode is Owners.huggingface and "jobs" in self.oauth_scopes.split()
+        return self.jobs_image is not None and (signed_in or self.own_hub_token is not None)
 
     @property
     def on_space(self) -> bool:
