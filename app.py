@@ -14,6 +14,7 @@ from jobs.drafts import Drafts
 from jobs.example import submit_example
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
+from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
 from jobs.store import EVERYBODY
 from jobs.tokens import TokenDesk
@@ -43,6 +44,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         bases=BaseChecker(settings.own_hub_token),
         owners=OwnerPolicy(settings),
         devices=tuple(devices),
+        remote=RemoteOffer(settings) if settings.can_run_jobs else None,
     )
 
 

@@ -1,4 +1,4 @@
-"""The processes that app.py keeps alive: a supervisor for each device, the generator, and the publisher."""
+"""The processes that app.py keeps alive: a supervisor for each device, generator, publisher, and who follows Jobs."""
 
 from __future__ import annotations
 
@@ -34,6 +34,8 @@ class Children:
         self._kept = [_Kept(d.key, _worker(d)) for d in devices]
         self._kept.append(_Kept("generator", ["inference.generator", "--watch-parent"]))
         self._kept.append(_Kept("publisher", ["jobs", "publisher", "--watch-parent"]))
+        if settings.can_run_jobs:
+            self._kept.append(_Kept("remote", ["jobs", "remote", "--watch-parent"]))
 
     def __enter__(self) -> Children:
         self.revive()

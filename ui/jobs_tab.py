@@ -9,9 +9,10 @@ import gradio as gr
 
 from jobs.progress import PHASES, Progress
 from jobs.publications import Publication
+from jobs.remote.record import RemoteRun
 from jobs.service import JobView
 from jobs.state import JobState
-from jobs.store import Job
+from jobs.store import Job, now
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from trainer.narrate import duration
@@ -43,6 +44,8 @@ class _Card:
     has_artifact: bool
     is_own: bool
     publication: Publication | None
+    remote: RemoteRun | None
+    cost_usd: float
 
 
 class JobsTab:
@@ -75,7 +78,17 @@ class JobsTab:
         artifact = self._services.jobs.run_folder(view.job.id).artifact
         has_artifact = not view.job.is_open and (artifact / MANIFEST_FILE).exists()
         own = view.job.owner == owner
-        return _Card(view.job, view.progress, view.place, view.starts_in_s, has_artifact, own, view.publication)
+        return _Card(
+            job=view.job,
+            progress=view.progress,
+            place=view.place,
+            starts_in_s=view.starts_in_s,
+            has_artifact=has_artifact,
+            is_own=own,
+            publication=view.publication,
+            remote=view.remote,
+            cost_usd=view.remote.cost_usd(now()) if view.remote else 0.0,
+        )
 
     def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any]:
         """New content, or nothing where nothing changed: pictures must not flicker."""
@@ -94,6 +107,8 @@ class JobsTab:
                 jobs.cancel(job_id, owner)
             case "resume":
                 jobs.resume(job_id, owner)
+            case "resume-here":
+                jobs.resume(job_id, owner, here=True)
             case "delete":
                 jobs.delete(job_id, owner)
             case "retry-publish":

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from inference.client import GeneratorClient
 from jobs.drafts import Drafts
 from jobs.preflight import BaseChecker
+from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
 from jobs.tokens import TokenDesk
 from trainer.devices import Device
@@ -26,6 +27,8 @@ class Services:
     bases: BaseChecker
     owners: OwnerPolicy
     devices: tuple[Device, ...]
+    remote: RemoteOffer | None = None
+    """Training at Hugging Face, where it can be offered."""
 
     def adopt(self, browser: str, person: str) -> None:
         """Give what a browser's owner has to the person who signed in there."""

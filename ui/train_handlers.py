@@ -13,13 +13,14 @@ from markupsafe import Markup
 from trainer.bases import STARTER_FOLDER, BaseTraits, find_base, inspect_base, knows_word
 from trainer.concept import check_name
 from trainer.config import STARTER, Kind, Method, TrainConfig
-from trainer.errors import Problem, RecipeError, RequestError
+from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.photos import PhotoSet
 from trainer.presets import artifact_bytes, preset_recipe, preset_values
 from ui.forms import RecipeForm
 from ui.html import file_size, render
 from ui.photos_panel import photos_html
 from ui.publishing import prepare_publication
+from ui.remote import prepare_remote
 from ui.services import Services
 
 DREAMBOOTH, TEXTUAL_INVERSION = "DreamBooth", "Textual inversion"
@@ -78,30 +79,36 @@ class TrainHandlers:
             **(values | {"class_word": choices.class_word.strip()}),
         )
 
-    def plan(self, choices: Choices, entered: Mapping[str, Any]) -> str:
-        """The plan in words, or what is still wrong."""
+    def plan(self, choices: Choices, entered: Mapping[str, Any], flavor: str | None = None) -> str:
+        """The plan in words, or what is still wrong; `flavor` is a machine at Hugging Face."""
         try:
             recipe = self.recipe(choices, entered)
         except RecipeError as error:
             return render("plan.html", problems=_without_empty_name(error, choices), **_NO_PLAN)
         except RequestError as error:
             return render("plan.html", problems=[Problem("base", str(error))], **_NO_PLAN)
+        if flavor is not None:
+            return self._remote_plan(recipe, flavor)
         estimate = self._services.jobs.speeds.estimate_s(recipe)
         ahead, ahead_s = self._services.jobs.ahead()
-        starter = recipe.base == STARTER
-        size = artifact_bytes(
-            recipe.method, starter=starter, rank=getattr(recipe, "rank", 16), vectors=getattr(recipe, "vectors", 4)
-        )
         return render(
             "plan.html",
             problems=[],
             steps=recipe.steps,
             seconds=estimate[0] if estimate else None,
             measured=bool(estimate and estimate[1]),
-            size=f"about {file_size(size)}",
+            size=_size_words(recipe),
             ahead=ahead,
             ahead_s=ahead_s,
         )
+
+    def _remote_plan(self, recipe: TrainConfig, flavor: str) -> str:
+        assert self._services.remote is not None  # or no machine there could be chosen
+        try:
+            quote = self._services.remote.quote(recipe, flavor)
+        except (RequestError, HubError) as error:
+            return render("plan.html", problems=[Problem("machine", str(error))], **_NO_PLAN)
+        return render("remote_plan.html", steps=recipe.steps, quote=quote, size=_size_words(recipe))
 
     def preset(self, choices: Choices) -> list[Any]:
         """Updates of the form for the chosen method, kind and base."""
@@ -129,7 +136,14 @@ class TrainHandlers:
         return Markup("✓ In prompts you write <code>{}</code>.").format(f"<{name}>")
 
     def submit(
-        self, choices: Choices, entered: Mapping[str, Any], draft: str, request: gr.Request, *, publish: bool
+        self,
+        choices: Choices,
+        entered: Mapping[str, Any],
+        draft: str,
+        request: gr.Request,
+        *,
+        publish: bool,
+        flavor: str | None = None,
     ) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
         owner = self._services.owners.of(request)
@@ -137,8 +151,13 @@ class TrainHandlers:
         if not draft:
             raise RequestError("Add some photos first.")
         repo_id = prepare_publication(self._services, recipe.name, request) if publish else None
+        remote = prepare_remote(self._services, recipe, flavor, request) if flavor is not None else None
         job = self._services.jobs.submit(
-            owner, recipe, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft
+            owner,
+            recipe,
+            lambda folder: self._services.drafts.copy_to(owner, draft, folder),
+            press_id=draft,
+            remote=remote,
         )
         if repo_id is not None:
             self._services.jobs.publishing.ask(job.id, owner, repo_id, private=True)
@@ -149,6 +168,15 @@ class TrainHandlers:
         """A new, empty draft for the next concept."""
         draft = self._services.drafts.new_id()
         return draft, photos_html(draft, PhotoSet(()))
+
+
+def _size_words(recipe: TrainConfig) -> str:
+    """How large the result will be."""
+    starter = recipe.base == STARTER
+    size = artifact_bytes(
+        recipe.method, starter=starter, rank=getattr(recipe, "rank", 16), vectors=getattr(recipe, "vectors", 4)
+    )
+    return f"about {file_size(size)}"
 
 
 _NO_PLAN: dict[str, Any] = dict.fromkeys(("steps", "seconds", "measured", "size", "ahead", "ahead_s"))

@@ -15,6 +15,7 @@ from trainer.presets import preset_values
 from ui.errors import spoken
 from ui.forms import RecipeForm
 from ui.photos_panel import PhotosPanel, build_photos_panel
+from ui.place_panel import PlacePanel
 from ui.services import Services
 from ui.train_handlers import (
     ADAPTER,
@@ -86,6 +87,7 @@ class TrainTab:
             allow_custom_value=True,
             elem_id="base",
         )
+        self._place = PlacePanel(self._services)
         gr.Markdown("## 4 · Plan")
         self._plan = gr.HTML(elem_id="plan")
         with gr.Row():
@@ -108,7 +110,11 @@ class TrainTab:
                 spoken(self._choose), self._inputs(), [self._as, self._method_note, *self._form.components], **_QUIET
             )
         self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
-        entered: list[Any] = [self._name, self._class_word, *choosing, *self._form.components]
+        entered: list[Any] = [
+            *(self._name, self._class_word, *choosing),
+            *self._form.components,
+            *self._place.components,
+        ]
         gr.on(  # one listener for all fields: of several, an early one may answer last and show an old plan
             [self._page.load, *(component.change for component in entered)],
             spoken(self._tell_plan),
@@ -144,6 +150,7 @@ class TrainTab:
             self._as,
             self._base,
             *self._form.components,
+            *self._place.components,
         }
 
     def _entered(self, values: Mapping[Component, Any]) -> tuple[Choices, dict[str, Any]]:
@@ -163,11 +170,17 @@ class TrainTab:
         return [gr.update(visible=is_dreambooth), words, *self._handlers.preset(choices)]
 
     def _tell_plan(self, values: dict[Component, Any]) -> str:
-        return self._handlers.plan(*self._entered(values))
+        return self._handlers.plan(*self._entered(values), self._place.flavor(values))
 
     def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
         publish = bool(values[self._publish])
-        job = self._handlers.submit(*self._entered(values), values[self._photos.draft], request, publish=publish)
+        job = self._handlers.submit(
+            *self._entered(values),
+            values[self._photos.draft],
+            request,
+            publish=publish,
+            flavor=self._place.flavor(values),
+        )
         draft, shown = self._handlers.next_draft()
         return job, draft, shown
 

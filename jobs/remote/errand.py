@@ -28,6 +28,7 @@ from jobs.training import POLL_S, Watch
 from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, ConceptError, HubError, HubTrouble, VerificationError
 from trainer.events import Failed, Warned
+from trainer.narrate import duration
 from trainer.run_folder import RunFolder
 
 TORN_OFF = -15
@@ -123,6 +124,8 @@ class Errand:
             self._bucket.fetch([files[CONFIG]], self._run)  # with the commit of the base that was really loaded
         elif (folder := newest_checkpoint(files)) is not None:
             self._bucket.fetch([file for name, file in files.items() if name.startswith(folder)], self._run)
+        if wish is StopWish.none and result == EXIT_STOPPED:
+            return self._close(EXIT_FAILED, Failed(cause="The Job was stopped at Hugging Face.", advice=_RESUME))
         if result is not None and result >= 0:
             return self._close(result)
         if wish is not StopWish.none:
@@ -163,7 +166,7 @@ class Errand:
         if result is not None:
             return explain_exit(result)
         if record.began is not None and (record.ended or now()) - record.began >= record.limit_s:
-            return f"The Job reached its time limit of {record.limit_s // 60} min."
+            return f"The Job reached its time limit of {duration(record.limit_s)}."
         match stage:
             case JobStage.DELETED:
                 return "The Job was deleted at Hugging Face."

@@ -22,6 +22,7 @@ class Flavor:
     name: str
     words: str
     usd_per_hour: float
+    has_gpu: bool
 
     @property
     def label(self) -> str:
@@ -65,4 +66,4 @@ def _flavor(machine: JobHardwareInfo) -> Flavor | None:
         return None
     gpu = machine.accelerator
     memory = f", {gpu.vram}" if gpu is not None and gpu.vram else ""
-    return Flavor(machine.name, f"{machine.pretty_name}{memory}", machine.unit_cost_usd * 60 / minutes)
+    return Flavor(machine.name, f"{machine.pretty_name}{memory}", machine.unit_cost_usd * 60 / minutes, gpu is not None)

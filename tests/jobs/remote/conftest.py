@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, JobInfo
 
 from jobs.remote.record import RemoteRun
 from jobs.service import JobService
+from jobs.state import JobState
 from jobs.store import Job
 from jobs.tokens import TRAINING_TOKENS, TokenDesk, token_socket
 from tests import ROOT
@@ -93,3 +94,20 @@ def send(service: JobService, photo_folder: Path) -> Callable[..., Job]:
         return service.submit("anna", recipe, lambda folder: take_folder(photo_folder, folder), remote=remote)
 
     return call
+
+
+def state(service: JobService, job: Job) -> JobState:
+    return service.job(job.id, "anna").state
+
+
+def message(service: JobService, job: Job) -> str:
+    return service.job(job.id, "anna").message
+
+
+def step(service: JobService, job: Job) -> int:
+    return service.view(job.id, "anna").progress.step
+
+
+def hub_jobs(alice: HfApi) -> list[JobInfo]:
+    """The Jobs of alice's account, newest first."""
+    return list(alice.list_jobs(namespace="alice"))

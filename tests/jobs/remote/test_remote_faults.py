@@ -1,0 +1,187 @@
+"""What can go wrong on the way to Hugging Face: nothing is lost or paid twice, and the card says what happened."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from huggingface_hub import HfApi
+
+from jobs.service import JobService
+from jobs.state import JobState
+from jobs.store import Job
+from jobs.tokens import TokenDesk
+from tests.hub.accounts import ALICE, BOB, TokenKind
+from tests.hub.faults import FOREVER
+from tests.hub.local_hub import LocalHub
+from tests.jobs.remote.conftest import LONG, Client, follower, hub_jobs, message, state, step
+from tests.waiting import wait_until
+from trainer.events import Started, read_events
+from trainer.settings import Settings
+
+# said inside the client library, about how it sends LFS files
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+Send = Callable[..., Job]
+ASK_FOR_A_JOB = "POST /api/jobs/alice"
+
+
+def asked_for(hub: LocalHub) -> int:
+    """How often a Job was asked for."""
+    return sum(request.line == ASK_FOR_A_JOB for request in hub.requests())
+
+
+def test_killed_follower_finds_its_job_again_and_one_deleted_elsewhere_fails_in_words(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(**LONG)
+    with follower(settings, hub) as first:
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: step(service, job) > 20)
+        first.kill()
+        first.wait()
+    seen = step(service, job)
+    assert state(service, job) is JobState.running
+    with follower(settings, hub) as second:
+        wait_until(lambda: "Sign in again" in message(service, job))
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: step(service, job) > seen + 20)
+        second.terminate()
+        assert second.wait(10) == 0
+    assert state(service, job) is JobState.running
+    (running,) = hub_jobs(alice)
+    assert running.status.stage == "RUNNING"
+    hub.end_job(running.id, stage="DELETED")  # while nobody looks
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert "deleted at Hugging Face" in message(service, job)
+    assert asked_for(hub) == 1
+    assert any(service.run_folder(job.id).checkpoints.iterdir())
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_lost_answer_makes_no_second_job(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    hub.hold_jobs(held=True)
+    hub.order_fault(ASK_FOR_A_JOB, drop=True, after_work=True)
+    job = send()
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: "Nothing is lost" in message(service, job))
+        wait_until(lambda: "Waiting at Hugging Face" in message(service, job))
+    assert asked_for(hub) == 1
+    assert len(hub_jobs(alice)) == 1
+
+
+def test_account_without_credits_is_told_so_and_its_photos_are_taken_back(
+    hub: LocalHub, alice: HfApi, client: Client, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(payer="bob")
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", BOB)
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert message(service, job).startswith("Your account has no credits for this.")
+    assert "on this machine" in message(service, job)
+    assert list(client(BOB).list_buckets("bob")) == []
+
+
+def test_token_that_may_not_run_jobs_is_named(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send()
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", hub.new_token(kind=TokenKind.FINE_GRAINED, grants=["repo.write"]))
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert "may not run Jobs" in message(service, job)
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_sign_in_with_the_jobs_scope_is_enough(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(method="dreambooth-lora")
+    token = hub.new_token(kind=TokenKind.OAUTH, grants=["openid", "contribute-repos", "jobs"], app="studio")
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", token)
+        wait_until(lambda: state(service, job) is JobState.finished, seconds=120)
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_token_that_ends_on_the_way_is_asked_for_again_and_training_goes_on(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(**LONG)
+    token = hub.new_token()
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", token)
+        wait_until(lambda: service.view(job.id, "anna").progress.checkpoint_step >= 20)
+        hub.revoke(token)
+        wait_until(lambda: "Sign in again" in message(service, job))
+        wait_until(lambda: hub_jobs(alice)[0].status.stage == "ERROR")  # no use in paying for what cannot come home
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: len(starts(service, job)) == 2)
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
+    assert starts(service, job)[1] >= 20
+    assert [j.status.stage for j in hub_jobs(alice)] == ["CANCELED", "ERROR"]
+    assert list(alice.list_buckets("alice")) == []
+
+
+def starts(service: JobService, job: Job) -> list[int]:
+    """The steps that its starts went on from."""
+    events = read_events(service.run_folder(job.id).events_file)
+    return [event.resumed_from for event in events if isinstance(event, Started)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"status": 503}, "(503)"),
+        ({"status": 429, "headers": {"Retry-After": "3600"}}, "asks to wait 1 h 00 min"),
+        ({"drop": True}, "cannot be reached"),
+    ],
+    ids=["down", "busy", "gone"],
+)
+def test_hub_that_does_not_answer_is_asked_again_and_a_cancel_is_not_forgotten(
+    hub: LocalHub,
+    alice: HfApi,
+    settings: Settings,
+    service: JobService,
+    send: Send,
+    desk: TokenDesk,
+    fault: dict[str, object],
+    words: str,
+) -> None:
+    hub.hold_jobs(held=True)
+    job = send()
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: "Waiting at Hugging Face" in message(service, job))
+        hub.order_fault("GET /api/jobs/alice/", times=FOREVER, **fault)
+        wait_until(lambda: words in message(service, job))
+        assert "Nothing is lost" in message(service, job)
+        assert state(service, job) is JobState.running
+        hub.clear_faults()
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
+    assert hub_jobs(alice)[0].status.stage == "CANCELED"
+
+
+def test_job_that_runs_too_long_is_ended_by_the_hub(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(limit_s=1)
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert "time limit of 1 s" in message(service, job)
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_second_follower_of_a_data_root_refuses_and_leaves_the_first_its_socket(
+    hub: LocalHub, settings: Settings, service: JobService, desk: TokenDesk
+) -> None:
+    with follower(settings, hub), follower(settings, hub) as second:
+        assert second.wait(30) == 2
+        desk.hand_over_for_training("anna", ALICE)
