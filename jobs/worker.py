@@ -164,7 +164,15 @@ class Supervisor:
         raise AssertionError("unreachable")
 
     def _watch(self, job_id: str) -> Watch:
-        return Watch(lambda: self._wish(job_id), self._stop.requested, lambda text: self._store.note(job_id, text))
+        said = ""
+
+        def note(text: str) -> None:
+            nonlocal said
+            if text != said:
+                self._store.note(job_id, text)
+                said = text
+
+        return Watch(lambda: self._wish(job_id), self._stop.requested, note)
 
     def _wish(self, job_id: str) -> StopWish:
         job = self._store.find(job_id)

@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jobs.hub import open_hub
-from jobs.remote.bucket import CHECKPOINTS, CONFIG, EVENTS, KEEP, LOG, RESULT, RunBucket
+from jobs.remote.bucket import CHECKPOINTS, CONFIG, EVENTS, KEEP, LOG, PHOTOS, RESULT, RunBucket
 from jobs.remote.hub_job import Order
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, HubError, HubTrouble, RequestError
 from trainer.process import KEEP_SIGNAL, Child, StopSignal, spawn
@@ -119,13 +119,14 @@ class _Workplace:
         self._next_checkpoint = time.monotonic() + _CHECKPOINT_SHARE * (time.monotonic() - began)
 
     def _hand_in(self, exit_code: int) -> None:
-        """Send all that is left, and then the result."""
+        """Send all that is left, take the photos away, and then send the result."""
         self._send_shown()
         if exit_code != EXIT_DONE:
             self._send_checkpoint(last=True)
         if exit_code in (EXIT_DONE, EXIT_STOPPED):
             artifact = sorted(file for file in self._run.artifact.rglob("*") if file.is_file())
             self._send([CONFIG, *(self._run.relative(file) for file in artifact)])
+        self._bucket.remove(name for name in self._bucket.files() if name.startswith(PHOTOS))
         self._bucket.put([(json.dumps({"exit_code": exit_code}).encode(), RESULT)])
 
     def _send(self, names: list[str]) -> None:

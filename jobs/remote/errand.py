@@ -33,6 +33,8 @@ from trainer.run_folder import RunFolder
 
 TORN_OFF = -15
 _HUB_POLL_S = 2.0
+_PASSING = frozenset({HubTrouble.later, HubTrouble.sign_in})
+"""Troubles after which the same is tried again."""
 _RESUME = "Resume goes on from the newest checkpoint, in a new Job."
 
 
@@ -45,6 +47,7 @@ class Errand:
         self._bucket = RunBucket(hub, self._order.bucket)
         self._jobs = HubJobs(hub, token, image)
         self._fetched: dict[str, str] = {}
+        self._told_to_keep = False
         for left_by_a_kill in run.root.glob(".fetched.*"):
             shutil.rmtree(left_by_a_kill, ignore_errors=True)
 
@@ -57,23 +60,33 @@ class Errand:
         if info is None and not self.record.hub_job:
             if watch.wish() is StopWish.cancel:
                 return self._close(EXIT_STOPPED)
-            info = self._send(watch)
+            try:
+                info = self._send(watch)
+            except HubError as error:
+                if error.trouble in _PASSING:
+                    raise
+                return self._give_up(error)
+        return self._follow(info, watch, lost_token=lost_token)
+
+    def _follow(self, info: JobInfo | None, watch: Watch, *, lost_token: bool) -> int | None:
+        """Show how far the Job is and pass wishes on, until it is over and its files are here."""
         while True:
             if watch.leaving():
                 return None
             self._keep(with_times(self.record, info))
             stage, wish = stage_of(info), watch.wish()
+            if stage not in OVER:
+                self._pass_on(stage, wish)
             files = self._bucket.files()
             self._mirror(files)
             if stage in OVER:
                 watch.note("Fetching the result from Hugging Face.")
                 return self._conclude(stage, files, wish, lost_token=lost_token)
             watch.note(self._words(stage, wish))
-            self._pass_on(stage, wish, files)
             _pause(watch, wish)
             info = self._jobs.inspect(self.record.hub_job, self.record)
 
-    def give_up(self, error: HubError) -> int:
+    def _give_up(self, error: HubError) -> int:
         """The Hub refuses to start it: take back what was sent, and say what can be done."""
         advice = {
             HubTrouble.credits: "Add credits at Hugging Face and press Resume, or resume it on this machine.",
@@ -108,12 +121,13 @@ class Errand:
             return f"Waiting at Hugging Face for a machine: {self.record.machine}."
         return f"At Hugging Face on {self.record.machine}."
 
-    def _pass_on(self, stage: JobStage, wish: StopWish, files: dict[str, BucketFile]) -> None:
-        """Tell the Job what the owner wants of it."""
+    def _pass_on(self, stage: JobStage, wish: StopWish) -> None:
+        """Tell the Job what the owner wants of it, before anything else: it is being paid for."""
         if wish is StopWish.cancel or (wish is StopWish.keep and stage is JobStage.SCHEDULING):
             self._jobs.cancel(self.record.hub_job, self.record)
-        elif wish is StopWish.keep and KEEP not in files:
+        elif wish is StopWish.keep and not self._told_to_keep:
             self._bucket.put([(KEEP.encode(), KEEP)])
+            self._told_to_keep = True
 
     def _conclude(self, stage: JobStage, files: dict[str, BucketFile], wish: StopWish, *, lost_token: bool) -> int:
         """The Job is over: bring home what it left, and clear away."""
@@ -180,7 +194,7 @@ class Errand:
         try:
             self._bucket.delete()
         except HubError as error:
-            if error.trouble in (HubTrouble.later, HubTrouble.sign_in):
+            if error.trouble in _PASSING:
                 raise
             self._run.events(Warned(text=f"Delete the bucket {self._order.bucket} at Hugging Face yourself. {error}"))
         if failed is not None:

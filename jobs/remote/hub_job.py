@@ -38,7 +38,7 @@ class HubJobs:
         """Ask for a Job. Where the answer is lost there may be one all the same: see `find`."""
         try:
             return _told(
-                "Jobs",
+                f"the Jobs of {record.namespace}",
                 lambda: self._hub.run_job(
                     image=self._image,
                     command=COMMAND,
@@ -61,7 +61,10 @@ class HubJobs:
         if record.hub_job:
             return self.inspect(record.hub_job, record)
         labels = {LABEL: label(job_id, record)}
-        found = _told("Jobs", lambda: list(self._hub.list_jobs(labels=labels, namespace=record.namespace)))
+        found = _told(
+            f"the Jobs of {record.namespace}",
+            lambda: list(self._hub.list_jobs(labels=labels, namespace=record.namespace)),
+        )
         found.sort(key=lambda job: job.created_at or datetime.max)
         for twin in found[1:]:
             if twin.status.stage not in OVER:

@@ -6,12 +6,13 @@ from there: a second Job is never asked for before the label of the first was lo
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from datetime import datetime
 
-from jobs.hub import open_hub
+from jobs.hub import open_hub, redacted
 from jobs.queue import Queue
 from jobs.remote.errand import Errand
 from jobs.remote.record import Stage, read_remote, speeds_of
@@ -25,6 +26,7 @@ from trainer.events import Failed
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
+log = logging.getLogger(__name__)
 _WAITS_S = (5, 15, 60, 300)
 """Before the next try when the Hub is away, by how many there were; the last one for all further tries."""
 
@@ -69,17 +71,19 @@ class RemoteTrainer:
                 watch.note(_needs_token(watch.wish(), under_way=record.is_under_way))
                 time.sleep(POLL_S)
                 continue
-            errand = Errand(open_hub(token), token, self._image, job.id, run, record)
             began = time.monotonic()
             try:
+                errand = Errand(open_hub(token), token, self._image, job.id, run, record)
                 return errand.carry_out(watch, lost_token=lost_token)
             except HubError as error:
                 if error.trouble is HubTrouble.sign_in and self._vault.forget(job.owner, token):
                     continue
-                if error.trouble not in (HubTrouble.later, HubTrouble.sign_in) and not errand.record.hub_job:
-                    return errand.give_up(error)
-                tries = tries + 1 if time.monotonic() - began < _WAITS_S[-1] else 0
-                _wait(error, tries, watch)
+                trouble = error
+            except Exception as error:  # whatever it is, a Job that is being paid for must not be left alone
+                log.exception("job %s", job.id)
+                trouble = HubError(f"Something unexpected happened: {redacted(str(error))}", HubTrouble.later)
+            tries = tries + 1 if time.monotonic() - began < _WAITS_S[-1] else 1
+            _wait(trouble, tries, watch)
         run.events(Failed(cause="It is not known where this job should train.", advice="Train it again."))
         return EXIT_FAILED
 
@@ -94,7 +98,7 @@ def _needs_token(wish: StopWish, *, under_way: bool) -> str:
 
 def _wait(error: HubError, tries: int, watch: Watch) -> None:
     """Say when the next try is, and wait for it; a new wish or a supervisor that leaves is not kept waiting."""
-    wait_s = max(error.retry_after_s or 0, _WAITS_S[min(max(0, tries - 1), len(_WAITS_S) - 1)])
+    wait_s = max(error.retry_after_s or 0, _WAITS_S[min(tries, len(_WAITS_S)) - 1])
     at = datetime.fromtimestamp(now() + wait_s).astimezone().strftime("%H:%M")
     watch.note(f"{error} The next try is at {at}. Nothing is lost.")
     wish, deadline = watch.wish(), time.monotonic() + wait_s

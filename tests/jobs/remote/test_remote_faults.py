@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
 
+from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
-from jobs.state import JobState
+from jobs.state import JobState, StopWish
 from jobs.store import Job
-from jobs.tokens import TokenDesk
+from jobs.tokens import TokenDesk, TokenVault
+from jobs.training import Watch
 from tests.hub.accounts import ALICE, BOB, TokenKind
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
+from tests.jobs.finished_run import write_finished_run
 from tests.jobs.remote.conftest import LONG, Client, follower, hub_jobs, message, state, step
 from tests.waiting import wait_until
 from trainer.events import Started, read_events
@@ -100,11 +106,14 @@ def test_token_that_may_not_run_jobs_is_named(
 def test_sign_in_with_the_jobs_scope_is_enough(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
-    job = send(method="dreambooth-lora")
+    hub.hold_jobs(held=True)
+    job = send()
     token = hub.new_token(kind=TokenKind.OAUTH, grants=["openid", "contribute-repos", "jobs"], app="studio")
     with follower(settings, hub):
         desk.hand_over_for_training("anna", token)
-        wait_until(lambda: state(service, job) is JobState.finished, seconds=120)
+        wait_until(lambda: "Waiting at Hugging Face" in message(service, job))
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
     assert list(alice.list_buckets("alice")) == []
 
 
@@ -177,6 +186,59 @@ def test_job_that_runs_too_long_is_ended_by_the_hub(
         wait_until(lambda: state(service, job) is JobState.failed)
     assert "time limit of 1 s" in message(service, job)
     assert list(alice.list_buckets("alice")) == []
+
+
+def test_result_counts_only_when_every_hash_is_right(
+    hub: LocalHub,
+    alice: HfApi,
+    settings: Settings,
+    service: JobService,
+    send: Send,
+    desk: TokenDesk,
+    tmp_path: Path,
+    photo_folder: Path,
+) -> None:
+    hub.hold_jobs(held=True)
+    job = send()
+    artifact = write_finished_run(tmp_path / "run", photo_folder).artifact
+    bucket = f"alice/concept-studio-{job.id}"
+    good = artifact / "notes.json"
+    files = [(str(file), f"artifact/{file.name}") for file in artifact.iterdir() if file != good]
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: hub_jobs(alice))
+        bad = [(b"damaged", "artifact/notes.json"), (b"../x", "artifact/../../outside")]
+        alice.batch_bucket_files(bucket, add=[*files, *bad, (b'{"exit_code": 0}', "result.json")])
+        hub.end_job(hub_jobs(alice)[0].id, stage="COMPLETED")
+        wait_until(lambda: "did not arrive whole" in message(service, job))
+        assert state(service, job) is JobState.running
+        alice.batch_bucket_files(bucket, add=[(str(good), "artifact/notes.json")])
+        wait_until(lambda: state(service, job) is JobState.finished)
+    home = {file.name for file in service.run_folder(job.id).artifact.iterdir()}
+    assert home == {file.name for file in artifact.iterdir()}
+    assert not list(settings.home.rglob("outside"))
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_hub_that_never_answers_is_given_up_on_in_time(
+    hub: LocalHub,
+    alice: HfApi,
+    settings: Settings,
+    service: JobService,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In this process, where the patience can be shortened."""
+    monkeypatch.setattr("jobs.hub.TIMEOUT_S", 0.5)
+    hub.order_fault("POST /api/buckets/", times=FOREVER, hang_s=20)
+    job, vault, said, leaving = send(), TokenVault(ALICE), list[str](), threading.Event()
+    watch = Watch(lambda: StopWish.none, leaving.is_set, said.append)
+    trainer = RemoteTrainer(settings, vault, "an/image")
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(trainer.train, job, service.run_folder(job.id), watch)
+        wait_until(lambda: any("did not answer" in text for text in said), seconds=10)
+        leaving.set()
+        assert training.result(5) is None
 
 
 def test_second_follower_of_a_data_root_refuses_and_leaves_the_first_its_socket(
