@@ -87,6 +87,8 @@ class _Workplace:
                 if error.trouble is not HubTrouble.later:
                     raise
                 log.warning("%s Trying again.", error)
+            except FileNotFoundError as error:
+                log.info("%s was replaced by a newer one while it was sent", error.filename)
         return code
 
     def _pass_on(self, child: Child) -> None:
