@@ -28,7 +28,7 @@ class PlacePanel:
         here = f"This machine: {services.device_words}"
         self._where = gr.Radio([here, REMOTE], value=here, label="Where should it run?", elem_id="place")
         self._flavor = gr.Dropdown([], label="Machine, at today's price", visible=False, elem_id="flavor")
-        self._note = gr.HTML(render("place.html", limit_s=remote.limit_s), visible=False, elem_id="place-note")
+        self._note = gr.HTML(render("place.html"), visible=False, elem_id="place-note")
         self.components = [self._where, self._flavor]
         self._where.input(spoken(partial(show_machines, remote)), self._where, [self._flavor, self._note], **_QUIET)
 

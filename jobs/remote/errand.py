@@ -89,10 +89,10 @@ class Errand:
     def _give_up(self, error: HubError) -> int:
         """The Hub refuses to start it: take back what was sent, and say what can be done."""
         advice = {
-            HubTrouble.credits: "Add credits at Hugging Face and press Resume, or resume it on this machine.",
-            HubTrouble.forbidden: "Sign in with a token that may and press Resume, or resume it on this machine.",
+            HubTrouble.credits: "Add credits there and resume, or resume it here, on this machine.",
+            HubTrouble.forbidden: "Use one that may and resume, or resume it here, on this machine.",
         }
-        words = advice.get(error.trouble, "Press Resume to try again, or resume it on this machine.")
+        words = advice.get(error.trouble, "Resume to try again, or resume it here, on this machine.")
         return self._close(EXIT_FAILED, Failed(cause=str(error), advice=words))
 
     def _send(self, watch: Watch) -> JobInfo:
@@ -118,8 +118,8 @@ class Errand:
         if wish is StopWish.cancel:
             return "Cancelling the Job at Hugging Face."
         if stage is JobStage.SCHEDULING:
-            return f"Waiting at Hugging Face for a machine: {self.record.machine}."
-        return f"At Hugging Face on {self.record.machine}."
+            return "Waiting for a machine at Hugging Face."
+        return ""
 
     def _pass_on(self, stage: JobStage, wish: StopWish) -> None:
         """Tell the Job what the owner wants of it, before anything else: it is being paid for."""

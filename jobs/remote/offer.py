@@ -46,10 +46,6 @@ class RemoteOffer:
             most_usd=self._limit_s / 3600 * flavor.usd_per_hour,
         )
 
-    @property
-    def limit_s(self) -> int:
-        return self._limit_s
-
 
 def record_of(quote: Quote, payer: str) -> RemoteRun:
     """The record of a run that `payer`, an account of the Hub, pays for."""

@@ -63,7 +63,7 @@ def test_signed_in_person_trains_at_hugging_face(
     expect(page.locator("#plan")).to_contain_text("At most $1.20")
     page.locator("#train").click()
     expect(page.locator(".cs-job")).to_contain_text("At Hugging Face on Nvidia T4", timeout=MINUTE)
-    expect(page.locator(".cs-cost")).to_contain_text("at $0.40 an hour")
+    expect(page.locator(".cs-cost")).to_contain_text("so far, at $0.40 an hour", timeout=MINUTE)
     expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=4 * MINUTE)
     expect(page.locator(".cs-film figure").first).to_be_visible()
     go(page, "Library")

@@ -75,7 +75,7 @@ def test_lost_answer_makes_no_second_job(
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
         wait_until(lambda: "Nothing is lost" in message(service, job))
-        wait_until(lambda: "Waiting at Hugging Face" in message(service, job))
+        wait_until(lambda: "Waiting for a machine" in message(service, job))
     assert asked_for(hub) == 1
     assert len(hub_jobs(alice)) == 1
 
@@ -111,7 +111,7 @@ def test_sign_in_with_the_jobs_scope_is_enough(
     token = hub.new_token(kind=TokenKind.OAUTH, grants=["openid", "contribute-repos", "jobs"], app="studio")
     with follower(settings, hub):
         desk.hand_over_for_training("anna", token)
-        wait_until(lambda: "Waiting at Hugging Face" in message(service, job))
+        wait_until(lambda: "Waiting for a machine" in message(service, job))
         service.cancel(job.id, "anna")
         wait_until(lambda: state(service, job) is JobState.cancelled)
     assert list(alice.list_buckets("alice")) == []
@@ -166,7 +166,7 @@ def test_hub_that_does_not_answer_is_asked_again_and_a_cancel_is_not_forgotten(
     job = send()
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
-        wait_until(lambda: "Waiting at Hugging Face" in message(service, job))
+        wait_until(lambda: "Waiting for a machine" in message(service, job))
         hub.order_fault("GET /api/jobs/alice/", times=FOREVER, **fault)
         wait_until(lambda: words in message(service, job))
         assert "Nothing is lost" in message(service, job)

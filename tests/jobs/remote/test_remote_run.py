@@ -78,7 +78,7 @@ def test_what_the_job_is_told_holds_no_token_and_nothing_that_a_person_wrote(
         sent = {file.path for file in alice.list_bucket_tree(bucket, recursive=True)}
         assert sent == {"config.json", *(run.relative(f) for f in run.photos.iterdir() if f.is_file())}
         assert run.read_recipe().preview_prompt == text
-        wait_until(lambda: "Waiting at Hugging Face for a machine" in message(service, job))
+        wait_until(lambda: "Waiting for a machine at Hugging Face" in message(service, job))
         service.cancel(job.id, "anna")
         wait_until(lambda: state(service, job) is JobState.cancelled)
     assert hub_jobs(alice)[0].status.stage == "CANCELED"
@@ -94,7 +94,7 @@ def test_stopped_run_is_kept_and_resume_goes_on_in_a_new_job_until_it_is_cancell
         desk.hand_over_for_training("anna", ALICE)
         wait_until(lambda: step(service, job) > 20)
         assert state(service, job) is JobState.running
-        assert "on Nvidia T4 small" in message(service, job)
+        assert message(service, job) == ""
         service.stop_and_keep(job.id, "anna")
         wait_until(lambda: state(service, job) is JobState.stopped)
         kept = read_manifest(run.artifact)
