@@ -44,8 +44,8 @@ class _Card:
     has_artifact: bool
     is_own: bool
     publication: Publication | None
-    remote: RemoteRun | None
-    cost_usd: float
+    remote: RemoteRun | None = None
+    cost_usd: float = 0.0
 
 
 class JobsTab:

@@ -81,8 +81,8 @@ class _Workplace:
                 return child.end()
             try:
                 self._pass_on(child)
+                self._send_checkpoint()  # before the events that speak of it
                 self._send_shown()
-                self._send_checkpoint()
             except HubError as error:
                 if error.trouble is not HubTrouble.later:
                     raise

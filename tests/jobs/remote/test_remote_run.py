@@ -18,7 +18,7 @@ from jobs.store import Job
 from jobs.tokens import TokenDesk
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from tests.jobs.remote.conftest import LONG, follower, hub_jobs, message, state, step
+from tests.jobs.remote.conftest import ENGINE_S, LONG, follower, hub_jobs, message, state, step
 from tests.waiting import wait_until
 from trainer.artifact import check_hashes, read_manifest
 from trainer.events import Started, read_events
@@ -35,7 +35,7 @@ def test_run_comes_home_like_a_local_one_and_leaves_nothing_behind(
     job = send()
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
-        wait_until(lambda: state(service, job) is JobState.finished, seconds=120)
+        wait_until(lambda: state(service, job) is JobState.finished, seconds=ENGINE_S)
     run = service.run_folder(job.id)
     manifest = read_manifest(run.artifact)
     check_hashes(run.artifact, manifest)
@@ -92,7 +92,7 @@ def test_stopped_run_is_kept_and_resume_goes_on_in_a_new_job_until_it_is_cancell
     run = service.run_folder(job.id)
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
-        wait_until(lambda: step(service, job) > 20)
+        wait_until(lambda: step(service, job) > 20, seconds=ENGINE_S)
         assert state(service, job) is JobState.running
         assert message(service, job) == ""
         service.stop_and_keep(job.id, "anna")
@@ -102,7 +102,7 @@ def test_stopped_run_is_kept_and_resume_goes_on_in_a_new_job_until_it_is_cancell
         assert 20 < kept.steps < LONG["steps"]
         assert list(alice.list_buckets("alice")) == []
         service.resume(job.id, "anna")
-        wait_until(lambda: step(service, job) > kept.steps + 20)
+        wait_until(lambda: step(service, job) > kept.steps + 20, seconds=ENGINE_S)
         service.cancel(job.id, "anna")
         wait_until(lambda: state(service, job) is JobState.cancelled)
     assert "Cancelled at step" in message(service, job)
@@ -120,7 +120,7 @@ def test_job_that_is_told_to_end_sends_its_checkpoint_and_can_go_on_at_home(
     job = send(**{**LONG, "checkpoint_every_steps": 0})
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
-        wait_until(lambda: step(service, job) > 20)
+        wait_until(lambda: step(service, job) > 20, seconds=ENGINE_S)
         (inside,) = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-2:] == COMMAND[-2:]]
         os.kill(inside.pid, signal.SIGTERM)
         wait_until(lambda: state(service, job) is JobState.failed)
