@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import gradio as gr
 import pytest
 from huggingface_hub import HfApi
+from starlette.requests import Request
 
 from app import build_services
 from jobs.remote.hardware import PriceList
@@ -17,13 +19,15 @@ from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
+from tests.ui.test_sign_in import ON_SPACE, scope
 from trainer.devices import cpu
-from trainer.errors import HubError, RequestError
+from trainer.errors import HubError, RequestError, StudioError
 from trainer.photos import take_folder
 from trainer.run_folder import write_whole
 from trainer.settings import Settings
 from ui.owners import SINGLE_OWNER
 from ui.place_panel import REMOTE, show_machines
+from ui.remote import prepare_remote
 from ui.services import Services
 
 T4_USD, LIMIT_H = 0.4, 3
@@ -105,6 +109,31 @@ def test_prices_that_cannot_be_read_are_said_to_be(hub: LocalHub, client: Client
     hub.order_fault("/api/jobs/hardware", times=FOREVER, status=503)
     with pytest.raises(HubError, match=r"\(503\)"):
         PriceList().flavors()
+
+
+@pytest.mark.parametrize(
+    ("person", "lasts_s", "words"),
+    [("1", 600, "ends in"), ("1", 6 * 3600, "starting"), (None, 0, "Sign in first")],
+    ids=["too-short", "long-enough", "nobody"],
+)
+def test_sign_in_must_outlast_the_job(
+    client: Client,  # noqa: F811
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    person: str | None,
+    lasts_s: int,
+    words: str,
+) -> None:
+    """Long enough, it gets as far as the process that follows Jobs, which does not run here."""
+    for name, value in {**ON_SPACE, "OAUTH_SCOPES": "openid jobs"}.items():
+        monkeypatch.setenv(name, value)
+    services = build_services(Settings(home=home), [cpu()])
+    signed_in = scope(sub=person, expires_in_s=lasts_s)
+    if person:
+        signed_in["session"]["oauth_info"]["access_token"] = ALICE
+    with pytest.raises(StudioError, match=words):
+        prepare_remote(services, small_recipe(ON_HUB, "textual-inversion"), "t4-small", gr.Request(Request(signed_in)))
+    services.jobs.close()
 
 
 def test_job_there_keeps_no_device_of_this_machine_and_its_cost_grows_over_all_starts(
