@@ -17,6 +17,7 @@ from jobs.keeping import Keeping
 from jobs.mirror_restore import restore_from_mirror
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
+from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
 from jobs.spending import Spending
 from jobs.store import EVERYBODY, SINGLE_OWNER
@@ -51,6 +52,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         keeping=Keeping(settings),
         spending=Spending(settings, has_gpu=devices[0].index is not None),
         devices=tuple(devices),
+        remote=RemoteOffer(settings) if settings.can_run_jobs else None,
     )
 
 

@@ -9,11 +9,14 @@ import sys
 
 from jobs.bringing_in import Importer, Wish
 from jobs.hub import read_account
+from jobs.local import LocalTrainer
 from jobs.mirroring import Mirroring
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.publish import publish
 from jobs.publisher import Publisher
+from jobs.remote.container import run_here
+from jobs.remote.worker import serve_remote
 from jobs.service import JobService, JobView
 from jobs.store import SINGLE_OWNER
 from jobs.treasurer import Treasurer
@@ -39,6 +42,7 @@ def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # who follows Jobs asks every two seconds
     try:
         return options.command(options)
     except StudioError as error:
@@ -62,6 +66,11 @@ def _parser() -> argparse.ArgumentParser:
     treasurer = commands.add_parser("treasurer", help="watch what this Space costs")
     treasurer.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
     treasurer.set_defaults(command=_treasurer)
+    remote = commands.add_parser("remote", help="send what waits for it to Hugging Face, and follow it there")
+    remote.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+    remote.set_defaults(command=_remote)
+    inside = commands.add_parser("remote-run", help="what a Job at Hugging Face runs")
+    inside.set_defaults(command=_remote_run)
     listing = commands.add_parser("list", help="all jobs, newest first")
     listing.add_argument("--json", action="store_true", help="one JSON object per line")
     listing.set_defaults(command=_list)
@@ -102,7 +111,8 @@ def _worker(options: argparse.Namespace) -> int:
         device = next((d for d in devices if d.index == options.gpu), None)
         if device is None:
             raise RequestError(f"This machine has no GPU {options.gpu}; it has {', '.join(d.name for d in devices)}.")
-    Supervisor(Settings(), device or cpu()).serve()
+    settings = Settings()
+    Supervisor(settings, LocalTrainer(settings, device or cpu())).serve()
     return EXIT_DONE
 
 
@@ -128,6 +138,17 @@ def _treasurer(options: argparse.Namespace) -> int:
         stop_when_parent_dies()
     Treasurer(Settings()).serve()
     return EXIT_DONE
+
+
+def _remote(options: argparse.Namespace) -> int:
+    if options.watch_parent:
+        stop_when_parent_dies()
+    serve_remote(Settings())
+    return EXIT_DONE
+
+
+def _remote_run(_options: argparse.Namespace) -> int:
+    return run_here(Settings())
 
 
 def _list(options: argparse.Namespace) -> int:

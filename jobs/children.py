@@ -1,6 +1,7 @@
 """The processes that app.py keeps alive.
 
-A supervisor for each device, the generator and the publisher; a mirror where one is set, on a Space a treasurer.
+A supervisor for each device, the generator and the publisher; a mirror where one is set, on a Space a treasurer, and
+who follows Jobs at Hugging Face where they can be had.
 """
 
 from __future__ import annotations
@@ -43,6 +44,8 @@ class Children:
             self._kept.append(self._mirror)
         if settings.on_space:
             self._kept.append(_Kept("treasurer", ["jobs", "treasurer", "--watch-parent"]))
+        if settings.can_run_jobs:
+            self._kept.append(_Kept("remote", ["jobs", "remote", "--watch-parent"]))
 
     def __enter__(self) -> Children:
         self.revive()

@@ -51,8 +51,17 @@ def _bound(session: httpx2.Client) -> None:
     """The client's own session has no time-outs on most calls and obeys any Retry-After."""
     session.timeout = httpx2.Timeout(TIMEOUT_S, connect=10.0)
     hooks = session.event_hooks
+    if _limit not in hooks["request"]:
+        hooks = session.event_hooks = {**hooks, "request": [*hooks["request"], _limit]}
     if _refuse_to_wait_long not in hooks["response"]:
         session.event_hooks = {**hooks, "response": [*hooks["response"], _refuse_to_wait_long]}
+
+
+def _limit(request: httpx2.Request) -> None:
+    """Listings switch the session's time-outs off."""
+    timeout: dict[str, float | None] = request.extensions.get("timeout", {})
+    if timeout.get("read") is None:
+        request.extensions["timeout"] = httpx2.Timeout(TIMEOUT_S, connect=10.0).as_dict()
 
 
 def _refuse_to_wait_long(response: httpx2.Response) -> None:

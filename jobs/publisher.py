@@ -88,7 +88,7 @@ class Publisher:
             done = publish(self._run(publication), publication.repo_id, token, private=publication.private)
         except HubError as error:
             if error.trouble is HubTrouble.sign_in:
-                self._vault.forget(job.owner)
+                self._vault.forget(job.owner, token)
             self._put(after_trouble(publication, error))
         except StudioError as error:
             self._put(replace(publication, state=PublicationState.failed, note=str(error)))

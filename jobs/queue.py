@@ -11,14 +11,22 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from enum import StrEnum
 
 from dbos import DBOS, DBOSClient, DBOSConfig, error, run_dbos_database_migrations
 
-_QUEUE, _WORKFLOW, _STEP = "training", "train-job", "train"
+_WORKFLOW, _STEP = "train-job", "train"
 _APPLICATION, _VERSION = "concept-studio", "1"
 _POLL_S = 0.5
 
 logging.getLogger("dbos").setLevel(logging.WARNING)  # at INFO it tells each migration, and the database's address
+
+
+class Queue(StrEnum):
+    """Where a job waits: for a device of this machine, or to be sent to Hugging Face."""
+
+    training = "training"
+    remote = "remote"
 
 
 class QueueClient:
@@ -28,12 +36,12 @@ class QueueClient:
         run_dbos_database_migrations(database_url)
         self._client = DBOSClient(system_database_url=database_url)
 
-    def enqueue(self, job_id: str, *, attempt: int, priority: int) -> None:
+    def enqueue(self, job_id: str, *, attempt: int, priority: int, queue: Queue = Queue.training) -> None:
         """Queue an attempt at a job; a second call for a job that is queued or running changes nothing."""
         try:
             self._client.enqueue(
                 {
-                    "queue_name": _QUEUE,
+                    "queue_name": queue.value,
                     "workflow_name": _WORKFLOW,
                     "workflow_id": _workflow_id(job_id, attempt),
                     "deduplication_id": job_id,
@@ -54,9 +62,12 @@ class QueueClient:
 
 
 class QueueWorker:
-    """What a supervisor needs: calls `run_job(job_id)` for one job at a time, in a thread of DBOS."""
+    """What a supervisor needs: calls `run_job(job_id)` for `at_once` jobs at a time, in threads of DBOS."""
 
-    def __init__(self, database_url: str, *, executor_id: str, run_job: Callable[[str], None]) -> None:
+    def __init__(
+        self, database_url: str, queue: Queue, *, executor_id: str, at_once: int, run_job: Callable[[str], None]
+    ) -> None:
+        self._queue, self._at_once = queue, at_once
         config: DBOSConfig = {
             "name": _APPLICATION,
             "system_database_url": database_url,
@@ -66,7 +77,7 @@ class QueueWorker:
             "enable_otlp": False,
         }
         DBOS(config=config)
-        DBOS.listen_queues([_QUEUE])
+        DBOS.listen_queues([queue.value])
 
         @DBOS.step(name=_STEP)
         def train(job_id: str) -> None:
@@ -77,9 +88,14 @@ class QueueWorker:
             train(job_id)
 
     def start(self) -> None:
-        """Recover this executor's interrupted job, then serve the queue."""
+        """Recover this executor's interrupted jobs, then serve the queue."""
         DBOS.launch()
-        DBOS.register_queue(_QUEUE, worker_concurrency=1, polling_interval_sec=_POLL_S, on_conflict="always_update")
+        DBOS.register_queue(
+            self._queue.value,
+            worker_concurrency=self._at_once,
+            polling_interval_sec=_POLL_S,
+            on_conflict="always_update",
+        )
 
     def stop(self) -> None:
         """Stop serving; a job in progress stays in progress and is recovered by the next start."""

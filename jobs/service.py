@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 from jobs.bill import Bill, write_bill
-from jobs.job_file import JobFile, read_job_file, write_job_file
+from jobs.job_file import write_job_file
 from jobs.keeping import Keeping
-from jobs.progress import Progress, read_progress
-from jobs.publications import Publication
+from jobs.outlook import JobView, Outlook
 from jobs.publishing import Publishing
-from jobs.queue import QueueClient
-from jobs.run_summary import RunSummary, is_run, summary_of, summary_of_run
+from jobs.queue import Queue, QueueClient
+from jobs.remote.record import RemoteRun, forget_remote, read_remote, write_remote
+from jobs.restored_rows import restore_rows
+from jobs.run_summary import RunSummary, is_run, summary_of
 from jobs.speed import Speeds
 from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
-from jobs.store import Job, JobStore, new_job_id, now, waiting_place
+from jobs.store import Job, JobStore, new_job_id, now
 from trainer.config import TrainConfig
-from trainer.errors import RecipeError, RequestError
-from trainer.events import read_events
+from trainer.errors import RequestError
 from trainer.photos import PhotoSet
 from trainer.prepare import prepare_run
 from trainer.run_folder import RunFolder
@@ -28,20 +28,6 @@ from trainer.task import ExtractTask, ImportTask, extraction_of, prepare_task
 
 MAX_OPEN_PER_OWNER = 8
 MAX_OPEN = 200
-
-
-@dataclass(frozen=True)
-class JobView:
-    """A job with everything that a screen shows of it."""
-
-    job: Job
-    progress: Progress
-    place: int | None
-    """1 = next, while it waits."""
-    starts_in_s: float | None
-    total_s: float | None
-    """How long the whole run should take, where that is known."""
-    publication: Publication | None
 
 
 class JobService:
@@ -58,6 +44,7 @@ class JobService:
     ) -> None:
         self._store, self._queue, self._runs_dir, self._keeping = store, queue, runs_dir, keeping
         self.speeds, self.publishing = speeds, publishing
+        self._outlook = Outlook(store, runs_dir, speeds, publishing)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -75,11 +62,12 @@ class JobService:
         *,
         press_id: str | None = None,
         bill: Bill | None = None,
+        remote: RemoteRun | None = None,
     ) -> Job:
         """Make the run folder and queue the job. Raises RequestError where photos or caps forbid it.
 
         `press_id` names one press of the button: a second submission with it returns the first one's job. `bill` says
-        on what conditions the job may cost money.
+        on what conditions the job may cost money, `remote` sends it to Hugging Face instead of training it here.
         """
         job_id = press_id or new_job_id()
         if (earlier := self._store.find(job_id)) is not None:
@@ -88,6 +76,8 @@ class JobService:
         prepare_run(self.run_folder(job_id).root, recipe, take_photos)
         if bill is not None:
             write_bill(self.run_folder(job_id), bill)
+        if remote is not None:
+            write_remote(self.run_folder(job_id), remote)
         return self._queue_new(job_id, owner, summary_of(recipe), own_open)
 
     def submit_task(
@@ -129,8 +119,16 @@ class JobService:
         )
         write_job_file(self.run_folder(job_id), job)
         self._store.add(job)
-        self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
+        self._enqueue(job)
         return job
+
+    def _enqueue(self, job: Job) -> None:
+        queue = Queue.remote if self.remote_run(job.id) else Queue.training
+        self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority, queue=queue)
+
+    def remote_run(self, job_id: str) -> RemoteRun | None:
+        """Where a job trains at Hugging Face; None where it trains on this machine."""
+        return read_remote(self.run_folder(job_id))
 
     def _check_caps(self, owner: str) -> int:
         """How many open jobs the owner has. Raises RequestError at a cap."""
@@ -148,15 +146,19 @@ class JobService:
 
     def view(self, job_id: str, owner: str) -> JobView:
         """One job that this owner may look at. Raises RequestError where there is none."""
-        return self._views([self._store.visible(job_id, owner)])[0]
+        return self._outlook.views([self._store.visible(job_id, owner)])[0]
 
     def views(self, owner: str) -> list[JobView]:
         """All jobs that this owner may look at, newest first."""
-        return self._views(self._store.visible_to(owner))
+        return self._outlook.views(self._store.visible_to(owner))
 
     def everybodys_views(self) -> list[JobView]:
         """All jobs, for the command line of the machine's owner."""
-        return self._views(self._store.all_jobs())
+        return self._outlook.views(self._store.all_jobs())
+
+    def ahead(self) -> tuple[int, float | None]:
+        """How many jobs a new one would come after, and how long they should take, where that is known."""
+        return self._outlook.ahead()
 
     def adopt(self, old: str, new: str) -> None:
         """Give an owner's jobs to another."""
@@ -167,54 +169,6 @@ class JobService:
 
     def owner_of(self, job_id: str) -> str:
         return self._store.get(job_id).owner
-
-    def _views(self, jobs: list[Job]) -> list[JobView]:
-        waiting = self._store.in_state(JobState.waiting)
-        ahead_s = self._seconds_of_running() if waiting else 0.0
-        starts: dict[str, float | None] = {}
-        clock: float | None = ahead_s
-        for job in waiting:
-            starts[job.id] = clock
-            estimate = self._estimate(job.id)
-            clock = clock + estimate if clock is not None and estimate is not None else None
-        publications = self.publishing.of_all(job.id for job in jobs)
-        return [
-            JobView(
-                job,
-                read_progress(read_events(self.run_folder(job.id).events_file)),
-                waiting_place(waiting, job.id),
-                starts.get(job.id),
-                self._estimate(job.id) if job.is_open else None,
-                publications.get(job.id),
-            )
-            for job in jobs
-        ]
-
-    def ahead(self) -> tuple[int, float | None]:
-        """How many jobs a new one would come after, and how long they should take, where that is known."""
-        seconds = self._seconds_of_running()
-        waiting = self._store.in_state(JobState.waiting)
-        for job in waiting:
-            estimate = self._estimate(job.id)
-            seconds = seconds + estimate if seconds is not None and estimate is not None else None
-        return len(waiting) + len(self._store.in_state(JobState.running, JobState.stopping)), seconds
-
-    def _seconds_of_running(self) -> float | None:
-        left = 0.0
-        for job in self._store.in_state(JobState.running, JobState.stopping):
-            eta = read_progress(read_events(self.run_folder(job.id).events_file)).eta_s
-            estimate = eta if eta is not None else self._estimate(job.id)
-            if estimate is None:
-                return None
-            left += estimate
-        return left
-
-    def _estimate(self, job_id: str) -> float | None:
-        try:
-            estimate = self.speeds.estimate_s(self.run_folder(job_id).read_recipe())
-        except (RequestError, RecipeError):
-            return None
-        return estimate[0] if estimate else None
 
     def cancel(self, job_id: str, owner: str) -> None:
         """Cancel: a waiting job at once, a running one when its process has ended; an ended one stays as it is."""
@@ -232,8 +186,11 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         self._store.set_wish(job.id, StopWish.keep)
 
-    def resume(self, job_id: str, owner: str) -> None:
-        """Queue a stopped, failed or cancelled job again; it goes on from its newest checkpoint."""
+    def resume(self, job_id: str, owner: str, *, here: bool = False) -> None:
+        """Queue a stopped, failed or cancelled job again; it goes on from its newest checkpoint.
+
+        `here`: on this machine, wherever it trained before.
+        """
         job = self._store.get(job_id, owner=owner)
         if job.state not in RESUMABLE_STATES:
             raise RequestError(f"This job is {job.state.value}; there is nothing to resume.")
@@ -250,8 +207,13 @@ class JobService:
             ended=None,
         )
         if changed:
+            run, remote = self.run_folder(job.id), self.remote_run(job.id)
+            if remote is not None and here:
+                forget_remote(run)
+            elif remote is not None:
+                write_remote(run, remote.again())
             self._record(job.id)
-            self._queue.enqueue(job.id, attempt=job.attempt + 1, priority=priority)
+            self._enqueue(self._store.get(job.id))
 
     def delete(self, job_id: str, owner: str) -> None:
         """Forget an ended job and remove its files, photos included."""
@@ -268,38 +230,4 @@ class JobService:
 
     def rebuild(self) -> int:
         """Add rows for run folders whose job the table does not know (a lost database); returns how many."""
-        added = 0
-        for file, run in self._lost():
-            try:
-                summary = summary_of_run(run)
-            except RequestError:
-                continue
-            was_open = file.state in OPEN_STATES
-            job = Job(
-                id=file.id,
-                owner=file.owner,
-                title=file.title,
-                **asdict(summary),
-                state=JobState.waiting if was_open else file.state,
-                wish=StopWish.none,
-                priority=file.priority if file.state is JobState.waiting else 1,
-                attempt=file.attempt + 1,
-                created=file.created,
-                queued=file.queued or file.created,
-                started=None,
-                ended=None if was_open else file.created,
-                message="Restored from its files.",
-            )
-            self._store.add(job)
-            self.publishing.restore(run)
-            if was_open:
-                self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
-            added += 1
-        return added
-
-    def _lost(self) -> list[tuple[JobFile, RunFolder]]:
-        """Jobs without a row, in the order in which the queue served them: what was being trained, then who waited."""
-        runs = [RunFolder(root) for root in self._runs_dir.iterdir()] if self._runs_dir.is_dir() else []
-        found = [(file, run) for run in runs if (file := read_job_file(run)) is not None and file.id == run.root.name]
-        lost = [(file, run) for file, run in found if self._store.find(file.id) is None]
-        return sorted(lost, key=lambda entry: (entry[0].state is JobState.waiting, entry[0].priority, entry[0].queued))
+        return restore_rows(self._store, self.publishing, self._runs_dir, enqueue=self._enqueue)

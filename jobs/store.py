@@ -158,6 +158,13 @@ class JobStore:
             result = connection.execute(statement.values(wish=wish.value, state=JobState.stopping.value))
         return result.rowcount == 1
 
+    def note(self, job_id: str, message: str) -> None:
+        """Say something new about an open job."""
+        open_states = [state.value for state in OPEN_STATES]
+        statement = _JOBS.update().where(_JOBS.c.id == job_id, _JOBS.c.state.in_(open_states))
+        with self._engine.begin() as connection:
+            connection.execute(statement.values(message=message))
+
     def change_owner(self, job_id: str, owner: str) -> None:
         with self._engine.begin() as connection:
             connection.execute(_JOBS.update().where(_JOBS.c.id == job_id).values(owner=owner))

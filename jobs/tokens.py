@@ -43,10 +43,13 @@ class TokenVault:
         with self._lock:
             return self._tokens.get(owner, self._fallback)
 
-    def forget(self, owner: str) -> None:
-        """Drop a token that the Hub no longer takes."""
+    def forget(self, owner: str, token: str | None) -> bool:
+        """Drop a token that the Hub no longer takes; False where it is not the one that the owner gave."""
         with self._lock:
-            self._tokens.pop(owner, None)
+            is_theirs = token is not None and self._tokens.get(owner) == token
+            if is_theirs:
+                del self._tokens[owner]
+            return is_theirs
 
     def take_over(self, server: socket.socket) -> None:
         """Accept handovers for as long as the process lives; runs in a thread of its own."""
@@ -63,27 +66,35 @@ class TokenVault:
                 connection.sendall(_OK)
 
 
-def token_socket(runtime: Path) -> Path:
-    return socket_path(runtime, "tokens")
+PUBLISHING_TOKENS, TRAINING_TOKENS = "tokens", "training-tokens"
+
+
+def token_socket(runtime: Path, name: str = PUBLISHING_TOKENS) -> Path:
+    return socket_path(runtime, name)
 
 
 class TokenDesk:
     """The page's side. `own` is the machine's token, where its only owner set one."""
 
     def __init__(self, runtime: Path, own: str | None) -> None:
-        self._path, self.own = token_socket(runtime), own
+        self._runtime, self.own = runtime, own
 
     def hand_over(self, owner: str, token: str) -> None:
         """Give the publisher an owner's token. Raises RequestError where the publisher is not there."""
+        self._hand_over(PUBLISHING_TOKENS, "The publisher", owner, token)
+
+    def hand_over_for_training(self, owner: str, token: str) -> None:
+        """Give it to who follows Jobs at Hugging Face. Raises RequestError where that process is not there."""
+        self._hand_over(TRAINING_TOKENS, "The link to Hugging Face", owner, token)
+
+    def _hand_over(self, name: str, taker: str, owner: str, token: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(5)
             try:
-                connection.connect(str(self._path))
+                connection.connect(str(token_socket(self._runtime, name)))
                 connection.sendall(_Handover(owner=owner, token=token).model_dump_json().encode() + b"\n")
                 taken = connection.recv(len(_OK)) == _OK
             except OSError:
                 taken = False
         if not taken:
-            raise RequestError(
-                "The publisher is starting, or has just been restarted. Please try again in a few seconds."
-            )
+            raise RequestError(f"{taker} is starting, or has just been restarted. Please try again in a few seconds.")

@@ -66,6 +66,15 @@ class Settings(BaseSettings):
         validation_alias="HF_TOKEN",
         description="Access token of the Hub, for publishing; on a Space: for its own hardware.",
     )
+    image: str | None = Field(
+        default=None,
+        validation_alias="STUDIO_JOBS_IMAGE",
+        description="Image with this app in it for training in HF Jobs; default on a Space: the Space itself.",
+    )
+    jobs_limit_min: int = Field(
+        default=180, ge=10, le=2880, description="Minutes after which a Job at Hugging Face is ended, come what may."
+    )
+    remote: str | None = Field(default=None, description="Set by the app inside a Job: which run to train.")
 
     cost_cap: float | None = Field(
         default=None, gt=0, description="Most that one job may cost on paid Space hardware, in US dollars."
@@ -73,6 +82,10 @@ class Settings(BaseSettings):
     system: str | None = Field(default=None, validation_alias="SYSTEM", description="`spaces` on a Space.")
     oauth_client_id: str | None = Field(
         default=None, validation_alias="OAUTH_CLIENT_ID", description="Set by Hugging Face on a Space with sign-in."
+    )
+
+    oauth_scopes: str = Field(
+        default="", validation_alias="OAUTH_SCOPES", description="Set by Hugging Face on a Space with sign-in."
     )
 
     @property
@@ -90,6 +103,17 @@ class Settings(BaseSettings):
     def space_token(self) -> str | None:
         """The Space's own secret, which manages the Space itself and is never used for a visitor."""
         return self.hub_token.get_secret_value() if self.hub_token is not None and self.on_space else None
+
+    @property
+    def jobs_image(self) -> str | None:
+        """What a Job at Hugging Face runs, where that is known."""
+        return self.image or (f"hf.co/spaces/{self.space_id}" if self.on_space else None)
+
+    @property
+    def can_run_jobs(self) -> bool:
+        """Whether training in HF Jobs can be offered: an image is known, and somebody's token may pay."""
+        signed_in = self.can_sign_in and self.owner_mode is Owners.huggingface and "jobs" in self.oauth_scopes.split()
+        return self.jobs_image is not None and (signed_in or self.own_hub_token is not None)
 
     @property
     def on_space(self) -> bool:

@@ -59,6 +59,11 @@ def file_size(count: float) -> str:
     return f"{count:.1f} GB"
 
 
+def dollars(amount: float) -> str:
+    """$0.40; what is less than a cent says so."""
+    return f"${amount:.2f}" if amount >= 0.01 else "less than $0.01"
+
+
 def smoothed(values: list[float], weight: float = 0.9) -> list[float]:
     """An exponential moving average without the pull towards zero at its start."""
     result: list[float] = []
@@ -95,6 +100,7 @@ def loss_curve(losses: Mapping[int, float], total: int, *, width: int = 320, hei
 
 _ENVIRONMENT.filters["duration"] = duration
 _ENVIRONMENT.filters["file_size"] = file_size
+_ENVIRONMENT.filters["dollars"] = dollars
 _ENVIRONMENT.globals["loss_curve"] = loss_curve
 
 

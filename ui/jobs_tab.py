@@ -9,9 +9,10 @@ import gradio as gr
 
 from jobs.progress import PHASES, TASK_PHASES, Progress
 from jobs.publications import Publication
+from jobs.remote.record import RemoteRun
 from jobs.service import JobView
 from jobs.state import JobState
-from jobs.store import Job
+from jobs.store import Job, now
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from trainer.narrate import duration
@@ -45,6 +46,8 @@ class _Card:
     is_own: bool
     publication: Publication | None
     money: list[str]
+    remote: RemoteRun | None = None
+    cost_usd: float = 0.0
 
     @property
     def phases(self) -> list[str]:
@@ -80,9 +83,18 @@ class JobsTab:
 
     def _card(self, view: JobView, owner: str) -> _Card:
         run = self._services.jobs.run_folder(view.job.id)
-        has_artifact = not view.job.is_open and (run.artifact / MANIFEST_FILE).exists()
-        own, money = view.job.owner == owner, self._services.spending.lines(view.job, run)
-        return _Card(view.job, view.progress, view.place, view.starts_in_s, has_artifact, own, view.publication, money)
+        return _Card(
+            job=view.job,
+            progress=view.progress,
+            place=view.place,
+            starts_in_s=view.starts_in_s,
+            has_artifact=not view.job.is_open and (run.artifact / MANIFEST_FILE).exists(),
+            is_own=view.job.owner == owner,
+            publication=view.publication,
+            money=self._services.spending.lines(view.job, run),
+            remote=view.remote,
+            cost_usd=view.remote.cost_usd(now()) if view.remote else 0.0,
+        )
 
     def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any]:
         """New content, or nothing where nothing changed: pictures must not flicker."""
@@ -102,6 +114,8 @@ class JobsTab:
             case "resume":
                 self._services.spending.check_open()
                 jobs.resume(job_id, owner)
+            case "resume-here":
+                jobs.resume(job_id, owner, here=True)
             case "delete":
                 jobs.delete(job_id, owner)
             case "retry-publish":

@@ -61,6 +61,11 @@ class OwnerPolicy:
         session = self._session(_scope(request))
         return str(session["access_token"]) if session else None
 
+    def sign_in_lasts_s(self, request: gr.Request) -> float:
+        """For how long the sign-in still holds; 0 without one."""
+        session = self._session(_scope(request))
+        return session["expires_at"] - time.time() if session else 0.0
+
     def _session(self, scope: Scope) -> dict[str, Any] | None:
         """What gradio keeps of a sign-in, in a signed cookie, while it lasts."""
         session: dict[str, Any] | None = scope.get("session", {}).get("oauth_info") if self.can_sign_in else None

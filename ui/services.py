@@ -9,6 +9,7 @@ from jobs.bringing_in import Importer
 from jobs.drafts import Drafts
 from jobs.keeping import Keeping
 from jobs.preflight import BaseChecker
+from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
 from jobs.spending import Spending
 from jobs.tokens import TokenDesk
@@ -32,6 +33,8 @@ class Services:
     keeping: Keeping
     spending: Spending
     devices: tuple[Device, ...]
+    remote: RemoteOffer | None = None
+    """Training at Hugging Face, where it can be offered."""
 
     def adopt(self, browser: str, person: str) -> None:
         """Give what a browser's owner has to the person who signed in there."""

@@ -10,10 +10,11 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
+from jobs.bill import Bill
 from trainer.bases import STARTER_FOLDER, BaseTraits, find_base, inspect_base, knows_word
 from trainer.concept import check_name
 from trainer.config import STARTER, Kind, Method, TrainConfig
-from trainer.errors import Problem, RecipeError, RequestError
+from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.photos import PhotoSet
 from trainer.presets import artifact_bytes, preset_recipe, preset_values
 from trainer.single_file_base import inspect_local
@@ -22,6 +23,7 @@ from ui.html import file_size, render
 from ui.money_fields import MoneyWish
 from ui.photos_panel import photos_html
 from ui.publishing import prepare_publication
+from ui.remote import prepare_remote
 from ui.services import Services
 
 DREAMBOOTH, TEXTUAL_INVERSION = "DreamBooth", "Textual inversion"
@@ -99,8 +101,11 @@ class TrainHandlers:
             **(values | {"class_word": choices.class_word.strip()}),
         )
 
-    def plan(self, choices: Choices, entered: Mapping[str, Any]) -> str:
-        """The plan in words, or what is still wrong. A name that was not typed yet is not a mistake."""
+    def plan(self, choices: Choices, entered: Mapping[str, Any], flavor: str | None = None) -> str:
+        """The plan in words, or what is still wrong; `flavor` is a machine at Hugging Face.
+
+        A name that was not typed yet is not a mistake.
+        """
         named = bool(choices.name.strip())
         try:
             recipe = self.recipe(choices if named else replace(choices, name="unnamed"), entered)
@@ -108,19 +113,17 @@ class TrainHandlers:
             return render("plan.html", problems=error.problems)
         except RequestError as error:
             return render("plan.html", problems=[Problem("base", str(error))])
+        if flavor is not None:
+            return self._remote_plan(recipe, flavor, named=named)
         estimate = self._services.jobs.speeds.estimate_s(recipe)
         ahead, ahead_s = self._services.jobs.ahead()
-        starter = recipe.base == STARTER
-        size = artifact_bytes(
-            recipe.method, starter=starter, rank=getattr(recipe, "rank", 16), vectors=getattr(recipe, "vectors", 4)
-        )
         return render(
             "plan.html",
             problems=[],
             steps=recipe.steps,
             seconds=estimate[0] if estimate else None,
             measured=bool(estimate and estimate[1]),
-            size=f"about {file_size(size)}",
+            size=_size_words(recipe),
             ahead=ahead,
             ahead_s=ahead_s,
             named=named,
@@ -144,6 +147,14 @@ class TrainHandlers:
         size = artifact_bytes(method, starter=starter, vectors=values.get("vectors", 4))
         seconds = estimate[0] if estimate else None
         return {"method": method, "size": size, "seconds": seconds, **_GLANCES[method]}
+
+    def _remote_plan(self, recipe: TrainConfig, flavor: str, *, named: bool) -> str:
+        assert self._services.remote is not None  # or no machine there could be chosen
+        try:
+            quote = self._services.remote.quote(recipe, flavor)
+        except (RequestError, HubError) as error:
+            return render("plan.html", problems=[Problem("machine", str(error))])
+        return render("remote_plan.html", steps=recipe.steps, quote=quote, size=_size_words(recipe), named=named)
 
     def preset(self, choices: Choices) -> list[Any]:
         """Updates of the form for the chosen method, kind and base."""
@@ -179,29 +190,48 @@ class TrainHandlers:
         *,
         publish: bool,
         money: MoneyWish,
+        flavor: str | None = None,
     ) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
         owner = self._services.owners.of(request)
         recipe = self.recipe(choices, entered)
         if not draft:
             raise RequestError("Add some photos first.")
-        estimate = self._services.jobs.speeds.estimate_s(recipe)
-        bill = self._services.spending.conditions(
-            money.limit_usd, release=money.release, seconds=estimate[0] if estimate else None
-        )
         repo_id = prepare_publication(self._services, recipe.name, request) if publish else None
+        remote = prepare_remote(self._services, recipe, flavor, request) if flavor is not None else None
         job = self._services.jobs.submit(
-            owner, recipe, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft, bill=bill
+            owner,
+            recipe,
+            lambda folder: self._services.drafts.copy_to(owner, draft, folder),
+            press_id=draft,
+            bill=self._bill(recipe, money) if remote is None else None,
+            remote=remote,
         )
         if repo_id is not None:
             self._services.jobs.publishing.ask(job.id, owner, repo_id, private=True)
         self._services.drafts.discard(owner, draft)
         return job.id
 
+    def _bill(self, recipe: TrainConfig, money: MoneyWish) -> Bill | None:
+        """On what conditions the job may cost money on this machine."""
+        estimate = self._services.jobs.speeds.estimate_s(recipe)
+        return self._services.spending.conditions(
+            money.limit_usd, release=money.release, seconds=estimate[0] if estimate else None
+        )
+
     def next_draft(self) -> tuple[str, str]:
         """A new, empty draft for the next concept."""
         draft = self._services.drafts.new_id()
         return draft, photos_html(draft, PhotoSet(()))
+
+
+def _size_words(recipe: TrainConfig) -> str:
+    """How large the result will be."""
+    starter = recipe.base == STARTER
+    size = artifact_bytes(
+        recipe.method, starter=starter, rank=getattr(recipe, "rank", 16), vectors=getattr(recipe, "vectors", 4)
+    )
+    return f"about {file_size(size)}"
 
 
 def _folder_of(base: str) -> Path | None:

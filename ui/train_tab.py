@@ -17,6 +17,7 @@ from ui.forms import RecipeForm
 from ui.keeping_notice import draw_keeping_notice
 from ui.money_fields import MoneyFields
 from ui.photos_panel import PhotosPanel, build_photos_panel
+from ui.place_panel import PlacePanel
 from ui.services import Services
 from ui.train_handlers import (
     ADAPTER,
@@ -88,6 +89,7 @@ class TrainTab:
             allow_custom_value=True,
             elem_id="base",
         )
+        self._place = PlacePanel(self._services)
         gr.Markdown("## 4 · Plan")
         self._plan = gr.HTML(elem_id="plan")
         with gr.Row():
@@ -109,7 +111,11 @@ class TrainTab:
         for component in choosing:
             component.input(spoken(self._choose), self._inputs(), [self._as, *self._form.components], **_QUIET)
         self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
-        entered: list[Any] = [self._name, self._class_word, *choosing, *self._form.components]
+        entered: list[Any] = [
+            *(self._name, self._class_word, *choosing),
+            *self._form.components,
+            *self._place.components,
+        ]
         gr.on(  # one listener for all fields: of several, an early one may answer last and show an old plan
             [self._page.load, *(component.change for component in entered)],
             spoken(self._tell_plan),
@@ -145,6 +151,7 @@ class TrainTab:
             self._as,
             self._base,
             *self._form.components,
+            *self._place.components,
         }
 
     def _entered(self, values: Mapping[Component, Any]) -> tuple[Choices, dict[str, Any]]:
@@ -164,7 +171,8 @@ class TrainTab:
 
     def _tell_plan(self, values: dict[Component, Any]) -> tuple[str, str]:
         choices, entered = self._entered(values)
-        return self._handlers.plan(choices, entered), self._handlers.method_guide(choices)
+        plan = self._handlers.plan(choices, entered, self._place.flavor(values))
+        return plan, self._handlers.method_guide(choices)
 
     def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
         job = self._handlers.submit(
@@ -173,6 +181,7 @@ class TrainTab:
             request,
             publish=bool(values[self._publish]),
             money=self._money.read(values),
+            flavor=self._place.flavor(values),
         )
         draft, shown = self._handlers.next_draft()
         return job, draft, shown

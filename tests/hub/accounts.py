@@ -25,6 +25,7 @@ class Action(StrEnum):
     MANAGE = auto()
     """Settings, renaming, deletion; a Space's hardware and secrets."""
     RUN_JOBS = auto()
+    SEE_JOBS = auto()
 
 
 class TokenKind(StrEnum):
@@ -37,9 +38,10 @@ class TokenKind(StrEnum):
 
 
 EVERYTHING: Final = frozenset(Action)
-_BY_KIND: Final = {TokenKind.READ: frozenset({Action.READ}), TokenKind.WRITE: EVERYTHING}
+_JOBS: Final = frozenset({Action.RUN_JOBS, Action.SEE_JOBS})
+_BY_KIND: Final = {TokenKind.READ: frozenset({Action.READ, Action.SEE_JOBS}), TokenKind.WRITE: EVERYTHING}
 _BY_ROLE: Final = {
-    "read": frozenset({Action.READ}),
+    "read": frozenset({Action.READ, Action.SEE_JOBS}),
     "contributor": frozenset({Action.READ, Action.CREATE}),
     "write": EVERYTHING,
     "admin": EVERYTHING,
@@ -47,14 +49,14 @@ _BY_ROLE: Final = {
 _BY_GRANT: Final = {
     # permissions of fine-grained tokens
     "repo.content.read": frozenset({Action.READ}),
-    "repo.write": EVERYTHING - {Action.RUN_JOBS},
-    "job.write": frozenset({Action.RUN_JOBS}),
+    "repo.write": EVERYTHING - _JOBS,
+    "job.write": _JOBS,
     # scopes of sign-ins
     "read-repos": frozenset({Action.READ}),
     "write-repos": frozenset({Action.READ, Action.WRITE}),
-    "manage-repos": EVERYTHING - {Action.RUN_JOBS},
+    "manage-repos": EVERYTHING - _JOBS,
     "contribute-repos": frozenset({Action.CREATE}),
-    "jobs": frozenset({Action.RUN_JOBS}),
+    "jobs": _JOBS,
 }
 _OF_OWN_CREATION: Final = frozenset({Action.READ, Action.WRITE, Action.MANAGE})
 

@@ -54,13 +54,13 @@ class BucketRoutes:
 
     async def create(self, request: Request) -> JSONResponse:
         namespace, name = self._namespace(request), request.path_params["name"]
-        self._hub.may_in_namespace(request, namespace, Action.CREATE)
+        token = self._hub.may_in_namespace(request, namespace, Action.CREATE)
         check_name(name)
         bucket_id = f"{namespace}/{name}"
         taken = bucket_id in self._hub.buckets
         if not taken:
             private = (await json_body(request)).get("visibility") == "private"
-            self._hub.buckets[bucket_id] = Bucket(bucket_id, private)
+            self._hub.buckets[bucket_id] = Bucket(bucket_id, private, token.user.name, token.app)
         return JSONResponse(
             {"url": f"{self._hub.base_url}/buckets/{bucket_id}", "name": bucket_id}, 409 if taken else 200
         )
@@ -161,7 +161,7 @@ class BucketRoutes:
     def _bucket(self, request: Request, action: Action = Action.READ) -> Bucket:
         token = self._hub.accounts.token_of(request)
         bucket = self._hub.buckets.get(repo_id_of(request))
-        powers = token.powers(bucket.id) if token and bucket else frozenset()
+        powers = token.powers(bucket.id, creator=bucket.creator, app=bucket.app) if token and bucket else frozenset()
         if bucket is None or (bucket.private and Action.READ not in powers):
             raise not_found("Bucket", "RepoNotFound")
         if action is not Action.READ and action not in powers:

@@ -36,6 +36,9 @@ class Bucket:
 
     id: str
     private: bool
+    creator: str
+    app: str | None
+    """The app that the creator signed in to."""
     created_at: str = field(default_factory=timestamp)
     files: dict[str, BucketFile] = field(default_factory=dict)
 

@@ -62,7 +62,7 @@ class JobRoutes:
 
     async def list_jobs(self, request: Request) -> JSONResponse:
         namespace = request.path_params["namespace"]
-        self._hub.may_in_namespace(request, namespace, Action.READ)
+        self._hub.may_in_namespace(request, namespace, Action.SEE_JOBS)
         stages = request.query_params.getlist("stage")
         labels = dict(label.split("=", 1) for label in request.query_params.getlist("label"))
         found = [
@@ -75,7 +75,7 @@ class JobRoutes:
         return JSONResponse(found)
 
     async def inspect(self, request: Request) -> JSONResponse:
-        return JSONResponse(self._job(request, Action.READ).describe())
+        return JSONResponse(self._job(request, Action.SEE_JOBS).describe())
 
     async def cancel(self, request: Request) -> JSONResponse:
         job = self._job(request, Action.RUN_JOBS)
@@ -88,7 +88,7 @@ class JobRoutes:
         return JSONResponse(job.describe())
 
     async def logs(self, request: Request) -> Response:
-        job = self._job(request, Action.READ)
+        job = self._job(request, Action.SEE_JOBS)
         tail = request.query_params.get("tail")
         first = max(0, len(job.lines) - int(tail)) if tail else 0
         return StreamingResponse(_follow(job, first), media_type="text/event-stream")

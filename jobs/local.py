@@ -1,0 +1,100 @@
+"""Training on a device of this machine: a child process that a supervisor starts, tells of wishes, and waits for."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from jobs.queue import Queue
+from jobs.speed import Speeds
+from jobs.state import StopWish
+from jobs.store import Job
+from jobs.training import POLL_S, Watch
+from trainer.devices import Device
+from trainer.errors import BusyError
+from trainer.lease import DeviceLease
+from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
+from trainer.run_folder import RunFolder, hold_lock
+from trainer.settings import Settings, process_environment
+
+log = logging.getLogger(__name__)
+
+
+class LocalTrainer:
+    """Trains one job at a time on one device; see jobs.training.Trainer."""
+
+    queue = Queue.training
+    at_once = 1
+
+    def __init__(self, settings: Settings, device: Device) -> None:
+        self.key, self.label = device.key, device.label
+        self._device = device
+        self._speeds = Speeds(settings.home / "speeds.json")
+        self._lease = DeviceLease(settings.runtime_dir, device)
+        self._child: Child | None = None
+
+    def lease(self, give_up: Callable[[], bool]) -> AbstractContextManager[bool]:
+        return self._lease.for_training(give_up)
+
+    def speeds(self, _run: RunFolder) -> Speeds:
+        return self._speeds
+
+    def is_under_way(self, _run: RunFolder) -> bool:
+        return False  # a child never outlives its supervisor
+
+    def train(self, _job: Job, run: RunFolder, watch: Watch) -> int:
+        _wait_for_predecessor(run)
+        environment = process_environment()
+        if self._device.index is not None:
+            environment["CUDA_VISIBLE_DEVICES"] = str(self._device.index)
+        arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
+        self._child = child = spawn(arguments, environment=environment, log=run.log_file)
+        if watch.leaving():  # it came while the child started, when there was nothing to pass it on to
+            child.end()
+        passed_on = StopWish.none
+        while (code := child.wait(POLL_S)) is None:
+            wish = watch.wish()
+            if wish is not passed_on:
+                passed_on = wish
+                if wish is StopWish.cancel:
+                    child.end()
+                elif wish is StopWish.keep:
+                    child.signal(KEEP_SIGNAL)
+        self._child = None
+        return code
+
+    def leave(self) -> None:
+        """End the child within the grace period; it keeps a checkpoint."""
+        if (child := self._child) is not None:
+            child.end(GRACE_S)
+
+
+def _wait_for_predecessor(run: RunFolder) -> None:
+    """A child of a supervisor that was killed may still be writing its checkpoint: wait for it, then end it."""
+    lock = run.root / ".lock"
+    for patience in (GRACE_S, 5.0):
+        deadline = time.monotonic() + patience
+        while (pid := _locked_by(lock)) is not None and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        if pid is None:
+            return
+        log.warning("killing pid %d, which still holds %s", pid, run.root)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _locked_by(lock: Path) -> int | None:
+    """The live holder of a run's lock, if there is one."""
+    if not lock.exists():
+        return None
+    try:
+        with hold_lock(lock, what=str(lock)):
+            return None
+    except BusyError as error:
+        return error.pid

@@ -1,0 +1,97 @@
+"""What a screen shows of jobs: each with its progress, its place in the queue, and how long things should take."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from jobs.progress import Progress, read_progress
+from jobs.publications import Publication
+from jobs.publishing import Publishing
+from jobs.remote.record import RemoteRun, read_remote
+from jobs.speed import Speeds
+from jobs.state import JobState
+from jobs.store import Job, JobStore, waiting_place
+from trainer.errors import RecipeError, RequestError
+from trainer.events import read_events
+from trainer.run_folder import RunFolder
+
+
+@dataclass(frozen=True)
+class JobView:
+    """A job with everything that a screen shows of it."""
+
+    job: Job
+    progress: Progress
+    place: int | None
+    """1 = next, while it waits."""
+    starts_in_s: float | None
+    total_s: float | None
+    """How long the whole run should take, where that is known."""
+    publication: Publication | None
+    remote: RemoteRun | None
+    """Where it trains at Hugging Face, unless it trains on this machine."""
+
+
+class Outlook:
+    """The jobs of one data root as they stand now."""
+
+    def __init__(self, store: JobStore, runs_dir: Path, speeds: Speeds, publishing: Publishing) -> None:
+        self._store, self._runs_dir, self._speeds, self._publishing = store, runs_dir, speeds, publishing
+
+    def views(self, jobs: list[Job]) -> list[JobView]:
+        """These jobs, in their order."""
+        waiting = self._local(JobState.waiting)
+        ahead_s = self._seconds_of_running() if waiting else 0.0
+        starts: dict[str, float | None] = {}
+        clock: float | None = ahead_s
+        for job in waiting:
+            starts[job.id] = clock
+            estimate = self._estimate(job.id)
+            clock = clock + estimate if clock is not None and estimate is not None else None
+        publications = self._publishing.of_all(job.id for job in jobs)
+        return [
+            JobView(
+                job,
+                read_progress(read_events(self._run(job.id).events_file)),
+                waiting_place(waiting, job.id),
+                starts.get(job.id),
+                self._estimate(job.id) if job.is_open else None,
+                publications.get(job.id),
+                read_remote(self._run(job.id)),
+            )
+            for job in jobs
+        ]
+
+    def ahead(self) -> tuple[int, float | None]:
+        """How many jobs a new one would come after, and how long they should take, where that is known."""
+        seconds = self._seconds_of_running()
+        waiting = self._local(JobState.waiting)
+        for job in waiting:
+            estimate = self._estimate(job.id)
+            seconds = seconds + estimate if seconds is not None and estimate is not None else None
+        return len(waiting) + len(self._local(JobState.running, JobState.stopping)), seconds
+
+    def _seconds_of_running(self) -> float | None:
+        left = 0.0
+        for job in self._local(JobState.running, JobState.stopping):
+            eta = read_progress(read_events(self._run(job.id).events_file)).eta_s
+            estimate = eta if eta is not None else self._estimate(job.id)
+            if estimate is None:
+                return None
+            left += estimate
+        return left
+
+    def _estimate(self, job_id: str) -> float | None:
+        try:
+            estimate = self._speeds.estimate_s(self._run(job_id).read_recipe())
+        except (RequestError, RecipeError):
+            return None
+        return estimate[0] if estimate else None
+
+    def _local(self, *states: JobState) -> list[Job]:
+        """Jobs of this machine's devices in these states, in the order in which they are served."""
+        return [job for job in self._store.in_state(*states) if read_remote(self._run(job.id)) is None]
+
+    def _run(self, job_id: str) -> RunFolder:
+        return RunFolder(self._runs_dir / job_id)

@@ -1,0 +1,128 @@
+"""The private bucket that a run travels in: made for it, filled and read as whole files, deleted when it is home."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path, PurePosixPath
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from huggingface_hub import BucketFile, HfApi
+from huggingface_hub.utils import disable_progress_bars
+
+from jobs.hub import CLIENT_ERRORS, explain
+from trainer.errors import HubError, HubTrouble
+from trainer.run_folder import RunFolder
+
+CONFIG, EVENTS, LOG = "config.json", "events.jsonl", "log.txt"
+PHOTOS, PREVIEWS, CHECKPOINTS, ARTIFACT = "photos/", "previews/", "checkpoints/", "artifact/"
+RESULT = "result.json"
+"""Written last of all, when everything else is there."""
+KEEP = "wishes/keep"
+"""Its presence is the message: stop, and export what was learnt."""
+
+
+class RunBucket:
+    """One run's bucket. Every call raises HubError."""
+
+    def __init__(self, hub: HfApi, bucket_id: str) -> None:
+        disable_progress_bars()  # they would fill the logs
+        self._client: Any = hub  # some of its annotations are open
+        self.id = bucket_id
+
+    def create(self) -> None:
+        """Make it, private; one that an earlier try made is used again."""
+
+        def create() -> None:
+            self._client.create_bucket(self.id, private=True, exist_ok=True)
+            if not self._client.bucket_info(self.id).private:
+                raise HubError(f"The bucket {self.id} is public; make it private or delete it.", HubTrouble.taken)
+
+        self._call(create)
+
+    def delete(self) -> None:
+        self._call(lambda: self._client.delete_bucket(self.id, missing_ok=True))
+
+    def files(self) -> dict[str, BucketFile]:
+        """Every file by its path; nothing where there is no bucket."""
+        try:
+            listed = self._call(lambda: list(self._client.list_bucket_tree(self.id, recursive=True)))
+        except HubError as error:
+            if error.trouble is HubTrouble.missing:
+                return {}
+            raise
+        return {entry.path: entry for entry in listed if isinstance(entry, BucketFile) and _is_inside(entry.path)}
+
+    def put(self, files: Iterable[tuple[Path | bytes, str]]) -> None:
+        """Send whole files, each a path or its content with the name that it gets."""
+        add = [(content if isinstance(content, bytes) else str(content), name) for content, name in files]
+        if add:
+            self._call(lambda: self._client.batch_bucket_files(self.id, add=add))
+
+    def remove(self, names: Iterable[str]) -> None:
+        delete = list(names)
+        if delete:
+            self._call(lambda: self._client.batch_bucket_files(self.id, delete=delete))
+
+    def has(self, *names: str) -> set[str]:
+        """Which of these files are there; one request."""
+        return {
+            info.path for info in self._call(lambda: list(self._client.get_bucket_paths_info(self.id, list(names))))
+        }
+
+    def fetch(self, files: Iterable[BucketFile], run: RunFolder) -> None:
+        """Bring files into the run folder; each appears there whole, in the order given."""
+        wanted = list(files)
+        if not wanted:
+            return
+        with TemporaryDirectory(dir=run.root, prefix=".fetched.") as aside:
+            targets = [(file, Path(aside) / file.path) for file in wanted]
+            for _, target in targets:
+                target.parent.mkdir(parents=True, exist_ok=True)
+            self._call(lambda: self._client.download_bucket_files(self.id, targets))
+            for file, target in targets:
+                if not target.is_file() or target.stat().st_size != file.size:
+                    raise HubError(f"{file.path} did not arrive whole.", HubTrouble.later)
+                home = run.root / file.path
+                home.parent.mkdir(parents=True, exist_ok=True)
+                target.replace(home)
+
+    def fetch_folder(self, files: Iterable[BucketFile], run: RunFolder, name: str) -> None:
+        """Bring `name` into the run folder so that it holds exactly these files."""
+        wanted = list(files)
+        self.fetch(wanted, run)
+        kept = {run.root / file.path for file in wanted}
+        for path in [path for path in (run.root / name).rglob("*") if path.is_file() and path not in kept]:
+            path.unlink()
+
+    def _call(self, action: Callable[[], Any]) -> Any:
+        try:
+            return action()
+        except CLIENT_ERRORS as error:
+            raise explain(error, what=f"the bucket {self.id}") from error
+
+
+def _is_inside(path: str) -> bool:
+    """Whether a path stays inside the folder that it is fetched into."""
+    parts = PurePosixPath(path).parts
+    return bool(parts) and ".." not in parts and not path.startswith("/")
+
+
+def newest_checkpoint(names: Iterable[str]) -> str | None:
+    """The folder of the newest checkpoint of which everything is there, as `checkpoints/step-NNNNNN/`."""
+    whole = [name.removesuffix("checkpoint.json") for name in names if _is_checkpoint_record(name)]
+    return max(whole, default=None)
+
+
+def _is_checkpoint_record(name: str) -> bool:
+    return name.startswith(CHECKPOINTS) and name.endswith("/checkpoint.json") and name.count("/") == 2
+
+
+def run_files(run: RunFolder) -> list[tuple[Path, str]]:
+    """What a Job needs of a run: recipe, photos, what happened so far and the newest checkpoint."""
+    names = [CONFIG, EVENTS, LOG]
+    names += [run.relative(file) for file in sorted(run.photos.iterdir()) if file.is_file()]
+    folder = newest_checkpoint(run.relative(file) for file in run.checkpoints.glob("*/checkpoint.json"))
+    if folder is not None:
+        names += [run.relative(file) for file in sorted((run.root / folder).iterdir())]
+    return [(run.root / name, name) for name in names if (run.root / name).is_file()]

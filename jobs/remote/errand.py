@@ -1,0 +1,216 @@
+"""One run's dealings with the Hub under one token: send, follow, fetch, clear away. Each step may be repeated."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+
+from huggingface_hub import BucketFile, HfApi, JobInfo, JobStage
+
+from jobs.remote.bucket import (
+    ARTIFACT,
+    CONFIG,
+    EVENTS,
+    KEEP,
+    LOG,
+    PREVIEWS,
+    RESULT,
+    RunBucket,
+    newest_checkpoint,
+    run_files,
+)
+from jobs.remote.hub_job import OVER, HubJobs, Order, stage_of, with_times
+from jobs.remote.record import RemoteRun, Stage, write_remote
+from jobs.state import StopWish, explain_exit
+from jobs.store import now
+from jobs.training import POLL_S, Watch
+from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
+from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, ConceptError, HubError, HubTrouble, VerificationError
+from trainer.events import Failed, Warned
+from trainer.narrate import duration
+from trainer.run_folder import RunFolder
+
+TORN_OFF = -15
+_HUB_POLL_S = 2.0
+_PASSING = frozenset({HubTrouble.later, HubTrouble.sign_in})
+"""Troubles after which the same is tried again."""
+_RESUME = "Resume goes on from the newest checkpoint, in a new Job."
+
+
+class Errand:
+    """Carries a run through. `record` is what is known of it so far; every change is written at once."""
+
+    def __init__(self, hub: HfApi, token: str, image: str, job_id: str, run: RunFolder, record: RemoteRun) -> None:
+        self.record, self._run = record, run
+        self._order = Order(job=job_id, bucket=f"{record.namespace}/concept-studio-{job_id}")
+        self._bucket = RunBucket(hub, self._order.bucket)
+        self._jobs = HubJobs(hub, token, image)
+        self._fetched: dict[str, str] = {}
+        self._told_to_keep = False
+        for left_by_a_kill in run.root.glob(".fetched.*"):
+            shutil.rmtree(left_by_a_kill, ignore_errors=True)
+
+    def carry_out(self, watch: Watch, *, lost_token: bool) -> int | None:
+        """See the run through, as `Trainer.train`. Raises HubError, after which another errand goes on from there.
+
+        `lost_token`: its token ended on the way. Then so did the Job's, and what it broke off is started again.
+        """
+        info = self._jobs.find(self._order.job, self.record) if self.record.stage is Stage.sent else None
+        if info is None and not self.record.hub_job:
+            if watch.wish() is StopWish.cancel:
+                return self._close(EXIT_STOPPED)
+            try:
+                info = self._send(watch)
+            except HubError as error:
+                if error.trouble in _PASSING:
+                    raise
+                return self._give_up(error)
+        return self._follow(info, watch, lost_token=lost_token)
+
+    def _follow(self, info: JobInfo | None, watch: Watch, *, lost_token: bool) -> int | None:
+        """Show how far the Job is and pass wishes on, until it is over and its files are here."""
+        while True:
+            if watch.leaving():
+                return None
+            self._keep(with_times(self.record, info))
+            stage, wish = stage_of(info), watch.wish()
+            if stage not in OVER:
+                self._pass_on(stage, wish)
+            files = self._bucket.files()
+            self._mirror(files)
+            if stage in OVER:
+                watch.note("Fetching the result from Hugging Face.")
+                return self._conclude(stage, files, wish, lost_token=lost_token)
+            watch.note(self._words(stage, wish))
+            _pause(watch, wish)
+            info = self._jobs.inspect(self.record.hub_job, self.record)
+
+    def _give_up(self, error: HubError) -> int:
+        """The Hub refuses to start it: take back what was sent, and say what can be done."""
+        advice = {
+            HubTrouble.credits: "Add credits there and resume, or resume it here, on this machine.",
+            HubTrouble.forbidden: "Use one that may and resume, or resume it here, on this machine.",
+        }
+        words = advice.get(error.trouble, "Resume to try again, or resume it here, on this machine.")
+        return self._close(EXIT_FAILED, Failed(cause=str(error), advice=words))
+
+    def _send(self, watch: Watch) -> JobInfo:
+        """Put the run into its bucket and ask for a Job. From the moment before asking, its label is looked for."""
+        watch.note("Sending the photos to a private bucket of your account.")
+        self._bucket.create()
+        self._bucket.remove(name for name in self._bucket.files() if name in (KEEP, RESULT))
+        self._bucket.put(run_files(self._run))
+        self._keep(self.record.model_copy(update={"stage": Stage.sent}))
+        info = self._jobs.start(self._order, self.record)
+        self._keep(self.record.model_copy(update={"hub_job": info.id}))
+        return info
+
+    def _mirror(self, files: dict[str, BucketFile]) -> None:
+        """Bring home what the page shows; events last, because they speak of previews."""
+        previews = [name for name in files if name.startswith(PREVIEWS)]
+        shown = [name for name in (*previews, LOG, EVENTS) if name in files]
+        changed = [files[name] for name in shown if self._fetched.get(name) != files[name].xet_hash]
+        self._bucket.fetch(changed, self._run)
+        self._fetched.update({file.path: file.xet_hash for file in changed})
+
+    def _words(self, stage: JobStage, wish: StopWish) -> str:
+        if wish is StopWish.cancel:
+            return "Cancelling the Job at Hugging Face."
+        if stage is JobStage.SCHEDULING:
+            return "Waiting for a machine at Hugging Face."
+        return ""
+
+    def _pass_on(self, stage: JobStage, wish: StopWish) -> None:
+        """Tell the Job what the owner wants of it, before anything else: it is being paid for."""
+        if wish is StopWish.cancel or (wish is StopWish.keep and stage is JobStage.SCHEDULING):
+            self._jobs.cancel(self.record.hub_job, self.record)
+        elif wish is StopWish.keep and not self._told_to_keep:
+            self._bucket.put([(KEEP.encode(), KEEP)])
+            self._told_to_keep = True
+
+    def _conclude(self, stage: JobStage, files: dict[str, BucketFile], wish: StopWish, *, lost_token: bool) -> int:
+        """The Job is over: bring home what it left, and clear away."""
+        result = self._read_result(files)
+        if result in (EXIT_DONE, EXIT_STOPPED) and ARTIFACT + MANIFEST_FILE in files:
+            self._bring_artifact(files)
+        if result == EXIT_DONE:
+            self._bucket.fetch([files[CONFIG]], self._run)  # with the commit of the base that was really loaded
+        elif (folder := newest_checkpoint(files)) is not None:
+            self._bucket.fetch([file for name, file in files.items() if name.startswith(folder)], self._run)
+        if wish is StopWish.none and result == EXIT_STOPPED:
+            return self._close(EXIT_FAILED, Failed(cause="The Job was stopped at Hugging Face.", advice=_RESUME))
+        if result is not None and result >= 0:
+            return self._close(result)
+        if wish is not StopWish.none:
+            return self._close(EXIT_STOPPED)
+        if lost_token:
+            self._close(EXIT_FAILED)
+            self._keep(self.record.again())
+            return TORN_OFF
+        return self._close(EXIT_FAILED, Failed(cause=self._what_happened(stage, result), advice=_RESUME))
+
+    def _read_result(self, files: dict[str, BucketFile]) -> int | None:
+        """The exit code of the training, negative where a signal ended it; None where the Job did not live to tell."""
+        if RESULT not in files:
+            return None
+        self._bucket.fetch([files[RESULT]], self._run)
+        file = self._run.root / RESULT
+        code = int(json.loads(file.read_text(encoding="utf-8"))["exit_code"])
+        file.unlink()
+        return code
+
+    def _bring_artifact(self, files: dict[str, BucketFile]) -> None:
+        """Fetch the artifact and check every hash; one that is here already is not fetched again."""
+        if self._artifact_trouble() is None:
+            return
+        self._bucket.fetch_folder([f for name, f in files.items() if name.startswith(ARTIFACT)], self._run, ARTIFACT)
+        if (trouble := self._artifact_trouble()) is not None:
+            raise HubError(f"The result did not arrive whole. {trouble}", HubTrouble.later)
+
+    def _artifact_trouble(self) -> Exception | None:
+        try:
+            check_hashes(self._run.artifact, read_manifest(self._run.artifact))
+        except (ConceptError, VerificationError) as error:
+            return error
+        return None
+
+    def _what_happened(self, stage: JobStage, result: int | None) -> str:
+        record = self.record
+        if result is not None:
+            return explain_exit(result)
+        if record.began is not None and (record.ended or now()) - record.began >= record.limit_s:
+            return f"The Job reached its time limit of {duration(record.limit_s)}."
+        match stage:
+            case JobStage.DELETED:
+                return "The Job was deleted at Hugging Face."
+            case JobStage.CANCELED:
+                return "The Job was cancelled at Hugging Face."
+            case _:
+                return "The Job at Hugging Face ended without a result; the log may tell more."
+
+    def _close(self, exit_code: int, failed: Failed | None = None) -> int:
+        """Delete the bucket and write down how it ended."""
+        try:
+            self._bucket.delete()
+        except HubError as error:
+            if error.trouble in _PASSING:
+                raise
+            self._run.events(Warned(text=f"Delete the bucket {self._order.bucket} at Hugging Face yourself. {error}"))
+        if failed is not None:
+            self._run.events(failed)
+        ended = self.record.ended or (now() if self.record.began else None)
+        self._keep(self.record.model_copy(update={"stage": Stage.over, "exit_code": exit_code, "ended": ended}))
+        return exit_code
+
+    def _keep(self, record: RemoteRun) -> None:
+        if record != self.record:
+            self.record = record
+            write_remote(self._run, record)
+
+
+def _pause(watch: Watch, wish: StopWish) -> None:
+    """Leave the Hub in peace for a moment, but not the owner or the supervisor."""
+    deadline = time.monotonic() + _HUB_POLL_S
+    while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
+        time.sleep(POLL_S)

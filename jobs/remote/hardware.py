@@ -1,0 +1,69 @@
+"""What machines Jobs can run on and what they cost now: asked of the Hub, never written down here."""
+
+from __future__ import annotations
+
+import threading
+import time
+from dataclasses import dataclass
+
+from huggingface_hub import JobHardwareInfo
+
+from jobs.hub import CLIENT_ERRORS, explain, open_hub
+from trainer.errors import RequestError
+
+_REMEMBER_S = 600.0
+_MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0}
+
+
+@dataclass(frozen=True)
+class Flavor:
+    """A machine to rent."""
+
+    name: str
+    words: str
+    usd_per_hour: float
+    has_gpu: bool
+
+    @property
+    def label(self) -> str:
+        return f"{self.words}: ${self.usd_per_hour:.2f} an hour"
+
+
+class PriceList:
+    """The Hub's machines with their prices, at most ten minutes old."""
+
+    def __init__(self, endpoint: str | None = None) -> None:
+        self._endpoint = endpoint
+        self._lock = threading.Lock()
+        self._read_at = 0.0
+        self._flavors: tuple[Flavor, ...] = ()
+
+    def flavors(self) -> tuple[Flavor, ...]:
+        """All machines, cheapest first. Raises HubError."""
+        with self._lock:
+            if not self._flavors or time.monotonic() - self._read_at > _REMEMBER_S:
+                try:
+                    offered = open_hub(None, self._endpoint).list_jobs_hardware()
+                except CLIENT_ERRORS as error:
+                    raise explain(error, what="the price list") from error
+                flavors = [flavor for machine in offered if (flavor := _flavor(machine)) is not None]
+                self._flavors = tuple(sorted(flavors, key=lambda flavor: flavor.usd_per_hour))
+                self._read_at = time.monotonic()
+            return self._flavors
+
+    def flavor(self, name: str) -> Flavor:
+        """Raises RequestError for a machine that is not offered, HubError where the Hub cannot be asked."""
+        found = next((flavor for flavor in self.flavors() if flavor.name == name), None)
+        if found is None:
+            raise RequestError("Choose one of the machines that Hugging Face offers.")
+        return found
+
+
+def _flavor(machine: JobHardwareInfo) -> Flavor | None:
+    """None where the price has a unit that is not known here."""
+    minutes = _MINUTES.get(machine.unit_label)
+    if minutes is None:
+        return None
+    gpu = machine.accelerator
+    memory = f", {gpu.vram}" if gpu is not None and gpu.vram else ""
+    return Flavor(machine.name, f"{machine.pretty_name}{memory}", machine.unit_cost_usd * 60 / minutes, gpu is not None)

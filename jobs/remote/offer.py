@@ -1,0 +1,58 @@
+"""What training at Hugging Face would take and cost, and the record that sends a run there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from jobs.remote.hardware import Flavor, PriceList
+from jobs.remote.record import RemoteRun, speeds_of
+from trainer.bases import find_base
+from trainer.config import STARTER, TrainConfig
+from trainer.errors import RequestError
+from trainer.settings import Settings
+
+
+@dataclass(frozen=True)
+class Quote:
+    """A run on a machine of Hugging Face. Seconds and dollars are None until a first run there has measured them."""
+
+    flavor: Flavor
+    seconds: float | None
+    usd: float | None
+    limit_s: int
+    most_usd: float
+    """What it costs if it runs until its time limit ends it."""
+
+
+class RemoteOffer:
+    """Training at Hugging Face, as the page offers it."""
+
+    def __init__(self, settings: Settings, prices: PriceList | None = None) -> None:
+        self._home, self._limit_s = settings.home, settings.jobs_limit_min * 60
+        self.prices = prices or PriceList()
+
+    def quote(self, recipe: TrainConfig, flavor_name: str) -> Quote:
+        """Raises RequestError for what cannot be trained there, HubError where the prices cannot be read."""
+        if find_base(recipe.base).folder is not None and recipe.base != STARTER:
+            raise RequestError("Hugging Face does not have this folder; choose the demo model or a model of the Hub.")
+        flavor = self.prices.flavor(flavor_name)
+        estimate = speeds_of(self._home, flavor.name).estimate_s(recipe)
+        seconds = estimate[0] if estimate is not None and estimate[1] else None  # guesses are for this machine
+        return Quote(
+            flavor=flavor,
+            seconds=seconds,
+            usd=seconds / 3600 * flavor.usd_per_hour if seconds is not None else None,
+            limit_s=self._limit_s,
+            most_usd=self._limit_s / 3600 * flavor.usd_per_hour,
+        )
+
+
+def record_of(quote: Quote, payer: str) -> RemoteRun:
+    """The record of a run that `payer`, an account of the Hub, pays for."""
+    return RemoteRun(
+        flavor=quote.flavor.name,
+        machine=quote.flavor.words,
+        usd_per_hour=quote.flavor.usd_per_hour,
+        limit_s=quote.limit_s,
+        namespace=payer,
+    )

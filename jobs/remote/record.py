@@ -1,0 +1,90 @@
+"""remote.json in the run folder: that a run trains at Hugging Face, on what, at what price, and how far that is."""
+
+from __future__ import annotations
+
+import json
+from enum import StrEnum
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from jobs.speed import Speeds
+from trainer.run_folder import RunFolder, write_whole
+
+_FILE = "remote.json"
+
+
+class Stage(StrEnum):
+    """How far one start at Hugging Face is."""
+
+    new = "new"
+    sent = "sent"
+    """From before the Job is asked for: from then on there may be one, whatever became of the answer."""
+    over = "over"
+    """It has ended, its files are here and its bucket is gone."""
+
+
+class RemoteRun(BaseModel):
+    """The file's content. Prices in US dollars, times in seconds since the epoch."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    flavor: str = Field(pattern=r"^[a-z0-9-]{1,40}$")
+    """The Hub's name of the machine."""
+    machine: str
+    """The same in words."""
+    usd_per_hour: float
+    limit_s: int
+    """The Job is ended after this long, whatever happens."""
+    namespace: str
+    """The account that pays."""
+    start: int = 1
+    """Counts the starts of this run; names the Job on the Hub together with the run."""
+    stage: Stage = Stage.new
+    hub_job: str = ""
+    began: float | None = None
+    ended: float | None = None
+    exit_code: int | None = None
+    earlier_s: float = 0.0
+    """How long earlier starts ran."""
+
+    @property
+    def is_under_way(self) -> bool:
+        return self.stage is not Stage.new
+
+    def ran_s(self, now: float) -> float:
+        """How long its machines have run until now."""
+        return self.earlier_s + (max(0.0, (self.ended or now) - self.began) if self.began else 0.0)
+
+    def cost_usd(self, now: float) -> float:
+        """What its machines have cost until now."""
+        return self.usd_per_hour * self.ran_s(now) / 3600
+
+    def again(self) -> RemoteRun:
+        """The record of the next start."""
+        fresh = {"start": self.start + 1, "stage": Stage.new, "hub_job": "", "exit_code": None}
+        return self.model_copy(
+            update={**fresh, "earlier_s": self.ran_s(self.ended or 0.0), "began": None, "ended": None}
+        )
+
+
+def read_remote(run: RunFolder) -> RemoteRun | None:
+    """None for a run that trains on this machine."""
+    try:
+        return RemoteRun.model_validate(json.loads((run.root / _FILE).read_text(encoding="utf-8")))
+    except (OSError, ValueError, ValidationError):
+        return None
+
+
+def write_remote(run: RunFolder, record: RemoteRun) -> None:
+    write_whole(run.root / _FILE, record.model_dump_json(indent=2) + "\n")
+
+
+def forget_remote(run: RunFolder) -> None:
+    """From now on the run trains on this machine."""
+    (run.root / _FILE).unlink(missing_ok=True)
+
+
+def speeds_of(home: Path, flavor: str) -> Speeds:
+    """What was measured on a machine of Hugging Face; apart from this machine's own speeds."""
+    return Speeds(home / f"speeds-{flavor}.json")

@@ -1,0 +1,106 @@
+"""Trains jobs at Hugging Face, each in a Job of its owner's account, whose token it needs and keeps in memory alone.
+
+It may be killed at any moment. What it needs to know lies in remote.json and on the Hub, so whoever comes next goes on
+from there: a second Job is never asked for before the label of the first was looked for.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
+
+from jobs.hub import open_hub, redacted
+from jobs.queue import Queue
+from jobs.remote.errand import Errand
+from jobs.remote.record import Stage, read_remote, speeds_of
+from jobs.speed import Speeds
+from jobs.state import StopWish
+from jobs.store import Job, now
+from jobs.tokens import TokenVault
+from jobs.training import POLL_S, Watch
+from trainer.errors import EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
+from trainer.events import Failed
+from trainer.run_folder import RunFolder
+from trainer.settings import Settings
+
+log = logging.getLogger(__name__)
+_WAITS_S = (5, 15, 60, 300)
+"""Before the next try when the Hub is away, by how many there were; the last one for all further tries."""
+
+
+class RemoteTrainer:
+    """See jobs.training.Trainer. Each job has a thread of its own: one that the Hub keeps waiting hinders no other."""
+
+    queue = Queue.remote
+    key = "hugging-face"
+    label = "Training at Hugging Face"
+    at_once = 16
+
+    def __init__(self, settings: Settings, vault: TokenVault, image: str) -> None:
+        self._settings, self._vault, self._image = settings, vault, image
+
+    def lease(self, _give_up: Callable[[], bool], /) -> AbstractContextManager[None]:
+        return nullcontext()
+
+    def speeds(self, run: RunFolder, /) -> Speeds:
+        record = read_remote(run)
+        assert record is not None  # it was trained by this trainer
+        return speeds_of(self._settings.home, record.flavor)
+
+    def is_under_way(self, run: RunFolder, /) -> bool:
+        record = read_remote(run)
+        return record is not None and record.is_under_way
+
+    def leave(self) -> None:
+        """Nothing is ended: the Jobs go on by themselves."""
+
+    def train(self, job: Job, run: RunFolder, watch: Watch, /) -> int | None:
+        tries, lost_token = 0, False
+        while (record := read_remote(run)) is not None:
+            if record.exit_code is not None:
+                return record.exit_code
+            if record.stage is Stage.new and watch.wish() is StopWish.cancel:
+                return EXIT_STOPPED
+            if watch.leaving():
+                return None
+            if (token := self._vault.of(job.owner)) is None:
+                lost_token = lost_token or record.is_under_way
+                watch.note(_needs_token(watch.wish(), under_way=record.is_under_way))
+                time.sleep(POLL_S)
+                continue
+            began = time.monotonic()
+            try:
+                errand = Errand(open_hub(token), token, self._image, job.id, run, record)
+                return errand.carry_out(watch, lost_token=lost_token)
+            except HubError as error:
+                if error.trouble is HubTrouble.sign_in and self._vault.forget(job.owner, token):
+                    continue
+                trouble = error
+            except Exception as error:  # whatever it is, a Job that is being paid for must not be left alone
+                log.exception("job %s", job.id)
+                trouble = HubError(f"Something unexpected happened: {redacted(str(error))}", HubTrouble.later)
+            tries = tries + 1 if time.monotonic() - began < _WAITS_S[-1] else 1
+            _wait(trouble, tries, watch)
+        run.events(Failed(cause="It is not known where this job should train.", advice="Train it again."))
+        return EXIT_FAILED
+
+
+def _needs_token(wish: StopWish, *, under_way: bool) -> str:
+    if not under_way:
+        return "Sign in again, so that it can be sent to Hugging Face."
+    if wish is StopWish.cancel:
+        return "Sign in again, so that the Job at Hugging Face can be cancelled; its time limit ends it at the latest."
+    return "Sign in again. Training goes on at Hugging Face, and is shown here as soon as you have."
+
+
+def _wait(error: HubError, tries: int, watch: Watch) -> None:
+    """Say when the next try is, and wait for it; a new wish or a supervisor that leaves is not kept waiting."""
+    wait_s = max(error.retry_after_s or 0, _WAITS_S[min(tries, len(_WAITS_S)) - 1])
+    at = datetime.fromtimestamp(now() + wait_s).astimezone().strftime("%H:%M")
+    watch.note(f"{error} The next try is at {at}. Nothing is lost.")
+    wish, deadline = watch.wish(), time.monotonic() + wait_s
+    while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
+        time.sleep(POLL_S)

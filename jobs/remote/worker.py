@@ -1,0 +1,36 @@
+"""The process that follows Jobs at Hugging Face: a supervisor of their queue, with a token vault of its own.
+
+A vault of its own, and not the publisher's, because tokens never leave the process that they were handed to: so each
+process that talks to the Hub is given them by the page, and a training that the Hub keeps waiting holds up no
+publication.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+from jobs.remote.trainer import RemoteTrainer
+from jobs.tokens import TRAINING_TOKENS, TokenVault, token_socket
+from jobs.worker import Supervisor
+from trainer.errors import RequestError
+from trainer.local_socket import listening
+from trainer.settings import Settings
+
+
+def serve_remote(settings: Settings) -> None:
+    """Follow Jobs until a stop is requested. Raises BusyError where another process does already."""
+    if settings.jobs_image is None:
+        raise RequestError("Set STUDIO_JOBS_IMAGE to an image that holds this app.")
+    vault = TokenVault(settings.own_hub_token)
+    trainer = RemoteTrainer(settings, vault, settings.jobs_image)
+    Supervisor(settings, trainer).serve(_taking_tokens(vault, settings.runtime_dir))
+
+
+@contextmanager
+def _taking_tokens(vault: TokenVault, runtime: Path) -> Generator[None]:
+    with listening(token_socket(runtime, TRAINING_TOKENS)) as server:
+        threading.Thread(target=vault.take_over, args=(server,), name="tokens", daemon=True).start()
+        yield

@@ -1,0 +1,73 @@
+"""A CPU Space that sends its training to HF Jobs: the choice with its price, the cost, and the result at home."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests import ROOT
+from tests.app_process import App
+from tests.browser.steps import MINUTE, go, phone_photos
+from tests.browser.test_sign_in import SCOPES, describe, sign_in
+from tests.hub.accounts import ALICE
+from tests.hub.conftest import Client, client  # noqa: F401 - a fixture
+from tests.hub.local_hub import LocalHub
+
+pytestmark = pytest.mark.browser
+Open = Callable[..., Page]
+MakeApp = Callable[..., App]
+
+
+@pytest.fixture
+def hub(tmp_path: Path) -> Iterator[LocalHub]:
+    """A Hub whose Jobs run this very code, as the image of a Space does."""
+    with LocalHub(tmp_path / "hub", jobs_run_in=ROOT) as hub:
+        yield hub
+
+
+@pytest.mark.timeout(600)
+def test_signed_in_person_trains_at_hugging_face(
+    app: MakeApp,
+    hub: LocalHub,
+    client: Client,  # noqa: F811
+    new_page: Open,
+    tmp_path: Path,
+) -> None:
+    api = client(ALICE)
+    api.create_repo("alice/studio", repo_type="space", space_sdk="gradio")
+    space = app(
+        SYSTEM="spaces",
+        SPACE_ID="alice/studio",
+        GRADIO_SERVER_NAME="0.0.0.0",
+        STUDIO_EXAMPLE="0",
+        **hub.environment(tmp_path / "hf"),
+        **hub.sign_in_environment((*SCOPES, "jobs")),
+    )
+    space.start()
+    page = new_page(space.url)
+    describe(page, phone_photos(tmp_path / "phone"), "red-mug")
+    expect(page.locator("#flavor")).to_be_hidden()
+    page.get_by_label("Hugging Face Jobs").check()
+    expect(page.locator("#place-note")).to_contain_text("private bucket of your account")
+    expect(page.locator("#flavor input")).to_have_value("Nvidia T4 - small, 16 GB: $0.40 an hour")
+    expect(page.locator("#plan")).to_contain_text("At most $1.20")
+    page.locator("#train").click()
+    expect(page.locator("[data-testid=toast-body]")).to_contain_text("Sign in first")
+
+    sign_in(page)
+    describe(page, phone_photos(tmp_path / "again"), "red-mug")
+    page.get_by_label("Hugging Face Jobs").check()
+    expect(page.locator("#plan")).to_contain_text("At most $1.20")
+    page.locator("#train").click()
+    expect(page.locator(".cs-job")).to_contain_text("At Hugging Face on Nvidia T4", timeout=MINUTE)
+    expect(page.locator(".cs-cost")).to_contain_text("so far, at $0.40 an hour", timeout=MINUTE)
+    expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=4 * MINUTE)
+    expect(page.locator(".cs-film figure").first).to_be_visible()
+    go(page, "Library")
+    expect(page.locator(".cs-concept h3")).to_have_text("red-mug")
+    assert list(api.list_buckets("alice")) == []
+    (job,) = api.list_jobs(namespace="alice")
+    assert job.space_id == "alice/studio"

@@ -1,0 +1,115 @@
+"""A Hub whose Jobs run this very code, a tiny base model on it, and the process that follows Jobs."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi, JobInfo
+
+from jobs.remote.record import RemoteRun
+from jobs.service import JobService
+from jobs.state import JobState
+from jobs.store import Job
+from jobs.tokens import TRAINING_TOKENS, TokenDesk, token_socket
+from tests import ROOT
+from tests.engine.conftest import SMALL
+from tests.hub.accounts import ALICE
+from tests.hub.local_hub import LocalHub
+from tests.waiting import wait_until
+from trainer.photos import take_folder
+from trainer.recipe import build_recipe
+from trainer.settings import Settings
+
+Client = Callable[[str | None], HfApi]
+BASE = "alice/tiny"
+ENGINE_S = 150.0
+"""Within this a Job has started its engine, on a busy machine too."""
+LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
+
+
+@pytest.fixture(scope="session")
+def hub_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
+    with LocalHub(tmp_path_factory.mktemp("hub"), jobs_run_in=ROOT) as hub:
+        yield hub
+        assert "Traceback" not in hub.log(), hub.log()
+
+
+@pytest.fixture
+def alice(client: Client, tiny_model: Path) -> HfApi:
+    """Alice's client; the tiny model is on the Hub as hers."""
+    alice = client(ALICE)
+    alice.create_repo(BASE)
+    alice.upload_folder(repo_id=BASE, folder_path=tiny_model)
+    return alice
+
+
+@contextmanager
+def follower(settings: Settings, hub: LocalHub, **environment: str) -> Generator[subprocess.Popen[bytes]]:
+    """The process that sends jobs to Hugging Face and follows them; killed at the end if it still runs."""
+    settings.runtime_dir.mkdir(parents=True, exist_ok=True)
+    all_of_it = {
+        **os.environ,
+        **hub.environment(settings.home / "hf"),
+        "STUDIO_HOME": str(settings.home),
+        "STUDIO_JOBS_IMAGE": "an/image",
+        **environment,
+    }
+    with (settings.home / "follower.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "jobs", "remote"], cwd=ROOT, env=all_of_it, stdout=log, stderr=log
+        )
+    try:
+        wait_until(lambda: takes_tokens(settings))
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def takes_tokens(settings: Settings) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        return connection.connect_ex(str(token_socket(settings.runtime_dir, TRAINING_TOKENS))) == 0
+
+
+@pytest.fixture
+def desk(settings: Settings) -> TokenDesk:
+    return TokenDesk(settings.runtime_dir, None)
+
+
+@pytest.fixture
+def send(service: JobService, photo_folder: Path) -> Callable[..., Job]:
+    """Queues anna's small job for a Job of alice's account."""
+
+    def call(method: str = "textual-inversion", *, payer: str = "alice", limit_s: int = 600, **changes: Any) -> Job:
+        recipe = build_recipe({**SMALL, "method": method, "base": BASE, **changes})
+        remote = RemoteRun(
+            flavor="t4-small", machine="Nvidia T4 small", usd_per_hour=0.4, limit_s=limit_s, namespace=payer
+        )
+        return service.submit("anna", recipe, lambda folder: take_folder(photo_folder, folder), remote=remote)
+
+    return call
+
+
+def state(service: JobService, job: Job) -> JobState:
+    return service.job(job.id, "anna").state
+
+
+def message(service: JobService, job: Job) -> str:
+    return service.job(job.id, "anna").message
+
+
+def step(service: JobService, job: Job) -> int:
+    return service.view(job.id, "anna").progress.step
+
+
+def hub_jobs(alice: HfApi) -> list[JobInfo]:
+    """The Jobs of alice's account, newest first."""
+    return list(alice.list_jobs(namespace="alice"))

@@ -1,0 +1,66 @@
+"""What remote.json keeps over restarts: a Job that may run is never forgotten, one that is over never repeated."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+
+from jobs.open import open_service
+from jobs.remote.record import RemoteRun, Stage, read_remote, write_remote
+from jobs.remote.trainer import RemoteTrainer
+from jobs.service import JobService
+from jobs.state import JobState, StopWish
+from jobs.store import Job
+from jobs.tokens import TokenVault
+from jobs.training import Watch
+from trainer.settings import Settings
+
+Send = Callable[..., Job]
+
+
+def write(service: JobService, job: Job, **changes: object) -> RemoteRun:
+    run = service.run_folder(job.id)
+    record = read_remote(run)
+    assert record is not None
+    write_remote(run, record.model_copy(update=changes))
+    return record.model_copy(update=changes)
+
+
+@pytest.mark.parametrize(("stage", "state"), [(Stage.new, JobState.waiting), (Stage.sent, JobState.running)])
+def test_after_a_lost_database_a_job_that_may_be_paid_for_counts_as_running(
+    settings: Settings, service: JobService, send: Send, stage: Stage, state: JobState
+) -> None:
+    job = send()
+    write(service, job, stage=stage)
+    (settings.home / "studio.sqlite").rename(settings.home / "lost.sqlite")
+    restored = open_service(settings)
+    assert restored.rebuild() == 1
+    assert restored.job(job.id, "anna").state is state
+    restored.cancel(job.id, "anna")
+    now_is = restored.job(job.id, "anna")
+    restored.close()
+    if state is JobState.running:  # it is cancelled there first
+        assert (now_is.state, now_is.wish) == (JobState.stopping, StopWish.cancel)
+    else:
+        assert now_is.state is JobState.cancelled
+
+
+def test_end_that_was_written_down_is_not_brought_about_again(
+    settings: Settings, service: JobService, send: Send
+) -> None:
+    """As after a kill between clearing away and telling the queue; without a token, so nothing can be asked."""
+    job = send()
+    trainer = RemoteTrainer(settings, TokenVault(), "an/image")
+    watch = Watch(lambda: StopWish.none, lambda: False, lambda _text: None)
+    write(service, job, stage=Stage.over, exit_code=3)
+    assert trainer.is_under_way(service.run_folder(job.id))
+    assert trainer.train(job, service.run_folder(job.id), watch) == 3
+
+
+def test_next_start_has_a_label_of_its_own(service: JobService, send: Send) -> None:
+    record = write(service, send(), stage=Stage.over, hub_job="x", exit_code=1, began=10.0, ended=70.0)
+    again = record.again()
+    assert (again.start, again.stage, again.hub_job, again.exit_code) == (2, Stage.new, "", None)
+    assert again.ran_s(1000.0) == 60.0
+    assert not again.is_under_way

@@ -1,0 +1,259 @@
+"""What can go wrong on the way to Hugging Face: nothing is lost or paid twice, and the card says what happened."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from jobs.remote.trainer import RemoteTrainer
+from jobs.service import JobService
+from jobs.state import JobState, StopWish
+from jobs.store import Job
+from jobs.tokens import TokenDesk, TokenVault
+from jobs.training import Watch
+from tests.hub.accounts import ALICE, BOB, TokenKind
+from tests.hub.faults import FOREVER
+from tests.hub.local_hub import LocalHub
+from tests.jobs.finished_run import write_finished_run
+from tests.jobs.remote.conftest import ENGINE_S, LONG, Client, follower, hub_jobs, message, state, step
+from tests.waiting import wait_until
+from trainer.events import Started, read_events
+from trainer.settings import Settings
+
+# said inside the client library, about how it sends LFS files
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+Send = Callable[..., Job]
+ASK_FOR_A_JOB = "POST /api/jobs/alice"
+
+
+def asked_for(hub: LocalHub) -> int:
+    """How often a Job was asked for."""
+    return sum(request.line == ASK_FOR_A_JOB for request in hub.requests())
+
+
+def test_killed_follower_finds_its_job_again_and_one_deleted_elsewhere_fails_in_words(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(**LONG)
+    with follower(settings, hub) as first:
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: step(service, job) > 20, seconds=ENGINE_S)
+        first.kill()
+        first.wait()
+    seen = step(service, job)
+    assert state(service, job) is JobState.running
+    with follower(settings, hub) as second:
+        wait_until(lambda: "Sign in again" in message(service, job))
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: step(service, job) > seen + 20)
+        second.terminate()
+        assert second.wait(10) == 0
+    assert state(service, job) is JobState.running
+    (running,) = hub_jobs(alice)
+    assert running.status.stage == "RUNNING"
+    hub.end_job(running.id, stage="DELETED")  # while nobody looks
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert "deleted at Hugging Face" in message(service, job)
+    assert asked_for(hub) == 1
+    assert any(service.run_folder(job.id).checkpoints.iterdir())
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_lost_answer_makes_no_second_job(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    hub.hold_jobs(held=True)
+    hub.order_fault(ASK_FOR_A_JOB, drop=True, after_work=True)
+    job = send()
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: "Nothing is lost" in message(service, job))
+        wait_until(lambda: "Waiting for a machine" in message(service, job))
+    assert asked_for(hub) == 1
+    assert len(hub_jobs(alice)) == 1
+
+
+def test_account_without_credits_is_told_so_and_its_photos_are_taken_back(
+    hub: LocalHub, alice: HfApi, client: Client, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(payer="bob")
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", BOB)
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert message(service, job).startswith("Your account has no credits for this.")
+    assert "on this machine" in message(service, job)
+    assert list(client(BOB).list_buckets("bob")) == []
+
+
+def test_token_that_may_not_run_jobs_is_named(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send()
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", hub.new_token(kind=TokenKind.FINE_GRAINED, grants=["repo.write"]))
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert "may not run Jobs" in message(service, job)
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_sign_in_with_the_jobs_scope_is_enough(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    hub.hold_jobs(held=True)
+    job = send()
+    token = hub.new_token(kind=TokenKind.OAUTH, grants=["openid", "contribute-repos", "jobs"], app="studio")
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", token)
+        wait_until(lambda: "Waiting for a machine" in message(service, job))
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_token_that_ends_on_the_way_is_asked_for_again_and_training_goes_on(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(**LONG)
+    token = hub.new_token()
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", token)
+        wait_until(lambda: has_checkpoint(alice, job), seconds=ENGINE_S)
+        hub.revoke(token)
+        wait_until(lambda: "Sign in again" in message(service, job))
+        wait_until(lambda: hub_jobs(alice)[0].status.stage == "ERROR")  # no use in paying for what cannot come home
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: len(starts(service, job)) == 2, seconds=ENGINE_S)
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
+    assert starts(service, job)[1] >= 20
+    assert [j.status.stage for j in hub_jobs(alice)] == ["CANCELED", "ERROR"]
+    assert list(alice.list_buckets("alice")) == []
+
+
+def has_checkpoint(alice: HfApi, job: Job) -> bool:
+    """Whether a whole checkpoint is in the job's bucket."""
+    bucket = f"alice/concept-studio-{job.id}"
+    is_there = any(found.id == bucket for found in alice.list_buckets("alice"))
+    return is_there and any(f.path.endswith("checkpoint.json") for f in alice.list_bucket_tree(bucket, recursive=True))
+
+
+def starts(service: JobService, job: Job) -> list[int]:
+    """The steps that its starts went on from."""
+    events = read_events(service.run_folder(job.id).events_file)
+    return [event.resumed_from for event in events if isinstance(event, Started)]
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"),
+    [
+        ({"status": 503}, "(503)"),
+        ({"status": 429, "headers": {"Retry-After": "3600"}}, "asks to wait 1 h 00 min"),
+        ({"drop": True}, "cannot be reached"),
+    ],
+    ids=["down", "busy", "gone"],
+)
+def test_hub_that_does_not_answer_is_asked_again_and_a_cancel_is_not_forgotten(
+    hub: LocalHub,
+    alice: HfApi,
+    settings: Settings,
+    service: JobService,
+    send: Send,
+    desk: TokenDesk,
+    fault: dict[str, object],
+    words: str,
+) -> None:
+    hub.hold_jobs(held=True)
+    job = send()
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: "Waiting for a machine" in message(service, job))
+        hub.order_fault("GET /api/jobs/alice/", times=FOREVER, **fault)
+        wait_until(lambda: words in message(service, job))
+        assert "Nothing is lost" in message(service, job)
+        assert state(service, job) is JobState.running
+        hub.clear_faults()
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
+    assert hub_jobs(alice)[0].status.stage == "CANCELED"
+
+
+def test_job_that_runs_too_long_is_ended_by_the_hub(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(limit_s=1)
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert "time limit of 1 s" in message(service, job)
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_result_counts_only_when_every_hash_is_right(
+    hub: LocalHub,
+    alice: HfApi,
+    settings: Settings,
+    service: JobService,
+    send: Send,
+    desk: TokenDesk,
+    tmp_path: Path,
+    photo_folder: Path,
+) -> None:
+    hub.hold_jobs(held=True)
+    job = send()
+    artifact = write_finished_run(tmp_path / "run", photo_folder).artifact
+    bucket = f"alice/concept-studio-{job.id}"
+    good = artifact / "notes.json"
+    files = [(str(file), f"artifact/{file.name}") for file in artifact.iterdir() if file != good]
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: hub_jobs(alice))
+        bad = [(b"damaged", "artifact/notes.json"), (b"../x", "artifact/../../outside")]
+        alice.batch_bucket_files(bucket, add=[*files, *bad, (b'{"exit_code": 0}', "result.json")])
+        hub.end_job(hub_jobs(alice)[0].id, stage="COMPLETED")
+        wait_until(lambda: "did not arrive whole" in message(service, job))
+        assert state(service, job) is JobState.running
+        alice.batch_bucket_files(bucket, add=[(str(good), "artifact/notes.json")])
+        wait_until(lambda: state(service, job) is JobState.finished)
+    home = {file.name for file in service.run_folder(job.id).artifact.iterdir()}
+    assert home == {file.name for file in artifact.iterdir()}
+    assert not list(settings.home.rglob("outside"))
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_hub_that_never_answers_holds_nothing_up_for_ever(
+    hub: LocalHub,
+    alice: HfApi,
+    settings: Settings,
+    service: JobService,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """In this process, where the patience can be shortened. Listings are the calls that the client never limits."""
+    monkeypatch.setattr("jobs.hub.TIMEOUT_S", 4.0)
+    hub.hold_jobs(held=True)
+    hub.order_fault("/tree", hang_s=60)
+    job, leaving = send(), threading.Event()
+    watch = Watch(lambda: StopWish.none, leaving.is_set, lambda _text: None)
+    trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(trainer.train, job, service.run_folder(job.id), watch)
+        try:
+            wait_until(lambda: hub_jobs(alice), seconds=30)
+        finally:
+            leaving.set()
+        assert training.result(20) is None
+
+
+def test_second_follower_of_a_data_root_refuses_and_leaves_the_first_its_socket(
+    hub: LocalHub, settings: Settings, service: JobService, desk: TokenDesk
+) -> None:
+    with follower(settings, hub), follower(settings, hub) as second:
+        assert second.wait(30) == 2
+        desk.hand_over_for_training("anna", ALICE)

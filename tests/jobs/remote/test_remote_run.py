@@ -1,0 +1,134 @@
+"""Whole runs at Hugging Face, with real processes at both ends: the same files as at home, and nothing left behind."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Callable
+
+import psutil
+import pytest
+from huggingface_hub import HfApi
+
+from jobs.remote.hub_job import COMMAND
+from jobs.service import JobService
+from jobs.state import JobState
+from jobs.store import Job
+from jobs.tokens import TokenDesk
+from tests.hub.accounts import ALICE
+from tests.hub.local_hub import LocalHub
+from tests.jobs.remote.conftest import ENGINE_S, LONG, follower, hub_jobs, message, state, step
+from tests.waiting import wait_until
+from trainer.artifact import check_hashes, read_manifest
+from trainer.events import Started, read_events
+from trainer.settings import Settings
+
+# said inside the client library, about how it sends LFS files
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+Send = Callable[..., Job]
+
+
+def test_run_comes_home_like_a_local_one_and_leaves_nothing_behind(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send()
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: state(service, job) is JobState.finished, seconds=ENGINE_S)
+    run = service.run_folder(job.id)
+    manifest = read_manifest(run.artifact)
+    check_hashes(run.artifact, manifest)
+    assert manifest.steps == 6
+    assert sorted(entry.path for entry in manifest.files) == ["learned_embeds.safetensors", "red-mug.safetensors"]
+    assert len(list(run.previews.glob("*.png"))) == 3
+    assert run.read_recipe().base_revision == alice.model_info("alice/tiny").sha
+    done = service.view(job.id, "anna")
+    assert done.job.message == "Trained and verified."
+    assert done.progress.seconds is not None
+    assert done.remote is not None
+    assert done.remote.cost_usd(0) == pytest.approx(0.4 * done.remote.ran_s(0) / 3600)
+    assert json.loads((settings.home / "speeds-t4-small.json").read_text())
+    assert not (settings.home / "speeds.json").exists()
+    assert list(alice.list_buckets("alice")) == []
+    for file in [f for f in settings.home.rglob("*") if f.is_file()]:
+        assert ALICE.encode() not in file.read_bytes(), file
+
+
+def test_what_the_job_is_told_holds_no_token_and_nothing_that_a_person_wrote(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    hub.hold_jobs(held=True)
+    text = "/proc/self/environ x.yaml $(id) <red-mug>"
+    job = send(preview_prompt=text)
+    bucket = f"alice/concept-studio-{job.id}"
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: hub_jobs(alice))
+        (told,) = hub_jobs(alice)
+        assert told.command == COMMAND
+        assert told.environment == {
+            "STUDIO_REMOTE": json.dumps({"job": job.id, "bucket": bucket}, separators=(",", ":"))
+        }
+        assert list(told.secrets or {}) == ["HF_TOKEN"]
+        assert "HF_TOKEN" not in (told.environment or {})
+        assert "environ x.yaml" not in repr(told)
+        assert alice.bucket_info(bucket).private
+        run = service.run_folder(job.id)
+        sent = {file.path for file in alice.list_bucket_tree(bucket, recursive=True)}
+        assert sent == {"config.json", *(run.relative(f) for f in run.photos.iterdir() if f.is_file())}
+        assert run.read_recipe().preview_prompt == text
+        wait_until(lambda: "Waiting for a machine at Hugging Face" in message(service, job))
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
+    assert hub_jobs(alice)[0].status.stage == "CANCELED"
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_stopped_run_is_kept_and_resume_goes_on_in_a_new_job_until_it_is_cancelled(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(**LONG)
+    run = service.run_folder(job.id)
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: step(service, job) > 20, seconds=ENGINE_S)
+        assert state(service, job) is JobState.running
+        assert message(service, job) == ""
+        service.stop_and_keep(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.stopped)
+        kept = read_manifest(run.artifact)
+        check_hashes(run.artifact, kept)
+        assert 20 < kept.steps < LONG["steps"]
+        assert list(alice.list_buckets("alice")) == []
+        service.resume(job.id, "anna")
+        wait_until(lambda: step(service, job) > kept.steps + 20, seconds=ENGINE_S)
+        service.cancel(job.id, "anna")
+        wait_until(lambda: state(service, job) is JobState.cancelled)
+    assert "Cancelled at step" in message(service, job)
+    starts = [e.resumed_from for e in read_events(run.events_file) if isinstance(e, Started)]
+    assert starts == [0, kept.steps]
+    assert [j.status.stage for j in hub_jobs(alice)] == ["CANCELED", "COMPLETED"]
+    assert list(alice.list_buckets("alice")) == []
+    newest = max(run.checkpoints.glob("step-*"))
+    assert int(newest.name.removeprefix("step-")) > kept.steps
+
+
+def test_job_that_is_told_to_end_sends_its_checkpoint_and_can_go_on_at_home(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
+) -> None:
+    job = send(**{**LONG, "checkpoint_every_steps": 0})
+    with follower(settings, hub):
+        desk.hand_over_for_training("anna", ALICE)
+        wait_until(lambda: step(service, job) > 20, seconds=ENGINE_S)
+        (inside,) = [p for p in psutil.process_iter(["cmdline"]) if (p.info["cmdline"] or [])[-2:] == COMMAND[-2:]]
+        os.kill(inside.pid, signal.SIGTERM)
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert "stopped at Hugging Face" in message(service, job)
+    assert "Resume" in message(service, job)
+    progress = service.view(job.id, "anna").progress
+    assert progress.checkpoint_step == progress.step > 20
+    assert [p.name for p in service.run_folder(job.id).checkpoints.iterdir()] == [f"step-{progress.step:06d}"]
+    service.resume(job.id, "anna", here=True)
+    assert service.view(job.id, "anna").remote is None
+    assert service.view(job.id, "anna").place == 1

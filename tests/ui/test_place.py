@@ -1,0 +1,160 @@
+"""Where a job should run: offered only where it can, priced by the Hub, refused in words where it cannot work."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from huggingface_hub import HfApi
+from starlette.requests import Request
+
+from app import build_services
+from jobs.remote.hardware import PriceList
+from jobs.remote.offer import RemoteOffer, record_of
+from jobs.store import now
+from tests.engine.conftest import small_recipe
+from tests.hub.accounts import ALICE
+from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
+from tests.hub.faults import FOREVER
+from tests.hub.local_hub import LocalHub
+from tests.ui.test_sign_in import ON_SPACE, scope
+from trainer.devices import cpu
+from trainer.errors import HubError, RequestError, StudioError
+from trainer.photos import take_folder
+from trainer.run_folder import write_whole
+from trainer.settings import Settings
+from ui.owners import SINGLE_OWNER
+from ui.place_panel import REMOTE, show_machines
+from ui.remote import prepare_remote
+from ui.services import Services
+
+T4_USD, LIMIT_H = 0.4, 3
+ON_HUB = Path("alice/tiny")
+Client = Callable[[str | None], HfApi]
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    return tmp_path / "home"
+
+
+@pytest.fixture
+def offering(client: Client, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:  # noqa: F811
+    """The services of a laptop with a token and an image."""
+    monkeypatch.setenv("HF_TOKEN", ALICE)
+    monkeypatch.setenv("STUDIO_JOBS_IMAGE", "an/image")
+    services = build_services(Settings(home=home), [cpu()])
+    yield services
+    services.jobs.close()
+
+
+def remote_of(services: Services) -> RemoteOffer:
+    assert services.remote is not None
+    return services.remote
+
+
+@pytest.mark.parametrize(
+    ("environment", "offered"),
+    [
+        ({}, False),
+        ({"HF_TOKEN": ALICE}, False),
+        ({"STUDIO_JOBS_IMAGE": "an/image"}, False),
+        ({"HF_TOKEN": ALICE, "STUDIO_JOBS_IMAGE": "an/image"}, True),
+        ({"HF_TOKEN": ALICE, "STUDIO_JOBS_IMAGE": "an/image", "STUDIO_OWNERS": "browser"}, False),
+        ({"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_ID": "x", "OAUTH_SCOPES": "openid profile"}, False),
+        ({"SYSTEM": "spaces", "SPACE_ID": "a/b", "OAUTH_CLIENT_ID": "x", "OAUTH_SCOPES": "openid jobs"}, True),
+    ],
+)
+def test_choice_is_offered_only_where_an_image_and_a_token_that_may_pay_can_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, environment: dict[str, str], offered: bool
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    services = build_services(Settings(home=tmp_path / "home"), [cpu()])
+    services.jobs.close()
+    assert (services.remote is not None) is offered
+
+
+def test_machines_come_with_their_prices_and_the_cheapest_gpu_is_proposed(offering: Services) -> None:
+    machines, note = show_machines(remote_of(offering), REMOTE)
+    assert machines["value"] == "t4-small"
+    assert ("Nvidia T4 - small, 16 GB: $0.40 an hour", "t4-small") in machines["choices"]
+    assert note["visible"]
+    assert not show_machines(remote_of(offering), "This machine")[0]["visible"]
+
+
+def test_cost_is_told_once_it_was_measured_and_its_limit_from_the_start(offering: Services, home: Path) -> None:
+    remote, recipe = remote_of(offering), small_recipe(ON_HUB, "textual-inversion")
+    first = remote.quote(recipe, "t4-small")
+    assert (first.seconds, first.usd) == (None, None)
+    assert first.most_usd == pytest.approx(T4_USD * LIMIT_H)
+    write_whole(home / "speeds-t4-small.json", '{"textual-inversion alice/tiny 64px": [1.0, 60.0]}')
+    assert remote.quote(recipe, "t4-small").usd == pytest.approx(72 / 3600 * T4_USD)
+    assert remote.quote(recipe, "cpu-basic").seconds is None
+
+
+def test_folder_of_this_machine_cannot_be_trained_there(offering: Services, tiny_model: Path) -> None:
+    with pytest.raises(RequestError, match="does not have this folder"):
+        remote_of(offering).quote(small_recipe(tiny_model, "textual-inversion"), "t4-small")
+
+
+def test_machine_that_is_not_offered_is_refused(offering: Services) -> None:
+    with pytest.raises(RequestError, match="one of the machines"):
+        remote_of(offering).quote(small_recipe(ON_HUB, "textual-inversion"), "--flavor")
+
+
+def test_prices_that_cannot_be_read_are_said_to_be(hub: LocalHub, client: Client) -> None:  # noqa: F811
+    hub.order_fault("/api/jobs/hardware", times=FOREVER, status=503)
+    with pytest.raises(HubError, match=r"\(503\)"):
+        PriceList().flavors()
+
+
+@pytest.mark.parametrize(
+    ("person", "lasts_s", "words"),
+    [("1", 600, "ends in"), ("1", 6 * 3600, "starting"), (None, 0, "Sign in first")],
+    ids=["too-short", "long-enough", "nobody"],
+)
+def test_sign_in_must_outlast_the_job(
+    client: Client,  # noqa: F811
+    home: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    person: str | None,
+    lasts_s: int,
+    words: str,
+) -> None:
+    """Long enough, it gets as far as the process that follows Jobs, which does not run here."""
+    for name, value in {**ON_SPACE, "OAUTH_SCOPES": "openid jobs"}.items():
+        monkeypatch.setenv(name, value)
+    services = build_services(Settings(home=home), [cpu()])
+    signed_in = scope(sub=person, expires_in_s=lasts_s)
+    if person:
+        signed_in["session"]["oauth_info"]["access_token"] = ALICE
+    with pytest.raises(StudioError, match=words):
+        prepare_remote(services, small_recipe(ON_HUB, "textual-inversion"), "t4-small", gr.Request(Request(signed_in)))
+    services.jobs.close()
+
+
+def test_job_there_keeps_no_device_of_this_machine_and_its_cost_grows_over_all_starts(
+    offering: Services, photo_folder: Path
+) -> None:
+    recipe = small_recipe(ON_HUB, "textual-inversion")
+    record = record_of(remote_of(offering).quote(recipe, "t4-small"), "alice")
+    job = offering.jobs.submit(SINGLE_OWNER, recipe, lambda f: take_folder(photo_folder, f), remote=record)
+    assert offering.jobs.ahead() == (0, 0.0)
+    view = offering.jobs.view(job.id, SINGLE_OWNER)
+    assert (view.place, view.remote) == (None, record)
+    assert record.cost_usd(now()) == 0
+    assert record.model_copy(update={"began": 1000.0}).cost_usd(2800.0) == pytest.approx(0.2)
+    ended = record.model_copy(update={"began": 1000.0, "ended": 2800.0})
+    assert ended.again().cost_usd(now()) == ended.cost_usd(now()) == pytest.approx(0.2)
+    assert ended.again().model_copy(update={"began": 4000.0}).cost_usd(5800.0) == pytest.approx(0.4)
+
+
+def test_space_runs_its_own_image_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert Settings().jobs_image is None
+    monkeypatch.setenv("SPACE_ID", "alice/studio")
+    assert Settings().jobs_image == "hf.co/spaces/alice/studio"
+    monkeypatch.setenv("STUDIO_JOBS_IMAGE", "an/image")
+    assert Settings().jobs_image == "an/image"

@@ -1,0 +1,37 @@
+"""What the Train page needs to send a job to Hugging Face: with whose token, and who pays."""
+
+from __future__ import annotations
+
+import gradio as gr
+
+from jobs.hub import read_account
+from jobs.remote.offer import record_of
+from jobs.remote.record import RemoteRun
+from trainer.config import TrainConfig
+from trainer.errors import HubError, HubTrouble, RequestError
+from trainer.narrate import duration
+from ui.services import Services
+
+
+def prepare_remote(services: Services, recipe: TrainConfig, flavor: str, request: gr.Request) -> RemoteRun:
+    """Check base, price and token, and hand the token to who will follow the Job.
+
+    Raises RequestError for what cannot be trained there, HubError for a token that will not do.
+    """
+    if services.remote is None:
+        raise RequestError("Training at Hugging Face is not set up here.")
+    quote = services.remote.quote(recipe, flavor)
+    signed_in = services.owners.token_of(request)
+    token = signed_in or services.tokens.own
+    if token is None:
+        raise HubError("Sign in first; your account pays for the machine.", HubTrouble.sign_in)
+    lasts_s = services.owners.sign_in_lasts_s(request)
+    if signed_in and lasts_s < quote.limit_s:
+        raise RequestError(
+            f"Your sign-in ends in {duration(lasts_s)}, which may be before the training does. Sign out and in again."
+        )
+    account = read_account(token)
+    if account.role == "read":
+        raise HubError("This token may only read. Use one that may run Jobs.", HubTrouble.forbidden)
+    services.tokens.hand_over_for_training(services.owners.of(request), token)
+    return record_of(quote, account.name)
