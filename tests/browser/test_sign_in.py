@@ -35,7 +35,7 @@ def space(app: MakeApp, hub: LocalHub, tmp_path: Path) -> App:
 
 def sign_in(page: Page) -> None:
     page.get_by_role("button", name="Sign in with Hugging Face").click()
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible(timeout=MINUTE)
     page.wait_for_selector("#photos-upload")
 
 
