@@ -27,7 +27,7 @@ def space_environment(hub: LocalHub, home: Path, *, space_id: str = "alice/studi
 
 def sign_in(page: Page) -> None:
     page.get_by_role("button", name="Sign in with Hugging Face").click()
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible(timeout=MINUTE)
     page.wait_for_selector("#photos-upload")
 
 

@@ -109,7 +109,7 @@ class TextAndDenoiser(torch.nn.Module):
         self.text_encoder = build_text_encoder(tokenizer)
         self.unet = build_unet()
         self.references = references.ReferenceEncoder(TEXT_WIDTH)
-        self.marker_id = tokenizer.convert_tokens_to_ids(f"{references.MARKER}</w>")
+        self.marker_id = tokenizer.get_vocab()[f"{references.MARKER}</w>"]
 
     def text_states(self, ids: torch.Tensor, reference_latents: torch.Tensor) -> torch.Tensor:
         """States [batch, tokens, width] of prompts, with a reference for each prompt that has markers, in order."""
