@@ -12,6 +12,8 @@ from inference.client import GeneratorClient
 from jobs.children import Children
 from jobs.drafts import Drafts
 from jobs.example import submit_example
+from jobs.keeping import Keeping
+from jobs.mirror_restore import restore_from_mirror
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.service import JobService
@@ -43,6 +45,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
         bases=BaseChecker(settings.own_hub_token),
         owners=OwnerPolicy(settings),
+        keeping=Keeping(settings),
         spending=Spending(settings, has_gpu=devices[0].index is not None),
         devices=tuple(devices),
     )
@@ -67,8 +70,10 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
     )
 
 
-def prepare_home(settings: Settings, services: Services, devices: list[Device]) -> None:
-    """Bring the data root up to date: rows for jobs that only files know, old drafts, the first example."""
+def prepare_home(settings: Settings, services: Services, devices: list[Device], stop: StopSignal) -> None:
+    """Bring the data root up to date: jobs that only the mirror or files know, old drafts, the first example."""
+    if restored := restore_from_mirror(settings, services.keeping, stop.requested):
+        log.info("%d jobs came back from the mirror", restored)
     first_time = not settings.runs_dir.exists()
     settings.runs_dir.mkdir(parents=True, exist_ok=True)
     if restored := services.jobs.rebuild():
@@ -103,7 +108,7 @@ def main() -> int:
     page = build_page(services)
     launch_page(page, services, settings)
     print(f"Concept Studio is at {page.local_url}", flush=True)
-    prepare_home(settings, services, devices)
+    prepare_home(settings, services, devices, stop)
     with Children(settings, devices) as children:
         while not stop.requested():
             children.revive()

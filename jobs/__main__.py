@@ -8,6 +8,7 @@ import logging
 import sys
 
 from jobs.hub import read_account
+from jobs.mirroring import Mirroring
 from jobs.open import open_service
 from jobs.publish import publish
 from jobs.publisher import Publisher
@@ -51,6 +52,9 @@ def _parser() -> argparse.ArgumentParser:
     publisher = commands.add_parser("publisher", help="publish what waits to be published")
     publisher.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
     publisher.set_defaults(command=_publisher)
+    mirror = commands.add_parser("mirror", help="copy jobs and results to STUDIO_MIRROR as they change")
+    mirror.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+    mirror.set_defaults(command=_mirror)
     treasurer = commands.add_parser("treasurer", help="watch what this Space costs")
     treasurer.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
     treasurer.set_defaults(command=_treasurer)
@@ -91,6 +95,16 @@ def _publisher(options: argparse.Namespace) -> int:
     if options.watch_parent:
         stop_when_parent_dies()
     Publisher(Settings()).serve()
+    return EXIT_DONE
+
+
+def _mirror(options: argparse.Namespace) -> int:
+    settings = Settings()
+    if settings.mirror_dir is None:
+        raise RequestError("There is no mirror: set STUDIO_MIRROR to a folder that outlives this machine's disk.")
+    if options.watch_parent:
+        stop_when_parent_dies()
+    Mirroring(settings, settings.mirror_dir).serve()
     return EXIT_DONE
 
 

@@ -1,4 +1,7 @@
-"""The processes that app.py keeps alive: a supervisor for each device, generator, publisher, on a Space a treasurer."""
+"""The processes that app.py keeps alive.
+
+A supervisor for each device, the generator and the publisher; a mirror where one is set, on a Space a treasurer.
+"""
 
 from __future__ import annotations
 
@@ -13,6 +16,7 @@ from trainer.settings import Settings, process_environment
 
 log = logging.getLogger(__name__)
 _SLOWEST_RESTART_S = 60.0
+_LAST_COPY_S = 10.0
 
 
 @dataclass
@@ -34,6 +38,9 @@ class Children:
         self._kept = [_Kept(d.key, _worker(d)) for d in devices]
         self._kept.append(_Kept("generator", ["inference.generator", "--watch-parent"]))
         self._kept.append(_Kept("publisher", ["jobs", "publisher", "--watch-parent"]))
+        self._mirror = _Kept("mirror", ["jobs", "mirror", "--watch-parent"])
+        if settings.mirror_dir is not None:
+            self._kept.append(self._mirror)
         if settings.on_space:
             self._kept.append(_Kept("treasurer", ["jobs", "treasurer", "--watch-parent"]))
 
@@ -44,13 +51,15 @@ class Children:
     def __exit__(
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
-        running = [kept.child for kept in self._kept if kept.child is not None]
+        running = [kept.child for kept in self._kept if kept.child is not None and kept is not self._mirror]
         for child in running:
             child.ask_to_end()
         deadline = time.monotonic() + GRACE_S + 5
         for child in running:
             if child.wait(max(0.1, deadline - time.monotonic())) is None:
                 child.kill()
+        if self._mirror.child is not None:  # the last: it copies what the others left
+            self._mirror.child.end(_LAST_COPY_S)
 
     def revive(self) -> None:
         """Start what does not run and is due."""

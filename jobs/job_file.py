@@ -23,6 +23,8 @@ class JobFile(BaseModel):
     state: JobState
     wish: StopWish = StopWish.none
     created: float
+    queued: float = 0.0
+    priority: int = 1
     attempt: int = 1
     tries: int = 0
     checkpoint_step: int = 0
@@ -45,6 +47,8 @@ def write_job_file(run: RunFolder, job: Job, *, tries: int = 0, checkpoint_step:
         state=job.state,
         wish=job.wish,
         created=job.created,
+        queued=job.queued,
+        priority=job.priority,
         attempt=job.attempt,
         tries=tries,
         checkpoint_step=checkpoint_step,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from jobs.keeping import Keeping
 from jobs.publications import PublicationStore
 from jobs.publishing import Publishing
 from jobs.queue import QueueClient
@@ -17,4 +18,5 @@ def open_service(settings: Settings) -> JobService:
     engine = open_engine(settings.jobs_database_url)
     store, queue = JobStore(engine), QueueClient(settings.jobs_database_url)
     publishing = Publishing(store, PublicationStore(engine), settings.runs_dir)
-    return JobService(store, queue, settings.runs_dir, Speeds(settings.home / "speeds.json"), publishing)
+    speeds = Speeds(settings.home / "speeds.json")
+    return JobService(store, queue, settings.runs_dir, speeds, publishing, Keeping(settings))

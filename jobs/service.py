@@ -8,7 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.bill import Bill, write_bill
-from jobs.job_file import read_job_file, write_job_file
+from jobs.job_file import JobFile, read_job_file, write_job_file
+from jobs.keeping import Keeping
 from jobs.progress import Progress, read_progress
 from jobs.publications import Publication
 from jobs.publishing import Publishing
@@ -45,9 +46,15 @@ class JobService:
     """Jobs of one data root."""
 
     def __init__(
-        self, store: JobStore, queue: QueueClient, runs_dir: Path, speeds: Speeds, publishing: Publishing
+        self,
+        store: JobStore,
+        queue: QueueClient,
+        runs_dir: Path,
+        speeds: Speeds,
+        publishing: Publishing,
+        keeping: Keeping,
     ) -> None:
-        self._store, self._queue, self._runs_dir = store, queue, runs_dir
+        self._store, self._queue, self._runs_dir, self._keeping = store, queue, runs_dir, keeping
         self.speeds, self.publishing = speeds, publishing
 
     def close(self) -> None:
@@ -230,6 +237,7 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
+        self._keeping.forget(job.id)
         self._store.delete(job.id)
         self.publishing.forget(job.id)
         shutil.rmtree(self.run_folder(job.id).root, ignore_errors=True)
@@ -240,11 +248,7 @@ class JobService:
     def rebuild(self) -> int:
         """Add rows for run folders whose job the table does not know (a lost database); returns how many."""
         added = 0
-        for root in sorted(self._runs_dir.glob("*/job.json")) if self._runs_dir.is_dir() else []:
-            run = RunFolder(root.parent)
-            file = read_job_file(run)
-            if file is None or file.id != root.parent.name or self._store.find(file.id) is not None:
-                continue
+        for file, run in self._lost():
             try:
                 recipe = run.read_recipe()
             except RequestError:
@@ -261,10 +265,10 @@ class JobService:
                 steps=recipe.steps,
                 state=JobState.waiting if was_open else file.state,
                 wish=StopWish.none,
-                priority=1,
+                priority=file.priority if file.state is JobState.waiting else 1,
                 attempt=file.attempt + 1,
                 created=file.created,
-                queued=file.created,
+                queued=file.queued or file.created,
                 started=None,
                 ended=None if was_open else file.created,
                 message="Restored from its files.",
@@ -275,3 +279,10 @@ class JobService:
                 self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority)
             added += 1
         return added
+
+    def _lost(self) -> list[tuple[JobFile, RunFolder]]:
+        """Jobs without a row, in the order in which the queue served them: what was being trained, then who waited."""
+        runs = [RunFolder(root) for root in self._runs_dir.iterdir()] if self._runs_dir.is_dir() else []
+        found = [(file, run) for run in runs if (file := read_job_file(run)) is not None and file.id == run.root.name]
+        lost = [(file, run) for file, run in found if self._store.find(file.id) is None]
+        return sorted(lost, key=lambda entry: (entry[0].state is JobState.waiting, entry[0].priority, entry[0].queued))

@@ -24,10 +24,10 @@ _PARTS = {
 
 
 class App:
-    """`python app.py` over a data root of its own."""
+    """`python app.py` over a data root of its own; by default this checkout's, with this Python."""
 
-    def __init__(self, home: Path, **environment: str) -> None:
-        self.home = home
+    def __init__(self, home: Path, *, python: Path | None = None, root: Path = ROOT, **environment: str) -> None:
+        self.home, self._python, self._root = home, str(python or sys.executable), root
         home.mkdir(parents=True, exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
@@ -49,7 +49,7 @@ class App:
         began = time.monotonic()
         with (self.home / "app.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "app.py"], cwd=ROOT, env=self._environment, stdout=log, stderr=log
+                [self._python, "app.py"], cwd=self._root, env=self._environment, stdout=log, stderr=log
             )
         while True:
             assert self.process.poll() is None, (self.home / "app.log").read_text()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -57,8 +58,8 @@ def app(tmp_path: Path) -> Iterator[Callable[..., App]]:
     """Makes apps that are stopped at the end."""
     made: list[App] = []
 
-    def make(name: str = "home", **environment: str) -> App:
-        made.append(App(tmp_path / name, **environment))
+    def make(name: str = "home", **options: Any) -> App:
+        made.append(App(tmp_path / name, **options))
         return made[-1]
 
     yield make

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import psutil
 import pytest
-import yaml
 
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.state import JobState
-from tests import ROOT
 from tests.app_process import App
 from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
@@ -94,13 +91,3 @@ def test_page_answers_and_its_process_holds_no_torch(app: MakeApp) -> None:
     assert studio.process is not None
     page = psutil.Process(studio.process.pid)
     assert not [m.path for m in page.memory_maps() if "torch" in m.path]
-
-
-def test_space_settings_agree_with_the_requirements() -> None:
-    front_matter = yaml.safe_load((ROOT / "README.md").read_text().split("---")[1])
-    pinned = re.search(r"^gradio\[oauth\]==(\S+)", (ROOT / "requirements.txt").read_text(), re.MULTILINE)
-    assert pinned is not None
-    assert front_matter["sdk"] == "gradio"
-    assert front_matter["sdk_version"] == pinned[1]
-    assert front_matter["app_file"] == "app.py"
-    assert (ROOT / front_matter["app_file"]).exists()

@@ -10,6 +10,7 @@ StudioError
 ├── TrainingStopped         stopped on request, with a checkpoint kept            exit 3
 ├── TrainingError           training failed; says the cause and what to do        exit 1
 │   └── VerificationError   an artifact was written but does not hold
+├── MirrorError             the mirror is away or not whole; nothing local is lost  exit 1
 └── HubError                the Hub refused, or did not answer; nothing is lost   exit 1
 """
 
@@ -89,6 +90,10 @@ class TrainingError(StudioError):
 
 class VerificationError(TrainingError):
     """An artifact does not load, does not match its hashes or does not make a picture."""
+
+
+class MirrorError(StudioError):
+    """The mirror is not there, or a copy in it is not whole."""
 
 
 class HubTrouble(StrEnum):

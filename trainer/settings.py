@@ -13,6 +13,9 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainer.errors import RequestError
 
+BUCKET_MOUNT = Path("/data")
+"""Where a Space has its storage bucket, if its owner mounts one."""
+
 
 class Owners(StrEnum):
     """Who owns what: everybody at this machine is one owner, each browser is its own, or who signs in is."""
@@ -32,9 +35,13 @@ def user_data_dir() -> Path:
 class Settings(BaseSettings):
     """What the environment may say; each field's description is what the README's table shows."""
 
-    model_config = SettingsConfigDict(env_prefix="STUDIO_", frozen=True, extra="ignore")
+    model_config = SettingsConfigDict(env_prefix="STUDIO_", env_ignore_empty=True, frozen=True, extra="ignore")
 
     home: Path = Field(default_factory=user_data_dir, description="Data root: photos, runs, database. Local disk.")
+    mirror: Path | None = Field(
+        default=None,
+        description="Folder where jobs and results are copied to and restored from; on a Space: /data, if mounted.",
+    )
     database_url: str | None = Field(default=None, description="Jobs database; default SQLite under the data root.")
     owners: Owners | None = Field(
         default=None,
@@ -101,6 +108,14 @@ class Settings(BaseSettings):
         return Owners.single if self.on_loopback else Owners.browser
 
     @property
+    def mirror_dir(self) -> Path | None:
+        """Where jobs and results are copied to; None: they are on the local disk alone."""
+        if self.mirror is not None:
+            return self.mirror
+        is_bucket = self.on_space and BUCKET_MOUNT.is_mount() and os.access(BUCKET_MOUNT, os.W_OK)
+        return BUCKET_MOUNT if is_bucket else None
+
+    @property
     def jobs_database_url(self) -> str:
         return self.database_url or f"sqlite:///{self.home / 'studio.sqlite'}"
 
@@ -118,7 +133,9 @@ class Settings(BaseSettings):
         return self.home / "runtime"
 
     def check_home(self) -> None:
-        """Raise RequestError, with the path and the way out, where the data root cannot be written."""
+        """Raise RequestError, with the path and the way out, where the data root cannot be written or mirrored."""
+        if (mirror := self.mirror_dir) is not None:
+            self._check_mirror(mirror)
         try:
             self.home.mkdir(parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=self.home):
@@ -128,6 +145,16 @@ class Settings(BaseSettings):
                 f"The data folder {self.home} cannot be written ({error.strerror}). "
                 "Make it yours, or set STUDIO_HOME to a folder that is."
             ) from error
+
+    def _check_mirror(self, mirror: Path) -> None:
+        if not mirror.is_absolute():
+            raise RequestError(f"STUDIO_MIRROR must be a whole path that begins with /; {mirror} is not.")
+        home, mirror = self.home.resolve(), mirror.resolve()
+        if home.is_relative_to(mirror) or mirror.is_relative_to(home):
+            raise RequestError(
+                f"The mirror {mirror} and the data folder {home} lie inside each other. "
+                "Set STUDIO_MIRROR or STUDIO_HOME to a folder of its own."
+            )
 
 
 def process_environment() -> dict[str, str]:

@@ -23,6 +23,7 @@ def build_about_tab(services: Services) -> None:
             versions=_versions(),
             starter_px=inspect_base(STARTER_FOLDER).resolution_px,
             browser_owners=not services.owners.single,
+            mirrored=services.keeping.mirror is not None,
         )
     )
 

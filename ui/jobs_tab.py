@@ -17,6 +17,7 @@ from trainer.errors import RequestError
 from trainer.narrate import duration
 from ui.errors import spoken
 from ui.html import ACTIONS_AND_TITLE_JS, render
+from ui.keeping_notice import draw_keeping_notice
 from ui.services import Services
 from ui.train_handlers import METHOD_WORDS
 
@@ -53,6 +54,7 @@ class JobsTab:
         self._services = services
         self.chosen = gr.State("")
         self._drawn = gr.State("")
+        draw_keeping_notice(services, page)
         self._shown = gr.HTML(elem_id="jobs-shown", js_on_load=ACTIONS_AND_TITLE_JS)
         self.timer = gr.Timer(POLL_S)
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from inference.client import GeneratorClient
 from jobs.drafts import Drafts
+from jobs.keeping import Keeping
 from jobs.preflight import BaseChecker
 from jobs.service import JobService
 from jobs.spending import Spending
@@ -26,6 +27,7 @@ class Services:
     tokens: TokenDesk
     bases: BaseChecker
     owners: OwnerPolicy
+    keeping: Keeping
     spending: Spending
     devices: tuple[Device, ...]
 

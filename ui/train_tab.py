@@ -14,6 +14,7 @@ from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.presets import preset_values
 from ui.errors import spoken
 from ui.forms import RecipeForm
+from ui.keeping_notice import draw_keeping_notice
 from ui.money_fields import MoneyFields
 from ui.photos_panel import PhotosPanel, build_photos_panel
 from ui.services import Services
@@ -39,6 +40,7 @@ class TrainTab:
         self._form = RecipeForm(Method.dreambooth_lora, first)
         self._handlers = TrainHandlers(services, self._form)
         self.submitted = gr.State("")
+        draw_keeping_notice(services, page)
         with gr.Row(elem_classes="cs-columns"):
             with gr.Column(scale=5, min_width=320):
                 self._photos = self._draw_subject()

@@ -9,11 +9,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
+from tests.browser.space import describe, find_no_token, sign_in, space_environment, train_and_publish
 from tests.browser.steps import MINUTE, go, phone_photos
 from tests.hub.local_hub import LocalHub
 
 pytestmark = pytest.mark.browser
-SCOPES = ("openid", "profile", "contribute-repos", "gated-repos")
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 
@@ -21,32 +21,9 @@ MakeApp = Callable[..., App]
 @pytest.fixture
 def space(app: MakeApp, hub: LocalHub, tmp_path: Path) -> App:
     """The app in the environment of a Space with sign-in."""
-    studio = app(
-        SYSTEM="spaces",
-        SPACE_ID="alice/studio",
-        GRADIO_SERVER_NAME="0.0.0.0",
-        STUDIO_EXAMPLE="0",
-        **hub.environment(tmp_path / "hf"),
-        **hub.sign_in_environment(SCOPES),
-    )
+    studio = app(**space_environment(hub, tmp_path / "hf"))
     studio.start()
     return studio
-
-
-def sign_in(page: Page) -> None:
-    page.get_by_role("button", name="Sign in with Hugging Face").click()
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible()
-    page.wait_for_selector("#photos-upload")
-
-
-def describe(page: Page, photos: list[Path], name: str) -> None:
-    """The Train page for a run of a few steps on the starter."""
-    page.locator("#photos-upload input[type=file]").set_input_files(photos)
-    expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=MINUTE)
-    page.locator("#name textarea, #name input").fill(name)
-    page.locator("#field-steps input").fill("8")
-    page.locator("#field-steps input").press("Tab")
-    expect(page.locator("#plan")).to_contain_text("8 steps")
 
 
 @pytest.mark.timeout(600)
@@ -54,6 +31,9 @@ def test_signed_in_person_finds_and_publishes_their_jobs(
     space: App, hub: LocalHub, new_page: Open, tmp_path: Path
 ) -> None:
     page = new_page(space.url)
+    for tab in ("Jobs", "Train"):
+        go(page, tab)
+        expect(page.get_by_text("This Space does not keep its disk.").locator("visible=true")).to_have_count(1)
     describe(page, phone_photos(tmp_path / "phone"), "red-mug")
     page.locator("#train").click()
     expect(page.locator(".cs-job h3")).to_have_text("red-mug")
@@ -88,13 +68,5 @@ def test_signed_in_person_finds_and_publishes_their_jobs(
     expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug, private", timeout=MINUTE)
     # the next one is published by itself
     go(page, "Train")
-    describe(page, phone_photos(tmp_path / "again"), "blue-mug")
-    page.locator("#publish-when-done input").check()
-    page.locator("#train").click()
-    expect(page.locator(".cs-job h3").first).to_have_text("blue-mug")
-    expect(page.locator(".cs-job").first).to_contain_text("To be published to alice/blue-mug")
-    expect(page.locator(".cs-job").first).to_contain_text("On the Hub as alice/blue-mug", timeout=4 * MINUTE)
-    tokens = {r.token for r in hub.requests() if r.token}
-    assert tokens
-    for file in [f for f in space.home.rglob("*") if f.is_file()]:
-        assert not [t for t in tokens if t.encode() in file.read_bytes()], file
+    train_and_publish(page, phone_photos(tmp_path / "again"), "blue-mug", "alice/blue-mug")
+    find_no_token(space, hub)

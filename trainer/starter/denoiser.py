@@ -23,11 +23,13 @@ from trainer.starter import references, savepoint
 from trainer.starter.latents import LatentBank
 from trainer.starter.published import load_weights
 from trainer.starter.resumable import Pace, train_resumably
-from trainer.starter.scenes import Scene, caption
+from trainer.starter.scenes import caption
 
 TEXT_WIDTH = 160
 EMPTY_SHARE = 0.1
-REFERENCE_SHARE = 0.25  # of the pictures of one named thing; those without a name always have one
+# How often a caption refers to its own picture, and how often to another picture of its one thing. A thing without a
+# name is always referred to.
+OWN_SHARE, TWIN_SHARE = 0.35, 0.15
 SNR_KNEE = 5.0
 
 
@@ -182,28 +184,30 @@ class Batches:
         captions, shown = [], []
         for picture in chosen:
             scene = self._bank.scenes[picture]
+            reference = self._reference(int(picture), rng)
             if rng.random() < EMPTY_SHARE:
                 captions.append("")
-            elif _is_referred_to(scene, rng):
+            elif reference is not None:
                 captions.append(caption(scene, rng, thing=references.WORDS))
-                shown.append(self._twin(int(picture), rng))
+                shown.append(reference)
             else:
                 captions.append(caption(scene, rng))
         latents = self._latents(chosen)
         return Batch(avg_pool2d(latents, 2) if small else latents, captions, self._latents(np.array(shown, int)))
 
-    def _twin(self, picture: int, rng: np.random.Generator) -> int:
-        """Another picture of the same thing, or the same where it is the only one."""
+    def _reference(self, picture: int, rng: np.random.Generator) -> int | None:
+        """The picture that the caption refers to, if it does."""
         scene = self._bank.scenes[picture]
-        others = [p for p in self._twins[scene.style, scene.items] if p != picture]
-        return int(rng.choice(others)) if others else picture
+        draw = rng.random()
+        if draw < OWN_SHARE:
+            return picture
+        others = [p for p in self._twins.get((scene.style, scene.items), []) if p != picture]
+        if others and (draw < OWN_SHARE + TWIN_SHARE or scene.items[0].look is not None):
+            return int(rng.choice(others))
+        return picture if scene.items[0].look is not None else None
 
     def _latents(self, pictures: np.ndarray) -> torch.Tensor:
         return torch.from_numpy(self._bank.latents[pictures].astype(np.float32))
-
-
-def _is_referred_to(scene: Scene, rng: np.random.Generator) -> bool:
-    return len(scene.items) == 1 and (scene.items[0].look is not None or rng.random() < REFERENCE_SHARE)
 
 
 def _loss(

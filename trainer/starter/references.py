@@ -1,4 +1,4 @@
-"""Words made from a picture: in a share of the captions they stand for the thing, taken from another picture of it.
+"""Words made from a picture: in a share of the captions they stand for the thing, or for the whole picture.
 
 So the denoiser learns to draw from any point of a word space that describes appearance, not from a few hundred nouns
 alone, and textual inversion has somewhere to search. The idea is that of encoders for personalization (ELITE, Wei et
@@ -16,29 +16,26 @@ from torch import nn
 
 from trainer.starter.scenes import Scene
 
-VECTORS = 8
+GRID = 4
+VECTORS = GRID * GRID
 MARKER = "~"  # a token of its own that no caption uses
 WORDS = " ".join([MARKER] * VECTORS)
 
 
 class ReferenceEncoder(nn.Module):
-    """Latents [batch, 4, 32, 32] to embeddings [batch, VECTORS, width]."""
+    """Latents [batch, 4, 32, 32] to embeddings [batch, VECTORS, width], one for each cell of a grid."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        channels = (4, 32, 64, 128)
-        halved = [
-            layer
-            for before, after in itertools.pairwise(channels)
-            for layer in (nn.Conv2d(before, after, 3, stride=2, padding=1), nn.SiLU())
-        ]
-        self.seen = nn.Sequential(*halved, nn.Flatten())
-        self.words = nn.Linear(channels[-1] * 4 * 4, VECTORS * width)
+        channels = (4, 32, 96, width)
+        halvings = [nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in itertools.pairwise(channels)]
+        self.seen = nn.Sequential(halvings[0], nn.SiLU(), halvings[1], nn.SiLU(), halvings[2])
+        self.places = nn.Parameter(torch.randn(VECTORS, width) * 0.02)
         self.norm = nn.LayerNorm(width)
         nn.init.constant_(self.norm.weight, 0.02)  # as large as a token's embedding at the start
 
     def forward(self, latents: torch.Tensor) -> torch.Tensor:
-        return self.norm(self.words(self.seen(latents)).unflatten(1, (VECTORS, -1)))
+        return self.norm(self.seen(latents).flatten(2).transpose(1, 2) + self.places)
 
 
 @contextlib.contextmanager

@@ -1,0 +1,78 @@
+"""What outlives this machine's disk: how the mirror is doing, and which jobs it has to forget.
+
+Small files on the local disk between the page, which never touches the mirror (a mount that hangs would hang it), and
+the process that copies.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from trainer.run_folder import write_whole
+from trainer.settings import Settings
+
+_SILENT_S = 120.0
+
+
+class MirrorStatus(BaseModel):
+    """How the mirror is doing. Times are seconds since the epoch."""
+
+    model_config = ConfigDict(frozen=True)
+
+    checked: float = 0.0
+    """When whoever copies was last heard of."""
+    mirror_id: str = ""
+    """The mirror that this run of the app began with; empty before there was one."""
+    last_copy: float | None = None
+    behind: int = 0
+    """Jobs whose newest state is not copied yet."""
+    restoring: bool = False
+    restored: int = 0
+    """Jobs that the start brought back from the mirror."""
+    note: str = ""
+    """What the start found in the mirror and left there."""
+    trouble: str = ""
+
+    @property
+    def silent(self) -> bool:
+        """Whoever copies does not answer: the mirror hangs."""
+        return time.time() - self.checked > _SILENT_S
+
+
+class Keeping:
+    """The state of one data root."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.mirror = settings.mirror_dir
+        self.disk_is_kept = not settings.on_space
+        self._status_file = settings.home / "mirror" / "status.json"
+        self._deleted = settings.home / "mirror" / "deleted"
+
+    def status(self) -> MirrorStatus:
+        try:
+            return MirrorStatus.model_validate(json.loads(self._status_file.read_text(encoding="utf-8")))
+        except (OSError, ValueError, ValidationError):
+            return MirrorStatus()
+
+    def report(self, status: MirrorStatus) -> None:
+        write_whole(self._status_file, status.model_dump_json() + "\n")
+
+    def forget(self, job_id: str) -> None:
+        """The job is being deleted: its copy goes too, even if the app is ended in between."""
+        if self.mirror is not None:
+            self._deleted.mkdir(parents=True, exist_ok=True)
+            (self._deleted / job_id).touch()
+
+    def forgotten(self) -> list[str]:
+        """Jobs whose copies have to go."""
+        return sorted(file.name for file in self._deleted.iterdir()) if self._deleted.is_dir() else []
+
+    def is_forgotten(self, job_id: str) -> bool:
+        return (self._deleted / job_id).exists()
+
+    def has_forgotten(self, job_id: str) -> None:
+        """The copy is gone."""
+        (self._deleted / job_id).unlink(missing_ok=True)

@@ -1,0 +1,187 @@
+"""The whole app where the disk is not kept: killed without warning, its data folder wiped, and started again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs.keeping import Keeping
+from jobs.mirror_list import CopyList, read_newest_list
+from jobs.mirror_restore import restore_from_mirror
+from jobs.mirroring import Mirroring
+from jobs.open import open_service
+from jobs.service import JobService
+from jobs.state import JobState
+from jobs.store import Job
+from tests.app_process import App
+from tests.engine.conftest import go_on, small_recipe
+from tests.waiting import wait_until
+from trainer.artifact import check_hashes, read_manifest
+from trainer.events import Finished, Started, Step, read_events
+from trainer.photos import take_folder
+from trainer.prepare import prepare_run
+from trainer.run_folder import RunFolder
+from trainer.settings import Settings
+
+MakeApp = Callable[..., App]
+STEPS = 400
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    (tmp_path / "mirror").mkdir()
+    return Settings(home=tmp_path / "home", mirror=tmp_path / "mirror")
+
+
+@pytest.fixture
+def studio(app: MakeApp, settings: Settings) -> App:
+    return app(STUDIO_EXAMPLE="0", STUDIO_MIRROR=str(settings.mirror))
+
+
+def submit(settings: Settings, base: Path, photos: Path, *, steps: int = STEPS) -> Job:
+    """Queue a job in the data root, as the page does."""
+    recipe = small_recipe(base, "textual-inversion", steps=steps, checkpoint_every_steps=10, preview_every_steps=0)
+    service = open_service(settings)
+    try:
+        return service.submit("anna", recipe, lambda folder: take_folder(photos, folder))
+    finally:
+        service.close()
+
+
+def mirrored(settings: Settings, job: Job) -> CopyList:
+    assert settings.mirror is not None
+    return read_newest_list(settings.mirror / "concept-studio" / "runs" / job.id) or CopyList()
+
+
+def mirrored_state(settings: Settings, job: Job) -> str:
+    """job.json as the mirror has it."""
+    assert settings.mirror is not None
+    stored = [file.stored for file in mirrored(settings, job).files if file.path == "job.json"]
+    return (settings.mirror / "concept-studio" / "runs" / job.id / stored[0]).read_text() if stored else ""
+
+
+def lose_machine(studio: App, settings: Settings) -> None:
+    """What a Space does when it restarts: no process and no file is left."""
+    family = [process for process in psutil.process_iter() if _works_for(process, settings)]
+    for process in family:
+        process.kill()
+    psutil.wait_procs(family)
+    assert studio.process is not None
+    studio.process.wait()
+    shutil.rmtree(settings.home)
+    settings.home.mkdir()
+
+
+def _works_for(process: psutil.Process, settings: Settings) -> bool:
+    try:
+        return process.environ().get("STUDIO_HOME") == str(settings.home)
+    except psutil.Error:
+        return False
+
+
+def finished(service: JobService, job: Job) -> bool:
+    views = service.views("anna")
+    return bool(views) and service.view(job.id, "anna").job.state is JobState.finished
+
+
+def trained_without_a_break(like: RunFolder, photos: Path, root: Path) -> RunFolder:
+    """The same recipe on a machine that lives on."""
+    run, _ = prepare_run(root / "calm", like.read_recipe(), lambda folder: take_folder(photos, folder))
+    go_on(run, root / "cache")
+    return run
+
+
+@pytest.mark.timeout(400)
+def test_training_goes_on_once_from_the_mirrored_checkpoint_and_ends_equal(
+    studio: App, settings: Settings, tiny_model: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    job = submit(settings, tiny_model, photo_folder)
+    waiting = submit(settings, tiny_model, photo_folder, steps=6)
+    studio.start()
+    wait_until(lambda: "checkpoints" in str(mirrored(settings, job)), "a checkpoint is in the mirror")
+    lose_machine(studio, settings)
+    at_the_loss = mirrored_state(settings, job)
+    assert '"running"' in at_the_loss
+
+    studio.start()
+    service = open_service(settings)
+    try:
+        wait_until(lambda: finished(service, job), "the job is finished", 180)
+        wait_until(lambda: finished(service, waiting), "the job that waited is finished", 60)
+        run = service.run_folder(job.id)
+        events = list(read_events(run.events_file))
+        starts = [event.resumed_from for event in events if isinstance(event, Started)]
+        assert len(starts) == 2
+        assert 0 < starts[1] < STEPS
+        assert sum(isinstance(event, Finished) for event in events) == 1
+        steps = sorted({event.step for event in events if isinstance(event, Step)})
+        assert steps[-1] == STEPS
+        assert max(after - before for before, after in pairwise(steps)) <= 20  # the loss curve has no hole
+        calm = trained_without_a_break(run, photo_folder, tmp_path)
+        for file in read_manifest(calm.artifact).files:
+            assert (run.artifact / file.path).read_bytes() == (calm.artifact / file.path).read_bytes(), file.path
+    finally:
+        service.close()
+
+
+@pytest.mark.timeout(400)
+def test_result_outlives_the_machine_and_a_deleted_one_stays_deleted(
+    studio: App, settings: Settings, tiny_model: Path, photo_folder: Path
+) -> None:
+    kept, deleted = (submit(settings, tiny_model, photo_folder, steps=6) for _ in range(2))
+    studio.start()
+    wait_until(lambda: all('"finished"' in mirrored_state(settings, job) for job in (kept, deleted)), seconds=120)
+    service = open_service(settings)
+    events = service.run_folder(kept.id).events_file.read_bytes()
+    service.delete(deleted.id, "anna")
+    service.close()
+    wait_until(lambda: not mirrored(settings, deleted).files, "the mirror forgets it")
+    lose_machine(studio, settings)
+
+    studio.start()
+    service = open_service(settings)
+    try:
+        wait_until(lambda: service.views("anna"), "the job comes back")
+        (view,) = service.views("anna")
+        assert view.job.id == kept.id
+        assert view.job.state is JobState.finished
+        run = service.run_folder(kept.id)
+        check_hashes(run.artifact, read_manifest(run.artifact))
+        assert run.events_file.read_bytes() == events  # nothing was trained again
+    finally:
+        service.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(400)
+def test_stop_leaves_the_newest_step_in_the_mirror(
+    studio: App, settings: Settings, tiny_model: Path, photo_folder: Path
+) -> None:
+    job = submit(settings, tiny_model, photo_folder, steps=5000)
+    studio.start()
+    run = RunFolder(settings.runs_dir / job.id)
+    wait_until(lambda: run.checkpoints.is_dir() and any(run.checkpoints.iterdir()), "it trains")
+    studio.stop()
+    newest = max(folder.name for folder in run.checkpoints.iterdir())
+    assert f"checkpoints/{newest}/weights.safetensors" in {file.path for file in mirrored(settings, job).files}
+    (events,) = [file for file in mirrored(settings, job).files if file.path == "events.jsonl"]
+    assert events.bytes == run.events_file.stat().st_size
+
+
+def test_events_only_grow_from_copy_to_copy(settings: Settings, tiny_model: Path, photo_folder: Path) -> None:
+    job = submit(settings, tiny_model, photo_folder)
+    run = RunFolder(settings.runs_dir / job.id)
+    assert settings.mirror is not None
+    run.events_file.write_text('{"event": "phase", "phase": "prepare"}\n{"event": "ph')
+    copied = run.events_file.read_bytes()
+    assert Mirroring(settings, settings.mirror).attempt()
+    shutil.rmtree(settings.home)
+    assert restore_from_mirror(settings, Keeping(settings)) == 1
+    run.events(Finished(artifact="artifact", seconds=1.0))
+    assert run.events_file.read_bytes().startswith(copied + b"\n")
+    assert len(list(read_events(run.events_file))) == 2

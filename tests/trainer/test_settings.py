@@ -1,0 +1,102 @@
+"""Where data is kept, as the environment says, and what is refused at the start."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests import ROOT
+from tests.disks import mounted
+from trainer import settings as module
+from trainer.errors import RequestError
+from trainer.settings import Settings
+
+
+@pytest.fixture
+def bucket(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Stands for /data, with a bucket mounted there."""
+    (tmp_path / "data").mkdir()
+    monkeypatch.setattr(module, "BUCKET_MOUNT", tmp_path / "data")
+    monkeypatch.setattr(Path, "is_mount", lambda path: path == tmp_path / "data" and path.exists())
+    return tmp_path / "data"
+
+
+@pytest.fixture
+def on_space(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SPACE_ID", "alice/studio")
+
+
+@pytest.mark.usefixtures("on_space")
+def test_bucket_of_a_space_is_the_mirror(bucket: Path) -> None:
+    assert Settings().mirror_dir == bucket
+
+
+def test_mounted_data_folder_elsewhere_is_not_touched(bucket: Path) -> None:
+    assert Settings().mirror_dir is None
+
+
+@pytest.mark.usefixtures("on_space")
+def test_space_without_a_writable_mount_has_no_mirror(bucket: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as read_only:
+        read_only.setattr(module.os, "access", lambda _path, _mode: False)
+        assert Settings().mirror_dir is None
+    with monkeypatch.context() as plain_folder:
+        plain_folder.setattr(Path, "is_mount", lambda _path: False)
+        assert Settings().mirror_dir is None
+    bucket.rmdir()
+    assert Settings().mirror_dir is None
+
+
+@pytest.mark.usefixtures("on_space", "bucket")
+def test_mirror_that_is_set_counts_everywhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("STUDIO_MIRROR", str(tmp_path / "elsewhere"))
+    assert Settings().mirror_dir == tmp_path / "elsewhere"
+
+
+def test_empty_variable_is_one_that_is_not_set(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_MIRROR", "")
+    assert Settings().mirror_dir is None
+
+
+@pytest.mark.parametrize(("home", "mirror"), [("data", "data"), ("data", "data/mirror"), ("mirror/data", "mirror")])
+def test_mirror_and_data_folder_must_not_contain_each_other(tmp_path: Path, home: str, mirror: str) -> None:
+    with pytest.raises(RequestError, match="inside each other"):
+        Settings(home=tmp_path / home, mirror=tmp_path / mirror).check_home()
+
+
+def test_mirror_must_be_a_whole_path(tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="whole path"):
+        Settings(home=tmp_path / "home", mirror=Path("mirror")).check_home()
+
+
+@pytest.fixture
+def closed_folder(tmp_path: Path) -> Iterator[Path]:
+    """A data folder that cannot be written, be it by its permissions or, for root, by its disk."""
+    home = tmp_path / "home"
+    home.mkdir(mode=0o555)
+    if os.geteuid() != 0:
+        yield home
+        return
+    with mounted(home, "ro"):
+        yield home
+
+
+def test_app_refuses_a_data_folder_that_it_cannot_write_and_says_which_and_what_to_do(closed_folder: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, "app.py"],
+        cwd=ROOT,
+        env={**os.environ, "STUDIO_HOME": str(closed_folder)},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    (line,) = result.stderr.strip().splitlines()
+    assert str(closed_folder) in line
+    assert "cannot be written" in line
+    assert "STUDIO_HOME" in line
+    assert list(closed_folder.iterdir()) == []
