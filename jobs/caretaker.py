@@ -35,6 +35,8 @@ _LOOK_S, _LOOK_FREE_S, _PRICE_S = 60.0, 300.0, 3600.0
 _WAITS_S = (15, 60, 300, 900, 1800)
 _ROUND_S = 900
 _SHORTEST_SLEEP_S, _LONGEST_SLEEP_S = 3600, 7 * 24 * 3600
+_FORGOTTEN_SLEEP_S = 24 * 3600
+"""For a result that keeps the hardware, where no timer could be set while its job ran: time to come and publish."""
 _UNKNOWN_JOB_S = 6 * 3600.0
 """What a job may take of which nothing is known yet; its own speed is known after some steps."""
 
@@ -75,6 +77,8 @@ class Caretaker:
         verdict = self._judge(jobs, state)
         if open_jobs and moment >= self._next_sleep:
             state = self._lengthen_sleep(state, open_jobs, moment)
+        elif verdict.obstacle and state.sleep_s is None and self._space.can_manage and moment >= self._next_sleep:
+            state = self._set_sleep(state, _FORGOTTEN_SLEEP_S, moment, ours=True)
         elif not open_jobs and not verdict.asked and not verdict.unsafe and moment >= self._next_sleep:
             state = self._restore_sleep(state, moment)
         self._release(state, verdict, moment)

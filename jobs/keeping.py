@@ -57,6 +57,14 @@ class Keeping:
         except (OSError, ValueError, ValidationError):
             return MirrorStatus()
 
+    def holds(self, moment: float) -> bool:
+        """Whether what was here at this moment is in the mirror: everything is copied, and something was since."""
+        if self.mirror is None:
+            return False
+        status = self.status()
+        is_well = not (status.trouble or status.silent or status.restoring or status.behind)
+        return is_well and status.last_copy is not None and status.last_copy > moment
+
     def report(self, status: MirrorStatus) -> None:
         write_whole(self._status_file, status.model_dump_json() + "\n")
 

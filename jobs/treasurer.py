@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from jobs.caretaker import Caretaker
 from jobs.counting import Counting
+from jobs.keeping import Keeping
 from jobs.publications import PublicationStore
 from jobs.space import OwnSpace
 from jobs.store import Job, JobStore, now, open_engine
@@ -25,23 +26,18 @@ log = logging.getLogger(__name__)
 _COUNT_S, _LOOK_S = 1.0, 3.0
 
 
-def kept_nowhere_else(_job: Job) -> bool:
-    """A machine without a mirror."""
-    return False
-
-
 class Treasurer:
     """Serves one data root on a Space until it is told to stop."""
 
-    def __init__(self, settings: Settings, *, is_kept: Callable[[Job], bool] = kept_nowhere_else) -> None:
+    def __init__(self, settings: Settings) -> None:
         if settings.space_id is None:
             raise RequestError("Only a Space has hardware to look after; this is none.")
-        self._settings = settings
+        self._settings, self._keeping = settings, Keeping(settings)
         engine = open_engine(settings.jobs_database_url)
         jobs = JobStore(engine)
         space = OwnSpace(settings.space_id, settings.space_token)
         stores = (jobs, PublicationStore(engine))
-        self._caretaker = Caretaker(settings.home, settings.runs_dir, space, stores, is_kept=is_kept)
+        self._caretaker = Caretaker(settings.home, settings.runs_dir, space, stores, is_kept=self._is_kept)
         self._counting = Counting(jobs, settings.runs_dir, lambda: self._caretaker.state, cap_usd=settings.cost_cap)
         self._stop = StopSignal()
 
@@ -55,6 +51,9 @@ class Treasurer:
             threading.Thread(target=self._for_ever, args=rounds, name="hardware", daemon=True).start()
             self._for_ever(self._counting.count, _COUNT_S)
         os._exit(0)  # a call to the Hub would be waited for; the next start asks again
+
+    def _is_kept(self, job: Job) -> bool:
+        return job.ended is not None and self._keeping.holds(job.ended)
 
     def _for_ever(self, work: Callable[[float], None], pause_s: float) -> None:
         while not self._stop.requested():

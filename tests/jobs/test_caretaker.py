@@ -119,6 +119,13 @@ def test_timer_grows_with_a_job_that_takes_longer(alice: HfApi, scene: Scene, hu
     assert len(requests_for(hub, "sleeptime")) == 2
 
 
+def test_result_that_keeps_the_hardware_does_not_keep_it_for_ever(alice: HfApi, scene: Scene) -> None:
+    scene.add_job(JobState.finished, release=True)
+    scene.pass_time(60)
+    assert alice.get_space_runtime(STUDIO).sleep_time == 24 * 3600
+    assert "sleeps after 24 h 00 min" in scene.state.release.note
+
+
 def test_timer_that_could_not_be_set_is_said_and_set_later(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
     hub.order_fault(f"POST .*{STUDIO}/sleeptime", times=2, status=503)
     scene.add_job()
