@@ -96,7 +96,7 @@ def trained_without_a_break(like: RunFolder, photos: Path, root: Path) -> RunFol
     return run
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_training_goes_on_once_from_the_mirrored_checkpoint_and_ends_equal(
     studio: App, settings: Settings, tiny_model: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
@@ -111,8 +111,8 @@ def test_training_goes_on_once_from_the_mirrored_checkpoint_and_ends_equal(
     studio.start()
     service = open_service(settings)
     try:
-        wait_until(lambda: finished(service, job), "the job is finished", 180)
-        wait_until(lambda: finished(service, waiting), "the job that waited is finished", 60)
+        wait_until(lambda: finished(service, job), "the job is finished", 300)
+        wait_until(lambda: finished(service, waiting), "the job that waited is finished", 120)
         run = service.run_folder(job.id)
         events = list(read_events(run.events_file))
         starts = [event.resumed_from for event in events if isinstance(event, Started)]
@@ -129,13 +129,14 @@ def test_training_goes_on_once_from_the_mirrored_checkpoint_and_ends_equal(
         service.close()
 
 
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_result_outlives_the_machine_and_a_deleted_one_stays_deleted(
     studio: App, settings: Settings, tiny_model: Path, photo_folder: Path
 ) -> None:
     kept, deleted = (submit(settings, tiny_model, photo_folder, steps=6) for _ in range(2))
     studio.start()
-    wait_until(lambda: all('"finished"' in mirrored_state(settings, job) for job in (kept, deleted)), seconds=120)
+    for job in (kept, deleted):
+        wait_until(lambda: '"finished"' in mirrored_state(settings, job), "the result is in the mirror", 300)  # noqa: B023
     service = open_service(settings)
     events = service.run_folder(kept.id).events_file.read_bytes()
     service.delete(deleted.id, "anna")
@@ -158,7 +159,7 @@ def test_result_outlives_the_machine_and_a_deleted_one_stays_deleted(
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
+@pytest.mark.timeout(900)
 def test_stop_leaves_the_newest_step_in_the_mirror(
     studio: App, settings: Settings, tiny_model: Path, photo_folder: Path
 ) -> None:
