@@ -77,7 +77,7 @@ def test_file_becomes_a_job_that_lives_like_any_other(
     assert (job.state, job.method, job.steps) == (JobState.waiting, "textual-inversion", 0)
     assert service.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef").id == job.id
     with supervisor(settings.home):
-        wait_until(lambda: not service.job(job.id, "anna").is_open)
+        wait_until(lambda: not service.job(job.id, "anna").is_open, seconds=200)
     job = service.job(job.id, "anna")
     assert (job.state, job.message) == (JobState.finished, "Imported from my style.safetensors, and verified.")
     with pytest.raises(RequestError):
@@ -99,7 +99,7 @@ def test_refusal_that_only_shows_later_is_said_by_the_job(
     bringing = importer.judge_file(about(tiny_model), tmp_path / "old.pt", shown_name="old.pt")
     job = service.submit_task("anna", bringing.task, bringing.file)
     with supervisor(settings.home):
-        wait_until(lambda: not service.job(job.id, "anna").is_open)
+        wait_until(lambda: not service.job(job.id, "anna").is_open, seconds=200)
     job = service.job(job.id, "anna")
     assert job.state is JobState.failed
     assert "768 numbers wide" in job.message
@@ -187,7 +187,7 @@ def test_concepts_of_the_hub_come_in_and_go_out_again(
     ]
     with supervisor(settings.home):
         for job in jobs:
-            wait_until(lambda job=job: not service.job(job.id, "anna").is_open, seconds=120)
+            wait_until(lambda job=job: not service.job(job.id, "anna").is_open, seconds=200)
         assert [service.job(job.id, "anna").message for job in jobs] == [
             "Imported from alice/style/learned_embeds.safetensors, and verified.",
             "Imported from alice/model, and verified.",
@@ -200,7 +200,7 @@ def test_concepts_of_the_hub_come_in_and_go_out_again(
         run = service.run_folder(jobs[0].id)
         published = publish(run, "alice/red-mug", ALICE, endpoint=hub.url)
         back = service.submit_task("bert", importer.judge_hub(about(tiny_model, "alice/red-mug")).task)
-        wait_until(lambda: not service.job(back.id, "bert").is_open, seconds=120)
+        wait_until(lambda: not service.job(back.id, "bert").is_open, seconds=200)
     ours, theirs = read_manifest(run.artifact), read_manifest(service.run_folder(back.id).artifact)
     assert {f.path: f.sha256 for f in ours.files} == {f.path: f.sha256 for f in theirs.files}
     assert theirs.origin is not None
@@ -213,7 +213,7 @@ def test_card_of_an_import_says_where_it_is_from(
     bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
     job = service.submit_task("anna", bringing.task, bringing.file)
     with supervisor(settings.home):
-        wait_until(lambda: not service.job(job.id, "anna").is_open)
+        wait_until(lambda: not service.job(job.id, "anna").is_open, seconds=200)
     files = repository_files(service.run_folder(job.id), "alice/red-mug", base_licence=None)
     card = files["README.md"].source
     assert isinstance(card, bytes)
