@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 # Two files of tests at a time, and one thread per process: tests start many processes, and OpenMP threads that outnumber
 # the cores slow each other down.
-PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 setup: $(STAMP)
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory chromium || true

@@ -65,3 +65,8 @@ def app(tmp_path: Path) -> Iterator[Callable[..., App]]:
     yield make
     for app in made:
         app.stop()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Whole apps and browsers first: they take longest, and nobody should wait for the last of them alone."""
+    items.sort(key=lambda item: "app" not in getattr(item, "fixturenames", ()))

@@ -13,7 +13,9 @@ from tests.hub.local_hub import LocalHub
 SCOPES = ("openid", "profile", "contribute-repos", "gated-repos")
 
 
-def space_environment(hub: LocalHub, home: Path, *, space_id: str = "alice/studio") -> dict[str, str]:
+def space_environment(
+    hub: LocalHub, home: Path, *, space_id: str = "alice/studio", scopes: tuple[str, ...] = SCOPES
+) -> dict[str, str]:
     """A Space's environment with `hf_oauth: true`, but for SPACE_HOST, which would send the sign-in back to the Hub."""
     return {
         "SYSTEM": "spaces",
@@ -21,7 +23,7 @@ def space_environment(hub: LocalHub, home: Path, *, space_id: str = "alice/studi
         "GRADIO_SERVER_NAME": "0.0.0.0",
         "STUDIO_EXAMPLE": "0",
         **hub.environment(home),
-        **hub.sign_in_environment(SCOPES),
+        **hub.sign_in_environment(scopes),
     }
 
 

@@ -10,8 +10,8 @@ from playwright.sync_api import Page, expect
 
 from tests import ROOT
 from tests.app_process import App
+from tests.browser.space import SCOPES, describe, sign_in, space_environment
 from tests.browser.steps import MINUTE, go, phone_photos
-from tests.browser.test_sign_in import SCOPES, describe, sign_in
 from tests.hub.accounts import ALICE
 from tests.hub.conftest import Client, client  # noqa: F401 - a fixture
 from tests.hub.local_hub import LocalHub
@@ -38,14 +38,7 @@ def test_signed_in_person_trains_at_hugging_face(
 ) -> None:
     api = client(ALICE)
     api.create_repo("alice/studio", repo_type="space", space_sdk="gradio")
-    space = app(
-        SYSTEM="spaces",
-        SPACE_ID="alice/studio",
-        GRADIO_SERVER_NAME="0.0.0.0",
-        STUDIO_EXAMPLE="0",
-        **hub.environment(tmp_path / "hf"),
-        **hub.sign_in_environment((*SCOPES, "jobs")),
-    )
+    space = app(**space_environment(hub, tmp_path / "hf", scopes=(*SCOPES, "jobs")))
     space.start()
     page = new_page(space.url)
     describe(page, phone_photos(tmp_path / "phone"), "red-mug")

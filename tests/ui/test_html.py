@@ -27,7 +27,16 @@ def test_names_of_files_are_shown_literally() -> None:
 @pytest.mark.parametrize("state", list(JobState))
 def test_every_state_of_a_job_is_drawn(state: JobState) -> None:
     place = 1 if state is JobState.waiting else None
-    card = _Card(make_job(state=state, title="<mug>"), Progress(), place, 5.0 if place else None, False, True, None)
+    card = _Card(
+        job=make_job(state=state, title="<mug>"),
+        progress=Progress(),
+        place=place,
+        starts_in_s=5.0 if place else None,
+        has_artifact=False,
+        is_own=True,
+        publication=None,
+        money=[],
+    )
     html = render(
         "jobs.html", views=[card], methods=METHOD_WORDS, phases=list(PHASE_WORDS), phase_words=PHASE_WORDS, title="t"
     )

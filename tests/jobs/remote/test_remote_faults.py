@@ -124,7 +124,7 @@ def test_token_that_ends_on_the_way_is_asked_for_again_and_training_goes_on(
     token = hub.new_token()
     with follower(settings, hub):
         desk.hand_over_for_training("anna", token)
-        wait_until(lambda: has_checkpoint(alice, job), seconds=ENGINE_S)
+        wait_until(lambda: starts(service, job) and has_checkpoint(alice, job), seconds=ENGINE_S)
         hub.revoke(token)
         wait_until(lambda: "Sign in again" in message(service, job))
         wait_until(lambda: hub_jobs(alice)[0].status.stage == "ERROR")  # no use in paying for what cannot come home
