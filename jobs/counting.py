@@ -6,6 +6,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from jobs.bill import Bill, count, read_bill, write_bill
+from jobs.remote.record import read_remote
 from jobs.space_state import SpaceState
 from jobs.state import JobState, StopWish
 from jobs.store import Job, JobStore
@@ -37,6 +38,8 @@ class Counting:
 
     def _count_job(self, job: Job, moment: float) -> None:
         run = RunFolder(self._runs_dir / job.id)
+        if read_remote(run) is not None:  # it trains on hardware of its own, and has a receipt of its own
+            return
         known = read_bill(run)
         bill = self._priced(known, job)
         if bill is None or not run.root.is_dir():

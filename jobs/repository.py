@@ -73,7 +73,7 @@ def _photos(run: RunFolder) -> PhotoSet:
 
 
 def _samples(run: RunFolder) -> tuple[Samples, dict[str, Content]]:
-    """The previews of the first and of the last step, under names of their own."""
+    """Previews of the first and of the last step, under names of their own; a concept from elsewhere has no before."""
     by_step: dict[int, list[Path]] = {}
     for file in sorted(run.previews.glob("step-*-*.png")):
         by_step.setdefault(int(file.stem.split("-")[1]), []).append(file)
@@ -81,7 +81,8 @@ def _samples(run: RunFolder) -> tuple[Samples, dict[str, Content]]:
         return Samples([], []), {}
     files: dict[str, Content] = {}
     names: dict[str, list[str]] = {"before": [], "after": []}
-    for label, step in (("before", min(by_step)), ("after", max(by_step))):
+    steps = {"after": max(by_step)} if len(by_step) == 1 else {"before": min(by_step), "after": max(by_step)}
+    for label, step in steps.items():
         for number, file in enumerate(by_step[step], start=1):
             path = f"samples/{label}-{number}.png"
             names[label].append(path)

@@ -70,6 +70,9 @@ class RunFolder:
     def events(self) -> EventLog:
         return EventLog(self.events_file)
 
+    def preview_file(self, step: int, number: int) -> Path:
+        return self.previews / f"step-{step:06d}-{number}.png"
+
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()
 

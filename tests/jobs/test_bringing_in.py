@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import HfApi, constants
+from PIL import Image
 from safetensors.torch import save_file
 
 from jobs.bringing_in import Importer, Wish
@@ -83,6 +84,8 @@ def test_file_becomes_a_job_that_lives_like_any_other(
     with pytest.raises(RequestError):
         service.delete(job.id, "bert")
     run = service.run_folder(job.id)
+    with Image.open(run.preview_file(0, 0)) as picture:  # what the Library shows of it
+        assert picture.getextrema() != ((0, 0),) * 3
     service._store.delete(job.id)
     assert service.rebuild() == 1
     restored = service.job(job.id, "anna")
@@ -221,6 +224,9 @@ def test_card_of_an_import_says_where_it_is_from(
     assert "Imported from `my style.safetensors`" in text
     assert "not trained by this app" in text
     assert "| before | after |" not in text
+    assert "samples/after-1.png" in text
+    assert "samples/after-1.png" in files
+    assert "samples/before-1.png" not in files
     assert str(tiny_model.parent) not in text
 
 

@@ -40,7 +40,7 @@ class Previews:
         return all(file.exists() for file in self._files(step))
 
     def _files(self, step: int) -> list[Path]:
-        return [self._run.previews / f"step-{step:06d}-{number}.png" for number in range(self._recipe.preview_count)]
+        return [self._run.preview_file(step, number) for number in range(self._recipe.preview_count)]
 
     @torch.no_grad()
     def make(self, step: int) -> None:

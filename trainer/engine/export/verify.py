@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from diffusers import DPMSolverMultistepScheduler, StableDiffusionPipeline
+from PIL import Image
 from safetensors import SafetensorError
 
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE, Manifest, portable_file
@@ -44,8 +45,8 @@ def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: b
 
 
 @torch.no_grad()
-def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: torch.device) -> None:
-    """Ask for one picture of the concept. Raises VerificationError unless it is finite and not flat."""
+def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: torch.device) -> Image.Image:
+    """One picture of the concept. Raises VerificationError unless it is finite and not flat."""
     pipeline.to(device)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     made: Any = pipeline(
@@ -62,3 +63,4 @@ def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: t
         raise VerificationError("The artifact makes pictures that are not numbers.", _ADVICE)
     if float(pixels.std()) < FLAT_STD:
         raise VerificationError("The artifact makes flat pictures.", _ADVICE)
+    return Image.fromarray((pixels * 255).round().astype(np.uint8))

@@ -8,6 +8,7 @@ from typing import Protocol
 
 import torch
 from diffusers import StableDiffusionPipeline
+from PIL import Image
 
 from trainer.artifact import Manifest, check_hashes, read_manifest, write_manifest
 from trainer.config import Precision
@@ -38,10 +39,10 @@ def export_artifact(
     base: Path,
     device: torch.device,
     emit: Emit,
-) -> None:
+) -> Image.Image:
     """Write and verify RUN_DIR/artifact; `describe` makes the manifest of the folder that was written.
 
-    Raises VerificationError where what was written does not hold.
+    Returns the picture that it was asked for. Raises VerificationError where what was written does not hold.
     """
     emit(PhaseChanged(phase=Phase.export))
     with written_aside(run.artifact) as folder:
@@ -53,8 +54,9 @@ def export_artifact(
             pipeline = open_artifact(folder, manifest, base, portable=portable)
             if not content.is_loaded_in(pipeline):
                 raise VerificationError("diffusers does not read back the weights as they were.", "Please report this.")
-        try_picture(pipeline, manifest, device)
+        picture = try_picture(pipeline, manifest, device)
         check_hashes(folder, manifest)
+    return picture
 
 
 def verify_artifact(run: RunFolder, base_of: Callable[[Manifest], Path]) -> Manifest:

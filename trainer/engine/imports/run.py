@@ -165,9 +165,10 @@ def _export(
     def describe(folder: Path) -> Manifest:
         return describe_brought_in(words, task.kind, folder, base.used, origin, resolution_px=size)
 
+    device = open_compute(Precision.auto).device
     try:
-        export_artifact(
-            run, content, describe, base=base.folder, device=open_compute(Precision.auto).device, emit=place.emit
-        )
+        picture = export_artifact(run, content, describe, base=base.folder, device=device, emit=place.emit)
     except VerificationError as error:
         raise VerificationError(error.cause, "It is not taken in. Was it made on another base?") from error
+    run.previews.mkdir(exist_ok=True)
+    picture.save(run.preview_file(0, 0))  # the only one there is to show of it
