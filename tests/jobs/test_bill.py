@@ -9,6 +9,7 @@ import pytest
 
 from jobs.bill import Bill, count, dollars, read_bill, write_bill
 from jobs.counting import Counting
+from jobs.remote.record import RemoteRun, write_remote
 from jobs.space_state import SpaceState
 from jobs.state import JobState, StopWish
 from jobs.store import Job
@@ -168,3 +169,11 @@ def test_damaged_bill_is_no_bill(scene: Scene, job: Job) -> None:
 )
 def test_money_is_said_in_cents(amount: float, words: str) -> None:
     assert dollars(amount) == words
+
+
+def test_job_at_hugging_face_is_not_on_the_bill_of_this_machine(scene: Scene, job: Job) -> None:
+    rented = RemoteRun(flavor="t4-small", machine="Nvidia T4 - small", usd_per_hour=0.4, limit_s=600, namespace="alice")
+    write_remote(scene.run(job), rented)
+    counting(scene, cap_usd=0.0001).count(START + 3600)
+    assert read_bill(scene.run(job)) is None
+    assert scene.jobs.get(job.id).wish is StopWish.none
