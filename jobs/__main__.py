@@ -6,6 +6,7 @@ import argparse
 import json
 import logging
 import sys
+from collections.abc import Callable
 
 from jobs.bringing_in import Importer, Wish
 from jobs.hub import read_account
@@ -38,6 +39,21 @@ _ACTIONS = {
 }
 
 
+def _mirror(settings: Settings) -> None:
+    if settings.mirror_dir is None:
+        raise RequestError("There is no mirror: set STUDIO_MIRROR to a folder that outlives this machine's disk.")
+    Mirroring(settings, settings.mirror_dir).serve()
+
+
+# what app.py starts beside the supervisors
+_PROCESSES: dict[str, tuple[str, Callable[[Settings], None]]] = {
+    "publisher": ("publish what waits to be published", lambda settings: Publisher(settings).serve()),
+    "mirror": ("copy jobs and results to STUDIO_MIRROR as they change", _mirror),
+    "treasurer": ("watch what this Space costs", lambda settings: Treasurer(settings).serve()),
+    "remote": ("send what waits for it to Hugging Face, and follow it there", serve_remote),
+}
+
+
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
@@ -57,18 +73,10 @@ def _parser() -> argparse.ArgumentParser:
     worker.add_argument("--gpu", type=int, metavar="N", help="number of the GPU; default: the first, or the CPU")
     worker.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
     worker.set_defaults(command=_worker)
-    publisher = commands.add_parser("publisher", help="publish what waits to be published")
-    publisher.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
-    publisher.set_defaults(command=_publisher)
-    mirror = commands.add_parser("mirror", help="copy jobs and results to STUDIO_MIRROR as they change")
-    mirror.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
-    mirror.set_defaults(command=_mirror)
-    treasurer = commands.add_parser("treasurer", help="watch what this Space costs")
-    treasurer.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
-    treasurer.set_defaults(command=_treasurer)
-    remote = commands.add_parser("remote", help="send what waits for it to Hugging Face, and follow it there")
-    remote.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
-    remote.set_defaults(command=_remote)
+    for name, (help_text, serve) in _PROCESSES.items():
+        process = commands.add_parser(name, help=help_text)
+        process.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+        process.set_defaults(command=_serve, serve=serve)
     inside = commands.add_parser("remote-run", help="what a Job at Hugging Face runs")
     inside.set_defaults(command=_remote_run)
     listing = commands.add_parser("list", help="all jobs, newest first")
@@ -116,34 +124,10 @@ def _worker(options: argparse.Namespace) -> int:
     return EXIT_DONE
 
 
-def _publisher(options: argparse.Namespace) -> int:
+def _serve(options: argparse.Namespace) -> int:
     if options.watch_parent:
         stop_when_parent_dies()
-    Publisher(Settings()).serve()
-    return EXIT_DONE
-
-
-def _mirror(options: argparse.Namespace) -> int:
-    settings = Settings()
-    if settings.mirror_dir is None:
-        raise RequestError("There is no mirror: set STUDIO_MIRROR to a folder that outlives this machine's disk.")
-    if options.watch_parent:
-        stop_when_parent_dies()
-    Mirroring(settings, settings.mirror_dir).serve()
-    return EXIT_DONE
-
-
-def _treasurer(options: argparse.Namespace) -> int:
-    if options.watch_parent:
-        stop_when_parent_dies()
-    Treasurer(Settings()).serve()
-    return EXIT_DONE
-
-
-def _remote(options: argparse.Namespace) -> int:
-    if options.watch_parent:
-        stop_when_parent_dies()
-    serve_remote(Settings())
+    options.serve(Settings())
     return EXIT_DONE
 
 
