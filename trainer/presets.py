@@ -15,7 +15,7 @@ _STARTER: dict[Method, dict[str, Any]] = {
         "steps": 350,
         "learning_rate": 2e-2,
         "batch_size": 8,
-        "vectors": 8,
+        "vectors": 16,  # as many as the words that the starter learnt to read a picture's looks from
         "schedule": "cosine",
         "weight_decay": 0.0,
         "preview_every_steps": 70,

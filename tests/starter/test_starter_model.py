@@ -24,6 +24,7 @@ def test_starter_is_small_enough_for_a_repository() -> None:
     assert sum(sizes) <= 32_000_000
     assert max(sizes) <= 9_000_000
     assert json.loads((STARTER_FOLDER / "text_encoder" / "config.json").read_text())["dtype"] == "float32"
+    assert not [file for file in FILES if file.suffix == ".json" and "_name_or_path" in file.read_text()]
 
 
 def test_plain_diffusers_makes_a_picture_with_it() -> None:
