@@ -15,7 +15,7 @@ CHROMIUM = "/usr/bin/chromium"
 expect.set_options(timeout=30_000)  # a busy machine answers late; a test that passes does not wait
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # while it lives, its event loop runs in this process, and no other may
 def chromium() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
         pytest.skip(f"{CHROMIUM} is not installed; `make setup` installs it as root on Debian and Ubuntu")
