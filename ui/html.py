@@ -9,6 +9,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
+from jobs.bill import dollars
 from trainer.narrate import duration
 
 _ENVIRONMENT = Environment(
@@ -57,11 +58,6 @@ def file_size(count: float) -> str:
             return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
         count /= 1000
     return f"{count:.1f} GB"
-
-
-def dollars(amount: float) -> str:
-    """$0.40; what is less than a cent says so."""
-    return f"${amount:.2f}" if amount >= 0.01 else "less than $0.01"
 
 
 def smoothed(values: list[float], weight: float = 0.9) -> list[float]:

@@ -140,13 +140,10 @@ class TrainHandlers:
         return render("methods.html", rows=rows, chosen=choices.method)
 
     def _glance(self, method: Method, choices: Choices, traits: BaseTraits | None) -> dict[str, Any]:
-        starter = traits is not None and traits.starter
-        values = preset_values(method, choices.kind, traits)
         recipe = preset_recipe(method, choices.kind, traits, name="unnamed", base=choices.base)
         estimate = self._services.jobs.speeds.estimate_s(recipe)
-        size = artifact_bytes(method, starter=starter, vectors=values.get("vectors", 4))
         seconds = estimate[0] if estimate else None
-        return {"method": method, "size": size, "seconds": seconds, **_GLANCES[method]}
+        return {"method": method, "size": _result_bytes(recipe), "seconds": seconds, **_GLANCES[method]}
 
     def _remote_plan(self, recipe: TrainConfig, flavor: str, *, named: bool) -> str:
         assert self._services.remote is not None  # or no machine there could be chosen
@@ -225,13 +222,16 @@ class TrainHandlers:
         return draft, photos_html(draft, PhotoSet(()))
 
 
-def _size_words(recipe: TrainConfig) -> str:
-    """How large the result will be."""
+def _result_bytes(recipe: TrainConfig) -> int:
+    """About how large the result will be."""
     starter = recipe.base == STARTER
-    size = artifact_bytes(
+    return artifact_bytes(
         recipe.method, starter=starter, rank=getattr(recipe, "rank", 16), vectors=getattr(recipe, "vectors", 4)
     )
-    return f"about {file_size(size)}"
+
+
+def _size_words(recipe: TrainConfig) -> str:
+    return f"about {file_size(_result_bytes(recipe))}"
 
 
 def _folder_of(base: str) -> Path | None:
