@@ -55,6 +55,7 @@ def main() -> int:
     parser.add_argument("--half-size-steps", type=int, default=DenoiserPlan().half_size)
     parser.add_argument("--cooldown", type=int, default=DenoiserPlan().cooldown)
     parser.add_argument("--threads", type=int, default=1)
+    parser.add_argument("--workers", type=int, default=1, help="processes that train the denoiser together")
     options = parser.parse_args()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
@@ -82,7 +83,9 @@ def main() -> int:
     bank = build_latents(vae, composer, work / "latents", PICTURES)
     if options.until == "latents":
         return 0
-    pace = DenoiserPlan(options.denoiser_steps, options.half_size_steps, options.cooldown)
+    pace = DenoiserPlan(
+        options.denoiser_steps, options.half_size_steps, options.cooldown, workers=options.workers
+    )
     model = train_denoiser(bank, tokenizer, work, pace, start=start)
     if options.until == "export":
         export_starter(vae, bank.scaling_factor, model, work / "tokenizer", options.out)

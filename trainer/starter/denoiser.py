@@ -46,6 +46,7 @@ class DenoiserPlan:
     warmup: int = 500
     average_decay: float = 0.998
     save_every: int = 100
+    workers: int = 1
 
 
 def build_unet() -> UNet2DConditionModel:
@@ -154,7 +155,7 @@ def train_denoiser(
         optimizer,
         average,
         folder / "denoiser.pt",
-        Pace(plan.steps, plan.save_every),
+        Pace(plan.steps, plan.save_every, plan.workers),
         rate_at=lambda step: rate_at(step, plan),
         loss_at=loss_at,
     )

@@ -1,10 +1,13 @@
-"""One resumable training loop for both parts of the starter."""
+"""One resumable training loop for both parts of the starter, alone or with helpers on other cores."""
 
 from __future__ import annotations
 
+import contextlib
 import logging
+import multiprocessing
+import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,14 +17,69 @@ import torch
 from trainer.starter import savepoint
 
 log = logging.getLogger(__name__)
+Loss = Callable[[int], tuple[torch.Tensor, float]]
+HELPERS_NICENESS = 19
 
 
 @dataclass(frozen=True)
 class Pace:
-    """How long, and how often the state is kept."""
+    """How long, how often the state is kept, and by how many processes."""
 
     steps: int
     save_every: int
+    workers: int = 1
+
+
+class Stepper:
+    """Makes steps of one model; helpers make steps of the same one, in memory that the processes share.
+
+    Each step's number is taken by one process only. Nobody waits for anybody (Hogwild!, Niu et al. 2011, arXiv
+    1106.5730): a gradient is at most a few steps old, and a core that is lent to something else holds up no other.
+    """
+
+    def __init__(
+        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, rate_at: Callable[[int], float], loss_at: Loss
+    ) -> None:
+        self._model, self._optimizer, self._rate_at, self._loss_at = model, optimizer, rate_at, loss_at
+        self._taken = multiprocessing.get_context("fork").Value("q", 0)
+
+    def start_at(self, step: int) -> None:
+        self._taken.value = step
+
+    def step(self) -> tuple[int, float]:
+        """Take one step; returns how many steps were taken in all, and the loss."""
+        with self._taken.get_lock():
+            step = self._taken.value
+            self._taken.value += 1
+        for group in self._optimizer.param_groups:
+            group["lr"] = self._rate_at(step)
+        loss, number = self._loss_at(step)
+        loss.backward()
+        torch.nn.utils.clip_grad_norm_(self._model.parameters(), 1.0)
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        return step + 1, number
+
+    @contextlib.contextmanager
+    def helped_by(self, helpers: int) -> Iterator[None]:
+        """While entered, `helpers` more processes take steps, whenever their cores have nothing better to do."""
+        if helpers:
+            self._model.share_memory()
+        context = multiprocessing.get_context("fork")  # the pictures are in memory already; nothing is copied
+        started = [context.Process(target=self._help, args=(os.getpid(),), daemon=True) for _ in range(helpers)]
+        for process in started:
+            process.start()
+        try:
+            yield
+        finally:
+            for process in started:
+                process.kill()
+                process.join()
+
+    def _help(self, leader: int) -> None:
+        os.nice(HELPERS_NICENESS)
+        while os.getppid() == leader:
+            self.step()
 
 
 def train_resumably(
@@ -32,7 +90,7 @@ def train_resumably(
     pace: Pace,
     *,
     rate_at: Callable[[int], float],
-    loss_at: Callable[[int], tuple[torch.Tensor, float]],
+    loss_at: Loss,
 ) -> None:
     """Train to `pace.steps`, going on from `path` if it exists; leaves the averaged weights in `model`.
 
@@ -43,22 +101,19 @@ def train_resumably(
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
         average.values, step = state["average"], state["step"]
-    started, first, logged = time.monotonic(), step, []
-    while step < pace.steps:
-        for group in optimizer.param_groups:
-            group["lr"] = rate_at(step)
-        loss, number = loss_at(step)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimizer.step()
-        optimizer.zero_grad()
-        step += 1
-        average.update(model, step)
-        logged.append(number)
-        if step % pace.save_every == 0 or step == pace.steps:
-            speed = (step - first) / (time.monotonic() - started)
-            log.info("%s step %d of %d: %.4f, %.2f steps/s", path.stem, step, pace.steps, np.mean(logged), speed)
-            logged = []
-            state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
-            savepoint.save(path, {**state, "step": step})
+    started, first, logged, saved = time.monotonic(), step, [], step // pace.save_every
+    stepper = Stepper(model, optimizer, rate_at, loss_at)
+    stepper.start_at(step)
+    with stepper.helped_by(pace.workers - 1 if step < pace.steps else 0):
+        while step < pace.steps:
+            step, number = stepper.step()
+            average.update(model, step)
+            logged.append(number)
+            if step // pace.save_every > saved or step >= pace.steps:
+                saved = step // pace.save_every
+                speed = (step - first) / (time.monotonic() - started)
+                log.info("%s step %d of %d: %.4f, %.2f steps/s", path.stem, step, pace.steps, np.mean(logged), speed)
+                logged = []
+                state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
+                savepoint.save(path, {**state, "step": step})
     average.put_into(model)
