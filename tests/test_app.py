@@ -31,6 +31,7 @@ def service(tmp_path: Path) -> Iterator[JobService]:
     service.close()
 
 
+@pytest.mark.fault(1, 2)
 @pytest.mark.timeout(400)
 def test_job_outlives_the_kill_of_each_process_and_finishes_once(
     app: MakeApp, service: JobService, tiny_model: Path, photo_folder: Path

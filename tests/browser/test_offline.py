@@ -23,6 +23,7 @@ def dead_endpoint() -> str:
         return f"http://127.0.0.1:{free.getsockname()[1]}"
 
 
+@pytest.mark.fault(36)
 @pytest.mark.timeout(600)
 def test_local_work_goes_on_without_the_hub(
     app: Callable[..., App], new_page: Callable[..., Page], tmp_path: Path, tiny_model: Path

@@ -35,6 +35,7 @@ Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 
 
+@pytest.mark.fault(59)
 @pytest.mark.timeout(600)
 def test_concept_of_each_method_comes_back_from_the_hub(
     app: MakeApp, new_page: Open, hub: LocalHub, tmp_path: Path, tiny_model: Path

@@ -26,6 +26,7 @@ def space(app: MakeApp, hub: LocalHub, tmp_path: Path) -> App:
     return studio
 
 
+@pytest.mark.fault(30, 59)
 @pytest.mark.timeout(600)
 def test_signed_in_person_finds_and_publishes_their_jobs(
     space: App, hub: LocalHub, new_page: Open, tmp_path: Path

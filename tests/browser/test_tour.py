@@ -24,6 +24,7 @@ def width_of(picture: Locator) -> int:
     return picture.evaluate(loaded)
 
 
+@pytest.mark.fault(38)
 def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model: Path) -> None:
     studio = app(STUDIO_EXAMPLE="0")
     studio.start()
@@ -92,6 +93,7 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     assert list((studio.home / "runs").iterdir()) == []
 
 
+@pytest.mark.fault(40)
 def test_another_browser_sees_nothing(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model: Path) -> None:
     studio = app(STUDIO_EXAMPLE="0", STUDIO_OWNERS="browser")
     studio.start()
@@ -124,6 +126,7 @@ def test_another_browser_sees_nothing(app: MakeApp, new_page: Open, tmp_path: Pa
     expect(anna.locator(".cs-pill.cancelled")).to_be_visible(timeout=MINUTE)
 
 
+@pytest.mark.fault(39)
 def test_double_press_is_one_job(app: MakeApp, new_page: Open, tmp_path: Path) -> None:
     studio = app(STUDIO_EXAMPLE="0")
     studio.start()

@@ -77,6 +77,7 @@ def test_job_tells_megabytes_while_it_prepares(
     assert read_manifest(run.artifact).base.revision == published
 
 
+@pytest.mark.fault(58)
 def test_broken_connection_is_taken_up_where_it_broke(
     hub: LocalHub, published: str, tiny_model: Path, cache: Path
 ) -> None:
@@ -85,6 +86,7 @@ def test_broken_connection_is_taken_up_where_it_broke(
     assert 206 in {r.status for r in hub.requests() if r.path.startswith("/storage")}
 
 
+@pytest.mark.fault(58)
 def test_download_of_a_killed_process_is_taken_up_by_the_next(
     hub: LocalHub, published: str, tiny_model: Path, tmp_path: Path, cache: Path
 ) -> None:
@@ -124,6 +126,7 @@ def test_two_jobs_fetch_a_base_once(hub: LocalHub, published: str, tiny_model: P
     assert set(fetched(hub).values()) == {1}
 
 
+@pytest.mark.fault(58)
 def test_damaged_half_is_fetched_anew(
     hub: LocalHub, published: str, tiny_model: Path, tmp_path: Path, cache: Path
 ) -> None:
@@ -137,6 +140,7 @@ def test_damaged_half_is_fetched_anew(
     assert_same(base_folder(find_base(NAME), cache), tiny_model)
 
 
+@pytest.mark.fault(36)
 def test_what_is_here_needs_no_hub(hub: LocalHub, published: str, tiny_model: Path, cache: Path) -> None:
     base_folder(find_base(NAME), cache)
     asked = len(hub.requests())

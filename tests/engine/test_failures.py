@@ -9,6 +9,7 @@ from trainer.engine.failures import explain
 from trainer.errors import BaseModelError
 
 
+@pytest.mark.fault(15)
 @pytest.mark.parametrize(
     ("error", "words"),
     [

@@ -146,6 +146,7 @@ def test_newest_whole_checkpoint_wins_and_old_ones_go(tmp_path: Path) -> None:
     assert [e.step for e in events if isinstance(e, CheckpointWritten)] == [1, 2, 3]
 
 
+@pytest.mark.fault(20)
 @pytest.mark.parametrize("damage", ["truncate", "garbage", "missing", "no-meta"])
 def test_damaged_checkpoint_is_named_and_passed_over(tmp_path: Path, damage: str) -> None:
     events: list[Event] = []
@@ -168,6 +169,7 @@ def test_damaged_checkpoint_is_named_and_passed_over(tmp_path: Path, damage: str
     assert any(isinstance(e, Warned) and "step-000002 is damaged" in e.text for e in events)
 
 
+@pytest.mark.fault(3)
 def test_half_written_checkpoint_is_not_one(tmp_path: Path) -> None:
     (tmp_path / "checkpoints" / ".step-000009.abc").mkdir(parents=True)
     assert Checkpoints(RunFolder(tmp_path), lambda _: None, keep=1).newest() is None

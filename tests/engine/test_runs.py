@@ -279,6 +279,7 @@ def test_stop_while_photos_are_encoded_ends_at_once(prepared: Prepare, tiny_mode
     assert any(isinstance(e, Finished) for e in go_on(run, cache))
 
 
+@pytest.mark.fault(19)
 def test_infinite_loss_rewinds_with_half_the_rate(
     prepared: Prepare, tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -301,6 +302,7 @@ def test_infinite_loss_rewinds_with_half_the_rate(
     assert isinstance(events[-1], Finished)
 
 
+@pytest.mark.fault(19)
 def test_loss_that_stays_infinite_fails_with_advice(
     prepared: Prepare, tiny_model: Path, cache: Path, tmp_path: Path
 ) -> None:
@@ -315,6 +317,7 @@ def test_loss_that_stays_infinite_fails_with_advice(
     assert not run.checkpoints.exists()
 
 
+@pytest.mark.fault(20)
 def test_damaged_newest_checkpoint_falls_back_and_says_so(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
     run = prepared(tiny_model, "textual-inversion", steps=9)
     with pytest.raises(TrainingStopped):

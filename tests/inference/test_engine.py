@@ -116,6 +116,7 @@ def test_concept_of_another_base_is_refused_in_words(engine: Engine, tiny_model:
     assert engine.generate(ask(tiny_model, [], "still works")).pictures
 
 
+@pytest.mark.fault(60)
 def test_missing_base_is_refused_in_words(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(BaseModelError, match="no base model"):
         engine.generate(ask(tmp_path / "gone", [], "x"))
@@ -163,6 +164,7 @@ def test_progress_counts_all_batches(engine: Engine, tiny_model: Path) -> None:
     assert [d for d, _ in seen] == sorted(d for d, _ in seen)
 
 
+@pytest.mark.fault(60)
 def test_catalog_opens_what_is_finished_only(concepts: Runs, tmp_path: Path) -> None:
     assert open_concept(concepts["dreambooth"].root).is_whole_model
     assert open_concept(concepts["dreambooth"].artifact).is_whole_model

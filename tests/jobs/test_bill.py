@@ -68,6 +68,7 @@ def test_waiting_costs_nothing(job: Job) -> None:
     assert count(bill, again, START + 1010).seconds == 60
 
 
+@pytest.mark.fault(55)
 def test_clock_that_was_set_back_takes_nothing_away(job: Job) -> None:
     bill = count(count(Bill(), job, START + 100), job, START + 40)
     assert bill.seconds == 100

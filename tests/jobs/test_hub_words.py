@@ -18,6 +18,7 @@ def answer(status: int) -> HfHubHTTPError:
     return HfHubHTTPError(f"{status} for token {TOKEN}", response=httpx2.Response(status, request=request))
 
 
+@pytest.mark.fault(30, 33)
 @pytest.mark.parametrize(
     ("error", "trouble", "words"),
     [
@@ -48,12 +49,14 @@ def test_each_answer_has_its_own_words(error: Exception, trouble: HubTrouble, wo
     assert TOKEN not in str(explained)
 
 
+@pytest.mark.fault(29)
 def test_long_wait_is_said_and_not_waited_for() -> None:
     explained = explain(AskedToWait(3600), what="alice/mug")
     assert explained.retry_after_s == 3600
     assert "1 h" in str(explained) or "60 min" in str(explained)
 
 
+@pytest.mark.fault(59)
 def test_tokens_become_unreadable() -> None:
     assert redacted(f"before {TOKEN} after") == "before hf_… after"
 
@@ -63,6 +66,7 @@ def test_names_of_the_hub_are_taken(name: str) -> None:
     assert check_repo_id(name) == name
 
 
+@pytest.mark.fault(47)
 @pytest.mark.parametrize(
     "name",
     [

@@ -176,6 +176,7 @@ def small_disk(settings: Settings) -> Iterator[Path]:
         yield settings.mirror
 
 
+@pytest.mark.fault(17)
 def test_full_mirror_is_said_and_harms_neither_side(
     settings: Settings, service: JobService, keeping: Keeping, submit: Submit, small_disk: Path
 ) -> None:

@@ -61,6 +61,7 @@ def test_good_base_is_named_by_its_commit(hub: LocalHub, published: str, tiny_mo
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
+@pytest.mark.fault(21)
 @pytest.mark.parametrize(
     ("name", "revision", "words"),
     [("alice/nothing", None, "no model alice/nothing"), (NAME, "0" * 40, "no commit 0000")],
@@ -70,12 +71,14 @@ def test_missing_base_is_said(hub: LocalHub, published: str, name: str, revision
         check(hub, base=BaseReference(name, revision=revision))
 
 
+@pytest.mark.fault(22)
 def test_gated_base_says_where_to_accept(hub: LocalHub, alice: HfApi, published: str) -> None:
     alice.update_repo_settings(NAME, gated="manual")
     with pytest.raises(BaseModelError, match=f"{hub.url}/{NAME}, accept"):
         check(hub, BOB)
 
 
+@pytest.mark.fault(23)
 def test_only_safetensors_are_loaded(hub: LocalHub, alice: HfApi, published: str) -> None:
     alice.delete_file("unet/diffusion_pytorch_model.safetensors", NAME)
     change(alice, "unet/diffusion_pytorch_model.bin", {})
@@ -89,6 +92,7 @@ def test_model_without_an_index_is_none(hub: LocalHub, alice: HfApi, published: 
         check(hub)
 
 
+@pytest.mark.fault(24, 25)
 @pytest.mark.parametrize(
     ("index", "words"),
     [
@@ -105,6 +109,7 @@ def test_other_families_and_remote_code_are_refused(
         check(hub)
 
 
+@pytest.mark.fault(17)
 def test_full_disk_is_said_before_anything_is_fetched(
     hub: LocalHub, published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -114,6 +119,7 @@ def test_full_disk_is_said_before_anything_is_fetched(
         check(hub)
 
 
+@pytest.mark.fault(36)
 def test_hub_that_is_away_is_no_reason_where_a_copy_is_here(hub: LocalHub, published: str) -> None:
     snapshot_download(NAME, endpoint=hub.url, token=ALICE)
     hub.order_fault(".*", times=FOREVER, status=503)

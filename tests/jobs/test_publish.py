@@ -103,6 +103,7 @@ def test_new_version_replaces_its_own_files_only(
     assert "my-notes.txt" not in record["files"]
 
 
+@pytest.mark.fault(31)
 def test_repository_of_something_else_is_left_alone(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
     alice.create_repo(MUG)
     alice.create_commit(MUG, [CommitOperationAdd("model.safetensors", b"theirs")], commit_message="theirs")
@@ -113,6 +114,7 @@ def test_repository_of_something_else_is_left_alone(hub: LocalHub, alice: HfApi,
     assert tree(alice).keys() == before
 
 
+@pytest.mark.fault(30, 31)
 @pytest.mark.parametrize(
     ("token", "repo_id", "trouble"),
     [
@@ -134,6 +136,7 @@ def test_wrong_token_is_said_in_words(
     assert not [r for r in hub.requests() if r.method == "POST"]
 
 
+@pytest.mark.fault(30)
 def test_revoked_in_the_middle_loses_nothing(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
     token = hub.new_token("alice")
     hub.order_fault("POST .*/commit/", revoke=token)
@@ -144,6 +147,7 @@ def test_revoked_in_the_middle_loses_nothing(hub: LocalHub, alice: HfApi, run: R
     assert_complete(alice, run)
 
 
+@pytest.mark.fault(28)
 def test_lost_answer_of_a_commit_makes_no_second_one(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
     for fault in ({"status": 502}, {"drop": True}):
         hub.reset()
@@ -153,6 +157,7 @@ def test_lost_answer_of_a_commit_makes_no_second_one(hub: LocalHub, alice: HfApi
         assert_complete(alice, run)
 
 
+@pytest.mark.fault(31)
 def test_somebody_else_commits_in_between(
     hub: LocalHub, alice: HfApi, run: RunFolder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,6 +180,7 @@ def test_somebody_else_commits_in_between(
     assert "learned_embeds.safetensors" in tree(alice)
 
 
+@pytest.mark.fault(29)
 def test_long_retry_after_is_told_and_not_slept(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
     hub.order_fault("POST .*/commit/", status=429, headers={"Retry-After": "3600"})
     with pytest.raises(HubError, match="asks to wait") as caught:
@@ -182,6 +188,7 @@ def test_long_retry_after_is_told_and_not_slept(hub: LocalHub, alice: HfApi, run
     assert caught.value.retry_after_s == 3600
 
 
+@pytest.mark.fault(26)
 def test_hub_down_for_good_says_so(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
     hub.order_fault(".*", times=1000, status=503)
     with pytest.raises(HubError) as caught:
@@ -192,6 +199,7 @@ def test_hub_down_for_good_says_so(hub: LocalHub, alice: HfApi, run: RunFolder) 
     assert_complete(alice, run)
 
 
+@pytest.mark.fault(32)
 def test_repository_deleted_meanwhile_is_made_again(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
     try_publish(hub, run)
     alice.delete_repo(MUG)
@@ -206,6 +214,7 @@ def test_damaged_artifact_is_not_published(hub: LocalHub, client: Client, run: R
     assert not [r for r in hub.requests() if r.method == "POST"]
 
 
+@pytest.mark.fault(47)
 def test_bad_name_is_refused_before_the_hub_is_asked(hub: LocalHub, run: RunFolder) -> None:
     with pytest.raises(RequestError):
         try_publish(hub, run, repo_id="alice/a--b")
@@ -226,6 +235,7 @@ FAULTS: list[dict[str, Any]] = [
 PLACES = ["whoami", "repos/create", "/preupload/", "objects/batch", "PUT /", "/commit/", "/tree/", "api/models/", ".*"]
 
 
+@pytest.mark.fault(5, 26, 28)
 @pytest.mark.parametrize(
     ("seed", "count"), [(1, 12), pytest.param(2, 200, marks=pytest.mark.slow)], ids=["a dozen", "two hundred"]
 )
@@ -243,6 +253,7 @@ def test_random_faults_leave_one_final_tree(hub: LocalHub, alice: HfApi, run: Ru
     assert commits(alice) == 2
 
 
+@pytest.mark.fault(59)
 def test_token_is_sent_in_headers_alone(hub: LocalHub, alice: HfApi, run: RunFolder, tmp_path: Path) -> None:
     try_publish(hub, run)
     assert not [r for r in hub.requests() if ALICE in r.path + r.query]

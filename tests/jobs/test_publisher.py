@@ -84,6 +84,7 @@ def note(service: JobService, job: str) -> str:
     return publication.note
 
 
+@pytest.mark.fault(59)
 def test_finished_job_is_published_with_its_owners_token(
     hub: LocalHub, client: Client, service: JobService, settings: Settings, job: str, desk: TokenDesk
 ) -> None:
@@ -99,6 +100,7 @@ def test_finished_job_is_published_with_its_owners_token(
         assert ALICE.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.fault(30)
 def test_without_a_token_it_waits_for_a_sign_in_and_goes_on_after_it(
     hub: LocalHub, service: JobService, settings: Settings, job: str, desk: TokenDesk
 ) -> None:
@@ -117,6 +119,7 @@ def test_without_a_token_it_waits_for_a_sign_in_and_goes_on_after_it(
         wait_until(lambda: state(service, job) is PublicationState.published)
 
 
+@pytest.mark.fault(5)
 def test_kill_in_the_middle_is_made_good_by_the_next_start(
     hub: LocalHub, client: Client, service: JobService, settings: Settings, job: str, desk: TokenDesk
 ) -> None:
@@ -136,6 +139,7 @@ def test_kill_in_the_middle_is_made_good_by_the_next_start(
     assert len(client(ALICE).list_repo_commits(MUG)) == 2
 
 
+@pytest.mark.fault(26)
 def test_hub_that_is_down_is_tried_again_later(
     hub: LocalHub, service: JobService, settings: Settings, job: str, desk: TokenDesk
 ) -> None:

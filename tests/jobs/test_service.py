@@ -29,6 +29,7 @@ def test_submitted_job_waits_with_its_files(service: JobService, submit: Submit)
     assert view.place == 1
 
 
+@pytest.mark.fault(39)
 def test_same_press_is_the_same_job_and_nobody_elses(service: JobService, submit: Submit) -> None:
     press = new_job_id()
     assert submit(press_id=press) == submit(press_id=press)
@@ -37,6 +38,7 @@ def test_same_press_is_the_same_job_and_nobody_elses(service: JobService, submit
         submit("eve", press_id=press)
 
 
+@pytest.mark.fault(40)
 def test_owners_see_and_touch_only_their_own(service: JobService, submit: Submit) -> None:
     job = submit("anna")
     assert service.views("eve") == []
@@ -46,6 +48,7 @@ def test_owners_see_and_touch_only_their_own(service: JobService, submit: Submit
     assert service.view(job.id, "anna").job.state is JobState.waiting
 
 
+@pytest.mark.fault(11, 13)
 def test_waiting_job_is_cancelled_at_once_and_others_move_up(service: JobService, submit: Submit) -> None:
     first, second = submit(), submit()
     assert service.view(second.id, "anna").place == 2
@@ -72,6 +75,7 @@ def test_cancelled_job_can_be_resumed_and_deleted(service: JobService, submit: S
         service.view(job.id, "anna")
 
 
+@pytest.mark.fault(51)
 def test_one_owner_cannot_fill_the_queue(service: JobService, submit: Submit) -> None:
     for _ in range(MAX_OPEN_PER_OWNER):
         submit("anna")
@@ -81,6 +85,7 @@ def test_one_owner_cannot_fill_the_queue(service: JobService, submit: Submit) ->
     assert service.view(job.id, "ben").place == 2  # ben's first comes right after anna's first
 
 
+@pytest.mark.fault(41)
 def test_unusable_photos_leave_no_job(service: JobService, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(RequestError, match="cannot be used"):
@@ -88,6 +93,7 @@ def test_unusable_photos_leave_no_job(service: JobService, tiny_model: Path, tmp
     assert service.views("anna") == []
 
 
+@pytest.mark.fault(53)
 def test_lost_database_is_rebuilt_from_job_files(settings: Settings, service: JobService, submit: Submit) -> None:
     waiting, cancelled = submit("anna"), submit("ben")
     service.cancel(cancelled.id, "ben")

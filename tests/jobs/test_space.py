@@ -86,6 +86,7 @@ def test_giving_back_is_read_back_and_not_asked_twice(space: OwnSpace, hub: Loca
     assert len(requests_for(hub, "hardware")) == 1
 
 
+@pytest.mark.fault(28)
 def test_lost_answer_is_no_second_request(space: OwnSpace, hub: LocalHub) -> None:
     hub.order_fault(f"POST .*{STUDIO}/hardware", drop=True, after_work=True)
     with pytest.raises(HubError) as error:
@@ -127,6 +128,7 @@ def test_each_refusal_has_its_own_words(
         assert ALICE not in str(error.value)
 
 
+@pytest.mark.fault(27)
 def test_stall_ends_after_the_time_out(space: OwnSpace, hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(hub_client, "TIMEOUT_S", 0.3)
     hub.order_fault(f"/api/spaces/{STUDIO}/", hang_s=20)

@@ -68,6 +68,7 @@ def test_outcome_needs_exit_code_wish_and_artifact(code: int, wish: StopWish, wh
     assert outcome(code, wish, artifact_is_whole=whole) is state
 
 
+@pytest.mark.fault(16)
 def test_kill_by_the_system_is_told_from_other_ends() -> None:
     assert "memory" in explain_exit(-9)
     assert "signal 15" in explain_exit(-15)

@@ -57,6 +57,7 @@ def test_jobs_run_one_after_another_to_verified_artifacts(
     assert json.loads((settings.home / "speeds.json").read_text())
 
 
+@pytest.mark.fault(8)
 def test_second_supervisor_of_a_device_refuses_with_the_pid_of_the_first(
     settings: Settings, service: JobService
 ) -> None:
@@ -76,6 +77,7 @@ def test_second_supervisor_of_a_device_refuses_with_the_pid_of_the_first(
         assert f"already served by pid {first.pid}" in second.stderr
 
 
+@pytest.mark.fault(1)
 def test_killed_child_goes_on_from_its_checkpoint(settings: Settings, service: JobService, submit: Submit) -> None:
     job = submit(**{**LONG, "steps": 200})
     with supervisor(settings.home):
@@ -90,6 +92,7 @@ def test_killed_child_goes_on_from_its_checkpoint(settings: Settings, service: J
     assert starts[1] >= 20
 
 
+@pytest.mark.fault(2)
 def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(
     settings: Settings, service: JobService, submit: Submit
 ) -> None:
@@ -107,6 +110,7 @@ def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(
     assert starts[1] > 0
 
 
+@pytest.mark.fault(6, 12)
 def test_terminated_supervisor_checkpoints_and_the_job_waits_for_the_next(
     settings: Settings, service: JobService, submit: Submit
 ) -> None:
@@ -155,6 +159,7 @@ def test_job_that_cannot_train_fails_in_words_and_the_queue_goes_on(
     assert service.run_folder(broken.id).log_file.exists()
 
 
+@pytest.mark.fault(10, 16)
 def test_child_that_dies_again_and_again_is_given_up_after_three_tries(
     settings: Settings, service: JobService, submit: Submit
 ) -> None:

@@ -123,6 +123,7 @@ def test_kill_while_the_hub_is_being_asked_gives_back_once(
         assert ALICE.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.fault(27)
 def test_sigterm_ends_it_at_once_even_while_the_hub_stalls(settings: Settings, hub: LocalHub) -> None:
     hub.order_fault(f"/api/spaces/{STUDIO}/", hang_s=60)
     with treasurer(settings, hub) as process:

@@ -41,18 +41,21 @@ def change(file: Path, **values: object) -> None:
     file.write_text(json.dumps({**json.loads(file.read_text()), **values}))
 
 
+@pytest.mark.fault(25)
 def test_other_families_are_named(base: Path) -> None:
     change(base / "model_index.json", _class_name="StableDiffusionXLPipeline")
     with pytest.raises(BaseModelError, match="Stable Diffusion XL"):
         inspect_base(base)
 
 
+@pytest.mark.fault(24)
 def test_remote_code_is_refused(base: Path) -> None:
     change(base / "model_index.json", unet=["my_own_module", "EvilUNet"])
     with pytest.raises(BaseModelError, match="its own code"):
         inspect_base(base)
 
 
+@pytest.mark.fault(23)
 def test_weights_that_are_not_safetensors_are_refused(base: Path) -> None:
     for file in (base / "unet").glob("*.safetensors"):
         file.rename(file.with_suffix(".bin"))

@@ -39,21 +39,25 @@ def test_field_of_another_method_is_refused() -> None:
     assert "rank" in problems(rank=4)
 
 
+@pytest.mark.fault(50)
 def test_all_problems_are_named_at_once_even_across_fields() -> None:
     found = problems(steps=-1, learning_rate=1e9, kind="style", class_word="mug", resolution_px=513)
     assert found.keys() == {"steps", "learning_rate", "class_word", "resolution_px"}
 
 
+@pytest.mark.fault(50)
 @pytest.mark.parametrize("steps", [-1, 0, 10**9, float("nan"), "abc"])
 def test_impossible_steps_are_refused(steps: object) -> None:
     assert "steps" in problems(steps=steps)
 
 
+@pytest.mark.fault(50)
 @pytest.mark.parametrize("rate", [0, -1, 1e9, float("inf"), float("nan")])
 def test_impossible_learning_rate_is_refused(rate: float) -> None:
     assert "learning_rate" in problems(learning_rate=rate)
 
 
+@pytest.mark.fault(46)
 @pytest.mark.parametrize(
     "name",
     ["", "x", "Red", "-mug", "mug-", "mug mug", "mug\n", "🙂🙂", "a" * 41, "<script>", "{{x}}", "---", "a_b", "../a"],
@@ -83,6 +87,7 @@ def test_warmup_must_end_before_the_run() -> None:
     assert "warmup_steps" in problems(warmup_steps=10)
 
 
+@pytest.mark.fault(46)
 def test_class_word_cannot_carry_markup_or_lines() -> None:
     assert "class_word" in problems(class_word="<b>mug</b>")
     assert "class_word" in problems(class_word="mug\nsecond line")

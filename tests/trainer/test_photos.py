@@ -94,6 +94,7 @@ def test_folder_becomes_cleaned_photos_with_a_verdict_for_every_file(tmp_path: P
     assert read_dataset(tmp_path / "out") == photo_set
 
 
+@pytest.mark.fault(44, 45)
 def test_stored_photos_have_own_names_and_no_metadata(tmp_path: Path) -> None:
     source = tmp_path / "in"
     source.mkdir()
@@ -107,6 +108,7 @@ def test_stored_photos_have_own_names_and_no_metadata(tmp_path: Path) -> None:
         assert not dict(picture.getexif())
 
 
+@pytest.mark.fault(45)
 @pytest.mark.parametrize(
     ("name", "shown"),
     [
@@ -130,11 +132,13 @@ def test_removing_the_original_clears_its_copy(tmp_path: Path) -> None:
     assert mark_duplicates(marked).photos == marked
 
 
+@pytest.mark.fault(41)
 @pytest.mark.parametrize(("ok", "copies", "verdict"), [(0, 0, "not-usable"), (2, 0, "not-usable"), (3, 0, "ready")])
 def test_a_set_needs_three_photos(ok: int, copies: int, verdict: str) -> None:
     assert judge_set([Verdict.ok] * ok, copies).verdict.value == verdict
 
 
+@pytest.mark.fault(41)
 def test_copies_do_not_count_and_too_many_are_too_many() -> None:
     assert judge_set([Verdict.ok, Verdict.ok, Verdict.warning], 1).verdict is SetVerdict.not_usable
     assert judge_set([Verdict.ok] * 201, 0).verdict is SetVerdict.not_usable

@@ -35,6 +35,7 @@ def test_folder_without_config_is_no_run(tmp_path: Path) -> None:
         RunFolder(tmp_path).read_recipe()
 
 
+@pytest.mark.fault(3)
 def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     target = tmp_path / "x"
     with pytest.raises(ZeroDivisionError), written_aside(target) as aside:

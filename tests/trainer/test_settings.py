@@ -86,6 +86,7 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
         yield home
 
 
+@pytest.mark.fault(18)
 def test_app_refuses_a_data_folder_that_it_cannot_write_and_says_which_and_what_to_do(closed_folder: Path) -> None:
     result = subprocess.run(
         [sys.executable, "app.py"],

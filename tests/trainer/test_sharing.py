@@ -155,6 +155,7 @@ def test_stop_that_comes_while_a_child_starts_waits_until_it_can_be_taken(tmp_pa
     assert (tmp_path / "log.txt").read_text() == "keep\n"
 
 
+@pytest.mark.fault(14)
 def test_child_that_ignores_sigterm_is_killed_after_the_grace_period(tmp_path: Path, sleeper: list[str]) -> None:
     child = spawn([*sleeper, "deaf"], environment=ENVIRONMENT, log=tmp_path / "log.txt")
     wait_until(lambda: is_ready(tmp_path / "log.txt"))

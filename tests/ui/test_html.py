@@ -14,6 +14,7 @@ from ui.jobs_tab import PHASE_WORDS, _Card
 from ui.train_handlers import METHOD_WORDS
 
 
+@pytest.mark.fault(45)
 def test_names_of_files_are_shown_literally() -> None:
     photo = Photo("<img src=x onerror=alert(1)>.jpg", Verdict.refused, ("is damaged & bad",))
     report = SetReport(SetVerdict.not_usable, ("<b>no</b>",))

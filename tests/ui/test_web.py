@@ -74,6 +74,7 @@ def test_machine_of_one_person_has_one_owner(tmp_path: Path) -> None:
     assert policy.of_cookie(None) == policy.of_cookie("anything")
 
 
+@pytest.mark.fault(40)
 def test_files_of_a_run_are_served_to_their_owner_alone(
     site: Starlette, services: Services, tiny_model: Path, photo_folder: Path
 ) -> None:
@@ -88,6 +89,7 @@ def test_files_of_a_run_are_served_to_their_owner_alone(
         assert eve.get(url).status_code == nobody.get(url).status_code == 404
 
 
+@pytest.mark.fault(40)
 @pytest.mark.parametrize(
     "name",
     ["config.json", "job.json", "photos/0001.jpg", "previews/../config.json", "previews/%2e%2e/config.json",
@@ -124,6 +126,7 @@ def test_artifact_comes_as_one_archive(
     assert eve.get(url).status_code == 404
 
 
+@pytest.mark.fault(40)
 def test_drafts_and_pictures_are_private_too(site: Starlette, services: Services, photo_folder: Path) -> None:
     anna, eve = visitor(site), visitor(site)
     owner, draft = owner_of(services, anna), services.drafts.new_id()
@@ -137,6 +140,7 @@ def test_drafts_and_pictures_are_private_too(site: Starlette, services: Services
     assert anna.post("/studio/picture/1.png").status_code == 404
 
 
+@pytest.mark.fault(52)
 def test_large_bodies_are_refused_and_uploads_are_not(site: Starlette) -> None:
     client = visitor(site)
     large = b"x" * (MAX_BODY_BYTES + 1)
@@ -145,6 +149,7 @@ def test_large_bodies_are_refused_and_uploads_are_not(site: Starlette) -> None:
     assert client.post("/", files={"file": large}).status_code == 200
 
 
+@pytest.mark.fault(52)
 def test_large_body_without_a_length_is_cut_off(site: Starlette) -> None:
     def pieces() -> Iterator[bytes]:
         for _ in range(MAX_BODY_BYTES // 2**20 + 2):

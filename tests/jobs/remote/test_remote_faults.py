@@ -36,6 +36,7 @@ def asked_for(hub: LocalHub) -> int:
     return sum(request.line == ASK_FOR_A_JOB for request in hub.requests())
 
 
+@pytest.mark.fault(34, 35)
 def test_killed_follower_finds_its_job_again_and_one_deleted_elsewhere_fails_in_words(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
@@ -66,6 +67,7 @@ def test_killed_follower_finds_its_job_again_and_one_deleted_elsewhere_fails_in_
     assert list(alice.list_buckets("alice")) == []
 
 
+@pytest.mark.fault(28, 34)
 def test_lost_answer_makes_no_second_job(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
@@ -80,6 +82,7 @@ def test_lost_answer_makes_no_second_job(
     assert len(hub_jobs(alice)) == 1
 
 
+@pytest.mark.fault(33)
 def test_account_without_credits_is_told_so_and_its_photos_are_taken_back(
     hub: LocalHub, alice: HfApi, client: Client, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
@@ -92,6 +95,7 @@ def test_account_without_credits_is_told_so_and_its_photos_are_taken_back(
     assert list(client(BOB).list_buckets("bob")) == []
 
 
+@pytest.mark.fault(30)
 def test_token_that_may_not_run_jobs_is_named(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
@@ -117,6 +121,7 @@ def test_sign_in_with_the_jobs_scope_is_enough(
     assert list(alice.list_buckets("alice")) == []
 
 
+@pytest.mark.fault(30)
 def test_token_that_ends_on_the_way_is_asked_for_again_and_training_goes_on(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
@@ -150,6 +155,7 @@ def starts(service: JobService, job: Job) -> list[int]:
     return [event.resumed_from for event in events if isinstance(event, Started)]
 
 
+@pytest.mark.fault(26, 29)
 @pytest.mark.parametrize(
     ("fault", "words"),
     [
@@ -184,6 +190,7 @@ def test_hub_that_does_not_answer_is_asked_again_and_a_cancel_is_not_forgotten(
     assert hub_jobs(alice)[0].status.stage == "CANCELED"
 
 
+@pytest.mark.fault(34)
 def test_job_that_runs_too_long_is_ended_by_the_hub(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
@@ -227,6 +234,7 @@ def test_result_counts_only_when_every_hash_is_right(
     assert list(alice.list_buckets("alice")) == []
 
 
+@pytest.mark.fault(27)
 def test_hub_that_never_answers_holds_nothing_up_for_ever(
     hub: LocalHub,
     alice: HfApi,

@@ -29,6 +29,7 @@ pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning
 Send = Callable[..., Job]
 
 
+@pytest.mark.fault(59)
 def test_run_comes_home_like_a_local_one_and_leaves_nothing_behind(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
@@ -55,6 +56,7 @@ def test_run_comes_home_like_a_local_one_and_leaves_nothing_behind(
         assert ALICE.encode() not in file.read_bytes(), file
 
 
+@pytest.mark.fault(49, 59)
 def test_what_the_job_is_told_holds_no_token_and_nothing_that_a_person_wrote(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
