@@ -104,6 +104,11 @@ def redacted(text: str) -> str:
     return _TOKEN.sub(lambda match: f"{match[1]}_…", text)
 
 
+def is_slow(error: Exception) -> bool:
+    """Whether the Hub asks for patience or does not answer: then it is not asked again at once."""
+    return isinstance(error.__cause__ or error, (AskedToWait, httpx2.TimeoutException))
+
+
 def explain(error: Exception, *, what: str) -> HubError:
     """What an exception of the client means; `what` names the repository or thing that was asked for."""
     match error:
@@ -126,6 +131,8 @@ def explain(error: Exception, *, what: str) -> HubError:
             return HubError(f"The Hub did not answer within {TIMEOUT_S:.0f} s.", HubTrouble.later)
         case httpx2.HTTPError():
             return HubError("The Hub cannot be reached.", HubTrouble.later)
+        case RuntimeError(__cause__=httpx2.HTTPError() as cause):
+            return explain(cause, what=what)  # an upload of one file
         case JSONDecodeError() | KeyError():
             return HubError("The Hub's answer is not understood.", HubTrouble.later)
         case _:

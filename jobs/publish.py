@@ -17,7 +17,7 @@ from typing import Any
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.hf_api import RepoFile
 
-from jobs.hub import CLIENT_ERRORS, AskedToWait, explain, open_hub, read_account
+from jobs.hub import CLIENT_ERRORS, explain, is_slow, open_hub, read_account
 from jobs.repository import CARD_FILE, RECORD_FILE, Content, Identity, repository_files
 from trainer.artifact import read_manifest
 from trainer.bases import HUB_ID
@@ -105,7 +105,7 @@ def _bring_up_to(hub: HfApi, repo_id: str, files: dict[str, Content]) -> str:
             )
         except CLIENT_ERRORS as error:
             doubt = error
-            if explain(error, what=repo_id).trouble is not HubTrouble.later or isinstance(error, AskedToWait):
+            if explain(error, what=repo_id).trouble is not HubTrouble.later or is_slow(error):
                 raise
             log.info("publishing %s: %s; comparing again", repo_id, type(error).__name__)
     raise doubt or HubError(f"Somebody else keeps changing {repo_id}.", HubTrouble.later)

@@ -1,7 +1,7 @@
 """Faults that a person may meet, and which tests prove what they then see.
 
-A test that proves a row carries `@pytest.mark.fault(ROW)`. `python -m tests.fault_table` prints the table. The marks are
-read from the source, so nothing is imported and nothing is run.
+A test that proves a row carries `@pytest.mark.fault(ROW)`. `python -m tests.fault_table` prints the table. The marks
+are read from the source, so nothing is imported and nothing is run.
 """
 
 from __future__ import annotations

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from jobs import publish as publishing
 from jobs.publish import publish
 from jobs.repository import CARD_FILE, RECORD_FILE, Content, repository_files
 from tests.hub.accounts import ALICE, ALICE_READS, BOB, EXPIRED
+from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from trainer.artifact import list_files, read_manifest, write_manifest
@@ -262,3 +264,94 @@ def test_token_is_sent_in_headers_alone(hub: LocalHub, alice: HfApi, run: RunFol
         assert ALICE.encode() not in text
     assert not [f for f in tmp_path.rglob("*") if f.is_file() and ALICE.encode() in f.read_bytes()]
     assert Content(b"").identity.git == "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391"
+
+
+def publish_until_it_is_taken(hub: LocalHub, run: RunFolder) -> int:
+    """Try as the publisher does, again after each trouble that passes; returns how often."""
+    for tries in range(1, 30):
+        try:
+            try_publish(hub, run)
+        except HubError as error:
+            assert error.trouble is HubTrouble.later
+        else:
+            return tries
+    raise AssertionError("never published")
+
+
+@pytest.mark.fault(26)
+@pytest.mark.parametrize(("status", "times"), [(500, 1), (502, 5), (503, 5)])
+def test_hub_that_fails_for_a_while_is_tried_again(
+    hub: LocalHub,
+    alice: HfApi,
+    run: RunFolder,
+    status: int,
+    times: int,
+) -> None:
+    for place in ("repos/create", "/preupload/", "/commit/"):
+        hub.order_fault(place, times=times, status=status)
+    assert publish_until_it_is_taken(hub, run) > 1
+    assert_complete(alice, run)
+    assert commits(alice) == 2  # the Hub's own first one, and ours
+
+
+@pytest.mark.fault(27)
+@pytest.mark.parametrize("place", ["whoami", "PUT /", "/commit/", "/tree/"])
+def test_hub_that_does_not_answer_is_given_up_and_tried_later(
+    hub: LocalHub,
+    alice: HfApi,
+    run: RunFolder,
+    place: str,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hub.order_fault(place, times=FOREVER, hang_s=60)
+    with monkeypatch.context() as short, pytest.raises(HubError, match="did not answer") as caught:
+        short.setattr("jobs.hub.TIMEOUT_S", 0.2)
+        try_publish(hub, run)
+    assert caught.value.trouble is HubTrouble.later
+    asked = Counter(request.line for request in hub.requests() if place in request.line)
+    assert max(asked.values()) <= 6  # the client's own patience with one call, once
+    hub.clear_faults()
+    try_publish(hub, run)
+    assert_complete(alice, run)
+
+
+@pytest.mark.fault(28)
+def test_lost_answer_of_a_creation_makes_no_second_repository(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    hub.order_fault("repos/create", after_work=True, drop=True)
+    assert publish_until_it_is_taken(hub, run) == 2
+    assert_complete(alice, run)
+    assert commits(alice) == 2
+
+
+@pytest.mark.fault(31)
+def test_repository_that_was_renamed_stays_as_it_is(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
+    try_publish(hub, run)
+    alice.move_repo(MUG, "alice/old-mug")
+    before = tree(alice, "alice/old-mug").keys()
+    commit = alice.model_info("alice/old-mug").sha
+    try_publish(hub, run)
+    assert_complete(alice, run)
+    assert alice.model_info("alice/old-mug").sha == commit
+    assert tree(alice, "alice/old-mug").keys() == before
+
+
+@pytest.mark.fault(32)
+def test_repository_deleted_while_it_is_filled_is_said_and_made_again(
+    hub: LocalHub,
+    alice: HfApi,
+    run: RunFolder,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    original = publishing._operations
+
+    def delete_first(*arguments: Any) -> Any:
+        monkeypatch.setattr(publishing, "_operations", original)
+        alice.delete_repo(MUG)
+        return original(*arguments)
+
+    monkeypatch.setattr(publishing, "_operations", delete_first)
+    with pytest.raises(HubError, match=f"There is no {MUG}") as caught:
+        try_publish(hub, run)
+    assert caught.value.trouble is HubTrouble.missing
+    try_publish(hub, run)
+    assert_complete(alice, run)
