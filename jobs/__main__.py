@@ -23,7 +23,8 @@ from jobs.store import SINGLE_OWNER
 from jobs.treasurer import Treasurer
 from jobs.worker import Supervisor
 from trainer.artifact import read_manifest
-from trainer.config import STARTER, Kind
+from trainer.choices import Kind
+from trainer.config import STARTER
 from trainer.devices import cpu, find_devices
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError, StudioError
 from trainer.narrate import duration
