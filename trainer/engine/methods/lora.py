@@ -11,7 +11,8 @@ from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-from trainer.config import AdaptedLayers, DreamBoothLoraRecipe
+from trainer.choices import AdaptedLayers
+from trainer.config import DreamBoothLoraRecipe
 from trainer.engine.export.adapters import adapters_are_in, write_adapters
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
