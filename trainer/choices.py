@@ -29,6 +29,13 @@ class AdaptedLayers(StrEnum):
     all = "all"
 
 
+class PriorSource(StrEnum):
+    """What prior preservation holds the class to."""
+
+    class_images = "class-images"
+    base_prediction = "base-prediction"
+
+
 DEFAULT_CLASS_WORD = {Kind.person: "person", Kind.pet: "animal", Kind.object: "object", Kind.style: ""}
 
 

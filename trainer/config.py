@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-from trainer.choices import AdaptedLayers, Kind, Method, Optimizer, Precision, Schedule
+from trainer.choices import AdaptedLayers, Kind, Method, Optimizer, Precision, PriorSource, Schedule
 from trainer.errors import Problem, RecipeError
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])$"
@@ -249,6 +249,10 @@ class _DreamBoothRecipe(_Recipe):
         None, description="Your own class pictures instead of generated ones.", json_schema_extra=_advanced()
     )
 
+    @property
+    def trains_on_class_pictures(self) -> bool:
+        return self.prior_weight > 0
+
     def problems(self) -> list[Problem]:
         found = super().problems()
         if self.prior_weight > 0 and self.kind is Kind.style:
@@ -279,6 +283,26 @@ class DreamBoothLoraRecipe(_DreamBoothRecipe):
         description="Layers with an adapter: attention only, or all (convolutions and feed-forward layers, too).",
         json_schema_extra=_advanced(),
     )
+    prior_source: PriorSource = Field(
+        PriorSource.class_images,
+        description="What prior preservation holds the class to: class pictures, or what the base itself predicts for "
+        "the class word on your photos, for which no pictures need to be made.",
+        json_schema_extra=_advanced(),
+    )
+
+    @property
+    def trains_on_class_pictures(self) -> bool:
+        return self.prior_weight > 0 and self.prior_source is PriorSource.class_images
+
+    @property
+    def preserves_by_prediction(self) -> bool:
+        return self.prior_weight > 0 and self.prior_source is PriorSource.base_prediction
+
+    def problems(self) -> list[Problem]:
+        found = super().problems()
+        if self.prior_source is PriorSource.base_prediction and self.class_images_dir is not None:
+            found.append(Problem("class_images_dir", "is not used with prior_source base-prediction; leave one out"))
+        return found
 
 
 class DreamBoothRecipe(_DreamBoothRecipe):
