@@ -24,7 +24,7 @@ from jobs.store import EVERYBODY, SINGLE_OWNER
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
 from trainer.devices import Device, find_devices
-from trainer.errors import StudioError
+from trainer.errors import RequestError, StudioError
 from trainer.process import StopSignal
 from trainer.settings import Settings
 from ui.layout import build_page
@@ -57,22 +57,28 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
 
 
 def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None:
-    """Serve the page from a thread of its own and return."""
+    """Serve the page from a thread of its own and return. Raises RequestError where its address cannot be had."""
     page.queue(max_size=200, default_concurrency_limit=16)
-    page.launch(
-        prevent_thread_lock=True,
-        server_name=None if settings.on_space else settings.host,
-        server_port=None if settings.on_space else settings.port,
-        theme=build_theme(),
-        css_paths=[ASSETS / "app.css"],
-        app_kwargs={"middleware": build_middleware(services)},
-        footer_links=[],
-        run_history=False,
-        max_file_size="200mb",
-        show_error=True,
-        quiet=True,
-        ssr_mode=False,
-    )
+    try:
+        page.launch(
+            prevent_thread_lock=True,
+            server_name=None if settings.on_space else settings.host,
+            server_port=None if settings.on_space else settings.port,
+            theme=build_theme(),
+            css_paths=[ASSETS / "app.css"],
+            app_kwargs={"middleware": build_middleware(services)},
+            footer_links=[],
+            run_history=False,
+            max_file_size="200mb",
+            show_error=True,
+            quiet=True,
+            ssr_mode=False,
+        )
+    except OSError as error:
+        raise RequestError(
+            f"The page cannot be served on port {settings.port} of {settings.host or '127.0.0.1'}: another program has "
+            "it, or it is no address of this machine. Set GRADIO_SERVER_PORT or GRADIO_SERVER_NAME."
+        ) from error
 
 
 def prepare_home(settings: Settings, services: Services, devices: list[Device], stop: StopSignal) -> None:
@@ -100,18 +106,18 @@ def main() -> int:
     """Serve until told to stop; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    settings = Settings()
     try:
+        settings = Settings()
         settings.check_home()
         devices = find_devices()
         services = build_services(settings, devices)
+        stop = StopSignal()
+        stop.install()
+        page = build_page(services)
+        launch_page(page, services, settings)
     except StudioError as error:
         print(error, file=sys.stderr)
         return error.exit_code
-    stop = StopSignal()
-    stop.install()
-    page = build_page(services)
-    launch_page(page, services, settings)
     print(f"Concept Studio is at {page.local_url}", flush=True)
     prepare_home(settings, services, devices, stop)
     with Children(settings, devices) as children:

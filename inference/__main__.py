@@ -21,13 +21,14 @@ def main(arguments: list[str] | None = None) -> int:
     """Make pictures; returns the exit code."""
     options = _parser().parse_args(arguments)
     try:
+        options.settings = Settings()  # what is wrong with it is said before anything else
         request = _request(options)
         files = _target_files(options.out, request)
         from inference.engine import Engine  # noqa: PLC0415 - the engine brings torch
         from trainer.engine.failures import explain  # noqa: PLC0415
 
         try:
-            result = Engine(Settings().cache_dir).generate(request)
+            result = Engine(options.settings.cache_dir).generate(request)
         except Exception as error:
             raise explain(error) from error
         for note in result.notes:
@@ -61,7 +62,7 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _request(options: argparse.Namespace) -> PictureRequest:
-    choices = [_concept_argument(text, options.base) for text in options.concept]
+    choices = [_concept_argument(text, options) for text in options.concept]
     uses = use_together(choices)
     first = open_concept(uses[0].folder).manifest if uses else None
     base = options.base or (first.base.name if first else "starter")
@@ -88,25 +89,25 @@ def _request(options: argparse.Namespace) -> PictureRequest:
     return build_request(values | {name: value for name, value in chosen.items() if value is not None})
 
 
-def _concept_argument(text: str, base: str | None) -> tuple[Path, float]:
+def _concept_argument(text: str, options: argparse.Namespace) -> tuple[Path, float]:
     """`RUN_DIR` or `HUB_ID`, or either with `=WEIGHT`."""
     source, separator, weight = text.rpartition("=")
     if not separator or Path(text).exists():
-        return _concept_folder(text, base), 1.0
+        return _concept_folder(text, options), 1.0
     try:
         value = float(weight)
     except ValueError:
         raise RequestError(f"{weight!r} is no weight; write RUN_DIR=0.8") from None
-    return _concept_folder(source, base), value
+    return _concept_folder(source, options), value
 
 
-def _concept_folder(source: str, base: str | None) -> Path:
+def _concept_folder(source: str, options: argparse.Namespace) -> Path:
     """A folder as it is; what the Hub has is taken in first."""
     if Path(source).exists() or not HUB_ID.fullmatch(source.partition(":")[0]):
         return Path(source)
     from trainer.engine.imports.cached import cached_concept  # noqa: PLC0415 - the engine brings torch
 
-    return cached_concept(source, base, Settings().cache_dir, lambda line: print(line, file=sys.stderr))
+    return cached_concept(source, options.base, options.settings.cache_dir, lambda line: print(line, file=sys.stderr))
 
 
 def _target_files(out: Path, request: PictureRequest) -> list[Path]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from inference.request import ConceptUse
 from trainer.artifact import Manifest, read_manifest
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.errors import RequestError
 
 

@@ -22,8 +22,8 @@ from inference.request import ConceptUse, PictureRequest
 from inference.weights import translate_weights
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE
 from trainer.bases import find_base, inspect_base
+from trainer.choices import Method, Precision
 from trainer.concept import ConceptWords
-from trainer.config import Method, Precision
 from trainer.decode import decode_photo
 from trainer.engine.attention import choose_attention
 from trainer.engine.base_files import base_folder

@@ -23,7 +23,8 @@ from jobs.store import SINGLE_OWNER
 from jobs.treasurer import Treasurer
 from jobs.worker import Supervisor
 from trainer.artifact import read_manifest
-from trainer.config import STARTER, Kind
+from trainer.choices import Kind
+from trainer.config import STARTER
 from trainer.devices import cpu, find_devices
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError, StudioError
 from trainer.narrate import duration
@@ -60,6 +61,8 @@ def main(arguments: list[str] | None = None) -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # who follows Jobs asks every two seconds
     try:
+        options.settings = Settings()
+        options.settings.check_home()
         return options.command(options)
     except StudioError as error:
         print(error, file=sys.stderr)
@@ -119,30 +122,29 @@ def _worker(options: argparse.Namespace) -> int:
         device = next((d for d in devices if d.index == options.gpu), None)
         if device is None:
             raise RequestError(f"This machine has no GPU {options.gpu}; it has {', '.join(d.name for d in devices)}.")
-    settings = Settings()
-    Supervisor(settings, LocalTrainer(settings, device or cpu())).serve()
+    Supervisor(options.settings, LocalTrainer(options.settings, device or cpu())).serve()
     return EXIT_DONE
 
 
 def _serve(options: argparse.Namespace) -> int:
     if options.watch_parent:
         stop_when_parent_dies()
-    options.serve(Settings())
+    options.serve(options.settings)
     return EXIT_DONE
 
 
-def _remote_run(_options: argparse.Namespace) -> int:
-    return run_here(Settings())
+def _remote_run(options: argparse.Namespace) -> int:
+    return run_here(options.settings)
 
 
 def _list(options: argparse.Namespace) -> int:
-    for view in open_service(Settings()).everybodys_views():
+    for view in open_service(options.settings).everybodys_views():
         print(json.dumps(_as_dict(view)) if options.json else _line(view))
     return EXIT_DONE
 
 
 def _show(options: argparse.Namespace) -> int:
-    service = open_service(Settings())
+    service = open_service(options.settings)
     view = service.view(options.job, service.owner_of(options.job))
     if options.json:
         print(json.dumps(_as_dict(view)))
@@ -155,7 +157,7 @@ def _show(options: argparse.Namespace) -> int:
 
 
 def _publish(options: argparse.Namespace) -> int:
-    settings = Settings()
+    settings: Settings = options.settings
     service = open_service(settings)
     run = service.run_folder(service.job(options.job, service.owner_of(options.job)).id)
     token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
@@ -168,7 +170,7 @@ def _publish(options: argparse.Namespace) -> int:
 
 
 def _import(options: argparse.Namespace) -> int:
-    settings = Settings()
+    settings: Settings = options.settings
     token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
     wish = Wish(options.source, options.name, options.kind, options.class_word, options.base)
     bringing = Importer(BaseChecker(token), token).judge_source(wish)
@@ -178,14 +180,14 @@ def _import(options: argparse.Namespace) -> int:
 
 
 def _extract(options: argparse.Namespace) -> int:
-    service = open_service(Settings())
+    service = open_service(options.settings)
     job = service.extract(options.job, service.owner_of(options.job), options.rank)
     print(f"{job.id} is queued: a LoRA of rank {options.rank} out of {job.name}")
     return EXIT_DONE
 
 
 def _act(options: argparse.Namespace) -> int:
-    service = open_service(Settings())
+    service = open_service(options.settings)
     action, _ = _ACTIONS[options.action]
     action(service, options.job, service.owner_of(options.job))
     return EXIT_DONE

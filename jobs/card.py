@@ -14,8 +14,9 @@ from huggingface_hub import ModelCard, ModelCardData
 from jobs.hub import redacted
 from trainer.artifact import Manifest, portable_file
 from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER
+from trainer.choices import Kind, Method
 from trainer.concept import first_prompt, preview_prompt
-from trainer.config import STARTER, Kind, Method
+from trainer.config import STARTER
 from trainer.photos import PhotoSet
 from trainer.recipe import build_recipe
 

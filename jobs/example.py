@@ -9,7 +9,7 @@ import yaml
 from jobs.service import JobService
 from jobs.store import Job
 from trainer.bases import EXAMPLES_FOLDER, STARTER_FOLDER, inspect_base
-from trainer.config import Kind, Method
+from trainer.choices import Kind, Method
 from trainer.photos import take_folder
 from trainer.presets import preset_recipe
 

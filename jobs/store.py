@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from jobs.state import OPEN_STATES, JobState, StopWish, may_follow
 from trainer.errors import RequestError
 
+_SQLITE = "sqlite:///"
 _METADATA = sa.MetaData()
 _JOBS = sa.Table(
     "jobs",
@@ -82,13 +84,36 @@ def now() -> float:
 
 
 def open_engine(url: str) -> sa.Engine:
-    """A connection pool; SQLite in write-ahead mode, so that the page reads while the supervisor writes."""
+    """A connection pool; SQLite in write-ahead mode, so that the page reads while the supervisor writes.
+
+    Raises RequestError where there is no database that can be used. The URL may hold a password, and is not quoted.
+    """
+    try:
+        return _open_engine(url)
+    except OperationalError as error:
+        if not url.startswith(_SQLITE):
+            raise RequestError("The database does not answer: start it, or correct STUDIO_DATABASE_URL.") from None
+        raise _unusable(url) from error
+    except (SQLAlchemyError, OSError, ValueError) as error:
+        raise _unusable(url) from (error if url.startswith(_SQLITE) else None)
+
+
+def _unusable(url: str) -> RequestError:
+    if url.startswith(_SQLITE):
+        return RequestError(
+            f"The database {url.removeprefix(_SQLITE)} cannot be opened. If it is damaged, move it away: the jobs are "
+            "restored from their files at the next start."
+        )
+    return RequestError("STUDIO_DATABASE_URL names no database that can be opened.")
+
+
+def _open_engine(url: str) -> sa.Engine:
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver that DBOS brings
-    if url.startswith("sqlite:///"):
-        Path(url.removeprefix("sqlite:///")).parent.mkdir(parents=True, exist_ok=True)
+    if url.startswith(_SQLITE):
+        Path(url.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
     engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {}, pool_pre_ping=True)
-    if url.startswith("sqlite"):
-        with engine.connect() as connection:
+    with engine.connect() as connection:
+        if url.startswith("sqlite"):
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
     return engine
 

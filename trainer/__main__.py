@@ -13,7 +13,8 @@ import yaml
 
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
-from trainer.config import STARTER, Kind, Method, TrainConfig
+from trainer.choices import Kind, Method
+from trainer.config import STARTER, TrainConfig
 from trainer.cores import CoreShare
 from trainer.errors import (
     EXIT_DONE,
@@ -53,6 +54,9 @@ def main(arguments: list[str] | None = None) -> int:
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
     try:
+        options.settings = Settings()  # what is wrong with it is said before anything is written
+        if options.command is not _check:  # which writes nothing
+            options.settings.check_home()
         return options.command(options)
     except StudioError as error:
         print(error, file=sys.stderr)
@@ -90,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("run", type=Path, metavar="RUN_DIR")
     verify.set_defaults(command=_verify)
 
-    bringing_in = add_task_commands(commands, lambda run, as_json: _run_in_engine(run, as_json=as_json))
+    bringing_in = add_task_commands(commands, _run_in_engine)
     for command in (train, resume, check, *bringing_in):
         command.add_argument("--json", action="store_true", help="one JSON object per line")
     return parser
@@ -103,7 +107,7 @@ def _train(options: argparse.Namespace) -> int:
     if not options.json:
         for reason in photo_set.report.reasons:
             print(reason)
-    return _run_in_engine(run, as_json=options.json)
+    return _run_in_engine(run, options)
 
 
 def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
@@ -117,7 +121,7 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
         raise RecipeError(missing)
     base = find_base(str(values.pop("base", STARTER)), values.get("base_revision"), values.get("base_prediction"))
     method, kind = _member(Method, values.pop("method")), _member(Kind, values.pop("kind"))
-    traits = inspect_base(_downloaded(base)) if base.on_hub else inspect_local(base)
+    traits = inspect_base(_downloaded(base, options.settings.cache_dir)) if base.on_hub else inspect_local(base)
     return preset_recipe(method, kind, traits, name=str(values.pop("name")), base=base.name, **values)
 
 
@@ -129,10 +133,10 @@ def _member(kind: Any, value: object) -> Any:
         raise RecipeError([Problem(kind.__name__.lower(), f"{value!r} is none of {choices}")]) from None
 
 
-def _downloaded(base: Any) -> Path:
+def _downloaded(base: Any, cache: Path) -> Path:
     from trainer.engine.base_files import base_folder  # noqa: PLC0415 - torch is needed for a Hub base only
 
-    return base_folder(base, Settings().cache_dir, _say_download)
+    return base_folder(base, cache, _say_download)
 
 
 def _say_download(done: int, total: int) -> None:
@@ -154,7 +158,7 @@ def _resume(options: argparse.Namespace) -> int:
         stop_when_parent_dies()
     run = RunFolder(options.run)
     _check_is_run(run)  # before anything is written to it
-    return _run_in_engine(run, as_json=options.json)
+    return _run_in_engine(run, options)
 
 
 def _check_is_run(run: RunFolder) -> None:
@@ -162,12 +166,12 @@ def _check_is_run(run: RunFolder) -> None:
     _ = read_task(run) if has_task(run) else run.read_recipe()
 
 
-def _run_in_engine(run: RunFolder, *, as_json: bool) -> int:
+def _run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
     """Train or, where a run is finished, verify it; every outcome is an event and an exit code."""
-    stop, settings = StopSignal(), Settings()
+    stop, settings = StopSignal(), options.settings
     stop.install()
     with run.locked():
-        emit = _emitter(run, as_json=as_json)
+        emit = _emitter(run, as_json=options.json)
         from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
         from trainer.engine.failures import explain  # noqa: PLC0415
         from trainer.engine.imports.run import carry_out  # noqa: PLC0415
@@ -247,7 +251,7 @@ def _verify(options: argparse.Namespace) -> int:
     from trainer.engine.run import verify_run  # noqa: PLC0415
 
     try:
-        verify_run(run, Settings().cache_dir)
+        verify_run(run, options.settings.cache_dir)
     except Exception as error:
         raise explain(error) from error
     print("The artifact is whole, loads in diffusers and makes pictures.")

@@ -10,8 +10,9 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trainer.choices import Kind, Method
 from trainer.concept import ConceptWords, words_of
-from trainer.config import Kind, Method, TrainConfig
+from trainer.config import TrainConfig
 from trainer.errors import ConceptError, VerificationError
 from trainer.run_folder import write_whole
 

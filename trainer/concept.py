@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from trainer.config import NAME_PATTERN, Kind, Method, TextualInversionRecipe, TrainConfig
+from trainer.choices import Kind, Method
+from trainer.config import NAME_PATTERN, TextualInversionRecipe, TrainConfig
 from trainer.errors import RequestError
 
 TEMPLATES: dict[Kind, tuple[str, ...]] = {

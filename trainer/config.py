@@ -6,67 +6,16 @@ the form, the command line and the documentation read it from `trainer.recipe_fi
 
 from __future__ import annotations
 
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from trainer.choices import AdaptedLayers, Kind, Method, Optimizer, Precision, PriorSource, Schedule
 from trainer.errors import Problem, RecipeError
 
 NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])$"
 STARTER = "starter"
-
-
-class Method(StrEnum):
-    """How a concept is learnt."""
-
-    textual_inversion = "textual-inversion"
-    dreambooth_lora = "dreambooth-lora"
-    dreambooth = "dreambooth"
-
-
-class Kind(StrEnum):
-    """What a concept is; it decides templates, presets and the default class word."""
-
-    person = "person"
-    pet = "pet"
-    object = "object"
-    style = "style"
-
-
-class AdaptedLayers(StrEnum):
-    """Which layers of the denoiser get a low-rank adapter."""
-
-    attention = "attention"
-    all = "all"
-
-
-DEFAULT_CLASS_WORD = {Kind.person: "person", Kind.pet: "animal", Kind.object: "object", Kind.style: ""}
-
-
-class Precision(StrEnum):
-    """Arithmetic of the forward and backward pass. Trained weights and the noise schedule stay in fp32."""
-
-    auto = "auto"
-    fp32 = "fp32"
-    bf16 = "bf16"
-    fp16 = "fp16"
-
-
-class Optimizer(StrEnum):
-    """AdamW, or AdamW with 8-bit states where the machine can run it."""
-
-    adamw = "adamw"
-    adamw_8bit = "adamw-8bit"
-
-
-class Schedule(StrEnum):
-    """How the learning rate moves after warm-up."""
-
-    constant = "constant"
-    linear = "linear"
-    cosine = "cosine"
 
 
 def _basic(unit: str = "") -> dict[str, Any]:
@@ -300,6 +249,10 @@ class _DreamBoothRecipe(_Recipe):
         None, description="Your own class pictures instead of generated ones.", json_schema_extra=_advanced()
     )
 
+    @property
+    def trains_on_class_pictures(self) -> bool:
+        return self.prior_weight > 0
+
     def problems(self) -> list[Problem]:
         found = super().problems()
         if self.prior_weight > 0 and self.kind is Kind.style:
@@ -330,6 +283,26 @@ class DreamBoothLoraRecipe(_DreamBoothRecipe):
         description="Layers with an adapter: attention only, or all (convolutions and feed-forward layers, too).",
         json_schema_extra=_advanced(),
     )
+    prior_source: PriorSource = Field(
+        PriorSource.class_images,
+        description="What prior preservation holds the class to: class pictures, or what the base itself predicts for "
+        "the class word on your photos, for which no pictures need to be made.",
+        json_schema_extra=_advanced(),
+    )
+
+    @property
+    def trains_on_class_pictures(self) -> bool:
+        return self.prior_weight > 0 and self.prior_source is PriorSource.class_images
+
+    @property
+    def preserves_by_prediction(self) -> bool:
+        return self.prior_weight > 0 and self.prior_source is PriorSource.base_prediction
+
+    def problems(self) -> list[Problem]:
+        found = super().problems()
+        if self.prior_source is PriorSource.base_prediction and self.class_images_dir is not None:
+            found.append(Problem("class_images_dir", "is not used with prior_source base-prediction; leave one out"))
+        return found
 
 
 class DreamBoothRecipe(_DreamBoothRecipe):

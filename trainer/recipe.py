@@ -7,7 +7,8 @@ from typing import Any
 
 from pydantic import TypeAdapter, ValidationError
 
-from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, Kind, Method, TextualInversionRecipe, TrainConfig
+from trainer.choices import Kind, Method
+from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 from trainer.errors import Problem, RecipeError
 
 _ADAPTER: TypeAdapter[TextualInversionRecipe | DreamBoothLoraRecipe | DreamBoothRecipe] = TypeAdapter(TrainConfig)

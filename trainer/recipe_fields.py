@@ -10,7 +10,8 @@ import yaml
 from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
-from trainer.config import RECIPES, Method
+from trainer.choices import Method
+from trainer.config import RECIPES
 from trainer.errors import Problem, RecipeError
 
 Choice = Literal["number", "integer", "flag", "choice", "text"]

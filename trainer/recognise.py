@@ -8,7 +8,7 @@ from enum import StrEnum
 from pathlib import Path
 
 from trainer.bases import BaseTraits
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.errors import WeightsError
 from trainer.torch_zip import check_torch_zip
 from trainer.weights_file import Header, TensorShape, check_numbers, is_torch_zip, read_header

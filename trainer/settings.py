@@ -7,8 +7,19 @@ import sys
 import tempfile
 from enum import StrEnum
 from pathlib import Path
+from typing import Annotated, Any, Self, get_args
 
-from pydantic import AliasChoices, Field, SecretStr
+from annotated_types import Ge, Gt, Le
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    Field,
+    ModelWrapValidatorHandler,
+    SecretStr,
+    ValidationError,
+    model_validator,
+)
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainer.errors import RequestError
@@ -32,17 +43,35 @@ def user_data_dir() -> Path:
     return Path(os.environ.get("XDG_DATA_HOME") or Path.home() / ".local" / "share") / "concept-studio"
 
 
+def _whole(path: Path) -> Path:
+    """Children work in another directory, where a relative path would be another folder."""
+    if not path.is_absolute():
+        raise ValueError("not absolute")
+    return path
+
+
+WholePath = Annotated[Path, AfterValidator(_whole)]
+
+
 class Settings(BaseSettings):
-    """What the environment may say; each field's description is what the README's table shows."""
+    """What the environment may say; each field's description is what the README's table shows.
+
+    Building one raises RequestError, with a sentence for each variable that says what cannot be. No value is quoted:
+    it may be a secret.
+    """
 
     model_config = SettingsConfigDict(env_prefix="STUDIO_", env_ignore_empty=True, frozen=True, extra="ignore")
 
-    home: Path = Field(default_factory=user_data_dir, description="Data root: photos, runs, database. Local disk.")
-    mirror: Path | None = Field(
+    home: WholePath = Field(default_factory=user_data_dir, description="Data root: photos, runs, database. Local disk.")
+    mirror: WholePath | None = Field(
         default=None,
         description="Folder where jobs and results are copied to and restored from; on a Space: /data, if mounted.",
     )
-    database_url: str | None = Field(default=None, description="Jobs database; default SQLite under the data root.")
+    database_url: str | None = Field(
+        default=None,
+        pattern=r"^(sqlite:///|postgres(ql)?(\+psycopg)?://).",
+        description="Jobs database; default SQLite under the data root.",
+    )
     owners: Owners | None = Field(
         default=None,
         description="single, browser or huggingface; default: single on loopback, huggingface with sign-in.",
@@ -55,6 +84,8 @@ class Settings(BaseSettings):
     )
     port: int = Field(
         default=7860,
+        ge=1,
+        le=65535,
         validation_alias=AliasChoices("GRADIO_SERVER_PORT", "STUDIO_PORT"),
         description="Port of the page.",
     )
@@ -77,7 +108,10 @@ class Settings(BaseSettings):
     remote: str | None = Field(default=None, description="Set by the app inside a Job: which run to train.")
 
     cost_cap: float | None = Field(
-        default=None, gt=0, description="Most that one job may cost on paid Space hardware, in US dollars."
+        default=None,
+        gt=0,
+        allow_inf_nan=False,
+        description="Most that one job may cost on paid Space hardware, in US dollars.",
     )
     system: str | None = Field(default=None, validation_alias="SYSTEM", description="`spaces` on a Space.")
     oauth_client_id: str | None = Field(
@@ -87,6 +121,31 @@ class Settings(BaseSettings):
     oauth_scopes: str = Field(
         default="", validation_alias="OAUTH_SCOPES", description="Set by Hugging Face on a Space with sign-in."
     )
+
+    @model_validator(mode="wrap")
+    @classmethod
+    def _in_words(cls, values: Any, build: ModelWrapValidatorHandler[Self]) -> Self:
+        try:
+            return build(values)
+        except ValidationError as error:
+            said = [str(problem["loc"][0]) for problem in error.errors(include_input=False, include_context=False)]
+            raise RequestError("\n".join(cls._complaint(name) for name in dict.fromkeys(said))) from None
+
+    @classmethod
+    def _complaint(cls, said: str) -> str:
+        """What must be in a variable; `said` is its name, or its field's."""
+        names = {name: cls._variables(name) for name in cls.model_fields}
+        field = next(name for name, variables in names.items() if said in (name, *variables))
+        variable = next((name for name in names[field] if os.environ.get(name)), names[field][0])
+        return f"{variable} must be {_MUST_BE.get(field) or _expected(cls.model_fields[field])}."
+
+    @classmethod
+    def _variables(cls, field: str) -> list[str]:
+        """The names under which the environment may hold a field."""
+        alias = cls.model_fields[field].validation_alias
+        if isinstance(alias, AliasChoices):
+            return [str(choice) for choice in alias.choices]
+        return [str(alias) if alias else f"STUDIO_{field.upper()}"]
 
     @property
     def can_sign_in(self) -> bool:
@@ -171,14 +230,36 @@ class Settings(BaseSettings):
             ) from error
 
     def _check_mirror(self, mirror: Path) -> None:
-        if not mirror.is_absolute():
-            raise RequestError(f"STUDIO_MIRROR must be a whole path that begins with /; {mirror} is not.")
         home, mirror = self.home.resolve(), mirror.resolve()
         if home.is_relative_to(mirror) or mirror.is_relative_to(home):
             raise RequestError(
                 f"The mirror {mirror} and the data folder {home} lie inside each other. "
                 "Set STUDIO_MIRROR or STUDIO_HOME to a folder of its own."
             )
+
+
+_MUST_BE = {
+    "home": "a whole path that begins with /",
+    "mirror": "a whole path that begins with /",
+    "database_url": "a URL that begins with sqlite:/// or postgresql://",
+}
+
+
+def _expected(field: FieldInfo) -> str:
+    """What a flag, a choice or a number must be."""
+    kind: Any = next(kind for kind in (*get_args(field.annotation), field.annotation) if kind is not type(None))
+    if kind is bool:
+        return "1 or 0"
+    if issubclass(kind, StrEnum):
+        *first, last = kind
+        return f"{', '.join(first)} or {last}"
+    number = "a whole number" if kind is int else "a number"
+    above = [bound.gt for bound in field.metadata if isinstance(bound, Gt)]
+    if above:
+        return f"{number} above {above[0]}"
+    least = [bound.ge for bound in field.metadata if isinstance(bound, Ge)]
+    most = [bound.le for bound in field.metadata if isinstance(bound, Le)]
+    return f"{number} from {least[0]} to {most[0]}"
 
 
 def process_environment() -> dict[str, str]:

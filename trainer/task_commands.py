@@ -9,16 +9,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind
+from trainer.choices import DEFAULT_CLASS_WORD, Kind
+from trainer.config import STARTER
 from trainer.errors import EXIT_REQUEST
 from trainer.run_folder import RunFolder
 from trainer.task import build_task, extraction_of, prepare_task, source_values
 
-RunInEngine = Callable[[RunFolder, bool], int]
+RunInEngine = Callable[[RunFolder, argparse.Namespace], int]
 
 
 def add_task_commands(commands: Any, run_in_engine: RunInEngine) -> list[argparse.ArgumentParser]:
-    """Add both commands to the parser; `run_in_engine(run, as_json)` carries a prepared folder out."""
+    """Add both commands to the parser; `run_in_engine(run, options)` carries a prepared folder out."""
     bring: argparse.ArgumentParser = commands.add_parser("import", help="take in a concept that was made elsewhere")
     bring.add_argument("source", metavar="FILE|HUB_ID[:FILE]")
     bring.add_argument("--name", required=True, help="what prompts call it; of a LoRA or model: its trigger word")
@@ -51,7 +52,7 @@ def _extract(run_in_engine: RunInEngine, options: argparse.Namespace) -> int:
 
 
 def _carried_out(run: RunFolder, options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
-    code = run_in_engine(run, options.json)
+    code = run_in_engine(run, options)
     if code == EXIT_REQUEST:  # refused: nothing stays
         shutil.rmtree(run.root, ignore_errors=True)
     return code

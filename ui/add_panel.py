@@ -9,7 +9,8 @@ import gradio as gr
 
 from jobs.bringing_in import Wish
 from trainer.bases import PINNED, find_base
-from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind
+from trainer.choices import DEFAULT_CLASS_WORD, Kind
+from trainer.config import STARTER
 from trainer.errors import RequestError
 from trainer.photos import shown_name
 from trainer.task import suggested_name

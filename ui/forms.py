@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.recipe_fields import RecipeField, recipe_fields
 
 # Asked for elsewhere on the page, or a path of the server that no visitor may name.

@@ -11,7 +11,7 @@ import gradio as gr
 from inference.catalog import Concept, open_concept
 from jobs.publications import Publication
 from trainer.artifact import Manifest
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.errors import ConceptError, RequestError
 from trainer.run_folder import RunFolder
 from ui.add_panel import AddPanel

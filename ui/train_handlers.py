@@ -12,8 +12,9 @@ from markupsafe import Markup
 
 from jobs.bill import Bill
 from trainer.bases import STARTER_FOLDER, BaseTraits, find_base, inspect_base, knows_word
+from trainer.choices import Kind, Method
 from trainer.concept import check_name
-from trainer.config import STARTER, Kind, Method, TrainConfig
+from trainer.config import STARTER, TrainConfig
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.photos import PhotoSet
 from trainer.presets import artifact_bytes, preset_recipe, preset_values

@@ -10,7 +10,8 @@ from gradio.components import Component
 
 from jobs.example import Example
 from trainer.bases import PINNED, STARTER_FOLDER, inspect_base
-from trainer.config import DEFAULT_CLASS_WORD, STARTER, Kind, Method
+from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
+from trainer.config import STARTER
 from trainer.presets import preset_values
 from ui.errors import spoken
 from ui.forms import RecipeForm

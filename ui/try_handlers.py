@@ -14,7 +14,8 @@ from inference.metadata import PictureSettings, read_settings
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
 from trainer.bases import find_base
-from trainer.config import STARTER, Kind
+from trainer.choices import Kind
+from trainer.config import STARTER
 from trainer.errors import RequestError
 from trainer.narrate import duration
 from trainer.presets import look_values

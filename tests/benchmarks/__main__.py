@@ -15,7 +15,7 @@ import torch
 from tests.benchmarks.durations import measure_example, measure_methods, measure_start
 from tests.benchmarks.full_size import measure_full_size
 from tests.benchmarks.likeness import FORMS, measure_subjects
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.devices import usable_cores
 from trainer.engine.versions import library_versions
 

@@ -13,7 +13,7 @@ import torch
 
 from tests.gpu.full_size_model import build_full_size_model
 from tests.pictures import write_photos
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.engine import attention
 from trainer.engine.run import Workplace, run_training
 from trainer.events import Event, Step

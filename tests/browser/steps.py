@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.pictures import exif_with_gps, subject_picture
 from trainer.bases import inspect_base
-from trainer.config import Kind, Method
+from trainer.choices import Kind, Method
 from trainer.presets import preset_values
 
 MINUTE = 60_000

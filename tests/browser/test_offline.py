@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 
 from tests.app_process import App
 from tests.browser.steps import MINUTE, fill, go, phone_photos
-from trainer.config import Method
+from trainer.choices import Method
 
 pytestmark = pytest.mark.browser
 

@@ -15,7 +15,7 @@ from tests.app_process import App
 from tests.browser.steps import MINUTE, fill, go, phone_photos
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from trainer.config import Method
+from trainer.choices import Method
 
 pytestmark = pytest.mark.browser
 OPENED_BY_A_STRANGER = {

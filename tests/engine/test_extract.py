@@ -13,8 +13,8 @@ from diffusers import StableDiffusionPipeline
 from tests.engine.conftest import go_on
 from trainer.artifact import BaseUsed, Origin, describe_brought_in, read_manifest, write_manifest
 from trainer.bases import inspect_base
+from trainer.choices import Kind, Method
 from trainer.concept import ConceptWords
-from trainer.config import Kind, Method
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace, verify_run

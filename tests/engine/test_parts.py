@@ -12,7 +12,7 @@ from PIL import Image, ImageChops, ImageOps
 
 from tests.engine.conftest import small_recipe
 from trainer.checkup import Verdict
-from trainer.config import Precision
+from trainer.choices import Precision
 from trainer.crop import Crop
 from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average

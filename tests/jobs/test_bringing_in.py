@@ -31,7 +31,7 @@ from tests.jobs.conftest import supervisor
 from tests.tiny_models import WIDTH
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.errors import BaseModelError, HubError, RecipeError, RequestError, WeightsError
 from trainer.settings import Settings
 from trainer.task import suggested_name

@@ -172,3 +172,23 @@ def test_speed_is_learnt_from_a_finished_run(tmp_path: Path) -> None:
     estimate = speeds.estimate_s(starter)
     assert estimate is not None
     assert not estimate[1]
+
+
+@pytest.mark.parametrize(
+    ("url", "words"),
+    [
+        ("postgresql://me:a-secret@127.0.0.1:1/jobs", "The database does not answer"),
+        ("postgresql://me:a-secret@127.0.0.1:many/jobs", "names no database"),
+        ("sqlite:////proc/nowhere/jobs.sqlite", "/proc/nowhere/jobs.sqlite cannot be opened"),
+    ],
+)
+def test_database_that_cannot_be_used_is_said_in_words_without_its_password(url: str, words: str) -> None:
+    with pytest.raises(RequestError, match=words) as error:
+        open_engine(url)
+    assert "a-secret" not in str(error.value)
+
+
+def test_damaged_database_is_named_with_the_way_out(tmp_path: Path) -> None:
+    (tmp_path / "jobs.sqlite").write_bytes(b"no database at all")
+    with pytest.raises(RequestError, match=r"jobs\.sqlite cannot be opened.*restored from their files"):
+        open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import multiprocessing
+import os
 import re
+import time
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +17,7 @@ from trainer.starter import references, savepoint
 from trainer.starter.denoiser import Batches, DenoiserPlan, TextAndDenoiser, rate_at, train_denoiser
 from trainer.starter.latents import LatentBank
 from trainer.starter.published import adopt_tokenizer, load_weights
+from trainer.starter.resumable import Pace, train_resumably
 from trainer.starter.scenes import COLOURS, PICTURE_PX, STYLES, SURFACE, UNNAMED, Composer, Item, Scene, caption
 from trainer.starter.sources import Thing, load_things
 from trainer.starter.textures import build_textures
@@ -161,3 +165,27 @@ def test_killed_training_of_the_denoiser_goes_on_as_if_nothing_happened(tmp_path
     parts = train_denoiser(bank, tokenizer, tmp_path / "parts", plan)
     for ours, theirs in zip(whole.parameters(), parts.parameters(), strict=True):
         assert torch.equal(ours, theirs)
+    curve = [line.split(",") for line in (tmp_path / "parts" / "denoiser.curve.csv").read_text().splitlines()]
+    assert [int(step) for step, _ in curve] == [2, 3]
+
+
+def test_helpers_take_steps_of_the_same_model_and_end_with_the_training(tmp_path: Path) -> None:
+    torch.set_num_threads(1)
+    model = torch.nn.Linear(4, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters())
+    taken = tmp_path / "taken"
+
+    def loss_at(step: int) -> tuple[torch.Tensor, float]:
+        with taken.open("a") as file:
+            file.write(f"{os.getpid()} {step}\n")
+        time.sleep(0.002)
+        loss = (model(torch.ones(1, 4)) - 3).pow(2).sum()
+        return loss, loss.item()
+
+    average = savepoint.Average(model, 0.5)
+    pace = Pace(steps=200, save_every=50, workers=2)
+    train_resumably(model, optimizer, average, tmp_path / "m.pt", pace, rate_at=lambda _: 0.05, loss_at=loss_at)
+    pids, steps = zip(*(line.split() for line in taken.read_text().splitlines()), strict=True)
+    assert len(set(pids)) == 2 and len(set(steps)) == len(steps)
+    assert not multiprocessing.active_children()
+    assert model(torch.ones(1, 4)).item() == pytest.approx(3, abs=1e-3)

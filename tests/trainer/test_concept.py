@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from trainer.choices import Kind, Method
 from trainer.concept import TEMPLATES, ConceptWords, caption_prompt, check_name, preview_prompt, words_of
-from trainer.config import Kind, Method
 from trainer.errors import RequestError
 from trainer.recipe import build_recipe
 

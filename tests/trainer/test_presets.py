@@ -6,7 +6,7 @@ import pytest
 
 from inference.request import SCHEDULERS
 from trainer.bases import BaseTraits
-from trainer.config import Kind, Method
+from trainer.choices import Kind, Method
 from trainer.presets import artifact_bytes, look_values, preset_recipe
 
 STARTER = BaseTraits("stable-diffusion", 128, "v_prediction", "x", starter=True)

@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.errors import RecipeError
 from trainer.recipe import build_recipe
 from trainer.recipe_fields import parse_assignments, recipe_fields

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -101,3 +102,65 @@ def test_app_refuses_a_data_folder_that_it_cannot_write_and_says_which_and_what_
     assert "cannot be written" in line
     assert "STUDIO_HOME" in line
     assert list(closed_folder.iterdir()) == []
+
+
+WRONG = {
+    "STUDIO_HOME": ("data", "a whole path that begins with /"),
+    "STUDIO_MIRROR": ("mirror", "a whole path that begins with /"),
+    "STUDIO_DATABASE_URL": ("hf_secretsecret", "a URL that begins with sqlite:/// or postgresql://"),
+    "STUDIO_OWNERS": ("nobody", "single, browser or huggingface"),
+    "STUDIO_EXAMPLE": ("maybe", "1 or 0"),
+    "GRADIO_SERVER_PORT": ("99999", "a whole number from 1 to 65535"),
+    "STUDIO_JOBS_LIMIT_MIN": ("3", "a whole number from 10 to 2880"),
+    "STUDIO_COST_CAP": ("hf_abcabcabc", "a number above 0"),
+}
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        ["app.py"],
+        ["-m", "trainer", "train", "--photos", ".", "--method", "dreambooth", "--name", "x", "--out", "run"],
+        ["-m", "inference", "--prompt", "x", "--out", "x.png"],
+        ["-m", "jobs", "list"],
+    ],
+    ids=["app", "trainer", "inference", "jobs"],
+)
+def test_each_wrong_variable_is_one_sentence_that_does_not_quote_it(program: list[str], tmp_path: Path) -> None:
+    result = subprocess.run(
+        [sys.executable, *program],
+        cwd=ROOT,
+        env={**os.environ, **{name: value for name, (value, _) in WRONG.items()}},
+        capture_output=True,
+        text=True,
+    )
+    assert result.returncode == 2
+    said = result.stderr.splitlines()
+    assert sorted(said) == sorted(f"{name} must be {words}." for name, (_, words) in WRONG.items())
+    assert result.stdout == ""
+
+
+@pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "1,5"])
+def test_cap_is_an_amount(value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_COST_CAP", value)
+    with pytest.raises(RequestError, match=r"^STUDIO_COST_CAP must be a number above 0\.$"):
+        Settings()
+
+
+def test_name_that_is_used_is_the_one_that_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("STUDIO_PORT", "many")
+    with pytest.raises(RequestError, match=r"^STUDIO_PORT must be"):
+        Settings()
+
+
+def test_port_that_is_taken_is_said_in_words(tmp_path: Path) -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        environment = {**os.environ, "STUDIO_HOME": str(tmp_path / "home"), "GRADIO_SERVER_PORT": port}
+        result = subprocess.run(
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+        )
+    assert result.returncode == 2
+    assert result.stderr.splitlines()[-1].startswith(f"The page cannot be served on port {port} of 127.0.0.1")

@@ -6,7 +6,7 @@ from jobs.progress import Progress
 from jobs.state import JobState
 from tests.jobs.test_states_and_store import make_job
 from trainer.checkup import SetReport, SetVerdict, Verdict
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.photos import Photo
 from trainer.recipe_fields import recipe_fields
 from ui.html import file_size, loss_curve, render, smoothed

@@ -28,7 +28,7 @@ class Batch:
 
 @dataclass(frozen=True)
 class ClassPictures:
-    """Pictures of the class for prior preservation, and the prompt they all share."""
+    """Pictures for prior preservation, and the prompt of the class that they all share."""
 
     pictures: EncodedPictures
     prompt: str

@@ -8,7 +8,7 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from trainer.config import Precision
+from trainer.choices import Precision
 from trainer.cores import CoreShare
 from trainer.devices import usable_cores
 from trainer.errors import TrainingError

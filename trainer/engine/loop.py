@@ -20,6 +20,7 @@ from trainer.engine.loss import example_weights, signal_to_noise, weighted_loss
 from trainer.engine.methods import Method
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.optim import set_learning_rates
+from trainer.engine.preservation import BasePrediction
 from trainer.engine.preview import Previews
 from trainer.engine.text import TextStates
 from trainer.events import Emit, Step
@@ -51,6 +52,7 @@ class Training:
     emit: Emit
     stop_requested: Callable[[], bool]
     before_step: Callable[[], None]
+    base_prediction: BasePrediction | None = None
     rate_scale: float = 1.0
     parameters: list[torch.nn.Parameter] = field(init=False)
 
@@ -115,6 +117,8 @@ def forward(training: Training, *, step: int, number: int) -> torch.Tensor:
         prediction=family.prediction,
     )
     with training.compute.accelerator.autocast():
+        if training.base_prediction is not None:
+            target = training.base_prediction.put_into(target, noisy, timesteps, batch.prompts, batch.is_prior)
         learning = training.method.trains_text(step)
         states = training.text.learning(batch.prompts) if learning else training.text.frozen(batch.prompts)
         prediction = family.predict(noisy, timesteps, states)

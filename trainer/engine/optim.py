@@ -9,7 +9,8 @@ from typing import Any
 
 import torch
 
-from trainer.config import Optimizer, Schedule, TrainConfig
+from trainer.choices import Optimizer, Schedule
+from trainer.config import TrainConfig
 from trainer.engine.methods import ParameterGroup
 
 log = logging.getLogger(__name__)

@@ -24,8 +24,10 @@ from trainer.engine.export.write import export_artifact, verify_artifact
 from trainer.engine.families import Family, open_family
 from trainer.engine.loop import LossNotFinite, Training, load_checkpoint, train
 from trainer.engine.methods import prepare_method
+from trainer.engine.methods.lora import Lora
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.optim import build_optimizer
+from trainer.engine.preservation import BasePrediction
 from trainer.engine.preview import Previews
 from trainer.engine.prior import class_pictures, class_prompt
 from trainer.engine.sampling import Look
@@ -163,7 +165,10 @@ class _Work:
         prior = self._class_pictures(family, start)
         own = encode_photos(self.run.photos, self.photos, recipe, family, self._counter(Phase.cache, start))
         noise = KeyedNoise(recipe.seed, self.compute.device)
-        method = prepare_method(recipe, family)
+        method, base_prediction = prepare_method(recipe, family), None
+        if isinstance(method, Lora) and method.recipe.preserves_by_prediction:
+            base_prediction = BasePrediction(family, method.untrained)
+            prior = ClassPictures(own, class_prompt(recipe.class_word))
         groups = method.groups()
         optimizer = build_optimizer(recipe, groups, lambda text: place.emit(Warned(text=text)))
         average = Average(groups, recipe.ema_decay)
@@ -190,11 +195,12 @@ class _Work:
             emit=place.emit,
             stop_requested=place.stop.requested,
             before_step=place.before_step,
+            base_prediction=base_prediction,
         )
 
     def _class_pictures(self, family: Family, start: int) -> ClassPictures | None:
         recipe = self.recipe
-        if not isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) or recipe.prior_weight == 0:
+        if not isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) or not recipe.trains_on_class_pictures:
             return None
         counter = self._counter(Phase.class_images, start)
         files = class_pictures(recipe, family, self.traits, self.place.cache, counter)

@@ -95,6 +95,7 @@ def train_resumably(
     """Train to `pace.steps`, going on from `path` if it exists; leaves the averaged weights in `model`.
 
     `loss_at(step)` gives what is minimized and the number that is logged; both depend on the step and the model only.
+    The learning curve is kept beside `path`, as rows of step and mean number since the row before.
     """
     step = 0
     if state := savepoint.load(path):
@@ -112,8 +113,10 @@ def train_resumably(
             if step // pace.save_every > saved or step >= pace.steps:
                 saved = step // pace.save_every
                 speed = (step - first) / (time.monotonic() - started)
-                log.info("%s step %d of %d: %.4f, %.2f steps/s", path.stem, step, pace.steps, np.mean(logged), speed)
-                logged = []
+                loss, logged = float(np.mean(logged)), []
+                log.info("%s step %d of %d: %.4f, %.2f steps/s", path.stem, step, pace.steps, loss, speed)
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
                 savepoint.save(path, {**state, "step": step})
+                with path.with_suffix(".curve.csv").open("a") as curve:
+                    curve.write(f"{step},{loss:.4f}\n")
     average.put_into(model)

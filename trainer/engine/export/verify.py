@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE, Manifest, portable_file
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.errors import VerificationError
 
 STEPS = 6

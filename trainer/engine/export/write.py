@@ -11,7 +11,7 @@ from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from trainer.artifact import Manifest, check_hashes, read_manifest, write_manifest
-from trainer.config import Precision
+from trainer.choices import Precision
 from trainer.engine.device import open_compute
 from trainer.engine.export.verify import open_artifact, try_picture
 from trainer.errors import VerificationError

@@ -16,7 +16,7 @@ from diffusers import UNet2DConditionModel
 from peft import LoraConfig
 from transformers import CLIPTextModel
 
-from trainer.config import AdaptedLayers
+from trainer.choices import AdaptedLayers
 from trainer.engine.export.adapters import ADAPTER, adapted_layers
 from trainer.engine.methods.lora import DENOISER_TARGETS, TEXT_TARGETS
 from trainer.errors import ConceptError

@@ -10,8 +10,8 @@ from pathlib import Path
 
 from trainer.artifact import BaseUsed, Manifest, Origin, describe_brought_in, read_manifest, sha256_of
 from trainer.bases import BaseTraits, find_base, inspect_base
+from trainer.choices import Method, Precision
 from trainer.concept import ConceptWords
-from trainer.config import Method, Precision
 from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
 from trainer.engine.export.write import Content, export_artifact

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +13,8 @@ from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-from trainer.config import AdaptedLayers, DreamBoothLoraRecipe
+from trainer.choices import AdaptedLayers
+from trainer.config import DreamBoothLoraRecipe
 from trainer.engine.export.adapters import adapters_are_in, write_adapters
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
@@ -32,7 +35,7 @@ class Lora:
     """The method, prepared: adapters in place, fp32 whatever the precision of the weights they adapt."""
 
     def __init__(self, recipe: DreamBoothLoraRecipe, family: Family) -> None:
-        self._recipe = recipe
+        self.recipe = recipe
         self._text_steps = text_encoder_steps(recipe)
         self._adapted: dict[str, Any] = {"unet": family.unet}
         family.unet.add_adapter(self._adapter(DENOISER_TARGETS[recipe.adapted_layers]))
@@ -43,7 +46,7 @@ class Lora:
             cast_training_params(module, dtype=torch.float32)
 
     def _adapter(self, targets: list[str]) -> LoraConfig:
-        recipe = self._recipe
+        recipe = self.recipe
         return LoraConfig(
             r=recipe.rank,
             lora_alpha=recipe.alpha or recipe.rank,  # type: ignore[arg-type] - peft scales by any number
@@ -52,7 +55,7 @@ class Lora:
         )
 
     def groups(self) -> list[ParameterGroup]:
-        recipe = self._recipe
+        recipe = self.recipe
         groups = [ParameterGroup(_trained(self._adapted["unet"]), recipe.learning_rate, recipe.steps)]
         if "text_encoder" in self._adapted:
             rate = recipe.text_encoder_learning_rate or recipe.learning_rate
@@ -61,6 +64,17 @@ class Lora:
 
     def trains_text(self, step: int) -> bool:
         return step < self._text_steps
+
+    @contextmanager
+    def untrained(self) -> Generator[None]:
+        """While entered, the base's parts are as they were."""
+        for module in self._adapted.values():
+            module.disable_adapters()
+        try:
+            yield
+        finally:
+            for module in self._adapted.values():
+                module.enable_adapters()
 
     def tensors(self) -> dict[str, torch.Tensor]:
         return {
@@ -79,7 +93,7 @@ class Lora:
             set_peft_model_state_dict(module, own)
 
     def write(self, folder: Path) -> None:
-        write_adapters(folder, self._recipe.name, self._adapted)
+        write_adapters(folder, self.recipe.name, self._adapted)
 
     def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
         return adapters_are_in(pipeline, self._adapted)

@@ -1,0 +1,86 @@
+"""Prior preservation by the base's own prediction: without class pictures, and it does hold the class."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import torch
+from diffusers import StableDiffusionPipeline
+
+from tests.engine.conftest import go_on, small_recipe
+from trainer.engine.families import Family, open_family
+from trainer.engine.methods.lora import Lora
+from trainer.engine.preservation import BasePrediction
+from trainer.engine.prior import class_prompt
+from trainer.errors import RecipeError
+from trainer.run_folder import RunFolder
+
+Prepare = Callable[..., RunFolder]
+PROMPT = class_prompt("teapot")
+BY_PREDICTION = {"prior_weight": 1.0, "prior_source": "base-prediction"}
+
+
+def opened(tiny_model: Path) -> Family:
+    return open_family(tiny_model, device=torch.device("cpu"), dtype=torch.float32)
+
+
+def test_it_is_the_untouched_bases_and_training_goes_on_after_it(tiny_model: Path) -> None:
+    family = opened(tiny_model)
+    noisy, timesteps = torch.randn(2, 4, 8, 8), torch.tensor([100, 700])
+    with torch.no_grad():
+        before = family.predict(noisy, timesteps, family.encode_prompts([PROMPT, PROMPT]))
+    method = Lora(small_recipe(tiny_model, "dreambooth-lora", text_encoder_share=1.0, **BY_PREDICTION), family)
+    with torch.no_grad():
+        for parameter in (p for group in method.groups() for p in group.parameters):
+            parameter.add_(torch.randn_like(parameter))
+    preserved = BasePrediction(family, method.untrained).of(noisy, timesteps, [PROMPT, PROMPT])
+    assert torch.allclose(preserved, before, atol=1e-6)
+    learning = family.predict(noisy, timesteps, family.encode_prompts([PROMPT, PROMPT]))
+    assert not torch.allclose(learning, before, atol=1e-3)
+    learning.sum().backward()
+    assert all(p.grad is not None for group in method.groups() for p in group.parameters)
+
+
+def test_it_takes_the_place_of_the_class_examples_alone(tiny_model: Path) -> None:
+    family = opened(tiny_model)
+    method = Lora(small_recipe(tiny_model, "dreambooth-lora", **BY_PREDICTION), family)
+    base = BasePrediction(family, method.untrained)
+    noisy, timesteps, is_prior = torch.randn(3, 4, 8, 8), torch.tensor([5, 300, 900]), torch.tensor([False, True, True])
+    target = torch.randn(3, 4, 8, 8)
+    filled = base.put_into(target, noisy, timesteps, ["mine", PROMPT, PROMPT], is_prior)
+    assert torch.equal(filled[0], target[0])
+    assert torch.equal(filled[1:], base.of(noisy[1:], timesteps[1:], [PROMPT, PROMPT]))
+
+
+@pytest.mark.parametrize("share", [0.0, 0.5])
+def test_class_drifts_less_with_it_and_no_picture_is_generated(
+    prepared: Prepare, tiny_model: Path, cache: Path, share: float
+) -> None:
+    pipeline = StableDiffusionPipeline.from_pretrained(tiny_model)
+    noisy = torch.randn(4, 4, 8, 8, generator=torch.Generator().manual_seed(1))
+    timesteps = torch.tensor([50, 300, 600, 900])
+
+    @torch.no_grad()
+    def predicted() -> torch.Tensor:
+        states = pipeline.encode_prompt([PROMPT] * 4, torch.device("cpu"), 1, do_classifier_free_guidance=False)[0]
+        return pipeline.unet(noisy, timesteps, states).sample
+
+    def drift(name: str, **options: object) -> float:
+        options |= {"steps": 20, "learning_rate": 3e-3, "preview_every_steps": 0, "text_encoder_share": share}
+        run = prepared(tiny_model, "dreambooth-lora", name, **options)
+        go_on(run, cache)
+        pipeline.load_lora_weights(run.artifact, weight_name="pytorch_lora_weights.safetensors")
+        moved = (predicted() - before).norm().item()
+        pipeline.unload_lora_weights()
+        return moved
+
+    before = predicted()
+    assert drift("held", **BY_PREDICTION) < 0.7 * drift("free")
+    assert not (cache / "class-images").exists()
+
+
+def test_class_pictures_beside_it_are_refused(tiny_model: Path, tmp_path: Path) -> None:
+    with pytest.raises(RecipeError, match="base-prediction"):
+        small_recipe(tiny_model, "dreambooth-lora", class_images_dir=tmp_path, **BY_PREDICTION)

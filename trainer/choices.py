@@ -1,0 +1,63 @@
+"""What a recipe chooses from: the method, the kind of thing that is taught, and named values of single fields."""
+
+from __future__ import annotations
+
+from enum import StrEnum
+
+
+class Method(StrEnum):
+    """How a concept is learnt."""
+
+    textual_inversion = "textual-inversion"
+    dreambooth_lora = "dreambooth-lora"
+    dreambooth = "dreambooth"
+
+
+class Kind(StrEnum):
+    """What a concept is; it decides templates, presets and the default class word."""
+
+    person = "person"
+    pet = "pet"
+    object = "object"
+    style = "style"
+
+
+class AdaptedLayers(StrEnum):
+    """Which layers of the denoiser get a low-rank adapter."""
+
+    attention = "attention"
+    all = "all"
+
+
+class PriorSource(StrEnum):
+    """What prior preservation holds the class to."""
+
+    class_images = "class-images"
+    base_prediction = "base-prediction"
+
+
+DEFAULT_CLASS_WORD = {Kind.person: "person", Kind.pet: "animal", Kind.object: "object", Kind.style: ""}
+
+
+class Precision(StrEnum):
+    """Arithmetic of the forward and backward pass. Trained weights and the noise schedule stay in fp32."""
+
+    auto = "auto"
+    fp32 = "fp32"
+    bf16 = "bf16"
+    fp16 = "fp16"
+
+
+class Optimizer(StrEnum):
+    """AdamW, or AdamW with 8-bit states where the machine can run it."""
+
+    adamw = "adamw"
+    adamw_8bit = "adamw-8bit"
+
+
+class Schedule(StrEnum):
+    """How the learning rate moves after warm-up."""
+
+    constant = "constant"
+    linear = "linear"
+    cosine = "cosine"
