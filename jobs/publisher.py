@@ -19,6 +19,7 @@ from jobs.publications import Publication, PublicationState, PublicationStore
 from jobs.publish import publish
 from jobs.store import JobStore, now, open_engine
 from jobs.tokens import TokenVault, token_socket
+from trainer.artifact import MANIFEST_FILE
 from trainer.errors import HubError, HubTrouble, StudioError
 from trainer.local_socket import listening
 from trainer.process import StopSignal
@@ -69,13 +70,14 @@ class Publisher:
             self._put(replace(publication, state=PublicationState.waiting))
 
     def _due(self) -> list[Publication]:
-        """Waiting publications whose job is done, and those that the owner has signed in for again."""
+        """Waiting publications whose job has left a concept, and those that the owner has signed in for again."""
         waiting = self._publications.in_state(PublicationState.waiting)
         return [p for p in waiting if p.next_try <= now() and self._is_trained(p)]
 
     def _is_trained(self, publication: Publication) -> bool:
+        """Whether there is something to publish; a job that was cancelled or failed may be resumed."""
         job = self._jobs.find(publication.job_id)
-        return job is not None and not job.is_open
+        return job is not None and not job.is_open and (self._run(publication).artifact / MANIFEST_FILE).exists()
 
     def _attempt(self, publication: Publication) -> None:
         """One try; whatever comes of it is written down, and nothing is raised."""

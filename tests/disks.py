@@ -1,4 +1,4 @@
-"""Disks with a flaw: small ones, and read-only ones."""
+"""Disks with a flaw: small ones, read-only ones, and ones that are not kept."""
 
 from __future__ import annotations
 
@@ -9,6 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
+from trainer.settings import Settings
 
 
 @contextmanager
@@ -21,3 +23,9 @@ def mounted(folder: Path, options: str) -> Iterator[None]:
         yield
     finally:
         subprocess.run(["umount", str(folder)], check=True)
+
+
+def mirrored_settings(root: Path) -> Settings:
+    """A data root under `root`, and an empty mirror beside it."""
+    (root / "mirror").mkdir()
+    return Settings(home=root / "home", mirror=root / "mirror")

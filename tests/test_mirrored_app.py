@@ -19,6 +19,7 @@ from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job
 from tests.app_process import App
+from tests.disks import mirrored_settings
 from tests.engine.conftest import go_on, small_recipe
 from tests.waiting import wait_until
 from trainer.artifact import check_hashes, read_manifest
@@ -34,8 +35,7 @@ STEPS = 400
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "mirror").mkdir()
-    return Settings(home=tmp_path / "home", mirror=tmp_path / "mirror")
+    return mirrored_settings(tmp_path)
 
 
 @pytest.fixture

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,9 +15,9 @@ from jobs.bill import Bill
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.store import Job
-from tests import ROOT
 from tests.engine.conftest import small_recipe
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
+from tests.jobs.processes import jobs_process
 from trainer.photos import take_folder
 from trainer.settings import Settings
 
@@ -54,16 +52,6 @@ def submit(service: JobService, tiny_model: Path, photo_folder: Path) -> Callabl
     return call
 
 
-@contextmanager
-def supervisor(home: Path) -> Iterator[subprocess.Popen[bytes]]:
+def supervisor(home: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A supervisor of the CPU as a process of its own; killed at the end if it still runs."""
-    environment = {**os.environ, "STUDIO_HOME": str(home)}
-    with (home / "supervisor.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jobs", "worker"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    return jobs_process("worker", home)

@@ -7,7 +7,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import pytest
@@ -21,7 +21,8 @@ from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job
 from tests import ROOT
-from tests.disks import mounted
+from tests.disks import mirrored_settings, mounted
+from tests.jobs.processes import jobs_process
 from tests.waiting import wait_until
 from trainer.settings import Settings
 
@@ -31,8 +32,7 @@ BIG = 80_000_000
 
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
-    (tmp_path / "mirror").mkdir()
-    return Settings(home=tmp_path / "home", mirror=tmp_path / "mirror")
+    return mirrored_settings(tmp_path)
 
 
 @pytest.fixture
@@ -40,19 +40,9 @@ def keeping(settings: Settings) -> Keeping:
     return Keeping(settings)
 
 
-@contextmanager
-def mirroring(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
+def mirroring(settings: Settings) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """The copying process over a data root; killed at the end if it still runs."""
-    environment = {**os.environ, "STUDIO_HOME": str(settings.home), "STUDIO_MIRROR": str(settings.mirror)}
-    with (settings.home / "mirror.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jobs", "mirror"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    return jobs_process("mirror", settings.home, STUDIO_MIRROR=str(settings.mirror))
 
 
 def copies(settings: Settings) -> Path:

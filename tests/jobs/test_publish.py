@@ -309,7 +309,7 @@ def test_hub_that_does_not_answer_is_given_up_and_tried_later(
         try_publish(hub, run)
     assert caught.value.trouble is HubTrouble.later
     asked = Counter(request.line for request in hub.requests() if place in request.line)
-    assert max(asked.values()) <= 6  # the client's own patience with one call, once
+    assert max(asked.values()) <= 2 * 6  # the patience of the client with one call, once; two files are the same
     hub.clear_faults()
     try_publish(hub, run)
     assert_complete(alice, run)

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -20,52 +18,44 @@ from jobs.publications import Publication, PublicationState
 from jobs.publisher import after_trouble
 from jobs.service import JobService
 from jobs.state import JobState
-from jobs.store import new_job_id, now
-from jobs.tokens import TokenDesk, token_socket
+from jobs.store import Job, new_job_id, now
+from jobs.tokens import TokenDesk
 from tests import ROOT
 from tests.hub.accounts import ALICE, BOB, EXPIRED
-from tests.hub.faults import FOREVER
+from tests.hub.faults import FOREVER, RequestRecord
 from tests.hub.local_hub import LocalHub
+from tests.jobs.conftest import supervisor
 from tests.jobs.finished_run import write_finished_run
+from tests.jobs.processes import publisher
 from tests.waiting import wait_until
+from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
 from trainer.errors import HubError, HubTrouble, RequestError
+from trainer.events import Finished, Started, Step, read_events
 from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]
 MUG = "alice/red-mug"
 
 
-def takes_handovers(settings: Settings) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        return connection.connect_ex(str(token_socket(settings.runtime_dir))) == 0
+@pytest.fixture
+def make_job(service: JobService, settings: Settings, photo_folder: Path) -> Callable[[], str]:
+    """Makes finished jobs of anna."""
 
+    def make() -> str:
+        job_id = new_job_id()
+        run = write_finished_run(settings.runs_dir / job_id, photo_folder)
+        file = JobFile(id=job_id, owner="anna", title="red-mug", state=JobState.finished, created=now())
+        run.job_file.write_text(file.model_dump_json())
+        assert service.rebuild() == 1
+        return job_id
 
-@contextmanager
-def publisher(settings: Settings, hub: LocalHub) -> Generator[subprocess.Popen[bytes]]:
-    """A publisher over the data root, pointed at the local Hub, that takes handovers already."""
-    settings.runtime_dir.mkdir(parents=True, exist_ok=True)
-    environment = {**os.environ, **hub.environment(settings.home / "hf"), "STUDIO_HOME": str(settings.home)}
-    with (settings.home / "publisher.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jobs", "publisher"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-    try:
-        wait_until(lambda: takes_handovers(settings))
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    return make
 
 
 @pytest.fixture
-def job(service: JobService, settings: Settings, photo_folder: Path) -> str:
+def job(make_job: Callable[[], str]) -> str:
     """A finished job of anna."""
-    job_id = new_job_id()
-    run = write_finished_run(settings.runs_dir / job_id, photo_folder)
-    file = JobFile(id=job_id, owner="anna", title="red-mug", state=JobState.finished, created=now())
-    run.job_file.write_text(file.model_dump_json())
-    assert service.rebuild() == 1
-    return job_id
+    return make_job()
 
 
 @pytest.fixture
@@ -82,6 +72,14 @@ def note(service: JobService, job: str) -> str:
     publication = service.publishing.of(job)
     assert publication is not None
     return publication.note
+
+
+def commit_requests(hub: LocalHub) -> list[RequestRecord]:
+    return [request for request in hub.requests() if "/commit/" in request.path]
+
+
+def published_files(api: HfApi) -> set[str]:
+    return set(api.list_repo_files(MUG))
 
 
 @pytest.mark.fault(59)
@@ -127,7 +125,7 @@ def test_kill_in_the_middle_is_made_good_by_the_next_start(
     with publisher(settings, hub) as process:
         desk.hand_over("anna", ALICE)
         service.publishing.ask(job, "anna", MUG, private=True)
-        wait_until(lambda: any("/commit/" in request.path for request in hub.requests()))
+        wait_until(lambda: commit_requests(hub))
         process.send_signal(signal.SIGKILL)
         process.wait()
     assert state(service, job) is PublicationState.running
@@ -137,6 +135,97 @@ def test_kill_in_the_middle_is_made_good_by_the_next_start(
         service.publishing.retry(job, "anna")
         wait_until(lambda: state(service, job) is PublicationState.published)
     assert len(client(ALICE).list_repo_commits(MUG)) == 2
+
+
+@pytest.mark.fault(4)
+def test_kill_between_training_and_publishing_trains_nothing_again(
+    hub: LocalHub, service: JobService, settings: Settings, submit: Callable[..., Job], desk: TokenDesk
+) -> None:
+    job = submit()
+    service.publishing.ask(job.id, "anna", MUG, private=True)
+    events = service.run_folder(job.id).events_file
+    with supervisor(settings.home) as first:
+        wait_until(lambda: any(isinstance(event, Finished) for event in read_events(events)), seconds=120)
+        first.kill()
+        first.wait()
+    assert state(service, job.id) is PublicationState.waiting
+    with supervisor(settings.home), publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        wait_until(lambda: state(service, job.id) is PublicationState.published, seconds=120)
+    assert sum(isinstance(event, Started) for event in read_events(events)) == 1
+    assert [event.step for event in read_events(events) if isinstance(event, Step)] == list(range(1, job.steps + 1))
+
+
+@pytest.mark.fault(12)
+def test_cancel_of_a_job_that_is_being_published_changes_nothing(
+    hub: LocalHub, client: Client, service: JobService, settings: Settings, job: str, desk: TokenDesk
+) -> None:
+    hub.order_fault("POST .*/commit/", hang_s=1)
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: commit_requests(hub))
+        service.cancel(job, "anna")
+        wait_until(lambda: state(service, job) is PublicationState.published)
+    assert service.job(job, "anna").state is JobState.finished
+    artifact = service.run_folder(job).artifact
+    check_hashes(artifact, read_manifest(artifact))
+    assert {file.path for file in read_manifest(artifact).files} < published_files(client(ALICE))
+
+
+@pytest.mark.fault(12)
+def test_job_that_is_deleted_while_it_is_published_is_whole_there_and_gone_here(
+    hub: LocalHub, client: Client, service: JobService, settings: Settings, job: str, desk: TokenDesk
+) -> None:
+    run = service.run_folder(job)
+    files = {file.path for file in read_manifest(run.artifact).files}
+    hub.order_fault("POST .*/commit/", hang_s=1)
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: commit_requests(hub))
+        service.delete(job, "anna")
+        wait_until(lambda: [r for r in hub.requests() if r.status and "/tree/" in r.path][1:], "it is compared again")
+    assert files < published_files(client(ALICE))
+    assert not run.root.exists()
+    assert state(service, job) is None
+
+
+@pytest.mark.fault(12)
+def test_cancelled_job_is_published_only_when_it_was_resumed_and_done(
+    hub: LocalHub, service: JobService, settings: Settings, make_job: Callable[[], str], desk: TokenDesk
+) -> None:
+    cancelled, other = make_job(), make_job()
+    manifest = service.run_folder(cancelled).artifact / MANIFEST_FILE
+    service.publishing.ask(cancelled, "anna", MUG, private=True)
+    manifest.rename(manifest.with_suffix(".later"))
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(other, "anna", "alice/other", private=True)
+        wait_until(lambda: state(service, other) is PublicationState.published)
+        assert state(service, cancelled) is PublicationState.waiting
+        assert note(service, cancelled) == ""
+        manifest.with_suffix(".later").rename(manifest)
+        wait_until(lambda: state(service, cancelled) is PublicationState.published)
+
+
+@pytest.mark.fault(29)
+def test_one_that_the_hub_asks_to_wait_holds_up_no_other(
+    hub: LocalHub, service: JobService, settings: Settings, make_job: Callable[[], str], desk: TokenDesk
+) -> None:
+    late, other = make_job(), make_job()
+    hub.order_fault("POST .*/red-mug/commit/", status=429, headers={"Retry-After": "3600"})
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(late, "anna", MUG, private=True)
+        wait_until(lambda: note(service, late))
+        service.publishing.ask(other, "anna", "alice/other", private=True)
+        wait_until(lambda: state(service, other) is PublicationState.published)
+    assert "The Hub asks to wait 1 h 00 min." in note(service, late)
+    assert "Nothing is lost." in note(service, late)
+    publication = service.publishing.of(late)
+    assert publication is not None
+    assert publication.next_try > now() + 3000
 
 
 @pytest.mark.fault(26)

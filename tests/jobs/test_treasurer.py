@@ -23,6 +23,7 @@ from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.jobs.conftest import supervisor
+from tests.jobs.processes import jobs_process
 from tests.jobs.space_fixtures import STUDIO, make_space, requests_for
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
@@ -39,18 +40,10 @@ def space(client: Client) -> None:
 
 @contextmanager
 def treasurer(settings: Settings, hub: LocalHub) -> Generator[subprocess.Popen[bytes]]:
-    settings.home.mkdir(parents=True, exist_ok=True)
-    space = {"STUDIO_HOME": str(settings.home), "SPACE_ID": STUDIO, "SYSTEM": "spaces"}
-    environment = {**os.environ, **hub.environment(settings.home / "hf", token=ALICE), **space}
-    with (settings.home / "treasurer.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jobs", "treasurer"], cwd=ROOT, env=environment, stdout=log, stderr=log
-        )
-    try:
+    space = {"SPACE_ID": STUDIO, "SYSTEM": "spaces"}
+    environment = {**hub.environment(settings.home / "hf", token=ALICE), **space}
+    with jobs_process("treasurer", settings.home, **environment) as process:
         yield process
-    finally:
-        process.kill()
-        process.wait()
     assert "Traceback" not in (settings.home / "treasurer.log").read_text()
 
 

@@ -2,12 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import socket
-import subprocess
-import sys
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +13,11 @@ from jobs.remote.record import RemoteRun
 from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job
-from jobs.tokens import TRAINING_TOKENS, TokenDesk, token_socket
+from jobs.tokens import TokenDesk
 from tests import ROOT
 from tests.engine.conftest import SMALL
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from tests.waiting import wait_until
 from trainer.photos import take_folder
 from trainer.recipe import build_recipe
 from trainer.settings import Settings
@@ -49,34 +43,6 @@ def alice(client: Client, tiny_model: Path) -> HfApi:
     alice.create_repo(BASE)
     alice.upload_folder(repo_id=BASE, folder_path=tiny_model)
     return alice
-
-
-@contextmanager
-def follower(settings: Settings, hub: LocalHub, **environment: str) -> Generator[subprocess.Popen[bytes]]:
-    """The process that sends jobs to Hugging Face and follows them; killed at the end if it still runs."""
-    settings.runtime_dir.mkdir(parents=True, exist_ok=True)
-    all_of_it = {
-        **os.environ,
-        **hub.environment(settings.home / "hf"),
-        "STUDIO_HOME": str(settings.home),
-        "STUDIO_JOBS_IMAGE": "an/image",
-        **environment,
-    }
-    with (settings.home / "follower.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "jobs", "remote"], cwd=ROOT, env=all_of_it, stdout=log, stderr=log
-        )
-    try:
-        wait_until(lambda: takes_tokens(settings))
-        yield process
-    finally:
-        process.kill()
-        process.wait()
-
-
-def takes_tokens(settings: Settings) -> bool:
-    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-        return connection.connect_ex(str(token_socket(settings.runtime_dir, TRAINING_TOKENS))) == 0
 
 
 @pytest.fixture

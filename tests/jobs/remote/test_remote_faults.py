@@ -20,7 +20,8 @@ from tests.hub.accounts import ALICE, BOB, TokenKind
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
-from tests.jobs.remote.conftest import ENGINE_S, LONG, Client, follower, hub_jobs, message, state, step
+from tests.jobs.processes import follower
+from tests.jobs.remote.conftest import ENGINE_S, LONG, Client, hub_jobs, message, state, step
 from tests.waiting import wait_until
 from trainer.events import Started, read_events
 from trainer.settings import Settings

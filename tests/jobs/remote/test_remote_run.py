@@ -18,7 +18,8 @@ from jobs.store import Job
 from jobs.tokens import TokenDesk
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from tests.jobs.remote.conftest import ENGINE_S, LONG, follower, hub_jobs, message, state, step
+from tests.jobs.processes import follower
+from tests.jobs.remote.conftest import ENGINE_S, LONG, hub_jobs, message, state, step
 from tests.waiting import wait_until
 from trainer.artifact import check_hashes, read_manifest
 from trainer.events import Started, read_events
