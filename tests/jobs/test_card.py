@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -21,6 +22,8 @@ HOSTILE = [
     "| a | b |\n> quote [x](javascript:alert(1)) ![y](http://example.org/y.png)",
     "a\n\n</code></pre><img src=x onerror=alert(1)>",
     "key: [unclosed, 'quote \" {brace",
+    "{{ 7 * 7 }} `` [x](javascript:alert(1)) ![y](//example.org)",
+    "---",
     "naïve \u202e reversed \U0001f600",
 ]
 
@@ -67,9 +70,22 @@ def test_card_of_a_hub_base_names_and_links_it(tmp_path: Path, photo_folder: Pat
 @pytest.mark.parametrize("text", HOSTILE)
 def test_hostile_prompt_stays_text(tmp_path: Path, photo_folder: Path, text: str) -> None:
     card = card_of(write_finished_run(tmp_path / "run", photo_folder, preview_prompt=text))
-    head = front_matter(card)
-    assert head["widget"][0]["text"] == " ".join(text.split())  # type: ignore[index]
-    assert head["library_name"] == "diffusers"
+    assert front_matter(card)["widget"][0]["text"] == " ".join(text.split())  # type: ignore[index]
+    assert_it_stayed_text(card, text)
+
+
+@pytest.mark.fault(46)
+@pytest.mark.parametrize("method", ["textual-inversion", "dreambooth-lora"])
+@pytest.mark.parametrize("text", [text for text in HOSTILE if not re.search(r"[\n<>]", text)])
+def test_hostile_class_word_stays_text(tmp_path: Path, photo_folder: Path, method: str, text: str) -> None:
+    card = card_of(write_finished_run(tmp_path / "run", photo_folder, method=method, class_word=text))
+    assert text in card
+    assert_it_stayed_text(card, text)
+
+
+def assert_it_stayed_text(card: str, text: str) -> None:
+    """Front matter and Markdown are what they are without it."""
+    assert front_matter(card)["library_name"] == "diffusers"
     body = MarkdownIt("commonmark").enable("table").render(card.split("---\n", 2)[2])
     assert "<script" not in body
     assert "onerror=alert(1)>" not in body.replace("&gt;", "")

@@ -69,7 +69,7 @@ def test_killed_follower_finds_its_job_again_and_one_deleted_elsewhere_fails_in_
 
 
 @pytest.mark.fault(28, 34)
-def test_lost_answer_makes_no_second_job(
+def test_lost_answer_makes_no_second_job_and_one_that_gets_no_machine_fails_in_words(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
     hub.hold_jobs(held=True)
@@ -79,8 +79,16 @@ def test_lost_answer_makes_no_second_job(
         desk.hand_over_for_training("anna", ALICE)
         wait_until(lambda: "Nothing is lost" in message(service, job))
         wait_until(lambda: "Waiting for a machine" in message(service, job))
-    assert asked_for(hub) == 1
-    assert len(hub_jobs(alice)) == 1
+        assert asked_for(hub) == 1
+        (waiting,) = hub_jobs(alice)
+        hub.end_job(waiting.id, stage="ERROR", message="No machine was found")
+        wait_until(lambda: state(service, job) is JobState.failed)
+    assert "ended without a result" in message(service, job)
+    assert "Resume" in message(service, job)
+    record = service.remote_run(job.id)
+    assert record is not None
+    assert record.ran_s(0) == 0  # waiting for a machine costs nothing
+    assert list(alice.list_buckets("alice")) == []
 
 
 @pytest.mark.fault(33)

@@ -16,6 +16,7 @@ from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job
 from jobs.tokens import TokenDesk
+from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.jobs.processes import follower
@@ -62,8 +63,9 @@ def test_what_the_job_is_told_holds_no_token_and_nothing_that_a_person_wrote(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
     hub.hold_jobs(held=True)
-    text = "/proc/self/environ x.yaml $(id) <red-mug>"
-    job = send(preview_prompt=text)
+    text, word = "/proc/self/environ", "pyproject.toml"
+    assert (ROOT / word).is_file()  # a file where the follower works
+    job = send(preview_prompt=text, class_word=word)
     bucket = f"alice/concept-studio-{job.id}"
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
@@ -75,12 +77,14 @@ def test_what_the_job_is_told_holds_no_token_and_nothing_that_a_person_wrote(
         }
         assert list(told.secrets or {}) == ["HF_TOKEN"]
         assert "HF_TOKEN" not in (told.environment or {})
-        assert "environ x.yaml" not in repr(told)
+        assert "self/environ" not in repr(told)
+        assert word not in repr(told)
         assert alice.bucket_info(bucket).private
         run = service.run_folder(job.id)
         sent = {file.path for file in alice.list_bucket_tree(bucket, recursive=True)}
         assert sent == {"config.json", *(run.relative(f) for f in run.photos.iterdir() if f.is_file())}
         assert run.read_recipe().preview_prompt == text
+        assert not [request for request in hub.requests() if request.line.startswith("POST /api/repos/create")][1:]
         wait_until(lambda: "Waiting for a machine at Hugging Face" in message(service, job))
         service.cancel(job.id, "anna")
         wait_until(lambda: state(service, job) is JobState.cancelled)

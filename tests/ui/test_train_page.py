@@ -1,0 +1,138 @@
+"""What is wrong is said on the Train page, in the plan and when Train is pressed; nothing is queued or lost."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from huggingface_hub import HfApi, constants
+from starlette.requests import Request
+
+from app import build_services
+from jobs import preflight
+from jobs.store import SINGLE_OWNER
+from tests.hub.accounts import ALICE, BOB
+from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
+from trainer.choices import Kind, Method
+from trainer.devices import cpu
+from trainer.errors import BaseModelError, RecipeError, RequestError
+from trainer.settings import Settings
+from ui.money_fields import MoneyWish
+from ui.services import Services
+from ui.train_handlers import Choices, TrainHandlers
+from ui.train_tab import TrainTab
+
+# said inside the client library, about how it sends LFS files
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+BASE = "alice/tiny"
+Client = Callable[[str | None], HfApi]
+
+
+class TrainPage:
+    """The Train page of bob's laptop, with photos in it."""
+
+    def __init__(self, services: Services, photos: Path) -> None:
+        self.services = services
+        tab = asyncio.run(_draw(services))
+        self._handlers: TrainHandlers = tab._handlers
+        self._entered = {name: widget.value for name, widget in tab._form.widgets.items()} | {"steps": 8}
+        self.draft = services.drafts.new_id()
+        for file in sorted(photos.glob("*.jpg")):
+            services.drafts.add(SINGLE_OWNER, self.draft, file, source=file.name)
+
+    def plan(self, base: str, name: str = "red-mug") -> str:
+        return self._handlers.plan(_choices(base, name), self._entered)
+
+    def press(self, base: str, name: str = "red-mug", *, publish: bool = False) -> str:
+        request = gr.Request(Request({"type": "http", "headers": []}))
+        choices = _choices(base, name)
+        return self._handlers.submit(choices, self._entered, self.draft, request, publish=publish, money=MoneyWish())
+
+    def assert_nothing_happened(self) -> None:
+        assert self.services.jobs.views(SINGLE_OWNER) == []
+        assert len(self.services.drafts.read(SINGLE_OWNER, self.draft).usable) == 5
+
+
+async def _draw(services: Services) -> TrainTab:
+    """In a running loop: without one gradio makes loops that nobody closes."""
+    with gr.Blocks() as page:
+        return TrainTab(services, page)
+
+
+def _choices(base: str, name: str) -> Choices:
+    return Choices(name=name, kind=Kind.object, class_word="mug", method=Method.dreambooth_lora, base=base)
+
+
+@pytest.fixture
+def page(
+    client: Client,  # noqa: F811
+    tmp_path: Path,
+    photo_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> Iterator[TrainPage]:
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    monkeypatch.setattr(preflight, "REMEMBER_REFUSAL_S", 0.0)
+    monkeypatch.setenv("HF_TOKEN", BOB)
+    services = build_services(Settings(home=tmp_path / "home"), [cpu()])
+    yield TrainPage(services, photo_folder)
+    services.jobs.close()
+
+
+@pytest.fixture
+def alice(client: Client, tiny_model: Path) -> HfApi:  # noqa: F811
+    """Alice's client; the tiny model is on the Hub as hers."""
+    alice = client(ALICE)
+    alice.create_repo(BASE)
+    alice.upload_folder(repo_id=BASE, folder_path=tiny_model)
+    return alice
+
+
+@pytest.mark.fault(21)
+@pytest.mark.parametrize(
+    ("base", "words"), [("alice/tinny", "no model alice/tinny"), ("alice tiny", "There is no base model")]
+)
+def test_base_that_does_not_exist_is_said_and_nothing_is_queued(page: TrainPage, base: str, words: str) -> None:
+    assert words in page.plan(base)
+    with pytest.raises(BaseModelError, match=words):
+        page.press(base)
+    page.assert_nothing_happened()
+
+
+@pytest.mark.fault(22)
+def test_gated_base_is_trained_on_as_soon_as_its_terms_are_accepted(page: TrainPage, alice: HfApi) -> None:
+    alice.update_repo_settings(BASE, gated="manual")
+    assert f"/{BASE}, accept its terms" in page.plan(BASE)
+    with pytest.raises(BaseModelError, match="is gated"):
+        page.press(BASE)
+    page.assert_nothing_happened()
+    alice.grant_access(BASE, "bob")
+    job = page.press(BASE)
+    assert page.services.jobs.run_folder(job).read_recipe().base_revision == alice.model_info(BASE).sha
+
+
+@pytest.mark.fault(46)
+@pytest.mark.parametrize(
+    "name", ["", "m", "🐶🐶", "mug\nmug", "m" * 10_000, "<script>alert(1)</script>", "{{ 7 * 7 }}", "---"]
+)
+def test_hostile_name_is_refused_with_the_rule_and_shown_as_text(page: TrainPage, name: str) -> None:
+    with pytest.raises(RecipeError, match="2 to 40 of a-z"):
+        page.press("starter", name)
+    assert "<script>" not in page.plan("starter", name)
+    assert "<script>" not in page._handlers.name_check(name, "starter")
+    page.assert_nothing_happened()
+
+
+@pytest.mark.fault(46)
+def test_existing_word_is_a_warning_and_no_refusal(page: TrainPage) -> None:
+    assert "is a word that the model knows" in page._handlers.name_check("cat", "starter")
+    assert page.press("starter", "cat")
+
+
+@pytest.mark.fault(47)
+def test_name_that_the_hub_does_not_take_is_said_before_anything_is_queued(page: TrainPage) -> None:
+    with pytest.raises(RequestError, match="The Hub does not allow the name 'red--mug'"):
+        page.press("starter", "red--mug", publish=True)
+    page.assert_nothing_happened()
