@@ -69,4 +69,4 @@ def app(tmp_path: Path) -> Iterator[Callable[..., App]]:
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Whole apps and browsers first: they take longest, and nobody should wait for the last of them alone."""
-    items.sort(key=lambda item: "app" not in getattr(item, "fixturenames", ()))
+    items.sort(key=lambda item: {"app", "chromium"}.isdisjoint(getattr(item, "fixturenames", ())))

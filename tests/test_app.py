@@ -72,23 +72,18 @@ def test_job_outlives_the_kill_of_each_process_and_finishes_once(
     assert studio.processes() == {}
 
 
-def test_example_is_queued_by_itself_once(app: MakeApp, service: JobService) -> None:
+def test_page_answers_without_torch_and_the_example_is_queued_by_itself_once(app: MakeApp, service: JobService) -> None:
     studio = app()
     studio.start()
+    with urllib.request.urlopen(studio.url) as answer:
+        assert "Concept Studio" in answer.read().decode()
     wait_until(lambda: service.views(SINGLE_OWNER), "the example is queued")
     (example,) = service.views(SINGLE_OWNER)
     wait_until(lambda: service.view(example.job.id, SINGLE_OWNER).progress.step > 0, "the example trains", 120)
+    assert studio.process is not None
+    page = psutil.Process(studio.process.pid)
+    assert not [m.path for m in page.memory_maps() if "torch" in m.path]
     studio.stop()
     studio.start()
     wait_until(lambda: "child" in studio.processes(), "it goes on")
     assert len(service.views(SINGLE_OWNER)) == 1
-
-
-def test_page_answers_and_its_process_holds_no_torch(app: MakeApp) -> None:
-    studio = app(STUDIO_EXAMPLE="0")
-    studio.start()
-    with urllib.request.urlopen(studio.url) as answer:
-        assert "Concept Studio" in answer.read().decode()
-    assert studio.process is not None
-    page = psutil.Process(studio.process.pid)
-    assert not [m.path for m in page.memory_maps() if "torch" in m.path]

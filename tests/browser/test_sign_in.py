@@ -9,7 +9,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
-from tests.browser.space import describe, find_no_token, sign_in, space_environment, train_and_publish
+from tests.browser.space import describe, find_no_token, sign_in, space_environment
 from tests.browser.steps import MINUTE, go, phone_photos
 from tests.hub.local_hub import LocalHub
 
@@ -67,7 +67,4 @@ def test_signed_in_person_finds_and_publishes_their_jobs(
     page.locator("#publish").click()
     go(page, "Jobs")
     expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug, private", timeout=MINUTE)
-    # the next one is published by itself
-    go(page, "Train")
-    train_and_publish(page, phone_photos(tmp_path / "again"), "blue-mug", "alice/blue-mug")
     find_no_token(space, hub)

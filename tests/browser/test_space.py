@@ -14,7 +14,7 @@ from tests.app_process import App
 from tests.browser.steps import MINUTE, phone_photos
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from tests.jobs.space_fixtures import STUDIO, make_space
+from tests.jobs.space_fixtures import STUDIO, make_space, requests_for
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
@@ -53,12 +53,14 @@ def open_copy(app: MakeApp, new_page: Open, hub: LocalHub, tmp_path: Path) -> Ca
     return start
 
 
+@pytest.mark.slow  # quick: tests/ui/test_space_banner.py
 def test_local_machine_has_no_banner_and_costs_nothing(open_copy: Callable[..., Page]) -> None:
     page = open_copy(HF_TOKEN=ALICE)
     expect(page.locator("#plan")).to_contain_text("no cost", timeout=MINUTE)
     expect(page.locator(".cs-space")).to_have_count(0)
 
 
+@pytest.mark.slow  # quick: tests/ui/test_space_banner.py
 @pytest.mark.parametrize(
     ("secret", "words", "link", "leads_to"),
     [
@@ -86,8 +88,8 @@ def test_space_without_a_gpu_says_what_it_is_and_what_to_press(
 
 
 @pytest.mark.timeout(400)
-def test_duplicate_with_a_gpu_says_what_it_costs_and_refuses_what_is_too_dear(
-    open_copy: Callable[..., Page], alice: HfApi, tmp_path: Path, gpu: dict[str, str]
+def test_duplicate_with_a_gpu_says_what_it_costs_refuses_what_is_too_dear_and_keeps_its_hardware_when_told_to(
+    open_copy: Callable[..., Page], alice: HfApi, hub: LocalHub, tmp_path: Path, gpu: dict[str, str]
 ) -> None:
     make_space(alice, SpaceHardware.T4_SMALL)
     alice.set_space_sleep_time(STUDIO, 7200)
@@ -97,6 +99,8 @@ def test_duplicate_with_a_gpu_says_what_it_costs_and_refuses_what_is_too_dear(
     expect(banner).to_contain_text("It goes to sleep 2 h 00 min after the last visit")
     expect(banner).not_to_contain_text("HF_TOKEN")
     refuse_what_is_too_dear(page, phone_photos(tmp_path / "phone"))
+    keep_the_hardware_after_all(page)
+    assert requests_for(hub, "hardware") == []
 
 
 def refuse_what_is_too_dear(page: Page, photos: list[Path]) -> None:
@@ -113,3 +117,18 @@ def refuse_what_is_too_dear(page: Page, photos: list[Path]) -> None:
     toast = page.locator("[data-testid=toast-body]")
     expect(toast).to_contain_text("Nothing was queued: it would cost about")
     expect(page.get_by_role("tab", name="Train", exact=True)).to_have_attribute("aria-selected", "true")
+
+
+def keep_the_hardware_after_all(page: Page) -> None:
+    """A job that was to give the hardware back is cancelled, and so is the wish, by the banner's button."""
+    page.locator("#cost-limit input").fill("")
+    page.locator("#cost-limit input").press("Tab")
+    page.locator("#release-hardware input").check()
+    page.locator("#train").click()
+    page.locator(".cs-job").get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Really cancel?").click()
+    keep = page.locator(".cs-space").get_by_role("button", name="Keep it")
+    keep.click(timeout=MINUTE)
+    expect(page.locator("[data-testid=toast-body]").last).to_contain_text("The hardware is kept")
+    expect(keep).to_have_count(0)
+    expect(page.locator(".cs-job")).not_to_contain_text("given back")

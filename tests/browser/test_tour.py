@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -126,11 +126,27 @@ def test_another_browser_sees_nothing(app: MakeApp, new_page: Open, tmp_path: Pa
     expect(anna.locator(".cs-pill.cancelled")).to_be_visible(timeout=MINUTE)
 
 
-@pytest.mark.fault(39)
-def test_double_press_is_one_job(app: MakeApp, new_page: Open, tmp_path: Path) -> None:
-    studio = app(STUDIO_EXAMPLE="0")
+@pytest.fixture(scope="module")
+def quiet_studio(tmp_path_factory: pytest.TempPathFactory) -> Iterator[App]:
+    """An app for tests in which nothing is trained to its end."""
+    studio = App(tmp_path_factory.mktemp("quiet") / "home", STUDIO_EXAMPLE="0")
     studio.start()
-    page = new_page(studio.url)
+    yield studio
+    studio.stop()
+
+
+@pytest.mark.parametrize("width", [390, 768, 1280])
+def test_no_page_is_wider_than_the_screen(quiet_studio: App, new_page: Open, width: int) -> None:
+    page = new_page(quiet_studio.url, width=width)
+    for number in range(5):
+        page.get_by_role("tab").nth(number).click()  # all five fit beside each other, none hides in a menu
+        page.wait_for_timeout(300)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+@pytest.mark.fault(39)
+def test_double_press_is_one_job(quiet_studio: App, new_page: Open, tmp_path: Path) -> None:
+    page = new_page(quiet_studio.url)
     page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
     expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
     page.locator("#name textarea, #name input").fill("red-mug")
@@ -138,14 +154,3 @@ def test_double_press_is_one_job(app: MakeApp, new_page: Open, tmp_path: Path) -
     expect(page.locator(".cs-job h3")).to_have_text("red-mug")
     page.wait_for_timeout(3000)
     expect(page.locator(".cs-job")).to_have_count(1)
-
-
-@pytest.mark.parametrize("width", [390, 768, 1280])
-def test_no_page_is_wider_than_the_screen(app: MakeApp, new_page: Open, width: int) -> None:
-    studio = app(STUDIO_EXAMPLE="0")
-    studio.start()
-    page = new_page(studio.url, width=width)
-    for number in range(5):
-        page.get_by_role("tab").nth(number).click()  # all five fit beside each other, none hides in a menu
-        page.wait_for_timeout(300)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width

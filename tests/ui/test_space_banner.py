@@ -1,4 +1,4 @@
-"""The banner's words in situations that the browser test leaves out."""
+"""The banner's words, and what a plan costs, on each kind of copy; the browser tests show them on the page."""
 
 from __future__ import annotations
 
@@ -6,9 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import constants
 
 from jobs.space_state import Release, ReleaseStage, SpaceState, write_state
-from jobs.spending import Spending
+from jobs.spending import FREE_WORDS, Spending
 from tests.hub.accounts import ALICE
 from trainer.settings import Settings
 from ui.space_banner import banner_html
@@ -38,6 +39,34 @@ def test_trouble_and_release_are_shown(tmp_path: Path) -> None:
     words = banner(tmp_path)
     assert "The Hub cannot be reached." in words
     assert "given back at 14:02" in words
+
+
+@pytest.mark.parametrize(
+    ("token", "words", "leads_to"),
+    [
+        (None, "for trying things out, at no cost", "?duplicate=true"),
+        (ALICE, "your copy, without a GPU. It costs nothing", "/settings"),
+    ],
+    ids=["shared", "duplicate"],
+)
+def test_space_without_a_gpu_says_what_it_is_and_what_to_press(
+    tmp_path: Path, token: str | None, words: str, leads_to: str
+) -> None:
+    shown = banner(tmp_path, token=token, has_gpu=False)
+    assert words in shown
+    assert f'href="{constants.ENDPOINT}/spaces/alice/studio{leads_to}"' in shown
+    assert plan(tmp_path, SPACE_ID="alice/studio", HF_TOKEN=token) == FREE_WORDS
+
+
+def test_own_machine_costs_nothing(tmp_path: Path) -> None:
+    assert plan(tmp_path, HF_TOKEN=ALICE) == FREE_WORDS
+
+
+def plan(home: Path, **environment: Any) -> str:
+    """What an hour costs on a machine without a GPU."""
+    spending = Spending(Settings(home=home, **environment), has_gpu=False)
+    assert not spending.at_stake()  # the fields about money are hidden
+    return spending.plan(3600).words
 
 
 @pytest.mark.parametrize("has_gpu", [True, False])
