@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from itertools import pairwise
 from pathlib import Path
 
@@ -97,65 +98,61 @@ def trained_without_a_break(like: RunFolder, photos: Path, root: Path) -> RunFol
 
 
 @pytest.mark.timeout(900)
-def test_training_goes_on_once_from_the_mirrored_checkpoint_and_ends_equal(
+def test_results_outlive_the_machine_and_training_goes_on_once_from_the_mirrored_checkpoint(
     studio: App, settings: Settings, tiny_model: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
+    kept, deleted = (submit(settings, tiny_model, photo_folder, steps=6) for _ in range(2))
     job = submit(settings, tiny_model, photo_folder)
     waiting = submit(settings, tiny_model, photo_folder, steps=6)
     studio.start()
-    wait_until(lambda: "checkpoints" in str(mirrored(settings, job)), "a checkpoint is in the mirror")
-    lose_machine(studio, settings)
-    at_the_loss = mirrored_state(settings, job)
-    assert '"running"' in at_the_loss
-
-    studio.start()
-    service = open_service(settings)
-    try:
-        wait_until(lambda: finished(service, job), "the job is finished", 300)
-        wait_until(lambda: finished(service, waiting), "the job that waited is finished", 120)
-        run = service.run_folder(job.id)
-        events = list(read_events(run.events_file))
-        starts = [event.resumed_from for event in events if isinstance(event, Started)]
-        assert len(starts) == 2
-        assert 0 < starts[1] < STEPS
-        assert sum(isinstance(event, Finished) for event in events) == 1
-        steps = sorted({event.step for event in events if isinstance(event, Step)})
-        assert steps[-1] == STEPS
-        assert max(after - before for before, after in pairwise(steps)) <= 20  # the loss curve has no hole
-        calm = trained_without_a_break(run, photo_folder, tmp_path)
-        for file in read_manifest(calm.artifact).files:
-            assert (run.artifact / file.path).read_bytes() == (calm.artifact / file.path).read_bytes(), file.path
-    finally:
-        service.close()
-
-
-@pytest.mark.timeout(900)
-def test_result_outlives_the_machine_and_a_deleted_one_stays_deleted(
-    studio: App, settings: Settings, tiny_model: Path, photo_folder: Path
-) -> None:
-    kept, deleted = (submit(settings, tiny_model, photo_folder, steps=6) for _ in range(2))
-    studio.start()
-    for job in (kept, deleted):
-        wait_until(lambda: '"finished"' in mirrored_state(settings, job), "the result is in the mirror", 300)  # noqa: B023
-    service = open_service(settings)
-    events = service.run_folder(kept.id).events_file.read_bytes()
-    service.delete(deleted.id, "anna")
-    service.close()
+    for ended in (kept, deleted):
+        wait_until(lambda: '"finished"' in mirrored_state(settings, ended), "the result is in the mirror", 300)  # noqa: B023
+    kept_events = RunFolder(settings.runs_dir / kept.id).events_file.read_bytes()
+    with opened(settings) as service:
+        service.delete(deleted.id, "anna")
     wait_until(lambda: not mirrored(settings, deleted).files, "the mirror forgets it")
+    wait_until(lambda: "checkpoints" in str(mirrored(settings, job)), "a checkpoint is in the mirror", 120)
     lose_machine(studio, settings)
+    assert '"running"' in mirrored_state(settings, job)
 
     studio.start()
+    with opened(settings) as service:
+        wait_until(lambda: finished(service, job), "the job is finished", 300)
+        assert {view.job.id for view in service.views("anna")} == {kept.id, job.id, waiting.id}
+        assert_kept(service.run_folder(kept.id), kept_events)
+        assert service.view(kept.id, "anna").job.state is JobState.finished
+        assert_trained_once(service.run_folder(job.id), photo_folder, tmp_path)
+        service.cancel(waiting.id, "anna")
+
+
+@contextmanager
+def opened(settings: Settings) -> Iterator[JobService]:
     service = open_service(settings)
     try:
-        wait_until(lambda: service.views("anna"), "the job comes back")
-        (view,) = service.views("anna")
-        assert view.job.id == kept.id
-        assert view.job.state is JobState.finished
-        run = service.run_folder(kept.id)
-        check_hashes(run.artifact, read_manifest(run.artifact))
-        assert run.events_file.read_bytes() == events  # nothing was trained again
+        yield service
     finally:
         service.close()
+
+
+def assert_kept(run: RunFolder, events: bytes) -> None:
+    """The result is whole, and nothing was trained again."""
+    check_hashes(run.artifact, read_manifest(run.artifact))
+    assert run.events_file.read_bytes() == events
+
+
+def assert_trained_once(run: RunFolder, photos: Path, root: Path) -> None:
+    """It went on from a checkpoint, and learnt what it would have learnt on a machine that lives on."""
+    events = list(read_events(run.events_file))
+    starts = [event.resumed_from for event in events if isinstance(event, Started)]
+    assert len(starts) == 2
+    assert 0 < starts[1] < STEPS
+    assert sum(isinstance(event, Finished) for event in events) == 1
+    steps = sorted({event.step for event in events if isinstance(event, Step)})
+    assert steps[-1] == STEPS
+    assert max(after - before for before, after in pairwise(steps)) <= 20  # the loss curve has no hole
+    calm = trained_without_a_break(run, photos, root)
+    for file in read_manifest(calm.artifact).files:
+        assert (run.artifact / file.path).read_bytes() == (calm.artifact / file.path).read_bytes(), file.path
 
 
 @pytest.mark.slow

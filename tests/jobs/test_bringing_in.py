@@ -15,14 +15,15 @@ from huggingface_hub import HfApi, constants
 from PIL import Image
 from safetensors.torch import save_file
 
-from jobs.bringing_in import Importer, Wish
+from jobs.bringing_in import Bringing, Importer, Wish
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.publish import publish
 from jobs.repository import repository_files
+from jobs.run_summary import finished_words
 from jobs.service import JobService
 from jobs.state import JobState
-from jobs.store import SINGLE_OWNER
+from jobs.store import SINGLE_OWNER, new_job_id
 from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.faults import FOREVER
@@ -32,9 +33,13 @@ from tests.tiny_models import WIDTH
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
 from trainer.choices import Method
+from trainer.engine.imports.run import carry_out
+from trainer.engine.run import Workplace
 from trainer.errors import BaseModelError, HubError, RecipeError, RequestError, WeightsError
+from trainer.process import StopSignal
+from trainer.run_folder import RunFolder
 from trainer.settings import Settings
-from trainer.task import suggested_name
+from trainer.task import prepare_task, suggested_name
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 ROWS = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))
@@ -167,57 +172,51 @@ def test_repository_is_looked_over_by_its_header_alone(
         importer.judge_hub(about(tiny_model, "alice/style"))
 
 
+@pytest.fixture
+def take_in(tmp_path: Path) -> Callable[[Bringing], RunFolder]:
+    """Carries an import out in this process, as the supervisor's child does."""
+
+    def call(bringing: Bringing) -> RunFolder:
+        run = prepare_task(tmp_path / "runs" / new_job_id(), bringing.task, bringing.file)
+        carry_out(run, Workplace(run.events, StopSignal(), tmp_path / "bases"))
+        return run
+
+    return call
+
+
 def test_concepts_of_the_hub_come_in_and_go_out_again(
     hub: LocalHub,
     alice: HfApi,
-    service: JobService,
-    settings: Settings,
     importer: Importer,
     embedding: Path,
     tiny_model: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    take_in: Callable[[Bringing], RunFolder],
 ) -> None:
     """An embedding, and a whole model in diffusers format; then the embedding is published, and comes back."""
     upload(alice, "alice/style", learned_embeds__safetensors=embedding)
     alice.create_repo("alice/model")
     alice.upload_folder(repo_id="alice/model", folder_path=tiny_model)
-    for name, value in hub.environment(tmp_path / "hf", token=ALICE).items():
-        monkeypatch.setenv(name, value)
-    jobs = [
-        service.submit_task("anna", importer.judge_hub(about(tiny_model, source)).task)
-        for source in ("alice/style", "alice/model")
-    ]
-    with supervisor(settings.home):
-        for job in jobs:
-            wait_until(lambda job=job: not service.job(job.id, "anna").is_open, seconds=200)
-        assert [service.job(job.id, "anna").message for job in jobs] == [
-            "Imported from alice/style/learned_embeds.safetensors, and verified.",
-            "Imported from alice/model, and verified.",
-        ]
-        model = read_manifest(service.run_folder(jobs[1].id).artifact)
-        assert model.method is Method.dreambooth
-        assert model.origin is not None
-        assert len(model.origin.revision or "") == 40
+    style, whole = (take_in(importer.judge_hub(about(tiny_model, source))) for source in ("alice/style", "alice/model"))
+    assert finished_words(style) == "Imported from alice/style/learned_embeds.safetensors, and verified."
+    assert finished_words(whole) == "Imported from alice/model, and verified."
+    model = read_manifest(whole.artifact)
+    assert model.method is Method.dreambooth
+    assert model.origin is not None
+    assert len(model.origin.revision or "") == 40
 
-        run = service.run_folder(jobs[0].id)
-        published = publish(run, "alice/red-mug", ALICE, endpoint=hub.url)
-        back = service.submit_task("bert", importer.judge_hub(about(tiny_model, "alice/red-mug")).task)
-        wait_until(lambda: not service.job(back.id, "bert").is_open, seconds=200)
-    ours, theirs = read_manifest(run.artifact), read_manifest(service.run_folder(back.id).artifact)
+    published = publish(style, "alice/red-mug", ALICE, endpoint=hub.url)
+    back = take_in(importer.judge_hub(about(tiny_model, "alice/red-mug")))
+    ours, theirs = read_manifest(style.artifact), read_manifest(back.artifact)
     assert {f.path: f.sha256 for f in ours.files} == {f.path: f.sha256 for f in theirs.files}
     assert theirs.origin is not None
     assert theirs.origin.revision == published.commit
 
 
 def test_card_of_an_import_says_where_it_is_from(
-    service: JobService, settings: Settings, importer: Importer, embedding: Path, tiny_model: Path
+    importer: Importer, embedding: Path, tiny_model: Path, take_in: Callable[[Bringing], RunFolder]
 ) -> None:
-    bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
-    job = service.submit_task("anna", bringing.task, bringing.file)
-    with supervisor(settings.home):
-        wait_until(lambda: not service.job(job.id, "anna").is_open, seconds=200)
-    files = repository_files(service.run_folder(job.id), "alice/red-mug", base_licence=None)
+    run = take_in(importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name))
+    files = repository_files(run, "alice/red-mug", base_licence=None)
     card = files["README.md"].source
     assert isinstance(card, bytes)
     text = card.decode()

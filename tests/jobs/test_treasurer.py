@@ -14,15 +14,17 @@ import pytest
 from huggingface_hub import HfApi
 
 from jobs.bill import Bill, read_bill, write_bill
+from jobs.job_file import JobFile
 from jobs.publications import Publication, PublicationState, PublicationStore
 from jobs.service import JobService
 from jobs.space_state import Release, ReleaseStage, SpaceState, read_state, write_state
 from jobs.state import JobState
-from jobs.store import Job, open_engine
+from jobs.store import Job, new_job_id, now, open_engine
 from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.jobs.conftest import supervisor
+from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import jobs_process
 from tests.jobs.space_fixtures import STUDIO, make_space, requests_for
 from tests.waiting import wait_until
@@ -91,16 +93,19 @@ def test_job_at_its_limit_is_stopped_kept_and_never_released_unpublished(
 
 
 def test_kill_while_the_hub_is_being_asked_gives_back_once(
-    settings: Settings, hub: LocalHub, client: Client, service: JobService, submit: Submit
+    settings: Settings, hub: LocalHub, client: Client, service: JobService, photo_folder: Path
 ) -> None:
-    job = submit(bill=Bill(release=True))
+    job_id = new_job_id()
+    run = write_finished_run(settings.runs_dir / job_id, photo_folder)
+    file = JobFile(id=job_id, owner="anna", title="red-mug", state=JobState.finished, created=now())
+    run.job_file.write_text(file.model_dump_json())
+    assert service.rebuild() == 1
+    write_bill(run, Bill(release=True))
     write_state(settings.home, SpaceState(since=0))
-    with supervisor(settings.home):
-        wait_until(lambda: service.view(job.id, "anna").job.state is JobState.finished, seconds=120)
     with treasurer(settings, hub):
         wait_until(lambda: stage(settings) is ReleaseStage.kept)
-    published = Publication(job.id, "alice/red-mug", private=True, state=PublicationState.published)
-    PublicationStore(open_engine(settings.jobs_database_url)).put(published, service.run_folder(job.id))
+    published = Publication(job_id, "alice/red-mug", private=True, state=PublicationState.published)
+    PublicationStore(open_engine(settings.jobs_database_url)).put(published, run)
     with treasurer(settings, hub):
         wait_until(lambda: stage(settings) is ReleaseStage.settling)
     settle(settings)
