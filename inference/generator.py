@@ -1,151 +1,34 @@
-"""The generator: a process that holds models and serves one request after another over a Unix socket.
+"""The generator: a process of its own for pictures. If it dies, the page stays.
 
-It never holds a GPU while training wants it, and shares the cores with training on a CPU. If it dies, the page stays.
+Loading what makes pictures takes a processor several seconds. So it is loaded when somebody asks, or a minute after the
+start at the latest: the page and the first training come first.
 """
 
 from __future__ import annotations
 
-import contextlib
 import logging
-import queue
+import select
 import socket
 import sys
-import threading
 import time
-from dataclasses import dataclass
 
-from pydantic import BaseModel, ValidationError
-
-from inference.engine import Engine
-from inference.metadata import save_picture, settings_of
-from inference.protocol import MAX_LINE, Ask, Made, Refused, Waiting, Working, generator_socket
-from trainer.cores import CoreShare
-from trainer.devices import find_devices
-from trainer.engine.device import own_cores, use_share
-from trainer.engine.failures import explain
-from trainer.errors import StudioError
-from trainer.lease import DeviceLease
+from inference.protocol import generator_socket
 from trainer.local_socket import listening
 from trainer.process import StopSignal, stop_when_parent_dies
 from trainer.settings import Settings
 
-log = logging.getLogger(__name__)
 _POLL_S = 0.3
-_TELL_EVERY_S = 1.0
+_LOAD_AFTER_S = 60.0
+
+log = logging.getLogger(__name__)
 
 
-class _ClientLeft(Exception):
-    """Nobody waits for the pictures any more."""
-
-
-@dataclass
-class _Visit:
-    """One client's connection and what it asks."""
-
-    connection: socket.socket
-    ask: Ask
-
-    def tell(self, answer: BaseModel) -> None:
-        _send(self.connection, answer)
-
-
-def _send(connection: socket.socket, answer: BaseModel) -> None:
-    """Send one line. Raises _ClientLeft where the client is gone."""
-    try:
-        connection.sendall(answer.model_dump_json().encode() + b"\n")
-    except OSError as error:
-        raise _ClientLeft from error
-
-
-class PictureServer:
-    """Accepts connections in one thread and makes pictures in another, one request at a time."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._path = generator_socket(settings.runtime_dir)
-        self._engine = Engine(settings.cache_dir)
-        self._visits: queue.Queue[_Visit] = queue.Queue()
-        self._stop = StopSignal()
-        self._lease = DeviceLease(settings.runtime_dir, find_devices()[0])
-        self._cores = CoreShare(settings.runtime_dir / "cores", own_cores())
-
-    def serve(self) -> None:
-        """Serve until a stop is requested."""
-        self._stop.install()
-        with listening(self._path) as server:
-            threading.Thread(target=self._accept, args=(server,), name="accept", daemon=True).start()
-            log.info("the generator listens")
-            while not self._stop.requested():
-                with self._lease.for_generating() as held:
-                    self._work_while_free(held=held)
-
-    def _accept(self, server: socket.socket) -> None:
-        while True:
-            connection, _ = server.accept()
-            threading.Thread(target=self._receive, args=(connection,), name="receive", daemon=True).start()
-
-    def _receive(self, connection: socket.socket) -> None:
-        """Read one request and queue it; anything else is refused in words."""
-        connection.settimeout(10)
-        try:
-            with connection.makefile("rb") as lines:
-                ask = Ask.model_validate_json(lines.readline(MAX_LINE))
-        except (OSError, ValidationError) as error:
-            log.info("refused a request: %s", error)
-            with contextlib.suppress(_ClientLeft):
-                _send(connection, Refused(text="This request was not understood."))
-            connection.close()
+def _wait_for_a_client(server: socket.socket, stop: StopSignal) -> None:
+    """Until somebody asks, the minute is over or a stop is requested; whoever connects is kept waiting."""
+    deadline = time.monotonic() + _LOAD_AFTER_S
+    while not stop.requested() and time.monotonic() < deadline:
+        if select.select([server], [], [], _POLL_S)[0]:
             return
-        visit = _Visit(connection, ask)
-        with contextlib.suppress(_ClientLeft):
-            if ahead := self._visits.unfinished_tasks:  # the one in work, too
-                visit.tell(Waiting(ahead=ahead))
-        self._visits.put(visit)
-
-    def _work_while_free(self, *, held: bool) -> None:
-        """Serve requests for as long as the device is ours; else tell those who wait, and look again."""
-        while not self._stop.requested():
-            if not held or self._lease.training_wants_it():
-                self._engine.unload()
-                for visit in list(self._visits.queue):
-                    with contextlib.suppress(_ClientLeft):
-                        visit.tell(Waiting(ahead=0, for_training=True))
-                time.sleep(_TELL_EVERY_S)
-                return
-            with contextlib.suppress(queue.Empty):
-                self._answer(self._visits.get(timeout=_POLL_S))
-                self._visits.task_done()
-
-    def _answer(self, visit: _Visit) -> None:
-        """Make one request's pictures; every failure becomes a sentence, never the end of the process."""
-        began = time.monotonic()
-        with visit.connection:
-            try:
-                visit.tell(Working(done=0, total=1))
-                with self._cores.computing():
-                    use_share(self._cores)
-                    result = self._engine.generate(
-                        visit.ask.request, lambda done, total: self._step(visit, done, total)
-                    )
-                files = []
-                for seed, picture in zip(visit.ask.request.seeds, result.pictures, strict=True):
-                    file = visit.ask.folder / f"{time.time_ns()}-{seed}.png"
-                    save_picture(picture, file, settings_of(visit.ask.request, seed, result.concepts))
-                    files.append(file)
-                visit.tell(Made(files=files, notes=result.notes, seconds=round(time.monotonic() - began, 1)))
-            except _ClientLeft:
-                log.info("a client left before its pictures were made")
-            except StudioError as error:
-                with contextlib.suppress(_ClientLeft):
-                    visit.tell(Refused(text=str(error)))
-            except Exception as error:
-                log.warning("a request failed", exc_info=error)
-                self._engine.unload()  # whatever half-happened to the models is forgotten with them
-                with contextlib.suppress(_ClientLeft):
-                    visit.tell(Refused(text=str(explain(error))))
-
-    def _step(self, visit: _Visit, done: int, total: int) -> None:
-        use_share(self._cores)
-        visit.tell(Working(done=done, total=total))
 
 
 def main() -> None:
@@ -153,7 +36,15 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     if "--watch-parent" in sys.argv:
         stop_when_parent_dies()
-    PictureServer(Settings()).serve()
+    settings, stop = Settings(), StopSignal()
+    stop.install()
+    with listening(generator_socket(settings.runtime_dir)) as server:
+        log.info("the generator listens")
+        _wait_for_a_client(server, stop)
+        if not stop.requested():
+            from inference.picture_server import PictureServer  # noqa: PLC0415 - see above
+
+            PictureServer(settings, stop).serve(server)
 
 
 if __name__ == "__main__":
