@@ -1,5 +1,5 @@
 # make run and make test set everything up by themselves; nothing else is needed on a fresh machine.
-.PHONY: setup run lint test test-long bench starter
+.PHONY: setup run lint test test-hub test-long bench starter
 
 PYTHON := $(shell for p in python3.11 python3.12 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
@@ -37,6 +37,18 @@ lint: setup
 
 test: setup
 	$(PYTEST) -m "not slow"
+
+# What talks to Hugging Face: publishing and cards, sign-in, Spaces and their money, Jobs, bases, imports, the mirror.
+HUB_TESTS := tests/hub tests/jobs/remote tests/test_mirrored_app.py tests/test_fault_table.py tests/test_packaging.py \
+	$(addprefix tests/browser/test_, offline.py publishing.py remote.py sign_in.py space.py) \
+	$(addprefix tests/jobs/test_, bill.py bringing_in.py card.py caretaker.py hub_words.py kept_results.py mirror.py \
+	mirroring.py preflight.py publish.py publisher.py space.py spending.py treasurer.py) \
+	$(addprefix tests/ui/test_, keeping_notice.py place.py sign_in.py space_banner.py train_page.py) \
+	$(addprefix tests/engine/test_, base_download.py bringing_in.py extract.py formats.py single_file_base.py) \
+	$(addprefix tests/trainer/test_, bases.py hub_choice.py weights_file.py) tests/inference/test_hub_concepts.py
+
+test-hub: setup
+	$(PYTEST) -m "not slow" $(HUB_TESTS)
 
 test-long: setup
 	$(PYTEST)

@@ -76,7 +76,7 @@ FAULTS = {
     60: "pictures from a model that is not whole, or gone",
 }
 HUB_ROWS = (4, 5, 12, *range(21, 37), *range(46, 50), 58, 59)
-"""The rows of the part that talks to the Hub: each has a test in `make test-hub`."""
+"""The rows of the part that talks to the Hub."""
 
 
 @dataclass(frozen=True)
