@@ -191,8 +191,10 @@ def test_concepts_of_the_hub_come_in_and_go_out_again(
     embedding: Path,
     tiny_model: Path,
     take_in: Callable[[Bringing], RunFolder],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """An embedding, and a whole model in diffusers format; then the embedding is published, and comes back."""
+    monkeypatch.setenv("HF_TOKEN", ALICE)  # what is published is private
     upload(alice, "alice/style", learned_embeds__safetensors=embedding)
     alice.create_repo("alice/model")
     alice.upload_folder(repo_id="alice/model", folder_path=tiny_model)
