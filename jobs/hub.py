@@ -131,7 +131,7 @@ def explain(error: Exception, *, what: str) -> HubError:
             return HubError(f"The Hub did not answer within {TIMEOUT_S:.0f} s.", HubTrouble.later)
         case httpx2.HTTPError():
             return HubError("The Hub cannot be reached.", HubTrouble.later)
-        case RuntimeError(__cause__=httpx2.HTTPError() as cause):
+        case RuntimeError(__cause__=(httpx2.HTTPError() | AskedToWait()) as cause):
             return explain(cause, what=what)  # an upload of one file
         case JSONDecodeError() | KeyError():
             return HubError("The Hub's answer is not understood.", HubTrouble.later)

@@ -6,7 +6,7 @@ import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 
-from jobs.hub import AskedToWait, explain, redacted
+from jobs.hub import AskedToWait, explain, is_slow, redacted
 from jobs.publish import check_repo_id
 from trainer.errors import HubError, HubTrouble, RequestError
 
@@ -54,6 +54,16 @@ def test_long_wait_is_said_and_not_waited_for() -> None:
     explained = explain(AskedToWait(3600), what="alice/mug")
     assert explained.retry_after_s == 3600
     assert "1 h" in str(explained) or "60 min" in str(explained)
+
+
+@pytest.mark.parametrize(
+    ("cause", "words"), [(AskedToWait(3600), "1 h"), (httpx2.ReadTimeout("slow"), "did not answer")]
+)
+def test_upload_of_one_file_says_why_it_failed(cause: Exception, words: str) -> None:
+    error = RuntimeError("Error while uploading 'x' to the Hub.")
+    error.__cause__ = cause
+    assert words in str(explain(error, what="alice/mug"))
+    assert is_slow(error)
 
 
 @pytest.mark.fault(59)
