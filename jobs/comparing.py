@@ -103,6 +103,10 @@ class SideBySide:
     notes: list[str]
 
     @property
+    def has_scores(self) -> bool:
+        return any(side.figures.knows_subject is not None for side in (self.left, self.right))
+
+    @property
     def shares(self) -> list[float]:
         """How far the training was at each preview of either side, in order."""
         shots = (shot for pair in self.previews for shot in (*pair.left, *pair.right))
