@@ -69,9 +69,7 @@ class ComparePanel:
             [self._shown, self._drawn],
             **quiet,
         )
-        close.click(
-            lambda: (gr.update(visible=False), gr.Timer(active=False)), None, [self._panel, self._timer], **quiet
-        )
+        close.click(_closed, None, [self._panel, self._timer], **quiet)
 
     @property
     def opened(self) -> list[Any]:
@@ -123,6 +121,10 @@ class ComparePanel:
     def _is_concept(self, view: JobView) -> bool:
         run = self._services.jobs.run_folder(view.job.id)
         return not view.job.is_open and (run.artifact / MANIFEST_FILE).exists()
+
+
+def _closed() -> tuple[Any, Any]:
+    return gr.update(visible=False), gr.Timer(active=False)
 
 
 def _label(view: JobView) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from jobs.comparison import read_comparison
 from jobs.progress import PHASES, TASK_PHASES, Progress
 from jobs.publications import Publication
 from jobs.remote.record import RemoteRun
@@ -80,14 +81,15 @@ class JobsTab:
         views = self._services.jobs.views(owner)
         return render(
             "jobs.html",
-            views=[self._card(view, owner) for view in views],
+            views=[self._card(view, owner, {v.job.id for v in views}) for view in views],
             methods=METHOD_WORDS,
             phase_words=PHASE_WORDS,
             title=_title(views),
         )
 
-    def _card(self, view: JobView, owner: str) -> _Card:
+    def _card(self, view: JobView, owner: str, visible: set[str]) -> _Card:
         run = self._services.jobs.run_folder(view.job.id)
+        comparison = read_comparison(run)
         return _Card(
             job=view.job,
             progress=view.progress,
@@ -99,7 +101,7 @@ class JobsTab:
             money=self._services.spending.lines(view.job, run),
             remote=view.remote,
             cost_usd=view.remote.cost_usd(now()) if view.remote else 0.0,
-            has_partner=self._services.jobs.compared_with(view.job.id, owner) is not None,
+            has_partner=comparison is not None and comparison.other(view.job.id) in visible,
         )
 
     def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any]:
