@@ -56,7 +56,7 @@ class SecondMethodFields:
                 _others(first),
                 value=proposed.value,
                 label="Compare with",
-                info="on the same photos, with the same seed",
+                info="same photos, same seed",
                 elem_id="compare-with",
                 min_width=200,
                 filterable=False,
@@ -64,7 +64,7 @@ class SecondMethodFields:
             self._steps = gr.Number(
                 steps_of[proposed],
                 label="Its steps",
-                info="everything else of it is its preset",
+                info="the rest is its preset",
                 elem_id="compare-steps",
                 min_width=140,
             )
