@@ -78,18 +78,8 @@ class ComparePanel:
 
     def open_for(self, job_id: str, owner: str) -> tuple[Any, ...]:
         """Show a job beside the one that it was queued with, or else the newest other concept."""
-        views = self._services.jobs.views(owner)
-        ours = self._services.jobs.job(job_id, owner).id
-        other = self._services.jobs.compared_with(job_id, owner)
-        pair = {ours, other}
-        shown = [view for view in views if view.job.id in pair or self._is_concept(view)]
-        other = other or next((view.job.id for view in shown if view.job.id != ours), None)
-        if other is None:
-            raise RequestError("There is nothing to compare it with yet. Train or add a second concept.")
-        choices = [(_label(view), view.job.id) for view in shown]
-        # the older one, which was queued first, to the left
-        right, left = (view.job.id for view in shown if view.job.id in (ours, other))
-        content = self.html(left, right, owner)
+        choices, left, right = choose_pair(self._services, job_id, owner)
+        content = comparison_html(self._services, left, right, owner)
         return (
             gr.update(visible=True),
             gr.update(choices=choices, value=left),
@@ -106,21 +96,37 @@ class ComparePanel:
             return (gr.skip(),) * len(self.opened)
         return self.open_for(job_id, owner)
 
-    def html(self, left: str, right: str, owner: str) -> str:
-        """The comparison of two jobs. Raises RequestError where the owner may not look at both."""
-        compared = self._services.jobs.compare(left, right, owner)
-        return render("compare.html", compared=compared, sides=[compared.left, compared.right], methods=METHOD_WORDS)
-
     def _refresh(self, left: str | None, right: str | None, drawn: str, request: gr.Request) -> tuple[Any, Any]:
         """New content, or nothing where nothing changed, or nobody looks."""
         if not left or not right:
             return gr.skip(), gr.skip()
-        content = self.html(left, right, self._services.owners.of(request))
+        content = comparison_html(self._services, left, right, self._services.owners.of(request))
         return (gr.skip(), gr.skip()) if content == drawn else (content, content)
 
-    def _is_concept(self, view: JobView) -> bool:
-        run = self._services.jobs.run_folder(view.job.id)
-        return not view.job.is_open and (run.artifact / MANIFEST_FILE).exists()
+
+def comparison_html(services: Services, left: str, right: str, owner: str) -> str:
+    """The comparison of two jobs. Raises RequestError where the owner may not look at both."""
+    compared = services.jobs.compare(left, right, owner)
+    return render("compare.html", compared=compared, sides=[compared.left, compared.right], methods=METHOD_WORDS)
+
+
+def choose_pair(services: Services, job_id: str, owner: str) -> tuple[list[tuple[str, str]], str, str]:
+    """What a job can be compared with, as choices, and what is shown first, left and right: the older one left.
+
+    Raises RequestError where there is no such job, or nothing to compare it with.
+    """
+    views = services.jobs.views(owner)
+    other = services.jobs.compared_with(job_id, owner)
+    shown = [view for view in views if view.job.id in (job_id, other) or _is_concept(services, view)]
+    other = other or next((view.job.id for view in shown if view.job.id != job_id), None)
+    if other is None:
+        raise RequestError("There is nothing to compare it with yet. Train or add a second concept.")
+    right, left = (view.job.id for view in shown if view.job.id in (job_id, other))
+    return [(_label(view), view.job.id) for view in shown], left, right
+
+
+def _is_concept(services: Services, view: JobView) -> bool:
+    return not view.job.is_open and (services.jobs.run_folder(view.job.id).artifact / MANIFEST_FILE).exists()
 
 
 def _closed() -> tuple[Any, Any]:

@@ -204,10 +204,18 @@ class PairHandlers:
     def _bills(self, recipes: tuple[TrainConfig, TrainConfig], money: MoneyWish) -> tuple[Bill | None, Bill | None]:
         """The limit is for both together; each gets a share of it by the time that it should take."""
         seconds = [self._seconds(recipe) for recipe in recipes]
-        first = seconds[0] / (seconds[0] + seconds[1]) if seconds[0] and seconds[1] else 0.5
-        shares = [money.limit_usd * share if money.limit_usd is not None else None for share in (first, 1 - first)]
-        bills = [
+        first, second = (
             self._services.spending.conditions(limit, release=money.release, seconds=needed)
-            for limit, needed in zip(shares, seconds, strict=True)
-        ]
-        return bills[0], bills[1]
+            for limit, needed in zip(split_limit(money.limit_usd, *seconds), seconds, strict=True)
+        )
+        return first, second
+
+
+def split_limit(
+    limit: float | None, first_s: float | None, second_s: float | None
+) -> tuple[float | None, float | None]:
+    """A limit for two jobs as one for each, by the time that they should take; by halves where that is not known."""
+    if limit is None:
+        return None, None
+    share = first_s / (first_s + second_s) if first_s and second_s else 0.5
+    return limit * share, limit * (1 - share)
