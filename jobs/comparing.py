@@ -200,8 +200,8 @@ def _facts(left: Side, right: Side) -> list[Fact]:
         ("Numbers trained", "", partial(_said, "trained_parameters", _count)),
         ("Steps", "", lambda side: _steps(side.figures, side.job)),
         (
-            "Loss at the end",
-            "Each method has its own; the first line is the one to compare.",
+            "Loss of late",
+            "Each method has its own; it says little about which is better.",
             partial(_said, "loss", lambda loss: f"{loss:.3f}"),
         ),
         ("Time at work", "", partial(_said, "trained_s", duration)),
