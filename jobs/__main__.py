@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from jobs.bringing_in import Importer, Wish
+from jobs.comparing import as_numbers, as_table
 from jobs.hub import read_account
 from jobs.local import LocalTrainer
 from jobs.mirroring import Mirroring
@@ -105,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     extract.add_argument("job", metavar="ID")
     extract.add_argument("--rank", type=int, default=16)
     extract.set_defaults(command=_extract)
+    compare = commands.add_parser("compare", help="two jobs side by side")
+    compare.add_argument("job", metavar="ID")
+    compare.add_argument("other", metavar="OTHER", nargs="?", help="default: the job that was queued together with it")
+    compare.add_argument("--json", action="store_true", help="one JSON object")
+    compare.set_defaults(command=_compare)
     for name, (_, help_text) in _ACTIONS.items():
         action = commands.add_parser(name, help=help_text)
         action.add_argument("job", metavar="ID")
@@ -183,6 +189,17 @@ def _extract(options: argparse.Namespace) -> int:
     service = open_service(options.settings)
     job = service.extract(options.job, service.owner_of(options.job), options.rank)
     print(f"{job.id} is queued: a LoRA of rank {options.rank} out of {job.name}")
+    return EXIT_DONE
+
+
+def _compare(options: argparse.Namespace) -> int:
+    service = open_service(Settings())
+    owner = service.owner_of(options.job)
+    other = options.other or service.compared_with(options.job, owner)
+    if other is None:
+        raise RequestError("This job was queued alone; name the one to compare it with.")
+    compared = service.compare(options.job, other, owner)
+    print(json.dumps(as_numbers(compared)) if options.json else as_table(compared))
     return EXIT_DONE
 
 

@@ -74,6 +74,7 @@ def _connect(
 ) -> None:
     """A started job is watched on the Jobs page; a concept of Jobs or Library is tried on the Try it page."""
     train.pressed.success(lambda: gr.Tabs(selected="jobs"), None, tabs, **_QUIET)
+    train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **_QUIET)
     for tab in (jobs, library):
         tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **_QUIET).then(
             spoken(trying.pick), tab.chosen, trying.concepts, **_QUIET
