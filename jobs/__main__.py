@@ -202,6 +202,8 @@ def _as_dict(view: JobView) -> dict[str, object]:
         "kind": job.kind,
         "base": job.base,
         "state": job.state.value,
+        "where": view.where,
+        "machine": view.remote.flavor if view.remote else None,
         "message": job.message,
         "place": view.place,
         "phase": progress.phase.value if progress.phase else None,
@@ -213,10 +215,12 @@ def _as_dict(view: JobView) -> dict[str, object]:
 
 def _line(view: JobView) -> str:
     job, progress = view.job, view.progress
-    left = f", {duration(progress.eta_s)} left" if progress.eta_s is not None and job.is_open else ""
-    place = f", {view.place} in line" if view.place else ""
-    step = f"step {progress.step} of {job.steps}{left}{place}"
-    return f"{job.id}  {job.state.value:9}  {job.title} ({job.method})  {step}  {job.message}".rstrip()
+    steps = [f"step {progress.step} of {job.steps}"] if job.steps else []  # what is brought in has none
+    left = [f"{duration(progress.eta_s)} left"] if progress.eta_s is not None and job.is_open else []
+    place = [f"{view.place} in line"] if view.place else []
+    so_far = ", ".join([*steps, *left, *place])
+    about = [f"{job.title} ({job.method})", so_far, job.message]
+    return "  ".join([job.id, f"{job.state.value:9}", f"{view.where:17}", *filter(None, about)])
 
 
 if __name__ == "__main__":

@@ -22,8 +22,11 @@ from trainer.lease import DeviceLease
 from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
 from trainer.run_folder import RunFolder, hold_lock
 from trainer.settings import Settings, process_environment
+from trainer.task import has_task
 
 log = logging.getLogger(__name__)
+AT_ONCE_S = 1.0
+"""For a child that writes aside and has nothing to keep, but may be deep inside a computation."""
 
 
 class LocalTrainer:
@@ -63,10 +66,12 @@ class LocalTrainer:
             if wish is not passed_on:
                 passed_on = wish
                 if wish is StopWish.cancel:
-                    child.end()
+                    child.end(AT_ONCE_S if has_task(run) else GRACE_S)
                 elif wish is StopWish.keep:
                     child.signal(KEEP_SIGNAL)
         self._child = None
+        if code < 0:
+            run.remove_unfinished()
         return code
 
     def leave(self) -> None:

@@ -20,6 +20,7 @@ from trainer.errors import (
     EXIT_DONE,
     EXIT_FAILED,
     EXIT_REQUEST,
+    EXIT_STOPPED,
     ConceptError,
     Problem,
     RecipeError,
@@ -167,32 +168,38 @@ def _check_is_run(run: RunFolder) -> None:
 
 
 def _run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
-    """Train or, where a run is finished, verify it; every outcome is an event and an exit code."""
-    stop, settings = StopSignal(), options.settings
-    stop.install()
-    with run.locked():
-        emit = _emitter(run, as_json=options.json)
-        from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
-        from trainer.engine.failures import explain  # noqa: PLC0415
-        from trainer.engine.imports.run import carry_out  # noqa: PLC0415
-        from trainer.engine.run import Workplace, run_training, verify_run  # noqa: PLC0415
+    """Train, carry out a task or, where a run is finished, verify it; every outcome is an event and an exit code."""
+    stop = StopSignal()
+    try:
+        stop.install(at_once=has_task(run))
+        with run.locked():
+            return _engine_run(run, options.settings, stop, _emitter(run, as_json=options.json))
+    except KeyboardInterrupt:  # only what writes aside is stopped in this way
+        print("Stopped; nothing was taken in.", file=sys.stderr)
+        return EXIT_STOPPED
 
-        cores = CoreShare(settings.runtime_dir / "cores", own_cores())
 
-        try:
-            with cores.computing():
-                place = Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores))
-                if _is_finished(run):
-                    verify_run(run, settings.cache_dir)
-                elif has_task(run):
-                    carry_out(run, place)
-                else:
-                    run_training(run, place)
-        except TrainingStopped as stopped:
-            print(stopped, file=sys.stderr)
-            return stopped.exit_code
-        except Exception as error:  # noqa: BLE001 - the last place that can tell the person what happened
-            return _failed(error, explain(error), emit)
+def _engine_run(run: RunFolder, settings: Settings, stop: StopSignal, emit: Emit) -> int:
+    from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
+    from trainer.engine.failures import explain  # noqa: PLC0415
+    from trainer.engine.imports.run import carry_out  # noqa: PLC0415
+    from trainer.engine.run import Workplace, run_training, verify_run  # noqa: PLC0415
+
+    cores = CoreShare(settings.runtime_dir / "cores", own_cores())
+    try:
+        with cores.computing():
+            place = Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores))
+            if _is_finished(run):
+                verify_run(run, settings.cache_dir)
+            elif has_task(run):
+                carry_out(run, place)
+            else:
+                run_training(run, place)
+    except TrainingStopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_code
+    except Exception as error:  # noqa: BLE001 - the last place that can tell the person what happened
+        return _failed(error, explain(error), emit)
     return EXIT_DONE
 
 

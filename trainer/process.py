@@ -36,12 +36,17 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.kind: StopKind | None = None
+        self._at_once = False
 
     def requested(self) -> bool:
         return self.kind is not None
 
-    def install(self) -> None:
-        """Take over the signals. Only the main thread of a process may."""
+    def install(self, *, at_once: bool = False) -> None:
+        """Take over the signals. Only the main thread of a process may.
+
+        `at_once`: for work that writes aside and has nothing to keep; a stop raises KeyboardInterrupt in its midst.
+        """
+        self._at_once = at_once
         for number in (signal.SIGTERM, signal.SIGINT, KEEP_SIGNAL):
             signal.signal(number, self._received)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {KEEP_SIGNAL})  # what came while this process started arrives now
@@ -49,6 +54,8 @@ class StopSignal:
     def _received(self, number: int, _frame: FrameType | None) -> None:
         if self.kind is not StopKind.checkpoint:  # a checkpoint-only stop is more urgent than one that exports
             self.kind = StopKind.keep if number == KEEP_SIGNAL else StopKind.checkpoint
+        if self._at_once:
+            raise KeyboardInterrupt
 
 
 def stop_when_parent_dies() -> None:

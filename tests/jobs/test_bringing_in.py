@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -93,6 +95,37 @@ def test_file_becomes_a_job_that_lives_like_any_other(
     assert service.views("anna")[0].progress.seconds is not None
     service.delete(job.id, "anna")
     assert not run.root.exists()
+
+
+@pytest.mark.parametrize("deep_in_a_computation", [False, True])
+def test_cancel_ends_it_at_once_and_leaves_nothing_half_written(
+    service: JobService,
+    settings: Settings,
+    importer: Importer,
+    embedding: Path,
+    tiny_model: Path,
+    deep_in_a_computation: bool,
+) -> None:
+    """A process that stands still takes no signal, as one inside a long call into a library."""
+    bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
+    job = service.submit_task("anna", bringing.task, bringing.file)
+    run = service.run_folder(job.id)
+    (run.root / ".artifact.rest").mkdir()
+    with supervisor(settings.home):
+        wait_until(lambda: (run.root / ".lock").exists() and (run.root / ".lock").read_text().isdigit())
+        with pytest.raises(RequestError, match="nothing to keep"):
+            service.stop_and_keep(job.id, "anna")
+        if deep_in_a_computation:
+            os.kill(int((run.root / ".lock").read_text()), signal.SIGSTOP)
+        asked = time.monotonic()
+        service.cancel(job.id, "anna")
+        wait_until(lambda: not service.job(job.id, "anna").is_open)
+        assert time.monotonic() - asked < 6  # 2 where the machine has nothing else to do
+    job = service.job(job.id, "anna")
+    assert (job.state, job.message) == (JobState.cancelled, "Cancelled.")
+    assert not list(run.root.glob(".artifact.*"))
+    assert not run.artifact.exists()
+    assert run.source.exists()  # for Resume
 
 
 def test_refusal_that_only_shows_later_is_said_by_the_job(
@@ -247,4 +280,7 @@ def test_command_line_queues_and_refuses(settings: Settings, embedding: Path, ti
     assert "no file and no Hub id" in refused.stderr
     no_model = command("extract", view.job.id, "--rank", 4)
     assert no_model.returncode == 2
-    assert json.loads(command("show", view.job.id, "--json").stdout)["state"] == "waiting"
+    shown = json.loads(command("show", view.job.id, "--json").stdout)
+    assert (shown["state"], shown["where"], shown["machine"]) == ("waiting", "this machine", None)
+    (line,) = command("list").stdout.splitlines()
+    assert "  waiting    this machine       red-mug (textual-inversion)  1 in line" in line

@@ -130,9 +130,12 @@ def _unpickled(source: Path, target: Path) -> Path:
     log.unlink(missing_ok=True)
     arguments = ["trainer.engine.imports.unpickle", str(source), str(target)]
     child = spawn(arguments, environment=process_environment(), log=log)
-    code = child.wait(2 * TIME_S)
+    try:
+        code = child.wait(2 * TIME_S)
+    finally:
+        if child.exit_code is None:
+            child.kill()
     if code is None:
-        child.kill()
         raise WeightsError("It could not be opened within two minutes.")
     if code != 0:
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
