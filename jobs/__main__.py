@@ -100,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
     bring.add_argument("--kind", choices=[kind.value for kind in Kind], default=Kind.object.value)
     bring.add_argument("--class-word", help="plain noun for the subject")
     bring.add_argument("--base", default=STARTER, help="the base that it was made on")
+    bring.add_argument(
+        "--base-prediction", choices=["epsilon", "v_prediction"], help="of a 2.x model in one file that does not say it"
+    )
     bring.set_defaults(command=_import)
     extract = commands.add_parser("extract", help="a LoRA out of a finished job's full model, as a new job")
     extract.add_argument("job", metavar="ID")
@@ -172,7 +175,8 @@ def _publish(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     settings: Settings = options.settings
     token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
-    wish = Wish(options.source, options.name, options.kind, options.class_word, options.base)
+    said = (options.name, options.kind, options.class_word, options.base, options.base_prediction)
+    wish = Wish(options.source, *said)
     bringing = Importer(BaseChecker(token), token).judge_source(wish)
     job = open_service(settings).submit_task(SINGLE_OWNER, bringing.task, bringing.file)
     print(f"{job.id} is queued: {job.name}, to be imported from {bringing.task.origin}")

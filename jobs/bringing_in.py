@@ -19,7 +19,15 @@ from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
 from trainer.config import STARTER
 from trainer.errors import WeightsError
 from trainer.hub_choice import WHOLE_FOLDER, choose_file
-from trainer.recognise import Recognised, check_fit, check_size, check_width, recognise, recognise_file
+from trainer.recognise import (
+    Recognised,
+    check_fit,
+    check_prediction,
+    check_size,
+    check_width,
+    recognise,
+    recognise_file,
+)
 from trainer.single_file_base import inspect_local
 from trainer.task import ImportTask, build_task, hub_values, source_values
 from trainer.weights_file import Header, TensorShape
@@ -27,13 +35,17 @@ from trainer.weights_file import Header, TensorShape
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person says about a concept that should come in; `class_word` None: the kind's own."""
+    """What a person says about a concept that should come in; `class_word` None: the kind's own.
+
+    `base_prediction` is for a 2.x model that is one file, the base or what comes in, and does not say it itself.
+    """
 
     source: str
     name: str
     kind: str = Kind.object.value
     class_word: str | None = None
     base: str = STARTER
+    base_prediction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -55,6 +67,7 @@ class Importer:
         values, reference, traits = self._about_base(wish)
         recognised = recognise_file(file)
         check_fit(recognised, traits, reference.name)
+        check_prediction(recognised, wish.base_prediction)
         task = _task(wish, values | {"origin": shown_name, "method": recognised.method})
         return Bringing(task, file)
 
@@ -74,6 +87,7 @@ class Importer:
             raise explain(error, what=repo_id) from error
         if recognised is not None:
             check_fit(recognised, traits, reference.name)
+            check_prediction(recognised, wish.base_prediction)
         elif chosen == WHOLE_FOLDER:
             model = self._bases.check(BaseReference(repo_id, revision=commit)).traits
             check_width("model", model.text_width, traits, reference.name)
@@ -84,8 +98,8 @@ class Importer:
 
     def _about_base(self, wish: Wish) -> tuple[dict[str, object], BaseReference, BaseTraits]:
         """The base's values of a task, and its traits."""
-        reference = find_base(wish.base.strip() or STARTER)
-        values: dict[str, object] = {"base": reference.name}
+        reference = find_base(wish.base.strip() or STARTER, prediction=wish.base_prediction)
+        values: dict[str, object] = {"base": reference.name, "base_prediction": wish.base_prediction}
         if not reference.on_hub:
             return values, reference, inspect_local(reference)
         found = self._bases.check(reference)

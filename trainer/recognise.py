@@ -163,6 +163,18 @@ def _said_prediction(header: Header) -> str | None:
     return "epsilon" if said in ("epsilon", "eps") else None
 
 
+TWO_KINDS = (
+    "a Stable Diffusion 2.x model, of which there are two kinds that look the same. Say which it is: set "
+    "base_prediction to v_prediction (the 768 px models) or epsilon (the 512 px ones)."
+)
+
+
+def check_prediction(recognised: Recognised, said: str | None) -> None:
+    """Raise WeightsError for a whole 2.x model of which neither its file nor the person says what it predicts."""
+    if recognised.form is Form.original and recognised.width == 1024 and not (said or recognised.prediction):
+        raise WeightsError(f"It is {TWO_KINDS}")
+
+
 def check_fit(recognised: Recognised, traits: BaseTraits, base: str) -> None:
     """Raise WeightsError where a file was made for a model of another width than the base."""
     what = {Form.embedding: "embedding", Form.lora: "LoRA", Form.original: "model"}[recognised.form]

@@ -36,9 +36,12 @@ Bring = Callable[..., RunFolder]
 def bring(tmp_path: Path, tiny_model: Path) -> Bring:
     """Takes a file in and returns the run folder."""
 
-    def call(file: Path, name: str = "red-mug", out: str = "run", base: Path | None = None) -> RunFolder:
+    def call(
+        file: Path, name: str = "red-mug", out: str = "run", base: Path | None = None, prediction: str | None = None
+    ) -> RunFolder:
         values, path = source_values(str(file))
         values |= {"task": "import", "name": name, "kind": "object", "class_word": "teapot"}
+        values |= {"base_prediction": prediction}
         run = prepare_task(tmp_path / out, build_task(values | {"base": str(base or tiny_model)}), path)
         carry_out(run, Workplace(run.events, StopSignal(), tmp_path / "cache"))
         return run
@@ -229,3 +232,12 @@ def test_whole_model_comes_in_from_one_file(tmp_path: Path, tiny_v_model: Path, 
         assert all(torch.equal(tensor, state[name]) for name, tensor in getattr(ours, part).state_dict().items())
     assert ours.scheduler.config["prediction_type"] == "v_prediction"
     assert read_manifest(run.artifact).trained_words == "red-mug teapot"
+
+
+def test_whole_model_predicts_what_is_said_of_it(
+    tmp_path: Path, tiny_model: Path, tiny_v_model: Path, bring: Bring
+) -> None:
+    """Whatever its base predicts: the two kinds differ in nothing but this."""
+    write_single_file(tiny_v_model, tmp_path / "model.safetensors")
+    run = bring(tmp_path / "model.safetensors", base=tiny_model, prediction="v_prediction")
+    assert StableDiffusionPipeline.from_pretrained(run.artifact).scheduler.config["prediction_type"] == "v_prediction"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -26,6 +27,7 @@ from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import SINGLE_OWNER
 from tests import ROOT
+from tests.engine.test_single_file_base import widened
 from tests.hub.accounts import ALICE
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
@@ -34,6 +36,7 @@ from tests.tiny_models import WIDTH
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
 from trainer.choices import Method
+from trainer.engine.export.single_file import write_single_file
 from trainer.errors import BaseModelError, HubError, RecipeError, RequestError, WeightsError
 from trainer.settings import Settings
 from trainer.task import suggested_name
@@ -161,6 +164,28 @@ def test_file_that_does_not_fit_is_refused_before_anything_is_queued(
     save_file(tensors, tmp_path / "x.safetensors")
     with pytest.raises(WeightsError, match=words):
         importer.judge_file(about(tiny_model), tmp_path / "x.safetensors", shown_name="x")
+
+
+def test_whole_model_of_the_two_kinds_is_asked_about(importer: Importer, tiny_model: Path, tmp_path: Path) -> None:
+    """Its weights do not tell which it is, so the base's kind is no answer."""
+    write_single_file(tiny_model, tmp_path / "tiny.safetensors")
+    model = widened(tmp_path / "tiny.safetensors", tmp_path / "sd2.safetensors", 1024)
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    config = json.loads((base / "unet" / "config.json").read_text())
+    (base / "unet" / "config.json").write_text(json.dumps({**config, "cross_attention_dim": 1024}))
+    with pytest.raises(WeightsError, match=r"two kinds.*base_prediction to v_prediction .* or epsilon"):
+        importer.judge_file(about(base), model, shown_name="sd2")
+    for kind in ("epsilon", "v_prediction"):
+        bringing = importer.judge_file(about(base, base_prediction=kind), model, shown_name="sd2")
+        assert bringing.task.base_prediction == kind
+    with pytest.raises(RecipeError, match="base_prediction"):
+        importer.judge_file(about(base, base_prediction="x"), model, shown_name="sd2")
+    noted = widened(
+        tmp_path / "tiny.safetensors", tmp_path / "noted.safetensors", 1024, {"modelspec.prediction_type": "v"}
+    )
+    assert importer.judge_file(about(base), noted, shown_name="noted").task.base_prediction is None
+    as_base = about(tmp_path / "sd2.safetensors", base_prediction="v_prediction")
+    assert importer.judge_file(as_base, model, shown_name="sd2").task.base_prediction == "v_prediction"
 
 
 def test_what_is_said_about_it_is_checked(importer: Importer, embedding: Path, tiny_model: Path) -> None:

@@ -24,7 +24,7 @@ from trainer.engine.single_file_base import convert_single_file
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
 from trainer.events import Finished, Phase, PhaseChanged
 from trainer.process import spawn
-from trainer.recognise import Form, Recognised, check_fit, check_width, recognise_file
+from trainer.recognise import Form, Recognised, check_fit, check_prediction, check_width, recognise_file
 from trainer.run_folder import RunFolder
 from trainer.settings import process_environment
 from trainer.single_file_base import SingleFile
@@ -120,7 +120,9 @@ def _content(run: RunFolder, task: ImportTask, path: Path, base: _Base) -> tuple
         case Form.lora:
             return read_adapters(task.name, path, recognised, base.folder), words
         case Form.original:
-            folder = _as_folder(path, recognised, base, run.source / "converted")
+            check_prediction(recognised, task.base_prediction)
+            prediction = task.base_prediction or recognised.prediction or base.traits.prediction
+            folder = _as_folder(path, recognised, prediction, base, run.source / "converted")
             return WholeModel(task.name, folder), words
 
 
@@ -144,11 +146,10 @@ def _unpickled(source: Path, target: Path) -> Path:
     return target
 
 
-def _as_folder(file: Path, recognised: Recognised, base: _Base, folder: Path) -> Path:
-    """An original checkpoint in diffusers format, with the base's configuration and, where its file says, its own
-    prediction type."""
+def _as_folder(file: Path, recognised: Recognised, prediction: str, base: _Base, folder: Path) -> Path:
+    """An original checkpoint in diffusers format, with the base's configuration and its own prediction type."""
     assert recognised.width is not None
-    single = SingleFile(file, recognised.width, recognised.prediction or base.traits.prediction, base.folder)
+    single = SingleFile(file, recognised.width, prediction, base.folder)
     shutil.rmtree(folder, ignore_errors=True)
     convert_single_file(single, base.folder, folder)
     return folder
