@@ -92,6 +92,12 @@ class Settings(BaseSettings):
     space_id: str | None = Field(
         default=None, validation_alias="SPACE_ID", description="Set by Hugging Face on a Space."
     )
+    space_author: str | None = Field(
+        default=None, validation_alias="SPACE_AUTHOR_NAME", description="Set by Hugging Face on a Space: its owner."
+    )
+    open_to_all: bool = Field(
+        default=False, description="Let every visitor of a public Space train on hardware that its owner pays for."
+    )
     hub_token: SecretStr | None = Field(
         default=None,
         validation_alias="HF_TOKEN",
@@ -177,6 +183,11 @@ class Settings(BaseSettings):
     @property
     def on_space(self) -> bool:
         return self.space_id is not None
+
+    @property
+    def space_owner(self) -> str:
+        """The account or organisation that owns the Space, and pays for it; empty on a machine that is none."""
+        return self.space_author or (self.space_id or "").split("/")[0]
 
     @property
     def on_loopback(self) -> bool:

@@ -107,6 +107,7 @@ class AddPanel:
         request: gr.Request,
     ) -> tuple[None, str, str]:
         owner = self._services.owners.of(request)
+        self._services.admit(request)
         wish = Wish((hub or "").strip(), name or "", kind or "", class_word or "", base or STARTER, prediction or None)
         if not self._services.owners.single and not (find_base(wish.base).on_hub or wish.base == STARTER):
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
