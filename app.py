@@ -47,7 +47,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         drafts=Drafts(settings.home / "drafts"),
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),
-        tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
+        tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in devices]),
         bases=bases,
         importer=Importer(bases, settings.own_hub_token),
         owners=OwnerPolicy(settings),

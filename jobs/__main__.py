@@ -20,12 +20,13 @@ from jobs.remote.container import run_here
 from jobs.remote.worker import serve_remote
 from jobs.service import JobService, JobView
 from jobs.store import SINGLE_OWNER
+from jobs.tokens import TokenVault, fetching_tokens, taking_tokens
 from jobs.treasurer import Treasurer
 from jobs.worker import Supervisor
 from trainer.artifact import read_manifest
 from trainer.choices import Kind
 from trainer.config import STARTER
-from trainer.devices import cpu, find_devices
+from trainer.devices import find_devices
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError, StudioError
 from trainer.narrate import duration
 from trainer.process import stop_when_parent_dies
@@ -125,7 +126,10 @@ def _worker(options: argparse.Namespace) -> int:
         device = next((d for d in devices if d.index == options.gpu), None)
         if device is None:
             raise RequestError(f"This machine has no GPU {options.gpu}; it has {', '.join(d.name for d in devices)}.")
-    Supervisor(options.settings, LocalTrainer(options.settings, device or cpu())).serve()
+    settings: Settings = options.settings
+    vault = TokenVault(settings.own_hub_token)
+    trainer = LocalTrainer(settings, device, vault)
+    Supervisor(settings, trainer).serve(taking_tokens(vault, settings.runtime_dir, fetching_tokens(trainer.key)))
     return EXIT_DONE
 
 

@@ -13,7 +13,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
 from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub
-from jobs.preflight import BaseChecker
+from jobs.preflight import BaseChecker, check_hub_base
 from trainer.bases import BaseReference, BaseTraits, find_base
 from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
 from trainer.config import STARTER
@@ -57,7 +57,7 @@ class Bringing:
 
 
 class Importer:
-    """Looks things over with the machine's token, or as nobody."""
+    """Looks things over with the token of who asks, else with the machine's, or as nobody."""
 
     def __init__(self, bases: BaseChecker, token: str | None, endpoint: str | None = None) -> None:
         self._bases, self._token, self._endpoint = bases, token, endpoint
@@ -76,20 +76,21 @@ class Importer:
         said, file = source_values(wish.source)
         return self.judge_file(wish, file, shown_name=str(said["origin"])) if file else self.judge_hub(wish)
 
-    def judge_hub(self, wish: Wish) -> Bringing:
+    def judge_hub(self, wish: Wish, token: str | None = None) -> Bringing:
         """Judge HUB_ID or HUB_ID:FILE. Raises as `judge_file` does, and HubError where the Hub does not answer."""
+        token = token or self._token
         said = hub_values(wish.source)
         values, reference, traits = self._about_base(wish)
         repo_id, wanted = str(said["hub_id"]), said["hub_file"]
         try:
-            commit, chosen, recognised = self._look(repo_id, str(wanted) if wanted else None)
+            commit, chosen, recognised = self._look(repo_id, str(wanted) if wanted else None, token)
         except CLIENT_ERRORS as error:
             raise explain(error, what=repo_id) from error
         if recognised is not None:
             check_fit(recognised, traits, reference.name)
             check_prediction(recognised, wish.base_prediction)
         elif chosen == WHOLE_FOLDER:
-            model = self._bases.check(BaseReference(repo_id, revision=commit)).traits
+            model = check_hub_base(BaseReference(repo_id, revision=commit), token, endpoint=self._endpoint).traits
             check_width("model", model.text_width, traits, reference.name)
         method = recognised.method if recognised else Method.dreambooth if chosen == WHOLE_FOLDER else None
         values |= {"origin": f"{repo_id}/{chosen}".rstrip("/"), "method": method or Method.textual_inversion}
@@ -105,9 +106,9 @@ class Importer:
         found = self._bases.check(reference)
         return values | {"base_revision": found.commit}, reference, found.traits
 
-    def _look(self, repo_id: str, wanted: str | None) -> tuple[str, str, Recognised | None]:
+    def _look(self, repo_id: str, wanted: str | None, token: str | None) -> tuple[str, str, Recognised | None]:
         """Commit, chosen file, and what it is, where a header says so: pickles are judged when they are here."""
-        hub = open_hub(self._token, self._endpoint)
+        hub = open_hub(token, self._endpoint)
         info = hub.model_info(repo_id, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         chosen = choose_file(sizes, wanted, repo_id)

@@ -15,6 +15,7 @@ from jobs.queue import Queue
 from jobs.speed import Speeds
 from jobs.state import StopWish
 from jobs.store import Job
+from jobs.tokens import TokenVault
 from jobs.training import POLL_S, Watch
 from trainer.devices import Device
 from trainer.errors import BusyError
@@ -35,8 +36,10 @@ class LocalTrainer:
     queue = Queue.training
     at_once = 1
 
-    def __init__(self, settings: Settings, device: Device) -> None:
+    def __init__(self, settings: Settings, device: Device, vault: TokenVault) -> None:
+        """`vault` holds tokens of those whose concepts are to be fetched from the Hub."""
         self.key, self.label = device.key, device.label
+        self._vault, self._own_token = vault, settings.own_hub_token
         self._device = device
         self._speeds = Speeds(settings.home / "speeds.json")
         self._lease = DeviceLease(settings.runtime_dir, device)
@@ -51,13 +54,18 @@ class LocalTrainer:
     def is_under_way(self, _run: RunFolder) -> bool:
         return False  # a child never outlives its supervisor
 
-    def train(self, _job: Job, run: RunFolder, watch: Watch) -> int:
+    def train(self, job: Job, run: RunFolder, watch: Watch) -> int:
         _wait_for_predecessor(run)
         environment = process_environment()
+        if self._own_token is None:
+            environment.pop("HF_TOKEN", None)  # a Space's own secret, which is never used for a visitor
         if self._device.index is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(self._device.index)
         arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
-        self._child = child = spawn(arguments, environment=environment, log=run.log_file)
+        token = self._vault.of(job.owner) if has_task(run) else None
+        if token is not None:
+            arguments.append("--token-from-parent")
+        self._child = child = spawn(arguments, environment=environment, log=run.log_file, secret=token)
         if watch.leaving():  # it came while the child started, when there was nothing to pass it on to
             child.end()
         passed_on = StopWish.none

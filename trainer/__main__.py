@@ -34,7 +34,7 @@ from trainer.narrate import narrate
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run, refuse_non_empty
 from trainer.presets import preset_recipe
-from trainer.process import StopSignal, stop_when_parent_dies
+from trainer.process import StopSignal, read_secret, stop_when_parent_dies
 from trainer.recipe_fields import parse_assignments
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
@@ -66,6 +66,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = _OneLineParser(prog="python -m trainer", description="Teach a Stable Diffusion model a concept.")
+    parser.set_defaults(token=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train from a folder of photos")
@@ -85,6 +86,7 @@ def _parser() -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="go on from the newest checkpoint")
     resume.add_argument("run", type=Path, metavar="RUN_DIR")
     resume.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+    resume.add_argument("--token-from-parent", action="store_true", help="take a token of the Hub from standard input")
     resume.set_defaults(command=_resume)
 
     check = commands.add_parser("check", help="look photos over")
@@ -155,6 +157,8 @@ def _read_recipe_file(path: Path) -> dict[str, Any]:
 
 
 def _resume(options: argparse.Namespace) -> int:
+    if options.token_from_parent:
+        options.token = read_secret()
     if options.watch_parent:
         stop_when_parent_dies()
     run = RunFolder(options.run)
@@ -173,22 +177,23 @@ def _run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
     try:
         stop.install(at_once=has_task(run))
         with run.locked():
-            return _engine_run(run, options.settings, stop, _emitter(run, as_json=options.json))
+            return _engine_run(run, options, stop, _emitter(run, as_json=options.json))
     except KeyboardInterrupt:  # only what writes aside is stopped in this way
         print("Stopped; nothing was taken in.", file=sys.stderr)
         return EXIT_STOPPED
 
 
-def _engine_run(run: RunFolder, settings: Settings, stop: StopSignal, emit: Emit) -> int:
+def _engine_run(run: RunFolder, options: argparse.Namespace, stop: StopSignal, emit: Emit) -> int:
     from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
     from trainer.engine.failures import explain  # noqa: PLC0415
     from trainer.engine.imports.run import carry_out  # noqa: PLC0415
     from trainer.engine.run import Workplace, run_training, verify_run  # noqa: PLC0415
 
+    settings: Settings = options.settings
     cores = CoreShare(settings.runtime_dir / "cores", own_cores())
     try:
         with cores.computing():
-            place = Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores))
+            place = Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores), options.token)
             if _is_finished(run):
                 verify_run(run, settings.cache_dir)
             elif has_task(run):

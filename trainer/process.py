@@ -122,8 +122,21 @@ class Child:
         return code
 
 
-def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0) -> Child:
-    """Start `python -m ARGUMENTS` with its output appended to `log`."""
+def read_secret() -> str:
+    """The secret that `spawn` was given for this process."""
+    line = bytearray()
+    while (byte := os.read(0, 1)) not in (b"", b"\n"):  # no further: the rest is for `stop_when_parent_dies`
+        line += byte
+    return line.decode()
+
+
+def spawn(
+    arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0, secret: str | None = None
+) -> Child:
+    """Start `python -m ARGUMENTS` with its output appended to `log`.
+
+    `secret` goes down the pipe, where no other process can see it; the child takes it with `read_secret`.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output, _held_back(KEEP_SIGNAL):
         process = subprocess.Popen(
@@ -137,6 +150,11 @@ def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, n
             close_fds=True,
             preexec_fn=(lambda: os.nice(nice)) if nice else None,
         )
+    if secret is not None:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
+            process.stdin.write(f"{secret}\n".encode())
+            process.stdin.flush()
     return Child(process)
 
 

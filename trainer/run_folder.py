@@ -39,6 +39,11 @@ class RunFolder:
         return self.root / "source"
 
     @property
+    def download(self) -> Path:
+        """What somebody's own token brings, while it is being taken in; no mirror copies it."""
+        return self.root / ".download"
+
+    @property
     def job_file(self) -> Path:
         return self.root / "job.json"
 

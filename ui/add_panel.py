@@ -118,7 +118,10 @@ class AddPanel:
             path = Path(file)
             bringing = importer.judge_file(wish, path, shown_name=shown_name(path.name))
         else:
-            bringing = importer.judge_hub(wish)
+            token = self._services.owners.token_of(request)
+            bringing = importer.judge_hub(wish, token)
+            if token is not None:
+                self._services.tokens.hand_over_for_fetching(owner, token)
         self._services.jobs.submit_task(owner, bringing.task, bringing.file)
         if file:
             Path(file).unlink(missing_ok=True)  # the run folder has its own copy

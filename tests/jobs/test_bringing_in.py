@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from huggingface_hub import HfApi, constants
@@ -26,9 +27,10 @@ from jobs.repository import repository_files
 from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import SINGLE_OWNER
+from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests import ROOT
 from tests.engine.test_single_file_base import widened
-from tests.hub.accounts import ALICE
+from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.conftest import supervisor
@@ -266,6 +268,54 @@ def test_concepts_of_the_hub_come_in_and_go_out_again(
     assert {f.path: f.sha256 for f in ours.files} == {f.path: f.sha256 for f in theirs.files}
     assert theirs.origin is not None
     assert theirs.origin.revision == published.commit
+
+
+def test_private_concept_comes_in_with_the_token_of_who_asks_and_of_nobody_else(
+    hub: LocalHub,
+    alice: HfApi,
+    service: JobService,
+    settings: Settings,
+    embedding: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a shared page, whose machine has a token of its own that is never used for a visitor."""
+    alice.create_repo("alice/secret-style", private=True)
+    upload(alice, "alice/secret-style", learned_embeds__safetensors=embedding)
+    for name, value in {**hub.environment(tmp_path / "hf", token=BOB), "STUDIO_OWNERS": "browser"}.items():
+        monkeypatch.setenv(name, value)
+    importer, wish = Importer(BaseChecker(None, hub.url), None, hub.url), about(tiny_model, "alice/secret-style")
+    for stranger in (None, BOB):
+        with pytest.raises(HubError):
+            importer.judge_hub(wish, stranger)
+    task = importer.judge_hub(wish, ALICE).task
+    desk = TokenDesk(settings.runtime_dir, None, ["cpu"])
+    with pytest.raises(RequestError, match="The supervisor is starting"):
+        desk.hand_over_for_fetching("anna", ALICE)
+    with supervisor(settings.home):
+        wait_until(token_socket(settings.runtime_dir, fetching_tokens("cpu")).exists)
+        desk.hand_over_for_fetching("anna", ALICE)
+        theirs, others = (service.submit_task(owner, task) for owner in ("anna", "bert"))
+        run = service.run_folder(theirs.id)
+        lock = run.root / ".lock"
+        wait_until(lambda: lock.exists() and lock.read_text().isdigit())
+        child = psutil.Process(int(lock.read_text()))
+        told, environment = child.cmdline(), child.environ()
+        assert "--token-from-parent" in told
+        assert not [text for text in (*told, *environment.values()) if ALICE in text or BOB in text]
+        for job in (theirs, others):
+            wait_until(lambda job=job: not service.job(job.id, job.owner).is_open, seconds=200)
+    assert service.job(theirs.id, "anna").message == (
+        "Imported from alice/secret-style/learned_embeds.safetensors, and verified."
+    )
+    refused = service.job(others.id, "bert")
+    assert refused.state is JobState.failed
+    assert "or it is private: then sign in or give a token, and resume." in refused.message
+    assert not run.download.exists()
+    assert not list((tmp_path / "hf").rglob("learned_embeds.safetensors"))  # what others share holds nothing of it
+    for file in [file for file in settings.home.rglob("*") if file.is_file()]:
+        assert ALICE.encode() not in file.read_bytes(), file
 
 
 def test_card_of_an_import_says_where_it_is_from(

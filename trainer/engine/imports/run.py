@@ -55,7 +55,8 @@ def carry_out(run: RunFolder, place: Workplace) -> None:
         _extract(run, task, base, place)
     else:
         _import(run, task, base, place)
-    shutil.rmtree(run.source, ignore_errors=True)
+    for brought in (run.source, run.download):
+        shutil.rmtree(brought, ignore_errors=True)
     place.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
 
 
@@ -88,7 +89,7 @@ def _extract(run: RunFolder, task: ExtractTask, base: _Base, place: Workplace) -
 
 def _import(run: RunFolder, task: ImportTask, base: _Base, place: Workplace) -> None:
     if task.hub_id is not None:
-        found = fetch_concept(task, _progress(run, place))
+        found = fetch_concept(task, _progress(run, place), place.token, run.download)
         origin = Origin(how="hub", name=found.name, revision=found.commit, sha256=_hash(found.path))
         path = found.path
     else:
