@@ -29,6 +29,7 @@ from trainer.config import STARTER
 from trainer.devices import find_devices
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError, StudioError
 from trainer.narrate import duration
+from trainer.one_line_parser import OneLineParser
 from trainer.process import stop_when_parent_dies
 from trainer.settings import Settings
 
@@ -71,7 +72,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m jobs", description="Training jobs of this machine.")
+    parser = OneLineParser(prog="python -m jobs", description="Training jobs of this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     worker = commands.add_parser("worker", help="serve one device")
     worker.add_argument("--gpu", type=int, metavar="N", help="number of the GPU; default: the first, or the CPU")

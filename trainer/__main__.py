@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import yaml
 
@@ -19,7 +19,6 @@ from trainer.cores import CoreShare
 from trainer.errors import (
     EXIT_DONE,
     EXIT_FAILED,
-    EXIT_REQUEST,
     EXIT_STOPPED,
     ConceptError,
     Problem,
@@ -31,6 +30,7 @@ from trainer.errors import (
 )
 from trainer.events import Emit, Event, Failed
 from trainer.narrate import narrate
+from trainer.one_line_parser import OneLineParser
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run, refuse_non_empty
 from trainer.presets import preset_recipe
@@ -41,13 +41,6 @@ from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 from trainer.task import has_task, read_task
 from trainer.task_commands import add_task_commands
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every wrong request is answered."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_REQUEST, f"{self.prog}: {message}\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -65,7 +58,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="python -m trainer", description="Teach a Stable Diffusion model a concept.")
+    parser = OneLineParser(prog="python -m trainer", description="Teach a Stable Diffusion model a concept.")
     parser.set_defaults(token=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
