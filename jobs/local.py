@@ -22,7 +22,7 @@ from trainer.errors import BusyError
 from trainer.lease import DeviceLease
 from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
 from trainer.run_folder import RunFolder, hold_lock
-from trainer.settings import Settings, process_environment
+from trainer.settings import Settings
 from trainer.task import has_task
 
 log = logging.getLogger(__name__)
@@ -39,7 +39,7 @@ class LocalTrainer:
     def __init__(self, settings: Settings, device: Device, vault: TokenVault) -> None:
         """`vault` holds tokens of those whose concepts are to be fetched from the Hub."""
         self.key, self.label = device.key, device.label
-        self._vault, self._own_token = vault, settings.own_hub_token
+        self._settings, self._vault = settings, vault
         self._device = device
         self._speeds = Speeds(settings.home / "speeds.json")
         self._lease = DeviceLease(settings.runtime_dir, device)
@@ -56,9 +56,7 @@ class LocalTrainer:
 
     def train(self, job: Job, run: RunFolder, watch: Watch) -> int:
         _wait_for_predecessor(run)
-        environment = process_environment()
-        if self._own_token is None:
-            environment.pop("HF_TOKEN", None)  # a Space's own secret, which is never used for a visitor
+        environment = self._settings.environment_for_visitors()
         if self._device.index is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(self._device.index)
         arguments = ["trainer", "resume", str(run.root), "--watch-parent"]

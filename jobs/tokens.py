@@ -106,9 +106,17 @@ class TokenDesk:
         self._hand_over(TRAINING_TOKENS, "The link to Hugging Face", owner, token)
 
     def hand_over_for_fetching(self, owner: str, token: str) -> None:
-        """Give it to every supervisor: any may take the job. Raises RequestError where one is not there."""
+        """Give it to every supervisor: any may take the job. Raises RequestError where none is there."""
+        away, taken = None, False
         for device in self._devices:
-            self._hand_over(fetching_tokens(device), "The supervisor", owner, token)
+            try:
+                self._hand_over(fetching_tokens(device), "The supervisor", owner, token)
+            except RequestError as error:
+                away = error
+            else:
+                taken = True
+        if away is not None and not taken:
+            raise away
 
     def _hand_over(self, name: str, taker: str, owner: str, token: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -169,6 +169,17 @@ class Settings(BaseSettings):
         """The Space's own secret, which manages the Space itself and is never used for a visitor."""
         return self.hub_token.get_secret_value() if self.hub_token is not None and self.on_space else None
 
+    def environment_for_visitors(self) -> dict[str, str]:
+        """The environment of a child that works for visitors: without a token that is not theirs.
+
+        The Hub's client would use it for whatever base or concept a visitor names.
+        """
+        kept = process_environment()
+        if self.own_hub_token is None:
+            for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+                kept.pop(name, None)
+        return kept
+
     @property
     def jobs_image(self) -> str | None:
         """What a Job at Hugging Face runs, where that is known."""

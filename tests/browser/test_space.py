@@ -125,6 +125,8 @@ def test_public_copy_with_a_gpu_trains_for_its_owner_alone(
     describe(page, photos, "red-mug")
     page.locator("#train").click()
     expect(page.locator(".cs-job h3").first).to_have_text("red-mug")
+    for part, process in studio.processes().items():  # or a visitor could name what only alice may see
+        assert part == "page" or ALICE not in process.environ().values(), part
 
 
 def refuse_what_is_too_dear(page: Page, photos: list[Path]) -> None:
