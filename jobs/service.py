@@ -27,7 +27,7 @@ from trainer.errors import RequestError
 from trainer.photos import PhotoSet
 from trainer.prepare import prepare_run
 from trainer.run_folder import RunFolder
-from trainer.task import ExtractTask, ImportTask, extraction_of, prepare_task
+from trainer.task import ExtractTask, ImportTask, extraction_of, has_task, prepare_task
 
 MAX_OPEN_PER_OWNER = 8
 MAX_OPEN = 200
@@ -224,8 +224,10 @@ class JobService:
             self._store.set_wish(job.id, StopWish.cancel)
 
     def stop_and_keep(self, job_id: str, owner: str) -> None:
-        """Stop a running job; what was learnt so far is exported and verified."""
+        """Stop a running job; what was learnt so far is exported and verified. Raises RequestError for a task."""
         job = self._store.get(job_id, owner=owner)
+        if has_task(self.run_folder(job.id)):
+            raise RequestError("This job does not learn, so there is nothing to keep yet. Cancel ends it.")
         self._store.set_wish(job.id, StopWish.keep)
 
     def resume(self, job_id: str, owner: str, *, here: bool = False) -> None:

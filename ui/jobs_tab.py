@@ -122,8 +122,12 @@ class JobsTab:
                 jobs.cancel(job_id, owner)
             case "resume":
                 self._services.spending.check_open()
+                if jobs.remote_run(jobs.job(job_id, owner).id) is None:
+                    self._services.admit(request)
                 jobs.resume(job_id, owner)
             case "resume-here":
+                self._services.spending.check_open()
+                self._services.admit(request)
                 jobs.resume(job_id, owner, here=True)
             case "delete":
                 jobs.delete(job_id, owner)

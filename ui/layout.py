@@ -53,7 +53,7 @@ def build_page(services: Services) -> gr.Blocks:
 
 
 def _welcome_back(services: Services) -> Callable[[gr.Request], None]:
-    """Who signed in gives the publisher a token, and who follows Jobs; they go on with what waited for it."""
+    """Who signed in gives a token to each process that works with the Hub; they go on with what waited for it."""
 
     def hand_over(request: gr.Request) -> None:
         if (token := services.owners.token_of(request)) is None:
@@ -62,6 +62,8 @@ def _welcome_back(services: Services) -> Callable[[gr.Request], None]:
         with contextlib.suppress(RequestError):  # the publisher is starting; the next visit will do
             services.tokens.hand_over(owner, token)
             services.jobs.publishing.retry_after_sign_in(owner)
+        with contextlib.suppress(RequestError):
+            services.tokens.hand_over_for_fetching(owner, token)
         if services.remote is not None:
             with contextlib.suppress(RequestError):
                 services.tokens.hand_over_for_training(owner, token)

@@ -196,6 +196,8 @@ class TrainHandlers:
     ) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
         owner = self._services.owners.of(request)
+        if flavor is None:
+            self._services.admit(request)
         recipe = self.recipe(choices, entered)
         if not draft:
             raise RequestError("Add some photos first.")

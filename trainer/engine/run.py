@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -54,6 +54,8 @@ class Workplace:
     cache: Path
     before_step: Callable[[], None] = lambda: None
     """Called before every step; a place for the machine's house rules, such as sharing its cores."""
+    token: str | None = field(default=None, repr=False)
+    """Of who asked for the run, for what the Hub shows to them; None: as this machine is signed in, if it is."""
 
 
 def run_training(run: RunFolder, place: Workplace) -> None:
