@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from PIL import Image, ImageOps
 
-from tests.benchmarks.likeness import Features
 from tests.benchmarks.learning.files import write_whole
+from tests.benchmarks.likeness import Features
 
 SIDE_PX = 128  # pictures are compared at one size, or sharpness would tell real from generated ones
 

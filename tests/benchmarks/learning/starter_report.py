@@ -18,7 +18,7 @@ from PIL import Image
 from tests.benchmarks.learning.colours import background_obeys
 from tests.benchmarks.learning.features import FeatureSpace, square
 from tests.benchmarks.learning.files import write_json, write_whole
-from tests.benchmarks.learning.measures import likeness, mean_likeness_to
+from tests.benchmarks.learning.measures import likeness, mean_cosine, mean_other_cosine
 from tests.benchmarks.learning.painter import Painter
 from tests.benchmarks.learning.photo_folders import read_photo_folders
 from tests.benchmarks.learning.retrieval import References, on_plain, sprite_references, top_share
@@ -166,9 +166,9 @@ def _measure_autoencoder(source: Source, photos: Path) -> dict[str, Any]:
         rows.append((name, [p for pair in zip(small, made, strict=True) for p in pair]))
         others = torch.cat([vectors for other, vectors in real.items() if other != name])
         subjects[name] = likeness(
-            mean_likeness_to(source.space.of(made), real[name], paired=True),
-            among_own=mean_likeness_to(real[name], real[name], paired=True),
-            of_others=mean_likeness_to(others, real[name]),
+            mean_other_cosine(source.space.of(made), real[name]),
+            among_own=mean_other_cosine(real[name], real[name]),
+            of_others=mean_cosine(others, real[name]),
         )
     write_sheet(source.out / "starter-autoencoder.png", rows)
     return {"median": float(np.median(list(subjects.values()))), "subjects": subjects}
