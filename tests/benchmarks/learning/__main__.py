@@ -1,4 +1,4 @@
-"""`python -m tests.benchmarks.learning COMMAND`: what the methods learn, measured; README.md beside this file tells all.
+"""`python -m tests.benchmarks.learning COMMAND`: what the methods learn, measured; README.md beside this file says how.
 
 A command that is started again goes on where it stopped.
 """
