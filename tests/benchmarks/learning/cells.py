@@ -14,7 +14,7 @@ from tests.benchmarks.learning.exam import Exam, Shot, exam_of
 from tests.benchmarks.learning.features import FeatureSpace, LiteFeatures
 from tests.benchmarks.learning.files import read_json, write_json
 from tests.benchmarks.learning.ledger import TRAINED_FILE, Ledger
-from tests.benchmarks.learning.marking import mark
+from tests.benchmarks.learning.marking import Draw, mark
 from tests.benchmarks.learning.ours import train_ours
 from tests.benchmarks.learning.painter import Learnt, Painter
 from tests.benchmarks.learning.peers import train_theirs
@@ -128,6 +128,12 @@ def _steps_in_our_time(ledger: Ledger, cell: Cell) -> int:
     return max(1, round(theirs["steps"] * ours["cost_s"] / theirs["cost_s"]))
 
 
-def _write_exam_sheet(file: Path, subject: Subject, exam: Exam, draw: Any) -> None:
+def _write_exam_sheet(file: Path, subject: Subject, exam: Exam, draw: Draw) -> None:
+    """Real pictures, then one row for what is drawn together: of the concept, without it, for every question."""
     rows = [("real, trained on", subject.train()), ("real, compared with", subject.compare())]
-    write_sheet(file, [*rows, *((shot.prompt, draw(shot)) for shot in exam.shots)], side_px=96)
+    rows += [(shot.prompt, draw(shot)) for shot in (*exam.own, *exam.without)]
+    asked = {"background": exam.backgrounds} if exam.backgrounds else {}
+    asked |= {name: {option.answer: option.shot for option in options} for name, options in exam.questions.items()}
+    for name, shots in asked.items():
+        rows.append((f"{name}: {', '.join(shots)}", [p for shot in shots.values() for p in draw(shot)]))
+    write_sheet(file, rows, side_px=96)

@@ -25,9 +25,7 @@ from tests.benchmarks.learning.retrieval import References, on_plain, sprite_ref
 from tests.benchmarks.learning.scenery import Pose
 from tests.benchmarks.learning.sheets import write_grid, write_sheet
 from trainer.bases import inspect_base
-from trainer.config import Precision
-from trainer.engine.device import open_compute
-from trainer.engine.families import open_family
+from trainer.engine.families import Family, open_family
 from trainer.engine.sampling import picture_to_tensor
 from trainer.starter.looks import Sprites
 from trainer.starter.scenes import COLOURS, STYLES
@@ -100,9 +98,12 @@ def report_starter(source: Source, *, count: int, photos: Path | None, look_step
         ]
         write_grid(source.out / f"starter-{name.replace(' ', '-')}.png", labelled, columns=16)
     ceiling = [_composed(one, source.sprites) for one in asked]
+    family = open_family(source.base, device=torch.device("cpu"), dtype=torch.float32)
     figures["composed"] = _measure(asked, ceiling, references, source.space)
+    through = [_reconstructed(family, picture) for picture in ceiling]
+    figures["composed, through the autoencoder"] = _measure(asked, through, references, source.space)
     if photos is not None:
-        figures["autoencoder"] = _measure_autoencoder(source, photos)
+        figures["autoencoder"] = _measure_autoencoder(source, family, photos)
     write_json(source.out / "starter.json", figures)
     text = describe(figures)
     write_whole(source.out / "starter.md", lambda aside: aside.write_text(text, encoding="utf-8"))
@@ -152,17 +153,20 @@ def _composed(one: Asked, sprites: Sprites) -> Image.Image:
     return on_plain(drawings[int(rng.integers(len(drawings)))], one.colour, pose)
 
 
-def _measure_autoencoder(source: Source, photos: Path) -> dict[str, Any]:
+def _reconstructed(family: Family, picture: Image.Image) -> Image.Image:
+    return family.decode(family.encode_pictures(picture_to_tensor(picture)[None]).mean)[0]
+
+
+def _measure_autoencoder(source: Source, family: Family, photos: Path) -> dict[str, Any]:
     """Likeness of each photo's reconstruction to the subject's other photos; 0 is another subject's photos, 1 the
     subject's own."""
     folders = read_photo_folders(photos)
-    family = open_family(source.base, device=torch.device("cpu"), dtype=open_compute(Precision.fp32).dtype)
     real = {name: source.space.of(pictures) for name, pictures in folders.items()}
     subjects: dict[str, float] = {}
     rows = []
     for name, pictures in folders.items():
         small = [square(p) for p in pictures]
-        made = [family.decode(family.encode_pictures(picture_to_tensor(p)[None]).mean)[0] for p in small]
+        made = [_reconstructed(family, p) for p in small]
         rows.append((name, [p for pair in zip(small, made, strict=True) for p in pair]))
         others = torch.cat([vectors for other, vectors in real.items() if other != name])
         subjects[name] = likeness(
@@ -182,7 +186,7 @@ def describe(figures: dict[str, Any]) -> str:
         "| pictures | number | background as asked | thing nearest | thing among the nearest 5 |",
         "|---|---|---|---|---|",
     ]
-    for name in ("prompts", "unseen combinations", "composed"):
+    for name in ("prompts", "unseen combinations", "composed", "composed, through the autoencoder"):
         f = figures[name]
         lines.append(f"| {name} | {f['pictures']} | {f['background']:.1%} | {f['top 1']:.1%} | {f['top 5']:.1%} |")
     drawn = figures["prompts"]
