@@ -48,6 +48,17 @@ def test_without_scripts_there_is_our_side_alone() -> None:
     assert [[cell.side for cell in phase] for phase in phases] == [[Side.ours]]
 
 
+def test_real_subjects_are_learnt_once_unless_more_is_asked_for() -> None:
+    real = replace(POT, group="photo")
+
+    def seeds(**more: int) -> set[int]:
+        phases = standard_phases(Wanted([real], [LORA], their_seeds=0, **more), TRAITS, Rates({}))
+        return {cell.seed for phase in phases for cell in phase}
+
+    assert seeds() == {0}
+    assert seeds(photo_seeds=3) == {0, 1, 2}
+
+
 def test_each_side_learns_at_its_own_best_rate() -> None:
     rates = Rates({"ours textual-inversion drawn": 0.01, "theirs textual-inversion drawn": 0.05})
     (cells, *_) = standard_phases(Wanted([FOX, PRINT], [INVERSION]), TRAITS, rates)

@@ -20,7 +20,7 @@ from tests.benchmarks.learning.exam import exam_of, with_article
 from tests.benchmarks.learning.features import LiteFeatures
 from tests.benchmarks.learning.marking import mark_class_word
 from tests.benchmarks.learning.painter import Painter
-from tests.benchmarks.learning.plan import OUR_SEEDS, THEIR_SEEDS, Side, Wanted, standard_phases
+from tests.benchmarks.learning.plan import OUR_SEEDS, PHOTO_SEEDS, THEIR_SEEDS, Side, Wanted, standard_phases
 from tests.benchmarks.learning.report import write_report
 from tests.benchmarks.learning.runner import run_phases
 from tests.benchmarks.learning.starter_report import Source, describe, report_starter
@@ -31,7 +31,7 @@ from tests.benchmarks.learning.subjects import (
     write_drawn_subjects,
     write_photo_subjects,
 )
-from tests.benchmarks.learning.sweep import FIELDS, RATE, read_rates, sweep_cells, sweep_rows, write_sweep
+from tests.benchmarks.learning.sweep import FIELDS, RATE, SWEPT, read_rates, sweep_cells, sweep_rows, write_sweep
 from trainer.bases import STARTER_FOLDER, inspect_base
 from trainer.config import Kind, Method
 from trainer.recipe_fields import parse_assignments
@@ -71,13 +71,13 @@ def _parser() -> argparse.ArgumentParser:
     starter.add_argument("--prompts", type=int, default=220)
     starter.set_defaults(command=_starter)
     run = commands.add_parser("run", parents=[shared, cells], help="the standard run")
-    run.add_argument("--full", action="store_true", help="12 things and 4 styles instead of 6 and 2")
+    run.add_argument("--full", action="store_true", help="12 things and 4 styles, real photos as often")
     run.add_argument("--seeds", type=int, default=OUR_SEEDS, help="trainings of each subject on our side")
     run.add_argument("--their-seeds", type=int, default=THEIR_SEEDS, help="and on the scripts' side")
     run.set_defaults(command=_run)
     sweep = commands.add_parser("sweep", parents=[shared, cells], help="try values of recipe fields")
     sweep.add_argument("--fields", nargs="+", choices=FIELDS, default=list(FIELDS))
-    sweep.set_defaults(command=_sweep, full=False)
+    sweep.set_defaults(command=_sweep, full=False, subjects=list(SWEPT))
     return parser
 
 
@@ -94,7 +94,9 @@ def _run(options: argparse.Namespace) -> int:
     bench, subjects, traits = _prepared(options)
     rates = read_rates(options.sweep, traits.identity)
     their_seeds = options.their_seeds if options.diffusers else 0
-    wanted = Wanted(subjects, options.methods, options.seeds, their_seeds, parse_assignments(options.set))
+    photo_seeds = options.seeds if options.full else PHOTO_SEEDS
+    overrides = parse_assignments(options.set)
+    wanted = Wanted(subjects, options.methods, options.seeds, their_seeds, photo_seeds, overrides)
     phases = standard_phases(wanted, traits, rates)
     failed = run_phases(bench, phases, workers=options.workers)
     cells = [cell for phase in phases for cell in phase]

@@ -70,7 +70,8 @@ def run_cell(bench: Bench, cell: Cell) -> None:
     def draw(shot: Shot) -> list[Image.Image]:
         return painter.draw(shot.prompt, shot.seeds, place / "pictures")
 
-    strangers = [s for s in subjects.values() if s.group == subject.group and s.name != subject.name]
+    others = [s for s in subjects.values() if s.name != subject.name]
+    strangers = [s for s in others if s.group == subject.group] or others
     figures = mark(subject, strangers, exam, draw, partial(bench.draw_base, base_painter), bench.features)
     _write_exam_sheet(place / SHEET_FILE, subject, exam, draw)
     bench.ledger.finish(

@@ -15,6 +15,7 @@ from trainer.config import Method
 from trainer.presets import preset_values
 
 OUR_SEEDS, THEIR_SEEDS = 3, 1
+PHOTO_SEEDS = 1  # of real subjects, which would otherwise take as long as all drawn ones
 
 
 class Side(StrEnum):
@@ -76,6 +77,7 @@ class Wanted:
     methods: Sequence[Method]
     our_seeds: int = OUR_SEEDS
     their_seeds: int = THEIR_SEEDS
+    photo_seeds: int = PHOTO_SEEDS
     overrides: Mapping[str, Any] = field(default_factory=dict)
 
 
@@ -102,6 +104,7 @@ def standard_phases(wanted: Wanted, traits: BaseTraits, rates: Rates) -> list[li
             Cell(s.name, m, seed, side, values=recipe_values(s, m, side, traits, rates, wanted.overrides))
             for seed in seeds
             for s in wanted.subjects
+            if s.group != "photo" or seed < wanted.photo_seeds
             for m in wanted.methods
         ]
 

@@ -17,6 +17,7 @@ from trainer.bases import BaseTraits
 from trainer.config import Kind, Method
 
 RATE = "learning_rate"
+SWEPT = ("fox", "teapot", "blueprint")  # subjects of a sweep, unless others are asked for
 LORA, WHOLE, INVERSION = Method.dreambooth_lora, Method.dreambooth, Method.textual_inversion
 # field -> (methods that have it, values; or factors of the preset's value)
 FACTORS: dict[str, tuple[tuple[Method, ...], tuple[float, ...]]] = {
