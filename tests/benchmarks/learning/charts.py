@@ -7,6 +7,7 @@ from pathlib import Path
 from xml.sax.saxutils import escape
 
 from tests.benchmarks.learning.files import write_whole
+from tests.benchmarks.learning.plan import Pace, Side
 from tests.benchmarks.learning.summary import Row
 
 SIDE, MARGIN = 420, 56
@@ -22,7 +23,7 @@ def write_charts(rows: Sequence[Row], folder: Path) -> None:
 
 
 def _front(rows: list[Row], group: str) -> tuple[list[str], int, int]:
-    """A cross of two intervals for each row; filled dots are ours."""
+    """A cross of two intervals for each row."""
     parts = [_text(SIDE / 2 + MARGIN, 18, f"{group}: likeness and prompt following, 95 % intervals", "middle")]
     for tick in range(6):
         at = tick / 5
@@ -33,10 +34,10 @@ def _front(rows: list[Row], group: str) -> tuple[list[str], int, int]:
         colour, x, y = COLOURS.get(row.method, "#555"), row.likeness, row.prompt_following
         parts.append(_line(_x(x.low), _y(y.value), _x(x.high), _y(y.value), colour))
         parts.append(_line(_x(x.value), _y(y.low), _x(x.value), _y(y.high), colour))
-        parts.append(_dot(_x(x.value), _y(y.value), colour, filled=row.side == "ours"))
+        parts.append(_dot(_x(x.value), _y(y.value), colour, _fill(row, colour)))
         key = MARGIN + 18 * number
         parts += [
-            _dot(_x(1) + 24, key, colour, filled=row.side == "ours"),
+            _dot(_x(1) + 24, key, colour, _fill(row, colour)),
             _text(_x(1) + 34, key + 4, _name(row), "start"),
         ]
     return parts, SIDE + 2 * MARGIN + 230, SIDE + 2 * MARGIN
@@ -47,7 +48,7 @@ def _bars(rows: list[Row], group: str) -> tuple[list[str], int, int]:
     for number, row in enumerate(rows):
         top = 34 + 26 * number
         left, scale, colour = 240, 300, COLOURS.get(row.method, "#555")
-        opacity = 0.85 if row.side == "ours" else 0.35
+        opacity = 0.85 if row.side == Side.ours else 0.35
         parts.append(_text(left - 8, top + 13, _name(row), "end"))
         width = scale * row.likeness.value
         parts.append(
@@ -59,8 +60,15 @@ def _bars(rows: list[Row], group: str) -> tuple[list[str], int, int]:
     return parts, 700, 50 + 26 * len(rows)
 
 
+def _fill(row: Row, colour: str) -> str:
+    """Full for ours, empty for theirs at equal steps, grey at equal time."""
+    if row.side == Side.ours:
+        return colour
+    return "white" if row.pace == Pace.equal_steps else "#c8c8c8"
+
+
 def _name(row: Row) -> str:
-    return f"{row.method}, {row.side}" + (f", {row.pace}" if row.side == "theirs" else "")
+    return f"{row.method}, {row.side}" + (f", {row.pace}" if row.side == Side.theirs else "")
 
 
 def _x(value: float) -> float:
@@ -75,8 +83,8 @@ def _line(x1: float, y1: float, x2: float, y2: float, colour: str) -> str:
     return f'<line x1="{x1:.1f}" y1="{y1:.1f}" x2="{x2:.1f}" y2="{y2:.1f}" stroke="{colour}"/>'
 
 
-def _dot(x: float, y: float, colour: str, *, filled: bool) -> str:
-    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" stroke="{colour}" fill="{colour if filled else "white"}"/>'
+def _dot(x: float, y: float, colour: str, fill: str) -> str:
+    return f'<circle cx="{x:.1f}" cy="{y:.1f}" r="5" stroke="{colour}" fill="{fill}"/>'
 
 
 def _text(x: float, y: float, words: str, anchor: str) -> str:
