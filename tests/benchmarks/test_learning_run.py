@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,7 @@ from tests.benchmarks.learning.exam import NAME, PLACEHOLDER
 from tests.benchmarks.learning.files import read_json
 from tests.benchmarks.learning.peers import SCRIPTS, train_theirs
 from tests.benchmarks.learning.subjects import Subject, write_subject
-from tests.benchmarks.learning.training import TrainingFailed
+from tests.benchmarks.learning.training import TrainingFailed, run_timed
 from tests.pictures import subject_picture
 from trainer.bases import inspect_base
 from trainer.config import Kind, Method
@@ -27,7 +28,6 @@ kinds = [transforms.Resize(64, interpolation=transforms.InterpolationMode.BILINE
 photos = next(a for a in sys.argv if "data_dir=" in a).partition("=")[2]
 said = {"flags": sys.argv[1:], "photos": len(list(pathlib.Path(photos).iterdir())), "found": is_torchvision_available()}
 pathlib.Path(folder, "said.json").write_text(json.dumps(said))
-assert "--seed=13" not in sys.argv, "an unlucky number"
 """
 
 
@@ -100,14 +100,8 @@ def test_a_script_of_the_field_gets_our_recipe_and_needs_no_torchvision(tiny_mod
     assert (trained.steps, trained.learnt.words.name) == (7, NAME)
     assert trained.cpu_seconds > 0
 
-    (tmp_path / "unlucky").mkdir()
-    with pytest.raises(TrainingFailed, match="an unlucky number"):
-        train_theirs(
-            subject,
-            Method.textual_inversion,
-            13,
-            values,
-            base=tiny_model,
-            place=tmp_path / "unlucky",
-            checkout=checkout,
-        )
+
+def test_a_process_that_fails_says_its_last_words(tmp_path: Path) -> None:
+    command = [sys.executable, "-c", "raise SystemExit('an unlucky number')"]
+    with pytest.raises(TrainingFailed, match="ended with 1: an unlucky number"):
+        run_timed(command, tmp_path, {})

@@ -101,7 +101,8 @@ def _run(options: argparse.Namespace) -> int:
     failed = run_phases(bench, phases, workers=options.workers)
     cells = [cell for phase in phases for cell in phase]
     results = [result for _, result in bench.ledger.results(cells)]
-    class_words = _class_words(bench, subjects)
+    learnt = {result["subject"] for result in results}
+    class_words = _class_words(bench, [s for s in subjects if s.name in learnt])
     report = write_report(results, bench.folder, planned=len(cells), base=traits.identity, class_words=class_words)
     print(report if rates.best else f"{report}\nThere is no sweep on this base: learning rates are the presets' own.")
     return int(failed > 0)
