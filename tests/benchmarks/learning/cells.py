@@ -97,6 +97,8 @@ def _trained(bench: Bench, cell: Cell, subject: Subject, place: Path) -> Trained
     train: Any = train_ours
     values = dict(cell.values)
     if cell.side is Side.theirs:
+        if bench.checkout is None:
+            raise LookupError("The scripts' side needs --diffusers, the path of a checkout.")
         train = partial(train_theirs, checkout=bench.checkout)
         if cell.pace is Pace.equal_time:
             values["steps"] = _steps_in_our_time(bench.ledger, cell)

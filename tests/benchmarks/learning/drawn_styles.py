@@ -83,8 +83,9 @@ def _planes(sprite: np.ndarray, rng: np.random.Generator) -> tuple[np.ndarray, n
 def _contours(alpha: np.ndarray, light: np.ndarray, *, width: int) -> np.ndarray:
     """The outline and the inner edges, in [0, 1]."""
     smooth = cv2.GaussianBlur(light, (0, 0), 2)
-    edges = cv2.Canny((smooth * 255).astype(np.uint8), 25, 70) | cv2.Canny((alpha * 255).astype(np.uint8), 60, 160)
-    thick = cv2.dilate(edges, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
+    inner = cv2.Canny((smooth * 255).astype(np.uint8), 25, 70)
+    outline = cv2.Canny((alpha * 255).astype(np.uint8), 60, 160)
+    thick = cv2.dilate(np.maximum(inner, outline), cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (width, width)))
     return cv2.GaussianBlur(thick.astype(np.float32) / 255, (0, 0), 0.8)
 
 

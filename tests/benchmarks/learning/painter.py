@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -40,8 +40,8 @@ class Painter:
 
     def __init__(self, base: Path, learnt: Learnt | None = None, *, look_steps: int | None = None) -> None:
         traits = inspect_base(base)
-        values = look_values(starter=traits.starter)
-        self._look = Look(**(values | ({"steps": look_steps} if look_steps else {})))
+        look = Look(**look_values(starter=traits.starter))
+        self._look = replace(look, steps=look_steps) if look_steps else look
         self._side_px = traits.resolution_px
         self._base, self._learnt = base, learnt
         self._family: Family | None = None
@@ -65,18 +65,21 @@ class Painter:
 
 
 def _load(base: Path, learnt: Learnt | None) -> Family:
-    whole = learnt is not None and learnt.words.method is Method.dreambooth
     compute = open_compute(Precision.auto)
-    family = open_family(learnt.folder if whole else base, device=compute.device, dtype=compute.dtype)
+    whole = learnt.folder if learnt and learnt.words.method is Method.dreambooth else None
+    family = open_family(whole or base, device=compute.device, dtype=compute.dtype)
     choose_attention(family.unet, compute.dtype)
-    if learnt is not None and not whole:
-        pipeline: Any = family.pipeline()
-        if learnt.words.method is Method.dreambooth_lora:
-            pipeline.load_lora_weights(str(learnt.folder), weight_name=LORA_FILE, local_files_only=True)
-        else:
-            file = str(learnt.folder / EMBEDDING_FILE)
-            pipeline.load_textual_inversion(file, token=learnt.words.placeholder, local_files_only=True)
+    if learnt and not whole:
+        _add(family.pipeline(), learnt)
     return family
+
+
+def _add(pipeline: Any, learnt: Learnt) -> None:
+    if learnt.words.method is Method.dreambooth_lora:
+        pipeline.load_lora_weights(str(learnt.folder), weight_name=LORA_FILE, local_files_only=True)
+    else:
+        file = str(learnt.folder / EMBEDDING_FILE)
+        pipeline.load_textual_inversion(file, token=learnt.words.placeholder, local_files_only=True)
 
 
 def _slug(prompt: str) -> str:
