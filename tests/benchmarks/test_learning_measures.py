@@ -35,10 +35,13 @@ def test_likeness_is_one_for_real_pictures_and_zero_for_other_subjects() -> None
     assert 0.5 < measures.subject_likeness(between, COMPARE, TRAIN, OTHERS) < 0.9
 
 
-def test_likeness_is_clipped() -> None:
-    assert measures.subject_likeness(-COMPARE, COMPARE, TRAIN, OTHERS) == 0.0
-    exact = torch.eye(WIDTH)[:1]  # nearer to every real picture than they are to each other
-    assert measures.subject_likeness(exact, COMPARE, TRAIN, OTHERS) == 1.0
+def test_likeness_goes_beyond_its_scale_and_is_clipped_to_it() -> None:
+    worse = measures.subject_likeness(-COMPARE, COMPARE, TRAIN, OTHERS)
+    exact = measures.subject_likeness(
+        torch.eye(WIDTH)[:1], COMPARE, TRAIN, OTHERS
+    )  # nearer than they are to each other
+    assert worse < 0 < 1 < exact
+    assert (measures.clipped(worse), measures.clipped(exact), measures.clipped(0.3)) == (0.0, 1.0, 0.3)
 
 
 def test_likeness_compares_with_the_pictures_that_were_kept_from_training() -> None:

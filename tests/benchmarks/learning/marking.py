@@ -22,6 +22,8 @@ class Figures:
     """What one learnt concept reached; `asked` is the share of pictures that obeyed, question by question."""
 
     likeness: float
+    likeness_unclipped: float
+    """Tells trainings apart that are all nearer to other subjects than to their own."""
     memorisation: float
     memorisation_limit: float
     diversity: float
@@ -46,8 +48,10 @@ def mark(
     others = torch.cat([space.of(s.train() + s.compare()) for s in strangers])
     without = torch.cat([space.of(draw(shot)) for shot in exam.without])
     base_without = torch.cat([space.of(draw_base(shot)) for shot in exam.without])
+    unclipped = measures.subject_likeness(own, compare, train, others)
     return Figures(
-        likeness=measures.subject_likeness(own, compare, train, others),
+        likeness=measures.clipped(unclipped),
+        likeness_unclipped=unclipped,
         memorisation=measures.memorisation(own, train),
         memorisation_limit=measures.memorisation_limit(train, compare),
         diversity=sum(measures.diversity(space.of(draw(shot))) for shot in exam.own) / len(exam.own),

@@ -30,15 +30,19 @@ def likeness(cosine: float, *, among_own: float, of_others: float) -> float:
 
 
 def subject_likeness(drawn: torch.Tensor, compare: torch.Tensor, train: torch.Tensor, others: torch.Tensor) -> float:
-    """Likeness of drawn pictures to the real pictures that were kept from training, clipped to [0, 1].
+    """Likeness of drawn pictures to the real pictures that were kept from training; not clipped.
 
     0: the mean cosine that other subjects' pictures have to them. 1: the mean cosine between different real pictures of
     the subject, trained on or not.
     """
     real = torch.cat([train, compare])
-    value = likeness(
+    return likeness(
         mean_cosine(drawn, compare), among_own=mean_other_cosine(real, real), of_others=mean_cosine(others, compare)
     )
+
+
+def clipped(value: float) -> float:
+    """The value, or the nearer bound of [0, 1]."""
     return min(1.0, max(0.0, value))
 
 

@@ -84,7 +84,7 @@ def sweep_rows(tried: Iterable[tuple[Cell, Result]]) -> list[dict[str, Any]]:
 
 def _row(tried: Sequence[tuple[Cell, Result]]) -> dict[str, Any]:
     cell, found = tried[0][0], [result for _, result in tried]
-    names = ("likeness", "prompt_following", "drift", "diversity", "cost_s", "steps")
+    names = ("likeness", "likeness_unclipped", "prompt_following", "drift", "diversity", "cost_s", "steps")
     means = {name: sum(r[name] for r in found) / len(found) for name in names}
     return {
         "side": cell.side.value,
@@ -111,12 +111,12 @@ def write_sweep(file: Path, base: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _best_rates(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The rate with the highest score for every side, method and group."""
+    """The rate with the highest score for every side, method and group; of equal ones the one with more likeness."""
     best: dict[str, Mapping[str, Any]] = {}
     for row in rows:
         if row["field"] == RATE:
             key = rate_key(Side(row["side"]), Method(row["method"]), row["group"])
-            best[key] = max(best.get(key, row), row, key=lambda r: r["score"])
+            best[key] = max(best.get(key, row), row, key=lambda r: (r["score"], r["likeness_unclipped"]))
     return {key: float(row["value"]) for key, row in best.items()}
 
 
