@@ -29,7 +29,7 @@ TEXT_WIDTH = 160
 EMPTY_SHARE = 0.1
 # How often a caption refers to its own picture, and how often to another picture of its one thing. A thing without a
 # name is always referred to.
-OWN_SHARE, TWIN_SHARE = 0.35, 0.15
+OWN_SHARE, TWIN_SHARE = 0.2, 0.1
 SNR_KNEE = 5.0
 
 
