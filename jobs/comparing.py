@@ -134,6 +134,7 @@ def _side(view: JobView, run: RunFolder) -> Side:
 
 def _figures(view: JobView, run: RunFolder) -> Figures:
     job, progress = view.job, view.progress
+    events = list(read_events(run.events_file))
     losses = [progress.losses[step] for step in sorted(progress.losses)][-_RECENT_LOSSES:]
     measured = progress.measured
     return Figures(
@@ -144,8 +145,8 @@ def _figures(view: JobView, run: RunFolder) -> Figures:
         artifact_bytes=None if job.is_open else _artifact_bytes(run),
         trained_parameters=measured.trained_parameters if measured else None,
         loss=sum(losses) / len(losses) if losses else None,
-        trained_s=worked_s(read_events(run.events_file)) or None,
-        waited_s=max(0.0, job.started - job.queued) if job.started is not None else None,
+        trained_s=worked_s(events) or None,
+        waited_s=waited_s(job.queued, events),
         peak_memory_bytes=measured.peak_memory_bytes if measured else None,
     )
 
@@ -166,6 +167,12 @@ def worked_s(events: Iterable[Event]) -> float:
             total += max(0.0, (event.time - previous).total_seconds())
         previous = event.time
     return total
+
+
+def waited_s(queued: float, events: Iterable[Event]) -> float | None:
+    """Seconds from a place in the queue until the run first told something; an interruption later does not count."""
+    moments = (event.time.timestamp() - queued for event in events)
+    return next((moment for moment in moments if moment >= 0), None)
 
 
 def _percent(share: float) -> str:
