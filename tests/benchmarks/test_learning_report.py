@@ -81,7 +81,7 @@ def test_ledger_knows_what_is_finished(tmp_path: Path) -> None:
 
 
 def test_equal_time_needs_both_sides_at_equal_steps(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "base", tmp_path)
+    bench = Bench(tmp_path / "base", tmp_path, checkout=tmp_path / "diffusers")
     (bench.subjects / "fox").mkdir(parents=True)
     (bench.subjects / "fox" / "subject.json").write_text(
         '{"name": "fox", "group": "drawn", "kind": "pet", "class_word": "animal", "things": []}'
@@ -89,6 +89,8 @@ def test_equal_time_needs_both_sides_at_equal_steps(tmp_path: Path) -> None:
     cell = Cell("fox", LORA, 0, Side.theirs, Pace.equal_time, rival=Cell("fox", LORA, 0))
     with pytest.raises(LookupError, match="equal steps"):
         run_cell(bench, cell)
+    with pytest.raises(LookupError, match="--diffusers"):
+        run_cell(replace(bench, checkout=None), cell)
 
 
 def test_rows_take_the_median_of_subjects_and_count_memorised_cells() -> None:
