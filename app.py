@@ -9,6 +9,7 @@ import time
 import gradio as gr
 
 from inference.client import GeneratorClient
+from jobs.admission import Admission
 from jobs.bringing_in import Importer
 from jobs.children import Children
 from jobs.drafts import Drafts
@@ -40,17 +41,19 @@ log = logging.getLogger(__name__)
 def build_services(settings: Settings, devices: list[Device]) -> Services:
     """Everything that the page works with, over the data root of the settings."""
     bases = BaseChecker(settings.own_hub_token)
+    spending = Spending(settings, has_gpu=devices[0].index is not None)
     return Services(
         jobs=open_service(settings),
         drafts=Drafts(settings.home / "drafts"),
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),
-        tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token),
+        tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in devices]),
         bases=bases,
         importer=Importer(bases, settings.own_hub_token),
         owners=OwnerPolicy(settings),
         keeping=Keeping(settings),
-        spending=Spending(settings, has_gpu=devices[0].index is not None),
+        spending=spending,
+        admission=Admission(settings, spending),
         devices=tuple(devices),
         remote=RemoteOffer(settings) if settings.can_run_jobs else None,
     )

@@ -11,7 +11,8 @@ from inference.catalog import open_concept, use_together
 from inference.metadata import save_picture, settings_of
 from inference.request import SCHEDULERS, PictureRequest, build_request
 from trainer.bases import HUB_ID, find_base
-from trainer.errors import EXIT_DONE, EXIT_FAILED, RequestError, StudioError
+from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, RequestError, StudioError
+from trainer.one_line_parser import OneLineParser
 from trainer.presets import look_values
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
@@ -39,11 +40,14 @@ def main(arguments: list[str] | None = None) -> int:
     except StudioError as error:
         print(error, file=sys.stderr)
         return error.exit_code if isinstance(error, RequestError) else EXIT_FAILED
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return EXIT_STOPPED
     return EXIT_DONE
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m inference", description="Make pictures with trained concepts.")
+    parser = OneLineParser(prog="python -m inference", description="Make pictures with trained concepts.")
     parser.add_argument("--concept", action="append", default=[], metavar="RUN_DIR|HUB_ID[:FILE][=WEIGHT]")
     parser.add_argument("--base", help="base model; default: the one that the first concept was trained on")
     parser.add_argument("--prompt", required=True)

@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable
 
 from jobs.bringing_in import Importer, Wish
+from jobs.comparing import as_numbers, as_table
 from jobs.hub import read_account
 from jobs.local import LocalTrainer
 from jobs.mirroring import Mirroring
@@ -20,14 +21,16 @@ from jobs.remote.container import run_here
 from jobs.remote.worker import serve_remote
 from jobs.service import JobService, JobView
 from jobs.store import SINGLE_OWNER
+from jobs.tokens import TokenVault, fetching_tokens, taking_tokens
 from jobs.treasurer import Treasurer
 from jobs.worker import Supervisor
 from trainer.artifact import read_manifest
 from trainer.choices import Kind
 from trainer.config import STARTER
-from trainer.devices import cpu, find_devices
+from trainer.devices import find_devices
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError, StudioError
 from trainer.narrate import duration
+from trainer.one_line_parser import OneLineParser
 from trainer.process import stop_when_parent_dies
 from trainer.settings import Settings
 
@@ -70,7 +73,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m jobs", description="Training jobs of this machine.")
+    parser = OneLineParser(prog="python -m jobs", description="Training jobs of this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     worker = commands.add_parser("worker", help="serve one device")
     worker.add_argument("--gpu", type=int, metavar="N", help="number of the GPU; default: the first, or the CPU")
@@ -100,11 +103,19 @@ def _parser() -> argparse.ArgumentParser:
     bring.add_argument("--kind", choices=[kind.value for kind in Kind], default=Kind.object.value)
     bring.add_argument("--class-word", help="plain noun for the subject")
     bring.add_argument("--base", default=STARTER, help="the base that it was made on")
+    bring.add_argument(
+        "--base-prediction", choices=["epsilon", "v_prediction"], help="of a 2.x model in one file that does not say it"
+    )
     bring.set_defaults(command=_import)
     extract = commands.add_parser("extract", help="a LoRA out of a finished job's full model, as a new job")
     extract.add_argument("job", metavar="ID")
     extract.add_argument("--rank", type=int, default=16)
     extract.set_defaults(command=_extract)
+    compare = commands.add_parser("compare", help="two jobs side by side")
+    compare.add_argument("job", metavar="ID")
+    compare.add_argument("other", metavar="OTHER", nargs="?", help="default: the job that was queued together with it")
+    compare.add_argument("--json", action="store_true", help="one JSON object")
+    compare.set_defaults(command=_compare)
     for name, (_, help_text) in _ACTIONS.items():
         action = commands.add_parser(name, help=help_text)
         action.add_argument("job", metavar="ID")
@@ -122,7 +133,10 @@ def _worker(options: argparse.Namespace) -> int:
         device = next((d for d in devices if d.index == options.gpu), None)
         if device is None:
             raise RequestError(f"This machine has no GPU {options.gpu}; it has {', '.join(d.name for d in devices)}.")
-    Supervisor(options.settings, LocalTrainer(options.settings, device or cpu())).serve()
+    settings: Settings = options.settings
+    vault = TokenVault(settings.own_hub_token)
+    trainer = LocalTrainer(settings, device, vault)
+    Supervisor(settings, trainer).serve(taking_tokens(vault, settings.runtime_dir, fetching_tokens(trainer.key)))
     return EXIT_DONE
 
 
@@ -172,7 +186,8 @@ def _publish(options: argparse.Namespace) -> int:
 def _import(options: argparse.Namespace) -> int:
     settings: Settings = options.settings
     token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
-    wish = Wish(options.source, options.name, options.kind, options.class_word, options.base)
+    said = (options.name, options.kind, options.class_word, options.base, options.base_prediction)
+    wish = Wish(options.source, *said)
     bringing = Importer(BaseChecker(token), token).judge_source(wish)
     job = open_service(settings).submit_task(SINGLE_OWNER, bringing.task, bringing.file)
     print(f"{job.id} is queued: {job.name}, to be imported from {bringing.task.origin}")
@@ -183,6 +198,17 @@ def _extract(options: argparse.Namespace) -> int:
     service = open_service(options.settings)
     job = service.extract(options.job, service.owner_of(options.job), options.rank)
     print(f"{job.id} is queued: a LoRA of rank {options.rank} out of {job.name}")
+    return EXIT_DONE
+
+
+def _compare(options: argparse.Namespace) -> int:
+    service = open_service(Settings())
+    owner = service.owner_of(options.job)
+    other = options.other or service.compared_with(options.job, owner)
+    if other is None:
+        raise RequestError("This job was queued alone; name the one to compare it with.")
+    compared = service.compare(options.job, other, owner)
+    print(json.dumps(as_numbers(compared)) if options.json else as_table(compared))
     return EXIT_DONE
 
 
@@ -202,6 +228,8 @@ def _as_dict(view: JobView) -> dict[str, object]:
         "kind": job.kind,
         "base": job.base,
         "state": job.state.value,
+        "where": view.where,
+        "machine": view.remote.flavor if view.remote else None,
         "message": job.message,
         "place": view.place,
         "phase": progress.phase.value if progress.phase else None,
@@ -213,10 +241,12 @@ def _as_dict(view: JobView) -> dict[str, object]:
 
 def _line(view: JobView) -> str:
     job, progress = view.job, view.progress
-    left = f", {duration(progress.eta_s)} left" if progress.eta_s is not None and job.is_open else ""
-    place = f", {view.place} in line" if view.place else ""
-    step = f"step {progress.step} of {job.steps}{left}{place}"
-    return f"{job.id}  {job.state.value:9}  {job.title} ({job.method})  {step}  {job.message}".rstrip()
+    steps = [f"step {progress.step} of {job.steps}"] if job.steps else []  # what is brought in has none
+    left = [f"{duration(progress.eta_s)} left"] if progress.eta_s is not None and job.is_open else []
+    place = [f"{view.place} in line"] if view.place else []
+    so_far = ", ".join([*steps, *left, *place])
+    about = [f"{job.title} ({job.method})", so_far, job.message]
+    return "  ".join([job.id, f"{job.state.value:9}", f"{view.where:17}", *filter(None, about)])
 
 
 if __name__ == "__main__":

@@ -13,13 +13,21 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
 from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub
-from jobs.preflight import BaseChecker
+from jobs.preflight import BaseChecker, check_hub_base
 from trainer.bases import BaseReference, BaseTraits, find_base
 from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
 from trainer.config import STARTER
 from trainer.errors import WeightsError
 from trainer.hub_choice import WHOLE_FOLDER, choose_file
-from trainer.recognise import Recognised, check_fit, check_size, check_width, recognise, recognise_file
+from trainer.recognise import (
+    Recognised,
+    check_fit,
+    check_prediction,
+    check_size,
+    check_width,
+    recognise,
+    recognise_file,
+)
 from trainer.single_file_base import inspect_local
 from trainer.task import ImportTask, build_task, hub_values, source_values
 from trainer.weights_file import Header, TensorShape
@@ -27,13 +35,17 @@ from trainer.weights_file import Header, TensorShape
 
 @dataclass(frozen=True)
 class Wish:
-    """What a person says about a concept that should come in; `class_word` None: the kind's own."""
+    """What a person says about a concept that should come in; `class_word` None: the kind's own.
+
+    `base_prediction` is for a 2.x model that is one file, the base or what comes in, and does not say it itself.
+    """
 
     source: str
     name: str
     kind: str = Kind.object.value
     class_word: str | None = None
     base: str = STARTER
+    base_prediction: str | None = None
 
 
 @dataclass(frozen=True)
@@ -45,7 +57,7 @@ class Bringing:
 
 
 class Importer:
-    """Looks things over with the machine's token, or as nobody."""
+    """Looks things over with the token of who asks, else with the machine's, or as nobody."""
 
     def __init__(self, bases: BaseChecker, token: str | None, endpoint: str | None = None) -> None:
         self._bases, self._token, self._endpoint = bases, token, endpoint
@@ -55,6 +67,7 @@ class Importer:
         values, reference, traits = self._about_base(wish)
         recognised = recognise_file(file)
         check_fit(recognised, traits, reference.name)
+        check_prediction(recognised, wish.base_prediction)
         task = _task(wish, values | {"origin": shown_name, "method": recognised.method})
         return Bringing(task, file)
 
@@ -63,19 +76,21 @@ class Importer:
         said, file = source_values(wish.source)
         return self.judge_file(wish, file, shown_name=str(said["origin"])) if file else self.judge_hub(wish)
 
-    def judge_hub(self, wish: Wish) -> Bringing:
+    def judge_hub(self, wish: Wish, token: str | None = None) -> Bringing:
         """Judge HUB_ID or HUB_ID:FILE. Raises as `judge_file` does, and HubError where the Hub does not answer."""
+        token = token or self._token
         said = hub_values(wish.source)
         values, reference, traits = self._about_base(wish)
         repo_id, wanted = str(said["hub_id"]), said["hub_file"]
         try:
-            commit, chosen, recognised = self._look(repo_id, str(wanted) if wanted else None)
+            commit, chosen, recognised = self._look(repo_id, str(wanted) if wanted else None, token)
         except CLIENT_ERRORS as error:
             raise explain(error, what=repo_id) from error
         if recognised is not None:
             check_fit(recognised, traits, reference.name)
+            check_prediction(recognised, wish.base_prediction)
         elif chosen == WHOLE_FOLDER:
-            model = self._bases.check(BaseReference(repo_id, revision=commit)).traits
+            model = check_hub_base(BaseReference(repo_id, revision=commit), token, endpoint=self._endpoint).traits
             check_width("model", model.text_width, traits, reference.name)
         method = recognised.method if recognised else Method.dreambooth if chosen == WHOLE_FOLDER else None
         values |= {"origin": f"{repo_id}/{chosen}".rstrip("/"), "method": method or Method.textual_inversion}
@@ -84,16 +99,16 @@ class Importer:
 
     def _about_base(self, wish: Wish) -> tuple[dict[str, object], BaseReference, BaseTraits]:
         """The base's values of a task, and its traits."""
-        reference = find_base(wish.base.strip() or STARTER)
-        values: dict[str, object] = {"base": reference.name}
+        reference = find_base(wish.base.strip() or STARTER, prediction=wish.base_prediction)
+        values: dict[str, object] = {"base": reference.name, "base_prediction": wish.base_prediction}
         if not reference.on_hub:
             return values, reference, inspect_local(reference)
         found = self._bases.check(reference)
         return values | {"base_revision": found.commit}, reference, found.traits
 
-    def _look(self, repo_id: str, wanted: str | None) -> tuple[str, str, Recognised | None]:
+    def _look(self, repo_id: str, wanted: str | None, token: str | None) -> tuple[str, str, Recognised | None]:
         """Commit, chosen file, and what it is, where a header says so: pickles are judged when they are here."""
-        hub = open_hub(self._token, self._endpoint)
+        hub = open_hub(token, self._endpoint)
         info = hub.model_info(repo_id, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         chosen = choose_file(sizes, wanted, repo_id)

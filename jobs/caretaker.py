@@ -94,7 +94,16 @@ class Caretaker:
             return self._put(state, trouble=str(error))
         self._looks_in_vain = 0
         self._next_look = moment + (_LOOK_FREE_S if seen.free else _LOOK_S)
-        return self._price(self._seen(state, seen, moment), moment)
+        return self._price(self._door(self._seen(state, seen, moment)), moment)
+
+    def _door(self, state: SpaceState) -> SpaceState:
+        """Who may open the page. What was known stays where the Hub does not say."""
+        if not state.costs:
+            return state
+        try:
+            return self._put(state, public=self._space.is_public())
+        except HubError as error:  # asked again with the next look
+            return self._put(state, trouble=state.trouble or str(error))
 
     def _seen(self, state: SpaceState, seen: Hardware, moment: float) -> SpaceState:
         trouble = "" if seen.free or self._space.can_manage else NO_SECRET

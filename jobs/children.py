@@ -29,6 +29,8 @@ class _Kept:
     child: Child | None = None
     started: float = 0.0
     delay_s: float = field(default=0.0)
+    keeps_secret: bool = False
+    """Whether it works with a Space's own secret."""
 
 
 class Children:
@@ -43,7 +45,7 @@ class Children:
         if settings.mirror_dir is not None:
             self._kept.append(self._mirror)
         if settings.on_space:
-            self._kept.append(_Kept("treasurer", ["jobs", "treasurer", "--watch-parent"]))
+            self._kept.append(_Kept("treasurer", ["jobs", "treasurer", "--watch-parent"], keeps_secret=True))
         if settings.can_run_jobs:
             self._kept.append(_Kept("remote", ["jobs", "remote", "--watch-parent"]))
 
@@ -78,7 +80,8 @@ class Children:
                     1.0 if since > _SLOWEST_RESTART_S else min(_SLOWEST_RESTART_S, max(1.0, 2 * kept.delay_s))
                 )
             logs = self._settings.home / "logs"
-            kept.child = spawn(kept.arguments, environment=process_environment(), log=logs / f"{kept.name}.log")
+            environment = process_environment() if kept.keeps_secret else self._settings.environment_for_visitors()
+            kept.child = spawn(kept.arguments, environment=environment, log=logs / f"{kept.name}.log")
             kept.started = time.monotonic()
 
 

@@ -72,11 +72,15 @@ def _refuse_to_wait_long(response: httpx2.Response) -> None:
 
 @dataclass(frozen=True)
 class Account:
-    """Whose token it is, what it may do (`read`, `write`, or a finer role), and for whom it may write."""
+    """Whose token it is, what it may do (`read`, `write`, or a finer role), and for whom it may write.
+
+    `managed`: the person, and the organisations in which they may change what is not their own.
+    """
 
     name: str
     role: str
     writable: frozenset[str]
+    managed: frozenset[str]
 
     def check_may_write(self, owner: str) -> None:
         """Raise HubError unless the token may create repositories for `owner`."""
@@ -96,7 +100,9 @@ def read_account(token: str, *, endpoint: str | None = None) -> Account:
     access: dict[str, Any] = answer.get("auth", {}).get("accessToken", {})
     organisations: list[dict[str, Any]] = answer.get("orgs", [])
     writable = {org["name"] for org in organisations if org.get("roleInOrg", "write") != "read"}
-    return Account(answer["name"], access.get("role", ""), frozenset(writable | {answer["name"]}))
+    managed = {org["name"] for org in organisations if org.get("roleInOrg") in ("admin", "write")}
+    name: str = answer["name"]
+    return Account(name, access.get("role", ""), frozenset(writable | {name}), frozenset(managed | {name}))
 
 
 def redacted(text: str) -> str:

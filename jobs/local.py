@@ -15,15 +15,19 @@ from jobs.queue import Queue
 from jobs.speed import Speeds
 from jobs.state import StopWish
 from jobs.store import Job
+from jobs.tokens import TokenVault
 from jobs.training import POLL_S, Watch
 from trainer.devices import Device
 from trainer.errors import BusyError
 from trainer.lease import DeviceLease
 from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
 from trainer.run_folder import RunFolder, hold_lock
-from trainer.settings import Settings, process_environment
+from trainer.settings import Settings
+from trainer.task import has_task
 
 log = logging.getLogger(__name__)
+AT_ONCE_S = 1.0
+"""For a child that writes aside and has nothing to keep, but may be deep inside a computation."""
 
 
 class LocalTrainer:
@@ -32,8 +36,10 @@ class LocalTrainer:
     queue = Queue.training
     at_once = 1
 
-    def __init__(self, settings: Settings, device: Device) -> None:
+    def __init__(self, settings: Settings, device: Device, vault: TokenVault) -> None:
+        """`vault` holds tokens of those whose concepts are to be fetched from the Hub."""
         self.key, self.label = device.key, device.label
+        self._settings, self._vault = settings, vault
         self._device = device
         self._speeds = Speeds(settings.home / "speeds.json")
         self._lease = DeviceLease(settings.runtime_dir, device)
@@ -48,13 +54,16 @@ class LocalTrainer:
     def is_under_way(self, _run: RunFolder) -> bool:
         return False  # a child never outlives its supervisor
 
-    def train(self, _job: Job, run: RunFolder, watch: Watch) -> int:
+    def train(self, job: Job, run: RunFolder, watch: Watch) -> int:
         _wait_for_predecessor(run)
-        environment = process_environment()
+        environment = self._settings.environment_for_visitors()
         if self._device.index is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(self._device.index)
         arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
-        self._child = child = spawn(arguments, environment=environment, log=run.log_file)
+        token = self._vault.of(job.owner) if has_task(run) else None
+        if token is not None:
+            arguments.append("--token-from-parent")
+        self._child = child = spawn(arguments, environment=environment, log=run.log_file, secret=token)
         if watch.leaving():  # it came while the child started, when there was nothing to pass it on to
             child.end()
         passed_on = StopWish.none
@@ -63,10 +72,12 @@ class LocalTrainer:
             if wish is not passed_on:
                 passed_on = wish
                 if wish is StopWish.cancel:
-                    child.end()
+                    child.end(AT_ONCE_S if has_task(run) else GRACE_S)
                 elif wish is StopWish.keep:
                     child.signal(KEEP_SIGNAL)
         self._child = None
+        if code < 0:
+            run.remove_unfinished()
         return code
 
     def leave(self) -> None:

@@ -32,6 +32,11 @@ class JobView:
     remote: RemoteRun | None
     """Where it trains at Hugging Face, unless it trains on this machine."""
 
+    @property
+    def where(self) -> str:
+        """Where it runs, in words."""
+        return "Hugging Face Jobs" if self.remote is not None else "this machine"
+
 
 class Outlook:
     """The jobs of one data root as they stand now."""

@@ -10,6 +10,7 @@ from trainer.events import (
     Event,
     Failed,
     Finished,
+    Measured,
     Phase,
     PhaseChanged,
     Preview,
@@ -55,6 +56,7 @@ class Progress:
     checkpoint_step: int = 0
     resumed_from: int = 0
     seconds: float | None = None
+    measured: Measured | None = None
     failure: Failed | None = None
 
     @property
@@ -83,7 +85,7 @@ def _apply(progress: Progress, event: Event) -> None:
         case Started():
             progress.device, progress.attention, progress.precision = event.device, event.attention, event.precision
             progress.resumed_from = event.resumed_from
-            progress.failure, progress.seconds, progress.eta_s = None, None, None
+            progress.failure, progress.seconds, progress.eta_s, progress.measured = None, None, None, None
             progress.step = event.resumed_from
             progress.losses = {step: loss for step, loss in progress.losses.items() if step <= event.resumed_from}
         case PhaseChanged():
@@ -99,6 +101,8 @@ def _apply(progress: Progress, event: Event) -> None:
             progress.checkpoint_step = event.step
         case Warned():
             progress.warnings.append(event.text)
+        case Measured():
+            progress.measured = event
         case Finished():
             progress.seconds, progress.eta_s = event.seconds, None
         case Stopped():

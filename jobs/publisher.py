@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import os
-import threading
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
@@ -18,10 +17,9 @@ from jobs.hub import redacted
 from jobs.publications import Publication, PublicationState, PublicationStore
 from jobs.publish import publish
 from jobs.store import JobStore, now, open_engine
-from jobs.tokens import TokenVault, token_socket
+from jobs.tokens import PUBLISHING_TOKENS, TokenVault, taking_tokens
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import HubError, HubTrouble, StudioError
-from trainer.local_socket import listening
 from trainer.process import StopSignal
 from trainer.run_folder import RunFolder, hold_lock
 from trainer.settings import Settings
@@ -51,9 +49,8 @@ class Publisher:
         pool = ThreadPoolExecutor(_AT_ONCE, "publish")
         with (
             hold_lock(runtime / "publisher.lock", what="Publishing"),
-            listening(token_socket(runtime)) as server,
+            taking_tokens(self._vault, runtime, PUBLISHING_TOKENS),
         ):
-            threading.Thread(target=self._vault.take_over, args=(server,), name="tokens", daemon=True).start()
             self._release_claims()
             running: set[Future[None]] = set()
             while not self._stop.requested():

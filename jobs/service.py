@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
 from jobs.bill import Bill, write_bill
+from jobs.comparing import SideBySide, side_by_side
+from jobs.comparison import Comparison, Order, comparison_of_press, read_comparison, write_comparison
 from jobs.job_file import write_job_file
 from jobs.keeping import Keeping
 from jobs.outlook import JobView, Outlook
@@ -24,7 +27,7 @@ from trainer.errors import RequestError
 from trainer.photos import PhotoSet
 from trainer.prepare import prepare_run
 from trainer.run_folder import RunFolder
-from trainer.task import ExtractTask, ImportTask, extraction_of, prepare_task
+from trainer.task import ExtractTask, ImportTask, extraction_of, has_task, prepare_task
 
 MAX_OPEN_PER_OWNER = 8
 MAX_OPEN = 200
@@ -73,12 +76,48 @@ class JobService:
         if (earlier := self._store.find(job_id)) is not None:
             return self._store.get(earlier.id, owner=owner)
         own_open = self._check_caps(owner)
-        prepare_run(self.run_folder(job_id).root, recipe, take_photos)
-        if bill is not None:
-            write_bill(self.run_folder(job_id), bill)
-        if remote is not None:
-            write_remote(self.run_folder(job_id), remote)
+        self._prepare(job_id, Order(recipe, bill, remote), take_photos)
         return self._queue_new(job_id, owner, summary_of(recipe), own_open)
+
+    def submit_pair(
+        self,
+        owner: str,
+        orders: tuple[Order, Order],
+        take_photos: Callable[[Path], PhotoSet],
+        *,
+        press_id: str | None = None,
+    ) -> Comparison:
+        """Queue two trainings on the same photos, to be compared: both or, with a RequestError, neither.
+
+        `press_id` is as for `submit`; the first job has it as its id.
+        """
+        comparison = comparison_of_press(press_id or new_job_id())
+        if self._store.find(comparison.id) is not None:
+            for job_id in comparison.jobs:
+                self._store.get(job_id, owner=owner)
+            return comparison
+        own_open = self._check_caps(owner, coming=2)
+        with contextlib.ExitStack() as undo:
+            for job_id, order in zip(comparison.jobs, orders, strict=True):
+                run = self._prepare(job_id, order, take_photos)
+                undo.callback(shutil.rmtree, run.root, ignore_errors=True)
+                write_comparison(run, comparison)
+            undo.pop_all()
+        jobs = [
+            _new_job(job_id, owner, summary_of(order.recipe), own_open + number)
+            for number, (job_id, order) in enumerate(zip(comparison.jobs, orders, strict=True))
+        ]
+        self._queue_all(*jobs)
+        return comparison
+
+    def _prepare(self, job_id: str, order: Order, take_photos: Callable[[Path], PhotoSet]) -> RunFolder:
+        """The run folder of a training that is not queued yet."""
+        run, _ = prepare_run(self.run_folder(job_id).root, order.recipe, take_photos)
+        if order.bill is not None:
+            write_bill(run, order.bill)
+        if order.remote is not None:
+            write_remote(run, order.remote)
+        return run
 
     def submit_task(
         self, owner: str, task: ImportTask | ExtractTask, file: Path | None = None, *, press_id: str | None = None
@@ -101,26 +140,17 @@ class JobService:
 
     def _queue_new(self, job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:
         """The row, the file and the place in the queue of a run folder that was just prepared."""
-        moment = now()
-        job = Job(
-            id=job_id,
-            owner=owner,
-            title=summary.name,
-            **asdict(summary),
-            state=JobState.waiting,
-            wish=StopWish.none,
-            priority=own_open + 1,
-            attempt=1,
-            created=moment,
-            queued=moment,
-            started=None,
-            ended=None,
-            message="",
-        )
-        write_job_file(self.run_folder(job_id), job)
-        self._store.add(job)
-        self._enqueue(job)
+        job = _new_job(job_id, owner, summary, own_open)
+        self._queue_all(job)
         return job
+
+    def _queue_all(self, *jobs: Job) -> None:
+        """Files first: should the rows not be written, the next start makes them from the files."""
+        for job in jobs:
+            write_job_file(self.run_folder(job.id), job)
+        self._store.add(*jobs)
+        for job in jobs:
+            self._enqueue(job)
 
     def _enqueue(self, job: Job) -> None:
         queue = Queue.remote if self.remote_run(job.id) else Queue.training
@@ -130,13 +160,14 @@ class JobService:
         """Where a job trains at Hugging Face; None where it trains on this machine."""
         return read_remote(self.run_folder(job_id))
 
-    def _check_caps(self, owner: str) -> int:
-        """How many open jobs the owner has. Raises RequestError at a cap."""
+    def _check_caps(self, owner: str, *, coming: int = 1) -> int:
+        """How many open jobs the owner has. Raises RequestError where so many more are over a cap."""
         open_jobs = self._store.in_state(*OPEN_STATES)
         own = sum(job.owner == owner for job in open_jobs)
-        if own >= MAX_OPEN_PER_OWNER:
-            raise RequestError(f"You have {own} jobs waiting or running; wait for one to end, or cancel one.")
-        if len(open_jobs) >= MAX_OPEN:
+        if own + coming > MAX_OPEN_PER_OWNER:
+            many = "" if coming == 1 else f" {coming} more would be over the limit of {MAX_OPEN_PER_OWNER}."
+            raise RequestError(f"You have {own} jobs waiting or running; wait for one to end, or cancel one.{many}")
+        if len(open_jobs) + coming > MAX_OPEN:
             raise RequestError("The queue is full. Please come back in a while; nothing was queued.")
         return own
 
@@ -155,6 +186,17 @@ class JobService:
     def everybodys_views(self) -> list[JobView]:
         """All jobs, for the command line of the machine's owner."""
         return self._outlook.views(self._store.all_jobs())
+
+    def compare(self, left_id: str, right_id: str, owner: str) -> SideBySide:
+        """Two jobs that this owner may look at, side by side. Raises RequestError where either is missing."""
+        left, right = self.view(left_id, owner), self.view(right_id, owner)
+        return side_by_side(left, right, self.run_folder)
+
+    def compared_with(self, job_id: str, owner: str) -> str | None:
+        """The job that was queued together with this one, if it is still there. Raises RequestError as `job` does."""
+        comparison = read_comparison(self.run_folder(self.job(job_id, owner).id))
+        other = self._store.find(comparison.other(job_id)) if comparison is not None else None
+        return other.id if other is not None and other.owner == self.owner_of(job_id) else None
 
     def ahead(self) -> tuple[int, float | None]:
         """How many jobs a new one would come after, and how long they should take, where that is known."""
@@ -182,8 +224,10 @@ class JobService:
             self._store.set_wish(job.id, StopWish.cancel)
 
     def stop_and_keep(self, job_id: str, owner: str) -> None:
-        """Stop a running job; what was learnt so far is exported and verified."""
+        """Stop a running job; what was learnt so far is exported and verified. Raises RequestError for a task."""
         job = self._store.get(job_id, owner=owner)
+        if has_task(self.run_folder(job.id)):
+            raise RequestError("This job does not learn, so there is nothing to keep yet. Cancel ends it.")
         self._store.set_wish(job.id, StopWish.keep)
 
     def resume(self, job_id: str, owner: str, *, here: bool = False) -> None:
@@ -231,3 +275,23 @@ class JobService:
     def rebuild(self) -> int:
         """Add rows for run folders whose job the table does not know (a lost database); returns how many."""
         return restore_rows(self._store, self.publishing, self._runs_dir, enqueue=self._enqueue)
+
+
+def _new_job(job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:
+    """The row of a job that waits; who has many open ones is served after who has few."""
+    moment = now()
+    return Job(
+        id=job_id,
+        owner=owner,
+        title=summary.name,
+        **asdict(summary),
+        state=JobState.waiting,
+        wish=StopWish.none,
+        priority=own_open + 1,
+        attempt=1,
+        created=moment,
+        queued=moment,
+        started=None,
+        ended=None,
+        message="",
+    )

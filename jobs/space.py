@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from huggingface_hub import SpaceHardware, SpaceRuntime
 
@@ -91,6 +92,23 @@ class OwnSpace:
             if not self.can_manage and explain(error, what=self._id).trouble is not HubTrouble.later:
                 raise HubError(NO_SECRET, HubTrouble.sign_in) from error
             raise _explained(error) from error
+
+    def is_public(self) -> bool:
+        """Whether anybody may open the app. A protected Space hides its files alone, which only its secret is told."""
+        visibility = self._visibility(None)
+        if visibility is None and self._token is not None:
+            visibility = self._visibility(self._token)
+        return visibility in ("public", "protected")
+
+    def _visibility(self, token: str | None) -> str | None:
+        """What the Hub says of it to the holder of a token; None where it says nothing to them."""
+        try:
+            info: Any = open_hub(token, self._endpoint).space_info(self._id)
+        except ANSWER_ERRORS as error:
+            if explain(error, what=self._id).trouble is HubTrouble.later:
+                raise _explained(error) from error
+            return None
+        return getattr(info, "visibility", "private" if info.private else "public")
 
     def set_sleep(self, seconds: int) -> Hardware:
         """Let paid hardware sleep after so long without a visitor; returns what the Hub then says."""

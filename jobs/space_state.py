@@ -52,6 +52,8 @@ class SpaceState(BaseModel):
     """Empty until the Hub has answered."""
     machine: str = ""
     usd_per_hour: float | None = None
+    public: bool | None = None
+    """Whether anybody may open the page; None until the Hub has answered. Not asked where nothing costs."""
     sleep_s: int | None = None
     owners_sleep_s: int | None = None
     """The timer as the owner had set it, while ours is set."""

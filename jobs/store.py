@@ -128,9 +128,10 @@ class JobStore:
     def close(self) -> None:
         self._engine.dispose()
 
-    def add(self, job: Job) -> None:
+    def add(self, *jobs: Job) -> None:
+        """Add rows, all or none."""
         with self._engine.begin() as connection:
-            connection.execute(_JOBS.insert().values(**_row(job)))
+            connection.execute(_JOBS.insert(), [_row(job) for job in jobs])
 
     def find(self, job_id: str) -> Job | None:
         with self._engine.connect() as connection:

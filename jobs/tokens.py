@@ -1,4 +1,7 @@
-"""Access tokens of the Hub: handed from the page to the publisher over a local socket, kept in its memory alone."""
+"""Access tokens of the Hub: handed from the page over local sockets to the processes that work with them.
+
+Each keeps them in its memory alone.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +9,14 @@ import contextlib
 import logging
 import socket
 import threading
+from collections.abc import Generator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.errors import RequestError
-from trainer.local_socket import socket_path
+from trainer.local_socket import listening, socket_path
 
 log = logging.getLogger(__name__)
 _MAX_LINE = 16 * 1024
@@ -69,15 +74,28 @@ class TokenVault:
 PUBLISHING_TOKENS, TRAINING_TOKENS = "tokens", "training-tokens"
 
 
+def fetching_tokens(device_key: str) -> str:
+    """The socket of a device's supervisor, whose children fetch concepts."""
+    return f"fetching-tokens-{device_key}"
+
+
 def token_socket(runtime: Path, name: str = PUBLISHING_TOKENS) -> Path:
     return socket_path(runtime, name)
 
 
-class TokenDesk:
-    """The page's side. `own` is the machine's token, where its only owner set one."""
+@contextmanager
+def taking_tokens(vault: TokenVault, runtime: Path, name: str) -> Generator[None]:
+    """Take handovers into a vault, in a thread, while the block runs."""
+    with listening(token_socket(runtime, name)) as server:
+        threading.Thread(target=vault.take_over, args=(server,), name="tokens", daemon=True).start()
+        yield
 
-    def __init__(self, runtime: Path, own: str | None) -> None:
-        self._runtime, self.own = runtime, own
+
+class TokenDesk:
+    """The page's side. `own` is the machine's token, where its only owner set one; `devices` have a supervisor each."""
+
+    def __init__(self, runtime: Path, own: str | None, devices: Sequence[str] = ()) -> None:
+        self._runtime, self.own, self._devices = runtime, own, devices
 
     def hand_over(self, owner: str, token: str) -> None:
         """Give the publisher an owner's token. Raises RequestError where the publisher is not there."""
@@ -86,6 +104,19 @@ class TokenDesk:
     def hand_over_for_training(self, owner: str, token: str) -> None:
         """Give it to who follows Jobs at Hugging Face. Raises RequestError where that process is not there."""
         self._hand_over(TRAINING_TOKENS, "The link to Hugging Face", owner, token)
+
+    def hand_over_for_fetching(self, owner: str, token: str) -> None:
+        """Give it to every supervisor: any may take the job. Raises RequestError where none is there."""
+        away, taken = None, False
+        for device in self._devices:
+            try:
+                self._hand_over(fetching_tokens(device), "The supervisor", owner, token)
+            except RequestError as error:
+                away = error
+            else:
+                taken = True
+        if away is not None and not taken:
+            raise away
 
     def _hand_over(self, name: str, taker: str, owner: str, token: str) -> None:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:

@@ -202,7 +202,9 @@ def _message(state: JobState, ended: _Ended, run: RunFolder) -> str:
         case JobState.finished:
             return finished_words(run)
         case JobState.cancelled:
-            return f"Cancelled at step {progress.step}."
+            return "Cancelled." if has_task(run) else f"Cancelled at step {progress.step}."
+        case JobState.stopped if has_task(run):
+            return "Stopped. Resume begins it anew."
         case JobState.stopped:
             return f"Stopped at step {progress.step} of {progress.total}; what was learnt so far is kept."
         case _ if progress.failure is not None:

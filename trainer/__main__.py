@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any, NoReturn, cast
+from typing import Any, cast
 
 import yaml
 
@@ -19,7 +19,7 @@ from trainer.cores import CoreShare
 from trainer.errors import (
     EXIT_DONE,
     EXIT_FAILED,
-    EXIT_REQUEST,
+    EXIT_STOPPED,
     ConceptError,
     Problem,
     RecipeError,
@@ -30,23 +30,17 @@ from trainer.errors import (
 )
 from trainer.events import Emit, Event, Failed
 from trainer.narrate import narrate
+from trainer.one_line_parser import OneLineParser
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run, refuse_non_empty
 from trainer.presets import preset_recipe
-from trainer.process import StopSignal, stop_when_parent_dies
+from trainer.process import StopSignal, read_secret, stop_when_parent_dies
 from trainer.recipe_fields import parse_assignments
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 from trainer.task import has_task, read_task
 from trainer.task_commands import add_task_commands
-
-
-class _OneLineParser(argparse.ArgumentParser):
-    """Says what is wrong in one line, as every wrong request is answered."""
-
-    def error(self, message: str) -> NoReturn:
-        self.exit(EXIT_REQUEST, f"{self.prog}: {message}\n")
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -64,7 +58,8 @@ def main(arguments: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _OneLineParser(prog="python -m trainer", description="Teach a Stable Diffusion model a concept.")
+    parser = OneLineParser(prog="python -m trainer", description="Teach a Stable Diffusion model a concept.")
+    parser.set_defaults(token=None)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
 
     train = commands.add_parser("train", help="train from a folder of photos")
@@ -84,6 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     resume = commands.add_parser("resume", help="go on from the newest checkpoint")
     resume.add_argument("run", type=Path, metavar="RUN_DIR")
     resume.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
+    resume.add_argument("--token-from-parent", action="store_true", help="take a token of the Hub from standard input")
     resume.set_defaults(command=_resume)
 
     check = commands.add_parser("check", help="look photos over")
@@ -154,6 +150,8 @@ def _read_recipe_file(path: Path) -> dict[str, Any]:
 
 
 def _resume(options: argparse.Namespace) -> int:
+    if options.token_from_parent:
+        options.token = read_secret()
     if options.watch_parent:
         stop_when_parent_dies()
     run = RunFolder(options.run)
@@ -167,32 +165,39 @@ def _check_is_run(run: RunFolder) -> None:
 
 
 def _run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
-    """Train or, where a run is finished, verify it; every outcome is an event and an exit code."""
-    stop, settings = StopSignal(), options.settings
-    stop.install()
-    with run.locked():
-        emit = _emitter(run, as_json=options.json)
-        from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
-        from trainer.engine.failures import explain  # noqa: PLC0415
-        from trainer.engine.imports.run import carry_out  # noqa: PLC0415
-        from trainer.engine.run import Workplace, run_training, verify_run  # noqa: PLC0415
+    """Train, carry out a task or, where a run is finished, verify it; every outcome is an event and an exit code."""
+    stop = StopSignal()
+    try:
+        stop.install(at_once=has_task(run))
+        with run.locked():
+            return _engine_run(run, options, stop, _emitter(run, as_json=options.json))
+    except KeyboardInterrupt:  # only what writes aside is stopped in this way
+        print("Stopped; nothing was taken in.", file=sys.stderr)
+        return EXIT_STOPPED
 
-        cores = CoreShare(settings.runtime_dir / "cores", own_cores())
 
-        try:
-            with cores.computing():
-                place = Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores))
-                if _is_finished(run):
-                    verify_run(run, settings.cache_dir)
-                elif has_task(run):
-                    carry_out(run, place)
-                else:
-                    run_training(run, place)
-        except TrainingStopped as stopped:
-            print(stopped, file=sys.stderr)
-            return stopped.exit_code
-        except Exception as error:  # noqa: BLE001 - the last place that can tell the person what happened
-            return _failed(error, explain(error), emit)
+def _engine_run(run: RunFolder, options: argparse.Namespace, stop: StopSignal, emit: Emit) -> int:
+    from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
+    from trainer.engine.failures import explain  # noqa: PLC0415
+    from trainer.engine.imports.run import carry_out  # noqa: PLC0415
+    from trainer.engine.run import Workplace, run_training, verify_run  # noqa: PLC0415
+
+    settings: Settings = options.settings
+    cores = CoreShare(settings.runtime_dir / "cores", own_cores())
+    try:
+        with cores.computing():
+            place = Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores), options.token)
+            if _is_finished(run):
+                verify_run(run, settings.cache_dir)
+            elif has_task(run):
+                carry_out(run, place)
+            else:
+                run_training(run, place)
+    except TrainingStopped as stopped:
+        print(stopped, file=sys.stderr)
+        return stopped.exit_code
+    except Exception as error:  # noqa: BLE001 - the last place that can tell the person what happened
+        return _failed(error, explain(error), emit)
     return EXIT_DONE
 
 

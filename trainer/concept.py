@@ -117,6 +117,11 @@ def preview_prompt(recipe: TrainConfig) -> str:
     return recipe.preview_prompt or first_prompt(recipe.kind, recipe.name)
 
 
+def preview_seeds(recipe: TrainConfig) -> list[int]:
+    """The seed of each preview picture, the same for every run and step."""
+    return list(range(1000, 1000 + recipe.preview_count))
+
+
 def first_prompt(kind: Kind, name: str) -> str:
     """The kind's first template, `<name>` unreplaced."""
     return TEMPLATES[kind][0].format(f"<{name}>")

@@ -90,6 +90,19 @@ class Warned(_Event):
     text: str
 
 
+class Measured(_Event):
+    """What was learnt, in numbers, before it is exported. `trainer.engine.scores` defines the first two."""
+
+    event: Literal["measured"] = "measured"
+    knows_subject: float
+    """How much of the base's error on the photos is gone, as a share; below 0 it grew."""
+    changed_elsewhere: float
+    """How far predictions for other prompts moved, as a share of the same error; 0 = nothing changed."""
+    trained_parameters: int
+    peak_memory_bytes: int
+    """The most that the run held until then: of the GPU's memory, or of the machine's where there is none."""
+
+
 class Finished(_Event):
     """The artifact is written and verified."""
 
@@ -115,11 +128,11 @@ class Failed(_Event):
 
 
 Event = Annotated[
-    Started | PhaseChanged | Step | Preview | CheckpointWritten | Warned | Finished | Stopped | Failed,
+    Started | PhaseChanged | Step | Preview | CheckpointWritten | Warned | Measured | Finished | Stopped | Failed,
     Field(discriminator="event"),
 ]
 _ADAPTER: TypeAdapter[
-    Started | PhaseChanged | Step | Preview | CheckpointWritten | Warned | Finished | Stopped | Failed
+    Started | PhaseChanged | Step | Preview | CheckpointWritten | Warned | Measured | Finished | Stopped | Failed
 ] = TypeAdapter(Event)
 
 

@@ -36,12 +36,17 @@ class StopSignal:
 
     def __init__(self) -> None:
         self.kind: StopKind | None = None
+        self._at_once = False
 
     def requested(self) -> bool:
         return self.kind is not None
 
-    def install(self) -> None:
-        """Take over the signals. Only the main thread of a process may."""
+    def install(self, *, at_once: bool = False) -> None:
+        """Take over the signals. Only the main thread of a process may.
+
+        `at_once`: for work that writes aside and has nothing to keep; a stop raises KeyboardInterrupt in its midst.
+        """
+        self._at_once = at_once
         for number in (signal.SIGTERM, signal.SIGINT, KEEP_SIGNAL):
             signal.signal(number, self._received)
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {KEEP_SIGNAL})  # what came while this process started arrives now
@@ -49,6 +54,8 @@ class StopSignal:
     def _received(self, number: int, _frame: FrameType | None) -> None:
         if self.kind is not StopKind.checkpoint:  # a checkpoint-only stop is more urgent than one that exports
             self.kind = StopKind.keep if number == KEEP_SIGNAL else StopKind.checkpoint
+        if self._at_once:
+            raise KeyboardInterrupt
 
 
 def stop_when_parent_dies() -> None:
@@ -115,8 +122,21 @@ class Child:
         return code
 
 
-def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0) -> Child:
-    """Start `python -m ARGUMENTS` with its output appended to `log`."""
+def read_secret() -> str:
+    """The secret that `spawn` was given for this process."""
+    line = bytearray()
+    while (byte := os.read(0, 1)) not in (b"", b"\n"):  # no further: the rest is for `stop_when_parent_dies`
+        line += byte
+    return line.decode()
+
+
+def spawn(
+    arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0, secret: str | None = None
+) -> Child:
+    """Start `python -m ARGUMENTS` with its output appended to `log`.
+
+    `secret` goes down the pipe, where no other process can see it; the child takes it with `read_secret`.
+    """
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as output, _held_back(KEEP_SIGNAL):
         process = subprocess.Popen(
@@ -130,6 +150,11 @@ def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, n
             close_fds=True,
             preexec_fn=(lambda: os.nice(nice)) if nice else None,
         )
+    if secret is not None:
+        assert process.stdin is not None
+        with contextlib.suppress(BrokenPipeError):  # it has ended already
+            process.stdin.write(f"{secret}\n".encode())
+            process.stdin.flush()
     return Child(process)
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from trainer.bases import BaseTraits
 from trainer.choices import Method
 from trainer.errors import WeightsError
+from trainer.lora_layers import LoraLayer, is_lora, read_layers
 from trainer.torch_zip import check_torch_zip
 from trainer.weights_file import Header, TensorShape, check_numbers, is_torch_zip, read_header
 
@@ -17,10 +18,7 @@ MAX_VECTORS = 75
 """A prompt has 77 places, and two of them are its ends."""
 _UNET, _FIRST_STAGE = "model.diffusion_model.", "first_stage_model."
 _ORIGINAL_CONTEXT = re.compile(r"model\.diffusion_model\..*\.attn2\.to_k\.weight")
-_LORA_DOWN = re.compile(r"\.(lora_down|lora_A|lora\.down|lora_linear_layer\.down)(\.default)?\.weight$")
-_LORA_CONTEXT = re.compile(
-    r"attn2[._](processor\.)?to_k(_lora)?\.(lora_down|lora_A|lora\.down|down)(\.default)?\.weight$"
-)
+_LORA_CONTEXT = re.compile(r"attn2_to_k$")
 _ALGORITHMS = {"hada_w1_a": "LoHa", "lokr_w1": "LoKr", "lokr_w1_a": "LoKr", "oft_blocks": "OFT", "dora_scale": "DoRA"}
 _OTHER_MODELS = {
     "double_blocks": "Flux",
@@ -58,14 +56,14 @@ METHOD_OF_FORM = {
 class Recognised:
     """A file that can be taken in. `width` is that of the text states it was made for, None where it does not say.
 
-    `tensor` names an embedding's vectors; `layers` counts a LoRA's, `prediction` is what a whole model's metadata says.
+    `tensor` names an embedding's vectors; `layers` are a LoRA's, `prediction` is what a whole model's metadata says.
     """
 
     form: Form
     width: int | None
     tensor: str = ""
     vectors: int = 1
-    layers: int = 0
+    layers: tuple[LoraLayer, ...] = ()
     prediction: str | None = None
 
     @property
@@ -78,7 +76,7 @@ def recognise(header: Header) -> Recognised:
     names = header.tensors.keys()
     if any(name.startswith(_UNET) for name in names):
         return _original(header)
-    if any(_LORA_DOWN.search(name) for name in names):
+    if is_lora(header.tensors):
         return _lora(header)
     for part, algorithm in _ALGORITHMS.items():
         if any(name.endswith(f".{part}") or f".{part}." in name for name in names):
@@ -116,15 +114,13 @@ def _lora(header: Header) -> Recognised:
     check_numbers(header, lambda name: not name.endswith(".alpha"))
     if any(re.match(r"(lora_te2_|text_encoder_2\.)", name) for name in names):
         raise WeightsError("It is a LoRA for Stable Diffusion XL (it has a second text encoder), not yet built here.")
-    is_denoiser = any(name.startswith(("unet.", "lora_unet_")) for name in names)
     for part, family in _OTHER_MODELS.items():
         if any(re.match(rf"(transformer\.|diffusion_model\.|lora_unet_|lora_transformer_){part}", n) for n in names):
             raise WeightsError(f"It seems to be a LoRA for {family}; Stable Diffusion 1.x and 2.x are read here.")
-    if not is_denoiser and not any(name.startswith(("text_encoder.", "lora_te")) for name in names):
-        raise WeightsError("Its layers have names of a kind that is not known here.")
-    widths = {tensor.shape[-1] for name, tensor in names.items() if _LORA_CONTEXT.search(name) and tensor.shape}
-    layers = sum(1 for name in names if _LORA_DOWN.search(name))
-    return Recognised(Form.lora, widths.pop() if len(widths) == 1 else _said_width(header.metadata), layers=layers)
+    layers = read_layers(names)
+    widths = {layer.inputs for layer in layers if layer.part == "unet" and _LORA_CONTEXT.search(layer.stem)}
+    width = widths.pop() if len(widths) == 1 else _said_width(header.metadata)
+    return Recognised(Form.lora, width, layers=tuple(layers))
 
 
 def _said_width(metadata: dict[str, str]) -> int | None:
@@ -165,6 +161,18 @@ def _said_prediction(header: Header) -> str | None:
     if said in ("v", "v_prediction", "v-prediction") or "v_pred" in header.tensors:
         return "v_prediction"
     return "epsilon" if said in ("epsilon", "eps") else None
+
+
+TWO_KINDS = (
+    "a Stable Diffusion 2.x model, of which there are two kinds that look the same. Say which it is: set "
+    "base_prediction to v_prediction (the 768 px models) or epsilon (the 512 px ones)."
+)
+
+
+def check_prediction(recognised: Recognised, said: str | None) -> None:
+    """Raise WeightsError for a whole 2.x model of which neither its file nor the person says what it predicts."""
+    if recognised.form is Form.original and recognised.width == 1024 and not (said or recognised.prediction):
+        raise WeightsError(f"It is {TWO_KINDS}")
 
 
 def check_fit(recognised: Recognised, traits: BaseTraits, base: str) -> None:

@@ -39,6 +39,11 @@ class RunFolder:
         return self.root / "source"
 
     @property
+    def download(self) -> Path:
+        """What somebody's own token brings, while it is being taken in; no mirror copies it."""
+        return self.root / ".download"
+
+    @property
     def job_file(self) -> Path:
         return self.root / "job.json"
 
@@ -94,7 +99,13 @@ class RunFolder:
         """Hold the run for this process. Raises BusyError with the pid of whoever holds it already."""
         self.root.mkdir(parents=True, exist_ok=True)
         with hold_lock(self.root / ".lock", what=f"The run {self.root}"):
+            self.remove_unfinished()
             yield
+
+    def remove_unfinished(self) -> None:
+        """Remove what a killed process was writing aside; only for who knows that no process is at it."""
+        for rest in (*self.root.glob(f".{self.artifact.name}.*"), *self.checkpoints.glob(".step-*")):
+            shutil.rmtree(rest, ignore_errors=True)
 
 
 @contextmanager

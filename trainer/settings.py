@@ -92,6 +92,12 @@ class Settings(BaseSettings):
     space_id: str | None = Field(
         default=None, validation_alias="SPACE_ID", description="Set by Hugging Face on a Space."
     )
+    space_author: str | None = Field(
+        default=None, validation_alias="SPACE_AUTHOR_NAME", description="Set by Hugging Face on a Space: its owner."
+    )
+    open_to_all: bool = Field(
+        default=False, description="Let every visitor of a public Space train on hardware that its owner pays for."
+    )
     hub_token: SecretStr | None = Field(
         default=None,
         validation_alias="HF_TOKEN",
@@ -163,6 +169,17 @@ class Settings(BaseSettings):
         """The Space's own secret, which manages the Space itself and is never used for a visitor."""
         return self.hub_token.get_secret_value() if self.hub_token is not None and self.on_space else None
 
+    def environment_for_visitors(self) -> dict[str, str]:
+        """The environment of a child that works for visitors: without a token that is not theirs.
+
+        The Hub's client would use it for whatever base or concept a visitor names.
+        """
+        kept = process_environment()
+        if self.own_hub_token is None:
+            for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
+                kept.pop(name, None)
+        return kept
+
     @property
     def jobs_image(self) -> str | None:
         """What a Job at Hugging Face runs, where that is known."""
@@ -177,6 +194,11 @@ class Settings(BaseSettings):
     @property
     def on_space(self) -> bool:
         return self.space_id is not None
+
+    @property
+    def space_owner(self) -> str:
+        """The account or organisation that owns the Space, and pays for it; empty on a machine that is none."""
+        return self.space_author or (self.space_id or "").split("/")[0]
 
     @property
     def on_loopback(self) -> bool:

@@ -14,7 +14,7 @@ from typing import Literal
 
 from trainer.bases import PINNED, BaseReference, BaseTraits, inspect_base, read_json
 from trainer.errors import BaseModelError, WeightsError
-from trainer.recognise import Form, recognise
+from trainer.recognise import TWO_KINDS, Form, recognise
 from trainer.weights_file import read_header
 
 _SD1, _SD2 = PINNED
@@ -56,10 +56,7 @@ def judge_single_file(reference: BaseReference) -> SingleFile:
     configuration = _configuration(reference.file, found.width)
     prediction = reference.prediction or found.prediction or _configured_prediction(configuration)
     if prediction is None and found.width == 1024:
-        raise BaseModelError(
-            f"{reference.file.name} is a Stable Diffusion 2.x model, of which there are two kinds that look the same. "
-            "Say which it is: set base_prediction to v_prediction (the 768 px models) or epsilon (the 512 px ones)."
-        )
+        raise BaseModelError(f"{reference.file.name} is {TWO_KINDS}")
     return SingleFile(reference.file, found.width, prediction or "epsilon", configuration)
 
 

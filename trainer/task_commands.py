@@ -26,7 +26,9 @@ def add_task_commands(commands: Any, run_in_engine: RunInEngine) -> list[argpars
     bring.add_argument("--kind", choices=[k.value for k in Kind], default=Kind.object.value)
     bring.add_argument("--class-word", help="plain noun for the subject")
     bring.add_argument("--base", default=STARTER, metavar="starter|HUB_ID|DIR|FILE.safetensors")
-    bring.add_argument("--base-prediction", choices=["epsilon", "v_prediction"], help="of a 2.x base that is one file")
+    bring.add_argument(
+        "--base-prediction", choices=["epsilon", "v_prediction"], help="of a 2.x model in one file that does not say it"
+    )
     bring.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
     bring.set_defaults(command=partial(_import, run_in_engine))
 

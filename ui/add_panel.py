@@ -18,6 +18,11 @@ from ui.errors import spoken
 from ui.services import Services
 
 _TYPES = [".safetensors", ".pt", ".bin"]
+_PREDICTIONS = [
+    ("what its file or its base says", ""),
+    ("v (v_prediction), 768 px", "v_prediction"),
+    ("noise (epsilon), 512 px", "epsilon"),
+]
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
@@ -68,11 +73,20 @@ class AddPanel:
                     elem_id="add-base",
                     min_width=200,
                 )
+                self._prediction = gr.Dropdown(
+                    _PREDICTIONS,
+                    value="",
+                    label="It predicts",
+                    info="asked of a 2.x model that is one file",
+                    filterable=False,
+                    elem_id="add-prediction",
+                    min_width=200,
+                )
             press = gr.Button("Add", variant="primary", elem_id="add")
-        inputs = [self._file, self._hub, self._name, self._kind, self._class_word, self._base]
+        about = [self._name, self._kind, self._class_word, self._base, self._prediction]
         self.added = press.click(
             spoken(self._add),
-            inputs,
+            [self._file, self._hub, *about],
             [self._file, self._hub, self._name],
             api_visibility="private",
             trigger_mode="once",
@@ -89,10 +103,12 @@ class AddPanel:
         kind: str | None,
         class_word: str | None,
         base: str | None,
+        prediction: str | None,
         request: gr.Request,
     ) -> tuple[None, str, str]:
         owner = self._services.owners.of(request)
-        wish = Wish((hub or "").strip(), name or "", kind or "", class_word or "", base or STARTER)
+        self._services.admit(request)
+        wish = Wish((hub or "").strip(), name or "", kind or "", class_word or "", base or STARTER, prediction or None)
         if not self._services.owners.single and not (find_base(wish.base).on_hub or wish.base == STARTER):
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
         if bool(file) == bool(wish.source):
@@ -102,7 +118,10 @@ class AddPanel:
             path = Path(file)
             bringing = importer.judge_file(wish, path, shown_name=shown_name(path.name))
         else:
-            bringing = importer.judge_hub(wish)
+            token = self._services.owners.token_of(request)
+            bringing = importer.judge_hub(wish, token)
+            if token is not None:
+                self._services.tokens.hand_over_for_fetching(owner, token)
         self._services.jobs.submit_task(owner, bringing.task, bringing.file)
         if file:
             Path(file).unlink(missing_ok=True)  # the run folder has its own copy

@@ -48,6 +48,7 @@ class ExtractPanel:
         if rank is None:
             raise RequestError("Give a rank, such as 16.")
         owner = self._services.owners.of(request)
+        self._services.admit(request)
         self._services.jobs.extract(job_id, owner, int(rank))
         gr.Info("The LoRA is being extracted. The Jobs page says how far it is.")
         return gr.Column(visible=False)

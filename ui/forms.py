@@ -57,6 +57,10 @@ class RecipeForm:
         }
 
 
+def empty() -> None:
+    """The value of a number that starts empty. For a plain None gradio's page shows 0, and sends it."""
+
+
 def _shown(value: Any) -> Any:
     return getattr(value, "value", value)
 
@@ -85,4 +89,5 @@ def _widget(field: RecipeField, value: Any, *, visible: bool) -> Component:
         case "text":
             return gr.Textbox(value=value or "", max_length=1000, **common)
         case _:
-            return gr.Number(value=value, **common)  # bounds are the recipe's: it says so in words
+            start = empty if value is None else value
+            return gr.Number(value=start, **common)  # bounds are the recipe's: it says so in words

@@ -10,7 +10,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from jobs.bill import dollars
-from trainer.narrate import duration
+from trainer.narrate import duration, file_size
 
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -49,15 +49,6 @@ follow();
 watch('value', follow);
 """
 )
-
-
-def file_size(count: float) -> str:
-    """8 KB, 3.1 MB, 4.2 GB."""
-    for unit in ("B", "KB", "MB"):
-        if count < 1000:
-            return f"{count:.0f} {unit}" if count >= 10 or unit == "B" else f"{count:.1f} {unit}"
-        count /= 1000
-    return f"{count:.1f} GB"
 
 
 def smoothed(values: list[float], weight: float = 0.9) -> list[float]:

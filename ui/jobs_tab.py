@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from jobs.comparison import read_comparison
 from jobs.progress import PHASES, TASK_PHASES, Progress
 from jobs.publications import Publication
 from jobs.remote.record import RemoteRun
@@ -16,6 +17,7 @@ from jobs.store import Job, now
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from trainer.narrate import duration
+from ui.compare_panel import ComparePanel
 from ui.errors import spoken
 from ui.html import ACTIONS_AND_TITLE_JS, render
 from ui.keeping_notice import draw_keeping_notice
@@ -48,6 +50,8 @@ class _Card:
     money: list[str]
     remote: RemoteRun | None = None
     cost_usd: float = 0.0
+    has_partner: bool = False
+    """Another job was queued together with it, to be compared."""
 
     @property
     def phases(self) -> list[str]:
@@ -63,26 +67,29 @@ class JobsTab:
         self.chosen = gr.State("")
         self._drawn = gr.State("")
         draw_keeping_notice(services, page)
+        self.comparing = ComparePanel(services, "jobs")
         self._shown = gr.HTML(elem_id="jobs-shown", js_on_load=ACTIONS_AND_TITLE_JS)
         self.timer = gr.Timer(POLL_S)
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         for trigger in (self.timer.tick, page.load):
             trigger(spoken(self._refresh), self._drawn, [self._shown, self._drawn], **quiet)
-        self.acted = self._shown.click(spoken(self._act), None, [self._shown, self._drawn, self.chosen], **quiet)
+        outputs = [self._shown, self._drawn, self.chosen, *self.comparing.opened]
+        self.acted = self._shown.click(spoken(self._act), None, outputs, **quiet)
 
     def html(self, owner: str) -> str:
         """The page's content for an owner."""
         views = self._services.jobs.views(owner)
         return render(
             "jobs.html",
-            views=[self._card(view, owner) for view in views],
+            views=[self._card(view, owner, {v.job.id for v in views}) for view in views],
             methods=METHOD_WORDS,
             phase_words=PHASE_WORDS,
             title=_title(views),
         )
 
-    def _card(self, view: JobView, owner: str) -> _Card:
+    def _card(self, view: JobView, owner: str, visible: set[str]) -> _Card:
         run = self._services.jobs.run_folder(view.job.id)
+        comparison = read_comparison(run)
         return _Card(
             job=view.job,
             progress=view.progress,
@@ -94,6 +101,7 @@ class JobsTab:
             money=self._services.spending.lines(view.job, run),
             remote=view.remote,
             cost_usd=view.remote.cost_usd(now()) if view.remote else 0.0,
+            has_partner=comparison is not None and comparison.other(view.job.id) in visible,
         )
 
     def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any]:
@@ -101,8 +109,9 @@ class JobsTab:
         content = self.html(self._services.owners.of(request))
         return (gr.skip(), gr.skip()) if content == drawn else (content, content)
 
-    def _act(self, event: gr.EventData, request: gr.Request) -> tuple[str, str, Any]:
+    def _act(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         """A press on one of a card's buttons."""
+        comparing = (gr.skip(),) * len(self.comparing.opened)
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         job_id, jobs = str(pressed.get("job", "")), self._services.jobs
@@ -113,8 +122,12 @@ class JobsTab:
                 jobs.cancel(job_id, owner)
             case "resume":
                 self._services.spending.check_open()
+                if jobs.remote_run(jobs.job(job_id, owner).id) is None:
+                    self._services.admit(request)
                 jobs.resume(job_id, owner)
             case "resume-here":
+                self._services.spending.check_open()
+                self._services.admit(request)
                 jobs.resume(job_id, owner, here=True)
             case "delete":
                 jobs.delete(job_id, owner)
@@ -122,11 +135,13 @@ class JobsTab:
                 jobs.publishing.retry(job_id, owner)
             case "try":
                 content = self.html(owner)
-                return content, content, jobs.job(job_id, owner).id
+                return content, content, jobs.job(job_id, owner).id, *comparing
+            case "compare":
+                return gr.skip(), gr.skip(), gr.skip(), *self.comparing.open_for(job_id, owner)
             case other:
                 raise RequestError(f"The button {other!r} is not known.")
         content = self.html(owner)
-        return content, content, gr.skip()
+        return content, content, gr.skip(), *comparing
 
 
 def _title(views: list[JobView]) -> str:

@@ -53,7 +53,7 @@ def build_page(services: Services) -> gr.Blocks:
 
 
 def _welcome_back(services: Services) -> Callable[[gr.Request], None]:
-    """Who signed in gives the publisher a token, and who follows Jobs; they go on with what waited for it."""
+    """Who signed in gives a token to each process that works with the Hub; they go on with what waited for it."""
 
     def hand_over(request: gr.Request) -> None:
         if (token := services.owners.token_of(request)) is None:
@@ -62,6 +62,8 @@ def _welcome_back(services: Services) -> Callable[[gr.Request], None]:
         with contextlib.suppress(RequestError):  # the publisher is starting; the next visit will do
             services.tokens.hand_over(owner, token)
             services.jobs.publishing.retry_after_sign_in(owner)
+        with contextlib.suppress(RequestError):
+            services.tokens.hand_over_for_fetching(owner, token)
         if services.remote is not None:
             with contextlib.suppress(RequestError):
                 services.tokens.hand_over_for_training(owner, token)
@@ -74,6 +76,7 @@ def _connect(
 ) -> None:
     """A started job is watched on the Jobs page; a concept of Jobs or Library is tried on the Try it page."""
     train.pressed.success(lambda: gr.Tabs(selected="jobs"), None, tabs, **_QUIET)
+    train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **_QUIET)
     for tab in (jobs, library):
         tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **_QUIET).then(
             spoken(trying.pick), tab.chosen, trying.concepts, **_QUIET

@@ -15,6 +15,7 @@ from trainer.choices import Method
 from trainer.errors import ConceptError, RequestError
 from trainer.run_folder import RunFolder
 from ui.add_panel import AddPanel
+from ui.compare_panel import ComparePanel
 from ui.errors import spoken
 from ui.extract_panel import ExtractPanel
 from ui.html import ACTIONS_JS, render
@@ -83,10 +84,11 @@ class LibraryTab:
         self._services = services
         self.chosen = gr.State("")
         self._add = AddPanel(services)
+        self._comparing = ComparePanel(services, "library")
         self.shown = gr.HTML(elem_id="library-shown", js_on_load=ACTIONS_JS)
         self._publish, self._extract = PublishPanel(services), ExtractPanel(services)
         quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
-        outputs = [self.shown, self.chosen, *self._publish.opened, *self._extract.opened]
+        outputs = [self.shown, self.chosen, *self._publish.opened, *self._extract.opened, *self._comparing.opened]
         self.acted = self.shown.click(spoken(self._act), None, outputs, **quiet)
         for asked in (self._publish.asked, self._extract.asked, self._add.added):
             asked.success(spoken(self.refresh), None, self.shown, **quiet)
@@ -104,18 +106,21 @@ class LibraryTab:
         job_id = str(pressed.get("job", ""))
         publish = (gr.skip(),) * len(self._publish.opened)
         extract = (gr.skip(),) * len(self._extract.opened)
+        compare = (gr.skip(),) * len(self._comparing.opened)
         match pressed.get("action"):
             case "try":
-                return self.html(owner), self._services.jobs.job(job_id, owner).id, *publish, *extract
+                return self.html(owner), self._services.jobs.job(job_id, owner).id, *publish, *extract, *compare
             case "delete":
                 self._services.jobs.delete(job_id, owner)
-                return self.html(owner), gr.skip(), *publish, *extract
+                return self.html(owner), gr.skip(), *publish, *extract, *compare
             case "publish":
-                return gr.skip(), gr.skip(), *self._publish.open_for(job_id, owner), *extract
+                return gr.skip(), gr.skip(), *self._publish.open_for(job_id, owner), *extract, *compare
             case "extract":
-                return gr.skip(), gr.skip(), *publish, *self._extract.open_for(job_id, owner)
+                return gr.skip(), gr.skip(), *publish, *self._extract.open_for(job_id, owner), *compare
+            case "compare":
+                return gr.skip(), gr.skip(), *publish, *extract, *self._comparing.open_for(job_id, owner)
             case "retry-publish":
                 self._services.jobs.publishing.retry(job_id, owner)
-                return self.html(owner), gr.skip(), *publish, *extract
+                return self.html(owner), gr.skip(), *publish, *extract, *compare
             case other:
                 raise RequestError(f"The button {other!r} is not known.")

@@ -11,6 +11,7 @@ from gradio.components import Component
 
 from jobs.bill import dollars
 from ui.errors import spoken
+from ui.forms import empty
 from ui.services import Services
 
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
@@ -33,7 +34,7 @@ class MoneyFields:
         self._limit = gr.Number(
             label="The most that it may cost, in US dollars",
             info=f"empty: {dollars(cap)}, this Space's limit" if cap is not None else "empty: no limit",
-            value=None,
+            value=empty,
             minimum=0,
             visible=services.spending.at_stake(),
             elem_id="cost-limit",

@@ -61,6 +61,11 @@ class OwnerPolicy:
         session = self._session(_scope(request))
         return str(session["access_token"]) if session else None
 
+    def name_of(self, request: gr.Request) -> str | None:
+        """What the Hub calls who signed in."""
+        session = self._session(_scope(request))
+        return session["userinfo"].get("preferred_username") if session else None
+
     def sign_in_lasts_s(self, request: gr.Request) -> float:
         """For how long the sign-in still holds; 0 without one."""
         session = self._session(_scope(request))

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import gradio as gr
+
 from inference.client import GeneratorClient
+from jobs.admission import Admission
 from jobs.bringing_in import Importer
 from jobs.drafts import Drafts
 from jobs.keeping import Keeping
@@ -32,6 +35,7 @@ class Services:
     owners: OwnerPolicy
     keeping: Keeping
     spending: Spending
+    admission: Admission
     devices: tuple[Device, ...]
     remote: RemoteOffer | None = None
     """Training at Hugging Face, where it can be offered."""
@@ -41,6 +45,10 @@ class Services:
         self.jobs.adopt(browser, person)
         self.drafts.adopt(browser, person)
         self.pictures.adopt(browser, person)
+
+    def admit(self, request: gr.Request) -> None:
+        """Raise RequestError where this visitor may queue nothing here: the machine's owner pays for it."""
+        self.admission.check(self.owners.name_of(request), self.owners.token_of(request))
 
     @property
     def has_gpu(self) -> bool:

@@ -6,6 +6,7 @@ from typing import Any
 
 import gradio as gr
 
+from jobs.admission import Admission
 from jobs.bill import dollars
 from jobs.space import NO_SECRET, Place
 from jobs.space_state import ReleaseStage
@@ -22,25 +23,28 @@ class SpaceBanner:
     """Drawn where it is made; follows what the treasurer finds out."""
 
     def __init__(self, services: Services, page: gr.Blocks) -> None:
-        self._spending = services.spending
+        self._services, self._spending = services, services.spending
         if self._spending.place is Place.local:
             return
-        shown = gr.HTML(banner_html(services.spending), elem_id="space-banner", js_on_load=ACTIONS_JS)
+        shown = gr.HTML(
+            banner_html(services.spending, services.admission), elem_id="space-banner", js_on_load=ACTIONS_JS
+        )
         drawn = gr.State("")
         for trigger in (gr.Timer(_REFRESH_S).tick, page.load):
             trigger(spoken(self._refresh), drawn, [shown, drawn], **_QUIET)
         shown.click(spoken(self._keep), None, None, **_QUIET)  # its only button
 
-    def _keep(self) -> None:
+    def _keep(self, request: gr.Request) -> None:
+        self._services.admit(request)
         self._spending.keep_hardware()
         gr.Info("The hardware is kept, and goes on to cost until you change it in the Space's Settings.")
 
     def _refresh(self, drawn: str) -> tuple[Any, Any]:
-        content = banner_html(self._spending)
+        content = banner_html(self._spending, self._services.admission)
         return (gr.skip(), gr.skip()) if content == drawn else (content, content)
 
 
-def banner_html(spending: Spending) -> str:
+def banner_html(spending: Spending, admission: Admission) -> str:
     """The banner as it is now."""
     state = spending.state()
     price = state.usd_per_hour if state is not None else None
@@ -53,6 +57,8 @@ def banner_html(spending: Spending) -> str:
         price=None if price is None else dollars(price),
         sleep_s=state.sleep_s if state is not None else None,
         known=state is not None and state.flavor != "",
+        public=state.public if state is not None else None,
+        owner_only=admission.owner if admission.is_for_owner_only else "",
         missing="" if spending.has_secret else NO_SECRET,
         trouble=state.trouble if state is not None and state.trouble != NO_SECRET else "",
         release=state.release.note if state is not None else "",

@@ -124,7 +124,7 @@ class TrainHandlers:
             steps=recipe.steps,
             seconds=estimate[0] if estimate else None,
             measured=bool(estimate and estimate[1]),
-            size=_size_words(recipe),
+            size=size_words(recipe),
             ahead=ahead,
             ahead_s=ahead_s,
             named=named,
@@ -152,15 +152,19 @@ class TrainHandlers:
             quote = self._services.remote.quote(recipe, flavor)
         except (RequestError, HubError) as error:
             return render("plan.html", problems=[Problem("machine", str(error))])
-        return render("remote_plan.html", steps=recipe.steps, quote=quote, size=_size_words(recipe), named=named)
+        return render("remote_plan.html", steps=recipe.steps, quote=quote, size=size_words(recipe), named=named)
 
     def preset(self, choices: Choices) -> list[Any]:
         """Updates of the form for the chosen method, kind and base."""
+        return self._form.show(choices.method, self.preset_of(choices))
+
+    def preset_of(self, choices: Choices) -> dict[str, Any]:
+        """The preset for the chosen method, kind and base; the demo model's while the base cannot be used."""
         try:
             traits = self.traits(choices.base)
         except RequestError:
             traits = inspect_base(STARTER_FOLDER)
-        return self._form.show(choices.method, preset_values(choices.method, choices.kind, traits))
+        return preset_values(choices.method, choices.kind, traits)
 
     def name_check(self, name: str, base: str) -> str:
         """What a name means to the base, as it is typed."""
@@ -192,6 +196,8 @@ class TrainHandlers:
     ) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
         owner = self._services.owners.of(request)
+        if flavor is None:
+            self._services.admit(request)
         recipe = self.recipe(choices, entered)
         if not draft:
             raise RequestError("Add some photos first.")
@@ -231,7 +237,8 @@ def _result_bytes(recipe: TrainConfig) -> int:
     )
 
 
-def _size_words(recipe: TrainConfig) -> str:
+def size_words(recipe: TrainConfig) -> str:
+    """About how large the result will be, to be read."""
     return f"about {file_size(_result_bytes(recipe))}"
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -19,6 +20,7 @@ from ui.keeping_notice import draw_keeping_notice
 from ui.money_fields import MoneyFields
 from ui.photos_panel import PhotosPanel, build_photos_panel
 from ui.place_panel import PlacePanel
+from ui.second_method import PairHandlers, SecondMethodFields
 from ui.services import Services
 from ui.train_handlers import (
     ADAPTER,
@@ -41,6 +43,7 @@ class TrainTab:
         first = preset_values(Method.dreambooth_lora, Kind.object, inspect_base(STARTER_FOLDER))
         self._form = RecipeForm(Method.dreambooth_lora, first)
         self._handlers = TrainHandlers(services, self._form)
+        self._pair = PairHandlers(services, self._form, self._handlers)
         self.submitted = gr.State("")
         draw_keeping_notice(services, page)
         with gr.Row(elem_classes="cs-columns"):
@@ -79,6 +82,8 @@ class TrainTab:
             [ADAPTER, FULL], value=ADAPTER, label="DreamBooth as", elem_id="dreambooth-form", elem_classes="cs-cards"
         )
         self._guide = gr.HTML(elem_id="methods")
+        first = Choices(name="", kind=Kind.object, class_word="", method=Method.dreambooth_lora, base=STARTER)
+        self._second = SecondMethodFields(first.method, self._pair.preset_steps(first))
         self._base = gr.Dropdown(
             [
                 ("Demo model: small, trains on any machine", STARTER),
@@ -111,10 +116,13 @@ class TrainTab:
         choosing: list[Any] = [self._kind, self._way, self._as, self._base]
         for component in choosing:
             component.input(spoken(self._choose), self._inputs(), [self._as, *self._form.components], **_QUIET)
+        for component in (*choosing, *self._second.deciding):
+            component.input(spoken(self._offer_second), self._inputs(), [*self._second.opened, self.train], **_QUIET)
         self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
         entered: list[Any] = [
             *(self._name, self._class_word, *choosing),
             *self._form.components,
+            *self._second.components,
             *self._place.components,
         ]
         gr.on(  # one listener for all fields: of several, an early one may answer last and show an old plan
@@ -152,6 +160,7 @@ class TrainTab:
             self._as,
             self._base,
             *self._form.components,
+            *self._second.components,
             *self._place.components,
         }
 
@@ -170,13 +179,23 @@ class TrainTab:
         is_dreambooth = values[self._way] == DREAMBOOTH
         return [gr.update(visible=is_dreambooth), *self._handlers.preset(choices)]
 
+    def _offer_second(self, values: dict[Component, Any]) -> list[Any]:
+        choices, _ = self._entered(values)
+        fields = self._second.show(values, choices.method, self._pair.preset_steps(choices))
+        return [*fields, gr.update(value="Train both" if self._second.wanted(values) else "Train")]
+
     def _tell_plan(self, values: dict[Component, Any]) -> tuple[str, str]:
         choices, entered = self._entered(values)
-        plan = self._handlers.plan(choices, entered, self._place.flavor(values))
+        flavor = self._place.flavor(values)
+        plan = self._handlers.plan(choices, entered, flavor)
+        if (second := self._second.read(values)) is not None:
+            plan += self._pair.plan(choices, entered, second, flavor)
         return plan, self._handlers.method_guide(choices)
 
     def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
-        job = self._handlers.submit(
+        second = self._second.read(values)
+        submit = self._handlers.submit if second is None else partial(self._pair.submit, second)
+        job = submit(
             *self._entered(values),
             values[self._photos.draft],
             request,

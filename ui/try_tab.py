@@ -11,6 +11,7 @@ from gradio.components import Component
 from inference.request import SCHEDULERS
 from trainer.config import STARTER
 from ui.errors import spoken
+from ui.forms import empty
 from ui.html import ACTIONS_JS
 from ui.services import Services
 from ui.try_handlers import MAX_CONCEPTS, TryHandlers
@@ -71,7 +72,7 @@ class TryTab:
         with gr.Accordion("Settings", open=False, elem_id="try-settings"):
             self._negative = gr.Textbox("", label="Negative prompt", max_length=4000, elem_id="try-negative")
             with gr.Row(elem_classes="cs-grid"):
-                self._seed = gr.Number(None, label="Seed", info="empty: a new one", precision=0, elem_id="try-seed")
+                self._seed = gr.Number(empty, label="Seed", info="empty: a new one", precision=0, elem_id="try-seed")
                 self._guidance = gr.Slider(0, 20, 4, step=0.5, label="Guidance scale", elem_id="try-guidance")
                 self._steps = gr.Slider(1, 100, 20, step=1, label="Steps", elem_id="try-steps")
                 self._scheduler = gr.Dropdown(

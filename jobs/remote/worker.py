@@ -7,16 +7,10 @@ publication.
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
-from pathlib import Path
-
 from jobs.remote.trainer import RemoteTrainer
-from jobs.tokens import TRAINING_TOKENS, TokenVault, token_socket
+from jobs.tokens import TRAINING_TOKENS, TokenVault, taking_tokens
 from jobs.worker import Supervisor
 from trainer.errors import RequestError
-from trainer.local_socket import listening
 from trainer.settings import Settings
 
 
@@ -26,11 +20,4 @@ def serve_remote(settings: Settings) -> None:
         raise RequestError("Set STUDIO_JOBS_IMAGE to an image that holds this app.")
     vault = TokenVault(settings.own_hub_token)
     trainer = RemoteTrainer(settings, vault, settings.jobs_image)
-    Supervisor(settings, trainer).serve(_taking_tokens(vault, settings.runtime_dir))
-
-
-@contextmanager
-def _taking_tokens(vault: TokenVault, runtime: Path) -> Generator[None]:
-    with listening(token_socket(runtime, TRAINING_TOKENS)) as server:
-        threading.Thread(target=vault.take_over, args=(server,), name="tokens", daemon=True).start()
-        yield
+    Supervisor(settings, trainer).serve(taking_tokens(vault, settings.runtime_dir, TRAINING_TOKENS))

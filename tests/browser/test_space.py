@@ -11,6 +11,7 @@ from huggingface_hub import HfApi, SpaceHardware, constants
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
+from tests.browser.space import describe, sign_in, space_environment
 from tests.browser.steps import MINUTE, phone_photos
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
@@ -92,15 +93,44 @@ def test_duplicate_with_a_gpu_says_what_it_costs_refuses_what_is_too_dear_and_ke
     open_copy: Callable[..., Page], alice: HfApi, hub: LocalHub, tmp_path: Path, gpu: dict[str, str]
 ) -> None:
     make_space(alice, SpaceHardware.T4_SMALL)
+    alice.update_repo_settings(STUDIO, private=True, repo_type="space")
     alice.set_space_sleep_time(STUDIO, 7200)
     page = open_copy(**SPACE, **gpu, HF_TOKEN=ALICE)
     banner = page.locator(".cs-space")
     expect(banner).to_contain_text("This copy has a GPU and costs $0.40 an hour", timeout=MINUTE)
     expect(banner).to_contain_text("It goes to sleep 2 h 00 min after the last visit")
     expect(banner).not_to_contain_text("HF_TOKEN")
+    expect(banner).to_contain_text("It is private: whom you let in can train at your cost.")
     refuse_what_is_too_dear(page, phone_photos(tmp_path / "phone"))
     keep_the_hardware_after_all(page)
     assert requests_for(hub, "hardware") == []
+
+
+@pytest.mark.timeout(600)
+def test_public_copy_with_a_gpu_trains_for_its_owner_alone(
+    app: MakeApp, new_page: Open, hub: LocalHub, alice: HfApi, tmp_path: Path, gpu: dict[str, str]
+) -> None:
+    make_space(alice, SpaceHardware.T4_SMALL)
+    photos = phone_photos(tmp_path / "phone")
+    studio = app(**{**space_environment(hub, tmp_path / "hf"), **gpu, "HF_TOKEN": ALICE})
+    studio.start()
+    page = new_page(studio.url)
+    expect(page.locator(".cs-space")).to_contain_text("Here only alice can train", timeout=MINUTE)
+    hub.seat_visitor("bob")
+    sign_in(page)
+    describe(page, photos, "red-mug")
+    page.locator("#train").click()
+    expect(page.locator("[data-testid=toast-body]")).to_contain_text(
+        "so only alice may train here. Duplicate the Space"
+    )
+    hub.seat_visitor("alice")
+    page = new_page(studio.url)
+    sign_in(page)
+    describe(page, photos, "red-mug")
+    page.locator("#train").click()
+    expect(page.locator(".cs-job h3").first).to_have_text("red-mug")
+    for part, process in studio.processes().items():  # or a visitor could name what only alice may see
+        assert part == "page" or ALICE not in process.environ().values(), part
 
 
 def refuse_what_is_too_dear(page: Page, photos: list[Path]) -> None:

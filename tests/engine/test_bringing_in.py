@@ -27,7 +27,6 @@ from trainer.run_folder import RunFolder
 from trainer.task import build_task, prepare_task, source_values
 
 ROWS = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(1))
-# kohya's scripts adapt all of them; diffusers reads the text encoder's part of a kohya file only with out_proj in it
 TEXT_LAYERS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
 Prepare = Callable[..., RunFolder]
 Bring = Callable[..., RunFolder]
@@ -37,9 +36,12 @@ Bring = Callable[..., RunFolder]
 def bring(tmp_path: Path, tiny_model: Path) -> Bring:
     """Takes a file in and returns the run folder."""
 
-    def call(file: Path, name: str = "red-mug", out: str = "run", base: Path | None = None) -> RunFolder:
+    def call(
+        file: Path, name: str = "red-mug", out: str = "run", base: Path | None = None, prediction: str | None = None
+    ) -> RunFolder:
         values, path = source_values(str(file))
         values |= {"task": "import", "name": name, "kind": "object", "class_word": "teapot"}
+        values |= {"base_prediction": prediction}
         run = prepare_task(tmp_path / out, build_task(values | {"base": str(base or tiny_model)}), path)
         carry_out(run, Workplace(run.events, StopSignal(), tmp_path / "cache"))
         return run
@@ -100,17 +102,30 @@ def test_import_leaves_what_training_leaves_and_says_where_it_is_from(
     assert isinstance(list(read_events(imported.events_file))[-1], Finished)
 
 
-def lora_pipeline(base: Path, *, alpha: int, targets: list[str], text: bool) -> StableDiffusionPipeline:
+def lora_pipeline(
+    base: Path, *, alpha: int, targets: list[str], text: list[str] = TEXT_LAYERS
+) -> StableDiffusionPipeline:
     """A stock pipeline with random adapters, made by nothing of ours."""
     torch.manual_seed(5)
     pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None)
-    config = LoraConfig(r=4, lora_alpha=alpha, target_modules=targets, init_lora_weights=False)
-    pipeline.unet.add_adapter(config)
-    if text:
-        pipeline.text_encoder.add_adapter(
-            LoraConfig(r=2, lora_alpha=alpha, target_modules=TEXT_LAYERS, init_lora_weights=False)
-        )
+    for part, rank, layers in ((pipeline.unet, 4, targets), (pipeline.text_encoder, 2, text)):
+        if layers:
+            part.add_adapter(LoraConfig(r=rank, lora_alpha=alpha, target_modules=layers, init_lora_weights=False))
     return pipeline
+
+
+def save_as_kohya(pipeline: StableDiffusionPipeline, file: Path, only: str = "") -> None:
+    """The pipeline's adapters with alpha 1, in kohya's naming; `only`: of layers with this in their name."""
+    kohya: dict[str, torch.Tensor] = {}
+    for prefix, part in (("lora_unet_", pipeline.unet), ("lora_te_text_model_", pipeline.text_encoder)):
+        weights = get_peft_model_state_dict(part) if getattr(part, "peft_config", None) else {}
+        for name, tensor in weights.items():
+            layer, _, matrix = name.rpartition(".lora_")
+            if only in layer:
+                stem = prefix + layer.replace(".", "_")
+                kohya[f"{stem}.lora_{'down' if matrix.startswith('A') else 'up'}.weight"] = tensor.contiguous()
+                kohya[f"{stem}.alpha"] = torch.tensor(1.0)
+    save_file(kohya, file, metadata={"ss_network_dim": "4", "ss_network_alpha": "1"})
 
 
 def picture(pipeline: StableDiffusionPipeline) -> torch.Tensor:
@@ -129,7 +144,7 @@ def picture(pipeline: StableDiffusionPipeline) -> torch.Tensor:
 @pytest.fixture
 def lora_files(tmp_path: Path, tiny_model: Path) -> tuple[dict[str, Path], torch.Tensor]:
     """One LoRA with alpha 1 of rank 4, and of rank 2 in the text encoder, in both namings; and a picture with it."""
-    pipeline = lora_pipeline(tiny_model, alpha=1, targets=["to_q", "to_k", "to_v", "conv1"], text=True)
+    pipeline = lora_pipeline(tiny_model, alpha=1, targets=["to_q", "to_k", "to_v", "conv1"])
     unet, text = (get_peft_model_state_dict(part) for part in (pipeline.unet, pipeline.text_encoder))
     StableDiffusionPipeline.save_lora_weights(
         tmp_path / "theirs",
@@ -138,14 +153,7 @@ def lora_files(tmp_path: Path, tiny_model: Path) -> tuple[dict[str, Path], torch
         unet_lora_adapter_metadata=pipeline.unet.peft_config["default"].to_dict(),
         text_encoder_lora_adapter_metadata=pipeline.text_encoder.peft_config["default"].to_dict(),
     )
-    kohya = {}
-    for prefix, weights in (("lora_unet_", unet), ("lora_te_text_model_", text)):
-        for name, tensor in weights.items():
-            layer, _, matrix = name.rpartition(".lora_")
-            stem = prefix + layer.replace(".", "_")
-            kohya[f"{stem}.lora_{'down' if matrix.startswith('A') else 'up'}.weight"] = tensor.contiguous()
-            kohya[f"{stem}.alpha"] = torch.tensor(1.0)
-    save_file(kohya, tmp_path / "kohya.safetensors", metadata={"ss_network_dim": "4", "ss_network_alpha": "1"})
+    save_as_kohya(pipeline, tmp_path / "kohya.safetensors")
     files = {"diffusers": tmp_path / "theirs/pytorch_lora_weights.safetensors", "kohya": tmp_path / "kohya.safetensors"}
     return files, picture(pipeline)
 
@@ -174,8 +182,44 @@ def test_lora_with_layers_that_the_base_lacks_is_refused(
     stem = "lora_unet_down_blocks_7_attentions_0_transformer_blocks_0_attn1_to_q"
     tensors |= {f"{stem}.lora_down.weight": torch.ones(4, 64), f"{stem}.lora_up.weight": torch.ones(64, 4)}
     save_file(tensors, tmp_path / "more.safetensors")
-    with pytest.raises(WeightsError, match="base"):
+    with pytest.raises(WeightsError, match=f"{stem}, a layer that this base does not have"):
         bring(tmp_path / "more.safetensors")
+    stem = "lora_unet_down_blocks_1_attentions_0_transformer_blocks_0_attn1_to_q"
+    tensors = load_file(lora_files[0]["kohya"]) | {f"{stem}.lora_down.weight": torch.ones(4, 7)}
+    save_file(tensors, tmp_path / "other.safetensors")
+    with pytest.raises(WeightsError, match=f"{stem} is 32 x 7, and in this base it is 32 x 32"):
+        bring(tmp_path / "other.safetensors", out="other")
+
+
+@pytest.mark.parametrize(
+    ("unet", "text"),
+    [
+        (["to_q"], ["q_proj", "v_proj"]),  # as trained with peft's own default; there is no out_proj
+        ([], ["q_proj", "k_proj"]),
+        ([], ["fc2"]),
+        (["conv_in", "time_emb_proj", "downsamplers.0.conv", "ff.net.2", "proj_out"], []),
+    ],
+    ids=lambda layers: "+".join(layers) or "none",
+)
+def test_lora_of_some_modules_draws_the_same(
+    unet: list[str], text: list[str], tmp_path: Path, tiny_model: Path, bring: Bring
+) -> None:
+    theirs = lora_pipeline(tiny_model, alpha=1, targets=unet, text=text)
+    save_as_kohya(theirs, tmp_path / "some.safetensors")
+    run = bring(tmp_path / "some.safetensors")
+    for file in ("red-mug.safetensors", "pytorch_lora_weights.safetensors"):
+        pipeline = StableDiffusionPipeline.from_pretrained(tiny_model, safety_checker=None)
+        pipeline.load_lora_weights(str(run.artifact), weight_name=file)
+        assert torch.allclose(picture(pipeline), picture(theirs), atol=1e-5)
+
+
+def test_lora_of_a_single_layer_comes_in(tmp_path: Path, tiny_model: Path, bring: Bring) -> None:
+    theirs = lora_pipeline(tiny_model, alpha=1, targets=["to_k"], text=[])
+    save_as_kohya(theirs, tmp_path / "one.safetensors", only="mid_block.attentions.0.transformer_blocks.0.attn2")
+    written = load_file(bring(tmp_path / "one.safetensors").artifact / "red-mug.safetensors")
+    assert {name.split(".")[0] for name in written} == {
+        "lora_unet_mid_block_attentions_0_transformer_blocks_0_attn2_to_k"
+    }
 
 
 def test_whole_model_comes_in_from_one_file(tmp_path: Path, tiny_v_model: Path, bring: Bring) -> None:
@@ -188,3 +232,12 @@ def test_whole_model_comes_in_from_one_file(tmp_path: Path, tiny_v_model: Path, 
         assert all(torch.equal(tensor, state[name]) for name, tensor in getattr(ours, part).state_dict().items())
     assert ours.scheduler.config["prediction_type"] == "v_prediction"
     assert read_manifest(run.artifact).trained_words == "red-mug teapot"
+
+
+def test_whole_model_predicts_what_is_said_of_it(
+    tmp_path: Path, tiny_model: Path, tiny_v_model: Path, bring: Bring
+) -> None:
+    """Whatever its base predicts: the two kinds differ in nothing but this."""
+    write_single_file(tiny_v_model, tmp_path / "model.safetensors")
+    run = bring(tmp_path / "model.safetensors", base=tiny_model, prediction="v_prediction")
+    assert StableDiffusionPipeline.from_pretrained(run.artifact).scheduler.config["prediction_type"] == "v_prediction"

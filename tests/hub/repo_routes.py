@@ -92,6 +92,7 @@ class RepoRoutes:
         repository.gated = wanted.get("gated", repository.gated)
         if "visibility" in wanted or "private" in wanted:
             repository.private = _is_private(wanted)
+            repository.protected = wanted.get("visibility") == "protected"
         return JSONResponse({"private": repository.private, "gated": repository.gated})
 
     async def duplicate(self, request: Request) -> JSONResponse:
@@ -143,6 +144,7 @@ class RepoRoutes:
             "author": repository.namespace,
             "sha": commit.id,
             "private": repository.private,
+            "visibility": repository.visibility,
             "gated": repository.gated,
             "disabled": False,
             "downloads": 0,
@@ -176,7 +178,7 @@ def check_gate(hub: Hub, request: Request, repository: Repository) -> None:
 
 
 def _is_private(wanted: dict[str, Any]) -> bool:
-    return wanted.get("visibility") == "private" or wanted.get("private") is True
+    return wanted.get("visibility") in ("private", "protected") or wanted.get("private") is True
 
 
 def _check_payment(sdk: str, hardware: str, token: Token) -> None:

@@ -87,6 +87,12 @@ class Repository:
     pull_requests: dict[str, str] = field(default_factory=dict)
     commits: dict[str, Commit] = field(default_factory=dict)
     space: Space | None = None
+    protected: bool = False
+    """Of a private Space: its app is open to all the same."""
+
+    @property
+    def visibility(self) -> str:
+        return "protected" if self.protected else "private" if self.private else "public"
 
     @property
     def namespace(self) -> str:

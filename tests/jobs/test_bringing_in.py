@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from huggingface_hub import HfApi, constants
@@ -24,8 +28,10 @@ from jobs.run_summary import finished_words
 from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import SINGLE_OWNER, new_job_id
+from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests import ROOT
-from tests.hub.accounts import ALICE
+from tests.engine.test_single_file_base import widened
+from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.conftest import supervisor
@@ -33,6 +39,7 @@ from tests.tiny_models import WIDTH
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
 from trainer.choices import Method
+from trainer.engine.export.single_file import write_single_file
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace
 from trainer.errors import BaseModelError, HubError, RecipeError, RequestError, WeightsError
@@ -100,6 +107,37 @@ def test_file_becomes_a_job_that_lives_like_any_other(
     assert not run.root.exists()
 
 
+@pytest.mark.parametrize("deep_in_a_computation", [False, True])
+def test_cancel_ends_it_at_once_and_leaves_nothing_half_written(
+    service: JobService,
+    settings: Settings,
+    importer: Importer,
+    embedding: Path,
+    tiny_model: Path,
+    deep_in_a_computation: bool,
+) -> None:
+    """A process that stands still takes no signal, as one inside a long call into a library."""
+    bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
+    job = service.submit_task("anna", bringing.task, bringing.file)
+    run = service.run_folder(job.id)
+    (run.root / ".artifact.rest").mkdir()
+    with supervisor(settings.home):
+        wait_until(lambda: (run.root / ".lock").exists() and (run.root / ".lock").read_text().isdigit())
+        with pytest.raises(RequestError, match="nothing to keep"):
+            service.stop_and_keep(job.id, "anna")
+        if deep_in_a_computation:
+            os.kill(int((run.root / ".lock").read_text()), signal.SIGSTOP)
+        asked = time.monotonic()
+        service.cancel(job.id, "anna")
+        wait_until(lambda: not service.job(job.id, "anna").is_open)
+        assert time.monotonic() - asked < 6  # 2 where the machine has nothing else to do
+    job = service.job(job.id, "anna")
+    assert (job.state, job.message) == (JobState.cancelled, "Cancelled.")
+    assert not list(run.root.glob(".artifact.*"))
+    assert not run.artifact.exists()
+    assert run.source.exists()  # for Resume
+
+
 def test_refusal_that_only_shows_later_is_said_by_the_job(
     service: JobService, settings: Settings, importer: Importer, tiny_model: Path, tmp_path: Path
 ) -> None:
@@ -133,6 +171,28 @@ def test_file_that_does_not_fit_is_refused_before_anything_is_queued(
     save_file(tensors, tmp_path / "x.safetensors")
     with pytest.raises(WeightsError, match=words):
         importer.judge_file(about(tiny_model), tmp_path / "x.safetensors", shown_name="x")
+
+
+def test_whole_model_of_the_two_kinds_is_asked_about(importer: Importer, tiny_model: Path, tmp_path: Path) -> None:
+    """Its weights do not tell which it is, so the base's kind is no answer."""
+    write_single_file(tiny_model, tmp_path / "tiny.safetensors")
+    model = widened(tmp_path / "tiny.safetensors", tmp_path / "sd2.safetensors", 1024)
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    config = json.loads((base / "unet" / "config.json").read_text())
+    (base / "unet" / "config.json").write_text(json.dumps({**config, "cross_attention_dim": 1024}))
+    with pytest.raises(WeightsError, match=r"two kinds.*base_prediction to v_prediction .* or epsilon"):
+        importer.judge_file(about(base), model, shown_name="sd2")
+    for kind in ("epsilon", "v_prediction"):
+        bringing = importer.judge_file(about(base, base_prediction=kind), model, shown_name="sd2")
+        assert bringing.task.base_prediction == kind
+    with pytest.raises(RecipeError, match="base_prediction"):
+        importer.judge_file(about(base, base_prediction="x"), model, shown_name="sd2")
+    noted = widened(
+        tmp_path / "tiny.safetensors", tmp_path / "noted.safetensors", 1024, {"modelspec.prediction_type": "v"}
+    )
+    assert importer.judge_file(about(base), noted, shown_name="noted").task.base_prediction is None
+    as_base = about(tmp_path / "sd2.safetensors", base_prediction="v_prediction")
+    assert importer.judge_file(as_base, model, shown_name="sd2").task.base_prediction == "v_prediction"
 
 
 def test_what_is_said_about_it_is_checked(importer: Importer, embedding: Path, tiny_model: Path) -> None:
@@ -214,6 +274,54 @@ def test_concepts_of_the_hub_come_in_and_go_out_again(
     assert theirs.origin.revision == published.commit
 
 
+def test_private_concept_comes_in_with_the_token_of_who_asks_and_of_nobody_else(
+    hub: LocalHub,
+    alice: HfApi,
+    service: JobService,
+    settings: Settings,
+    embedding: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """On a shared page, whose machine has a token of its own that is never used for a visitor."""
+    alice.create_repo("alice/secret-style", private=True)
+    upload(alice, "alice/secret-style", learned_embeds__safetensors=embedding)
+    for name, value in {**hub.environment(tmp_path / "hf", token=BOB), "STUDIO_OWNERS": "browser"}.items():
+        monkeypatch.setenv(name, value)
+    importer, wish = Importer(BaseChecker(None, hub.url), None, hub.url), about(tiny_model, "alice/secret-style")
+    for stranger in (None, BOB):
+        with pytest.raises(HubError):
+            importer.judge_hub(wish, stranger)
+    task = importer.judge_hub(wish, ALICE).task
+    desk = TokenDesk(settings.runtime_dir, None, ["cpu"])
+    with pytest.raises(RequestError, match="The supervisor is starting"):
+        desk.hand_over_for_fetching("anna", ALICE)
+    with supervisor(settings.home):
+        wait_until(token_socket(settings.runtime_dir, fetching_tokens("cpu")).exists)
+        desk.hand_over_for_fetching("anna", ALICE)
+        theirs, others = (service.submit_task(owner, task) for owner in ("anna", "bert"))
+        run = service.run_folder(theirs.id)
+        lock = run.root / ".lock"
+        wait_until(lambda: lock.exists() and lock.read_text().isdigit())
+        child = psutil.Process(int(lock.read_text()))
+        told, environment = child.cmdline(), child.environ()
+        assert "--token-from-parent" in told
+        assert not [text for text in (*told, *environment.values()) if ALICE in text or BOB in text]
+        for job in (theirs, others):
+            wait_until(lambda job=job: not service.job(job.id, job.owner).is_open, seconds=200)
+    assert service.job(theirs.id, "anna").message == (
+        "Imported from alice/secret-style/learned_embeds.safetensors, and verified."
+    )
+    refused = service.job(others.id, "bert")
+    assert refused.state is JobState.failed
+    assert "or it is private: then sign in or give a token, and resume." in refused.message
+    assert not run.download.exists()
+    assert not list((tmp_path / "hf").rglob("learned_embeds.safetensors"))  # what others share holds nothing of it
+    for file in [file for file in settings.home.rglob("*") if file.is_file()]:
+        assert ALICE.encode() not in file.read_bytes(), file
+
+
 def test_card_of_an_import_says_where_it_is_from(
     importer: Importer, embedding: Path, tiny_model: Path, take_in: Callable[[Bringing], RunFolder]
 ) -> None:
@@ -248,4 +356,7 @@ def test_command_line_queues_and_refuses(settings: Settings, embedding: Path, ti
     assert "no file and no Hub id" in refused.stderr
     no_model = command("extract", view.job.id, "--rank", 4)
     assert no_model.returncode == 2
-    assert json.loads(command("show", view.job.id, "--json").stdout)["state"] == "waiting"
+    shown = json.loads(command("show", view.job.id, "--json").stdout)
+    assert (shown["state"], shown["where"], shown["machine"]) == ("waiting", "this machine", None)
+    (line,) = command("list").stdout.splitlines()
+    assert "  waiting    this machine       red-mug (textual-inversion)  1 in line" in line

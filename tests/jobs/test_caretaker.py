@@ -49,6 +49,17 @@ def test_hardware_price_and_timer_are_found_out(scene: Scene) -> None:
     assert read_state(scene.settings.home) == state
 
 
+def test_who_may_open_it_is_found_out_and_followed(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    scene.pass_time(5)
+    assert scene.state.public is True
+    alice.update_repo_settings(STUDIO, private=True, repo_type="space")
+    scene.pass_time(120)
+    assert scene.state.public is False
+    hub.order_fault(f"GET /api/spaces/{STUDIO}$", times=FOREVER, status=503)
+    scene.pass_time(120)
+    assert scene.state.public is False
+
+
 def test_free_hardware_is_left_alone(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
     alice.request_space_hardware(STUDIO, SpaceHardware.CPU_BASIC)
     scene.add_job(release=True)

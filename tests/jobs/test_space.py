@@ -80,6 +80,29 @@ def test_private_space_without_a_secret_says_what_to_press(space: OwnSpace, clie
     assert str(error.value) == NO_SECRET
 
 
+@pytest.mark.parametrize("token", [ALICE, None, REVOKED])
+def test_anybody_may_open_a_public_space(space: OwnSpace, token: str | None) -> None:
+    assert OwnSpace(STUDIO, token).is_public()
+
+
+@pytest.mark.parametrize("token", [ALICE, None, REVOKED])
+def test_private_space_is_not_public(space: OwnSpace, client: Client, token: str | None) -> None:
+    client(ALICE).update_repo_settings(STUDIO, private=True, repo_type="space")
+    assert not OwnSpace(STUDIO, token).is_public()
+
+
+def test_protected_space_hides_its_files_but_not_its_app(space: OwnSpace, client: Client) -> None:
+    client(ALICE).update_repo_settings(STUDIO, visibility="protected", repo_type="space")
+    assert space.is_public()
+
+
+def test_no_answer_says_nothing_about_who_may_open_it(space: OwnSpace, hub: LocalHub) -> None:
+    hub.order_fault(f"GET /api/spaces/{STUDIO}", times=FOREVER, status=503)
+    with pytest.raises(HubError) as error:
+        space.is_public()
+    assert error.value.trouble is HubTrouble.later
+
+
 def test_giving_back_is_read_back_and_not_asked_twice(space: OwnSpace, hub: LocalHub) -> None:
     assert space.give_back().free
     assert space.give_back().free

@@ -14,6 +14,7 @@ import pytest
 
 from tests import ROOT
 from tests.pictures import write_photos
+from tests.waiting import wait_until
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe import build_recipe
@@ -241,3 +242,17 @@ def test_import_writes_a_run_or_nothing(tiny_model: Path, tmp_path: Path) -> Non
     assert command("resume", tmp_path / "run").returncode == 0
     assert command("extract", tmp_path / "run", "--rank", 4, "--out", tmp_path / "lora").returncode == 2
     assert not (tmp_path / "lora").exists()
+
+
+def test_stopped_import_exits_3_at_once(tiny_model: Path, tmp_path: Path) -> None:
+    header = json.dumps({"emb_params": {"dtype": "F32", "shape": [1, 32], "data_offsets": [0, 128]}}).encode()
+    (tmp_path / "good.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + bytes(128))
+    named = ["--name", "red-mug", "--base", tiny_model, "--out", tmp_path / "run"]
+    program = [sys.executable, "-m", "trainer", "import", tmp_path / "good.safetensors", *named]
+    process = subprocess.Popen(program, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until((tmp_path / "run" / ".lock").exists)
+    process.terminate()
+    _, errors = process.communicate(timeout=20)
+    assert process.returncode == 3
+    assert errors.splitlines() == ["Stopped; nothing was taken in."]
+    assert not (tmp_path / "run" / "artifact").exists()

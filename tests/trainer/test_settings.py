@@ -104,6 +104,15 @@ def test_app_refuses_a_data_folder_that_it_cannot_write_and_says_which_and_what_
     assert list(closed_folder.iterdir()) == []
 
 
+def test_child_that_works_for_visitors_has_no_token_that_is_not_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HF_TOKEN", "hf_made_for_this_test")
+    assert Settings().environment_for_visitors() == dict(os.environ)
+    monkeypatch.setenv("SPACE_ID", "alice/studio")
+    theirs = Settings().environment_for_visitors()
+    assert "hf_made_for_this_test" not in theirs.values()
+    assert theirs["SPACE_ID"] == "alice/studio"
+
+
 WRONG = {
     "STUDIO_HOME": ("data", "a whole path that begins with /"),
     "STUDIO_MIRROR": ("mirror", "a whole path that begins with /"),

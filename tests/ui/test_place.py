@@ -144,7 +144,7 @@ def test_job_there_keeps_no_device_of_this_machine_and_its_cost_grows_over_all_s
     job = offering.jobs.submit(SINGLE_OWNER, recipe, lambda f: take_folder(photo_folder, f), remote=record)
     assert offering.jobs.ahead() == (0, 0.0)
     view = offering.jobs.view(job.id, SINGLE_OWNER)
-    assert (view.place, view.remote) == (None, record)
+    assert (view.place, view.remote, view.where) == (None, record, "Hugging Face Jobs")
     assert record.cost_usd(now()) == 0
     assert record.model_copy(update={"began": 1000.0}).cost_usd(2800.0) == pytest.approx(0.2)
     ended = record.model_copy(update={"began": 1000.0, "ended": 2800.0})

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
+from jobs.admission import Admission
 from jobs.space_state import Release, ReleaseStage, SpaceState, write_state
 from jobs.spending import FREE_WORDS, Spending
 from tests.hub.accounts import ALICE
@@ -19,7 +20,9 @@ T4: dict[str, Any] = {"flavor": "t4-small", "machine": "Nvidia T4 - small", "usd
 
 def banner(home: Path, *, token: str | None = ALICE, has_gpu: bool = True) -> str:
     environment: dict[str, Any] = {"SPACE_ID": "alice/studio", "HF_TOKEN": token}
-    return banner_html(Spending(Settings(home=home, **environment), has_gpu=has_gpu))
+    settings = Settings(home=home, **environment)
+    spending = Spending(settings, has_gpu=has_gpu)
+    return banner_html(spending, Admission(settings, spending))
 
 
 def test_missing_secret_is_said_with_what_to_press(tmp_path: Path) -> None:
@@ -88,3 +91,21 @@ def test_hardware_can_be_kept_only_before_it_is_asked_for(tmp_path: Path) -> Non
     assert "Keep it" in banner(tmp_path)
     state(ReleaseStage.asked)
     assert "Keep it" not in banner(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("public", "environment", "words"),
+    [
+        (True, {}, "Here only alice can train, who pays for it."),
+        (None, {}, "Here only alice can train, who pays for it."),
+        (False, {}, "It is private: whom you let in can train at your cost."),
+        (True, {"STUDIO_OPEN_TO_ALL": "1"}, "It is open to all (STUDIO_OPEN_TO_ALL)"),
+    ],
+)
+def test_who_may_train_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, public: bool | None, environment: dict[str, str], words: str
+) -> None:
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    write_state(tmp_path, SpaceState(since=0, **T4, public=public))
+    assert words in " ".join(banner(tmp_path).split())

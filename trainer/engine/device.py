@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import resource
+import sys
 from dataclasses import dataclass
 
 import torch
@@ -32,6 +34,14 @@ class Compute:
     def dtype(self) -> torch.dtype:
         """What frozen weights are kept in, and what the forward pass computes in."""
         return DTYPES[self.precision]
+
+    @property
+    def peak_memory_bytes(self) -> int:
+        """The most that this process has held so far: of the GPU's memory, or of the machine's where there is none."""
+        if self.device.type == "cuda":
+            return torch.cuda.max_memory_reserved(self.device)
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
     @property
     def name(self) -> str:

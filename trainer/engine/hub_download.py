@@ -13,7 +13,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -47,27 +47,31 @@ class RemoteFile:
 
 @dataclass(frozen=True)
 class Listing:
-    """What a repository holds at one commit."""
+    """What a repository holds at one commit, and the token that it was shown to, where that is not the machine's."""
 
     repo_id: str
     commit: str
     files: tuple[RemoteFile, ...]
+    token: str | None = field(default=None, repr=False)
 
 
-def list_files(repo_id: str, revision: str | None) -> Listing:
+def list_files(repo_id: str, revision: str | None, token: str | None = None) -> Listing:
     """Ask the Hub. Raises one of DOWNLOAD_ERRORS."""
-    info = HfApi().model_info(repo_id, revision=revision, files_metadata=True, timeout=ASK_TIMEOUT_S)
+    info = HfApi(token=token).model_info(repo_id, revision=revision, files_metadata=True, timeout=ASK_TIMEOUT_S)
     files = [RemoteFile(f.rfilename, f.size or 0, f.lfs.sha256 if f.lfs else None) for f in info.siblings or []]
-    return Listing(repo_id, str(info.sha), tuple(files))
+    return Listing(repo_id, str(info.sha), tuple(files), token)
 
 
-def download(listing: Listing, wanted: Callable[[str], bool], progress: Progress | None = None) -> Path:
+def download(
+    listing: Listing, wanted: Callable[[str], bool], progress: Progress | None = None, cache: Path | None = None
+) -> Path:
     """The folder of a commit's snapshot with at least the wanted files. Raises one of DOWNLOAD_ERRORS.
 
+    `cache` is where it is kept; None: the Hub's own cache, which all runs of this machine share.
     `progress` is called now and then from this thread, and may raise to give up waiting; what is here so far is kept.
     """
     files = [file for file in listing.files if wanted(file.path)]
-    fetching = _Fetching(listing, files)
+    fetching = _Fetching(listing, files, cache or Path(constants.HF_HUB_CACHE))
     thread = threading.Thread(target=fetching.run, name="download", daemon=True)
     thread.start()
     total, told = -(-sum(file.bytes for file in files) // MB), -1
@@ -105,11 +109,9 @@ def reason_of(error: Exception) -> str:
 class _Fetching:
     """One download in a thread of its own."""
 
-    def __init__(self, listing: Listing, files: list[RemoteFile]) -> None:
-        self._listing, self._files = listing, files
-        self._blobs = (
-            Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=listing.repo_id, repo_type="model") / "blobs"
-        )
+    def __init__(self, listing: Listing, files: list[RemoteFile], cache: Path) -> None:
+        self._listing, self._files, self._cache = listing, files, cache
+        self._blobs = cache / repo_folder_name(repo_id=listing.repo_id, repo_type="model") / "blobs"
         self.folder: Path | None = None
         self.error: Exception | None = None
 
@@ -144,9 +146,15 @@ class _Fetching:
             if file.sha256 is not None and file.bytes >= _LARGE:
                 self._fetch_large(file, file.sha256)
         paths = [file.path for file in self._files]
-        return Path(
-            snapshot_download(self._listing.repo_id, revision=self._listing.commit, allow_patterns=paths, max_workers=2)
+        folder = snapshot_download(
+            self._listing.repo_id,
+            revision=self._listing.commit,
+            allow_patterns=paths,
+            max_workers=2,
+            token=self._listing.token,
+            cache_dir=self._cache,
         )
+        return Path(folder)
 
     def _fetch_large(self, file: RemoteFile, sha256: str) -> None:
         blob = self._blobs / sha256
@@ -169,9 +177,10 @@ class _Fetching:
     def _where(self, file: RemoteFile) -> tuple[str, dict[str, str]]:
         """Where a file's content is, and what to send there: the token only to the Hub itself, not to its storage."""
         asked = hf_hub_url(self._listing.repo_id, file.path, revision=self._listing.commit)
-        where = get_hf_file_metadata(asked, timeout=ASK_TIMEOUT_S).location
+        token = self._listing.token
+        where = get_hf_file_metadata(asked, timeout=ASK_TIMEOUT_S, token=token).location
         same_host = urlsplit(where).netloc == urlsplit(asked).netloc
-        return where, build_hf_headers() if same_host else build_hf_headers(token=False)
+        return where, build_hf_headers(token=token) if same_host else build_hf_headers(token=False)
 
 
 def _part_of(blob: Path) -> Path:

@@ -8,14 +8,12 @@ from pathlib import Path
 
 import torch
 
-from trainer.concept import preview_prompt, words_of
+from trainer.concept import preview_prompt, preview_seeds, words_of
 from trainer.config import TrainConfig
 from trainer.engine.families import Family
 from trainer.engine.sampling import Look, Prompts, sample
 from trainer.events import Emit, Preview
 from trainer.run_folder import RunFolder
-
-FIRST_SEED = 1000
 
 
 class Previews:
@@ -52,7 +50,7 @@ class Previews:
                 pictures = sample(
                     family,
                     Prompts(family.encode_prompts([prompt]), family.encode_prompts([""])),
-                    seeds=list(range(FIRST_SEED, FIRST_SEED + recipe.preview_count)),
+                    seeds=preview_seeds(recipe),
                     size=(recipe.resolution_px, recipe.resolution_px),
                     look=self._look,
                     step_done=self._give_up_on_stop,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NoReturn
 
@@ -23,7 +23,7 @@ from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.write import export_artifact, verify_artifact
 from trainer.engine.families import Family, open_family
 from trainer.engine.loop import LossNotFinite, Training, load_checkpoint, train
-from trainer.engine.methods import prepare_method
+from trainer.engine.methods import Method, prepare_method
 from trainer.engine.methods.lora import Lora
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.optim import build_optimizer
@@ -31,10 +31,11 @@ from trainer.engine.preservation import BasePrediction
 from trainer.engine.preview import Previews
 from trainer.engine.prior import class_pictures, class_prompt
 from trainer.engine.sampling import Look
+from trainer.engine.scores import Yardstick
 from trainer.engine.text import TextStates
 from trainer.engine.versions import library_versions
 from trainer.errors import RequestError, TrainingError, TrainingStopped
-from trainer.events import Emit, Finished, Phase, PhaseChanged, Started, Stopped, Warned
+from trainer.events import Emit, Finished, Measured, Phase, PhaseChanged, Started, Stopped, Warned
 from trainer.photos import PhotoSet, read_dataset
 from trainer.presets import look_values
 from trainer.process import StopKind, StopSignal
@@ -53,6 +54,8 @@ class Workplace:
     cache: Path
     before_step: Callable[[], None] = lambda: None
     """Called before every step; a place for the machine's house rules, such as sharing its cores."""
+    token: str | None = field(default=None, repr=False)
+    """Of who asked for the run, for what the Hub shows to them; None: as this machine is signed in, if it is."""
 
 
 def run_training(run: RunFolder, place: Workplace) -> None:
@@ -123,7 +126,7 @@ class _Work:
         start = checkpoint.step if checkpoint else 0
         family = open_family(self.folder, device=self.compute.device, dtype=self.compute.dtype)
         self._announce(choose_attention(family.unet, self.compute.dtype).name, start)
-        training = self._prepare(family, start)
+        training, yardstick = self._prepare(family, start)
         training.rate_scale = rate_scale
         if checkpoint is not None:
             load_checkpoint(training, checkpoint)
@@ -134,6 +137,7 @@ class _Work:
         method, average = training.method, training.average
         del training  # frees the optimizer: verification opens a second copy of the model
         with average.in_place():
+            self._measure(yardstick, family, method)
             export_artifact(
                 self.run,
                 method,
@@ -159,11 +163,23 @@ class _Work:
             )
         )
 
-    def _prepare(self, family: Family, start: int) -> Training:
-        """Everything that the loop works with. Class pictures come first: they are made by the untouched base."""
+    def _measure(self, yardstick: Yardstick, family: Family, method: Method) -> None:
+        scores = yardstick.measure(family)
+        self.place.emit(
+            Measured(
+                knows_subject=round(scores.knows_subject, 4),
+                changed_elsewhere=round(scores.changed_elsewhere, 4),
+                trained_parameters=sum(p.numel() for group in method.groups() for p in group.parameters),
+                peak_memory_bytes=self.compute.peak_memory_bytes,
+            )
+        )
+
+    def _prepare(self, family: Family, start: int) -> tuple[Training, Yardstick]:
+        """Everything that the loop works with. Class pictures and yardstick first: they need the untouched base."""
         recipe, place = self.recipe, self.place
         prior = self._class_pictures(family, start)
         own = encode_photos(self.run.photos, self.photos, recipe, family, self._counter(Phase.cache, start))
+        yardstick = Yardstick(recipe, family, own, lambda: self._stop_if_asked(start))
         noise = KeyedNoise(recipe.seed, self.compute.device)
         method, base_prediction = prepare_method(recipe, family), None
         if isinstance(method, Lora) and method.recipe.preserves_by_prediction:
@@ -172,7 +188,7 @@ class _Work:
         groups = method.groups()
         optimizer = build_optimizer(recipe, groups, lambda text: place.emit(Warned(text=text)))
         average = Average(groups, recipe.ema_decay)
-        return Training(
+        training = Training(
             recipe=recipe,
             compute=self.compute,
             family=family,
@@ -197,6 +213,7 @@ class _Work:
             before_step=place.before_step,
             base_prediction=base_prediction,
         )
+        return training, yardstick
 
     def _class_pictures(self, family: Family, start: int) -> ClassPictures | None:
         recipe = self.recipe
@@ -213,10 +230,13 @@ class _Work:
 
         def counted(done: int, total: int) -> None:
             self.place.emit(PhaseChanged(phase=phase, done=done, total=total))
-            if self.place.stop.requested():
-                self._stop(start)
+            self._stop_if_asked(start)
 
         return counted
+
+    def _stop_if_asked(self, start: int) -> None:
+        if self.place.stop.requested():
+            self._stop(start)
 
     def _stop(self, steps: int) -> NoReturn:
         folder = self.run.checkpoints / f"step-{steps:06d}"

@@ -66,11 +66,15 @@ def _portable(layers: dict[str, torch.Tensor], part: str) -> dict[str, torch.Ten
     """Contiguous fp32 weights under the names that diffusers loads.
 
     The denoiser keeps peft's names: diffusers' older ones exist for attention layers only, and a mixture of both is
-    read wrongly. The text encoder's stand under `text_model.`, a prefix that transformers 5 dropped.
+    read wrongly. The text encoder's stand under `text_model.`, a prefix that transformers 5 dropped, and all of them in
+    diffusers' names: its converter leaves out the feed-forward layers, which it then does not know by themselves.
     """
     prefix = ""
     if part == "text_encoder":
         layers, prefix = convert_state_dict_to_diffusers(layers), "text_model."
+        ways = {".lora_A.": ".lora_linear_layer.down.", ".lora_B.": ".lora_linear_layer.up."}
+        for ours, theirs in ways.items():
+            layers = {name.replace(ours, theirs): tensor for name, tensor in layers.items()}
     return {
         name if name.startswith(prefix) else prefix + name: tensor.detach().float().cpu().contiguous()
         for name, tensor in layers.items()

@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from diffusers import StableDiffusionPipeline
-from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file
 
 from trainer.artifact import portable_file
 from trainer.concept import ConceptWords
-from trainer.engine.export.adapters import ADAPTER, adapters_are_in, write_adapters
+from trainer.engine.export.adapters import ADAPTER, adapted_layers, adapters_are_in, write_adapters
 from trainer.engine.export.embeddings import embedding_is_in, write_embedding
 from trainer.engine.export.pipeline_folder import parts_are_in, read_half, write_pipeline_folder
 from trainer.engine.export.single_file import write_single_file
 from trainer.errors import WeightsError
+from trainer.lora_layers import LoraLayer
 from trainer.recognise import Recognised
 
 
@@ -52,19 +53,61 @@ class Adapters:
 def read_adapters(name: str, file: Path, recognised: Recognised, base: Path) -> Adapters:
     """Load a LoRA of any naming onto its base. Raises WeightsError where a layer has no place there."""
     pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None, local_files_only=True)
+    _check_places(recognised.layers, pipeline, base)
+    tensors = load_file(file)
+    missing = _missing_marker(recognised.layers, tensors, pipeline)
+    source = {**tensors, **missing} if missing else str(file.parent)
     try:
         pipeline.load_lora_weights(
-            str(file.parent), weight_name=file.name, adapter_name=ADAPTER, local_files_only=True, use_safetensors=True
+            source, weight_name=file.name, adapter_name=ADAPTER, local_files_only=True, use_safetensors=True
         )
     except (ValueError, RuntimeError, KeyError, OSError, IndexError) as error:
         first_line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise WeightsError(f"It does not fit this base: {first_line}") from error
     parts = {part: getattr(pipeline, part) for part in ("unet", "text_encoder")}
     adapted = {part: module for part, module in parts.items() if getattr(module, "peft_config", None)}
-    found = sum(len(get_peft_model_state_dict(module, adapter_name=ADAPTER)) for module in adapted.values()) // 2
-    if found != recognised.layers:
-        raise WeightsError(f"Only {found} of its {recognised.layers} layers have a place in this base.")
+    found = sum(len(adapted_layers(module, ADAPTER)) for module in adapted.values())
+    wanted = len(recognised.layers) + bool(missing)
+    if found != wanted:
+        raise WeightsError(f"diffusers reads only {found} of its {wanted} layers.")
     return Adapters(name, adapted)
+
+
+def _check_places(layers: Sequence[LoraLayer], pipeline: StableDiffusionPipeline, base: Path) -> None:
+    """Raise WeightsError for a layer that the base does not have, or has in another size."""
+    places = {
+        (part, name.removeprefix("text_model.").replace(".", "_")): tuple(module.weight.shape[:2])
+        for part in ("unet", "text_encoder")
+        for name, module in getattr(pipeline, part).named_modules()
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
+    }
+    for layer in layers:
+        place = places.get((layer.part, layer.stem))
+        if place is None:
+            raise WeightsError(f"It adapts {layer.name[:120]}, a layer that this base does not have.")
+        if place != (layer.outputs, layer.inputs):
+            ours, theirs = (" x ".join(map(str, size)) for size in (place, (layer.outputs, layer.inputs)))
+            raise WeightsError(f"Its layer {layer.name[:120]} is {theirs}, and in this base it is {ours}.")
+
+
+def _missing_marker(
+    layers: Sequence[LoraLayer], tensors: dict[str, torch.Tensor], pipeline: StableDiffusionPipeline
+) -> dict[str, torch.Tensor]:
+    """A pair of zeros, which changes nothing, for a text encoder's attention in kohya's naming without out_proj.
+
+    diffusers knows that naming by its out_proj alone, here and when it opens what is written.
+    """
+    text = [layer for layer in layers if layer.part == "text_encoder" and "_self_attn_" in layer.stem]
+    if not any(layer.by_kohya for layer in text) or any(layer.stem.endswith("out_proj") for layer in text):
+        return {}
+    like, width = text[0], pipeline.text_encoder.config.hidden_size
+    stem = "lora_te_text_model_encoder_layers_0_self_attn_out_proj"
+    alpha = tensors.get(f"{like.name}.alpha")
+    return {
+        f"{stem}.lora_down.weight": torch.zeros(like.rank, width),
+        f"{stem}.lora_up.weight": torch.zeros(width, like.rank),
+        **({f"{stem}.alpha": alpha} if alpha is not None else {}),
+    }
 
 
 class WholeModel:

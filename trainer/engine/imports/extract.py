@@ -1,7 +1,8 @@
 """A LoRA out of a full model: the best low-rank approximation of what training changed in each layer.
 
 For a layer's change D, the projection on the leading eigenvectors U of D Dᵀ is the nearest matrix of that rank
-(Eckart and Young 1936): up = U, down = Uᵀ D. The Gram matrix is small, so this is quick, and fp64 keeps it exact.
+(Eckart and Young 1936): up = U, down = Uᵀ D. The Gram matrix of the shorter side is small, so this is quick, and fp64
+keeps it exact.
 """
 
 from __future__ import annotations
@@ -76,17 +77,21 @@ def _adapt(module: Any, targets: list[str], changes: dict[str, torch.Tensor], ra
         matrices: Any = (layer.lora_A[ADAPTER], layer.lora_B[ADAPTER])
         down, up = (matrix.weight for matrix in matrices)
         change = changes[f"{name}.weight"].to(device).double().flatten(1)
-        left = _leading_vectors(change, rank)
-        right = left.T @ change
-        kept += _energy([right])
-        scale = right.norm() ** 0.5 or 1.0  # both matrices of like size, as training would leave them
+        left, right = _nearest(change, rank)
+        kept += _energy([left @ right])
         with torch.no_grad():
-            up.zero_()[:, : left.shape[1]] = (left * scale).reshape(*left.shape, *up.shape[2:]).to(up)
-            down.zero_()[: left.shape[1]] = (right / scale).reshape(-1, *down.shape[1:]).to(down)
+            up.zero_()[:, : left.shape[1]] = left.reshape(*left.shape, *up.shape[2:]).to(up)
+            down.zero_()[: left.shape[1]] = right.reshape(-1, *down.shape[1:]).to(down)
     return kept
 
 
-def _leading_vectors(change: torch.Tensor, rank: int) -> torch.Tensor:
-    """Orthonormal columns [out, at most rank] that span most of the change."""
+def _nearest(change: torch.Tensor, rank: int) -> tuple[torch.Tensor, torch.Tensor]:
+    """Matrices [out, at most rank] and [at most rank, in] whose product is nearest to the change."""
+    if change.shape[0] > change.shape[1]:  # the time goes with the third power of the side that is taken
+        right, left = _nearest(change.T, rank)
+        return left.T, right.T
     _, vectors = torch.linalg.eigh(change @ change.T)  # ascending
-    return vectors[:, -rank:].flip(1)
+    left = vectors[:, -rank:].flip(1)
+    right = left.T @ change
+    scale = right.norm() ** 0.5 or 1.0  # both matrices of like size, as training would leave them
+    return left * scale, right / scale

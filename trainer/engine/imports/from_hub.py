@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from huggingface_hub import constants
-from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
+from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from trainer.bases import is_loaded
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
@@ -24,23 +24,36 @@ class Fetched:
     commit: str
 
 
-def fetch_concept(task: ImportTask, progress: Progress) -> Fetched:
-    """Download what a task names. Raises WeightsError for what is not there, TrainingError where the Hub is away."""
-    repo_id = str(task.hub_id)
+def fetch_concept(task: ImportTask, progress: Progress, token: str | None, own_cache: Path) -> Fetched:
+    """Download what a task names. Raises WeightsError for what is not there, TrainingError where the Hub is away.
+
+    What somebody's own token brings is kept in `own_cache`, apart from what all runs share: others may not see it.
+    """
+    repo_id, cache = str(task.hub_id), own_cache if token is not None else None
     try:
-        listing = list_files(repo_id, task.hub_revision)
+        listing = list_files(repo_id, task.hub_revision, token)
         chosen = choose_file({file.path: file.bytes for file in listing.files}, task.hub_file, repo_id)
         if chosen == WHOLE_FOLDER:
-            return Fetched(download(listing, is_loaded, progress), repo_id, listing.commit)
-        folder = download(listing, lambda path: path == chosen, progress)
+            return Fetched(download(listing, is_loaded, progress, cache), repo_id, listing.commit)
+        folder = download(listing, lambda path: path == chosen, progress, cache)
         return Fetched(folder / chosen, f"{repo_id}/{chosen}", listing.commit)
     except GatedRepoError as error:
         raise WeightsError(
-            f"{repo_id} is gated: open {constants.ENDPOINT}/{repo_id}, accept its terms, and give a token."
+            f"{repo_id} is gated: open {constants.ENDPOINT}/{repo_id}, accept its terms, and sign in or give a token."
         ) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
-        raise WeightsError(f"There is no {repo_id} on the Hub, or it is private.") from error
-    except DOWNLOAD_ERRORS as error:
-        raise TrainingError(
-            f"{repo_id} cannot be had from the Hub: {reason_of(error)}.", "Resume goes on with the download."
+        raise WeightsError(
+            f"There is no {repo_id} on the Hub, or it is private: then sign in or give a token, and resume."
         ) from error
+    except HfHubHTTPError as error:
+        if error.response.status_code == 401:
+            raise WeightsError("The Hub does not take the token: it has ended. Sign in again, and resume.") from error
+        raise _away(repo_id, error) from error
+    except DOWNLOAD_ERRORS as error:
+        raise _away(repo_id, error) from error
+
+
+def _away(repo_id: str, error: Exception) -> TrainingError:
+    return TrainingError(
+        f"{repo_id} cannot be had from the Hub: {reason_of(error)}.", "Resume goes on with the download."
+    )

@@ -24,7 +24,7 @@ from trainer.engine.single_file_base import convert_single_file
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
 from trainer.events import Finished, Phase, PhaseChanged
 from trainer.process import spawn
-from trainer.recognise import Form, Recognised, check_fit, check_width, recognise_file
+from trainer.recognise import Form, Recognised, check_fit, check_prediction, check_width, recognise_file
 from trainer.run_folder import RunFolder
 from trainer.settings import process_environment
 from trainer.single_file_base import SingleFile
@@ -55,7 +55,8 @@ def carry_out(run: RunFolder, place: Workplace) -> None:
         _extract(run, task, base, place)
     else:
         _import(run, task, base, place)
-    shutil.rmtree(run.source, ignore_errors=True)
+    for brought in (run.source, run.download):
+        shutil.rmtree(brought, ignore_errors=True)
     place.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
 
 
@@ -88,7 +89,7 @@ def _extract(run: RunFolder, task: ExtractTask, base: _Base, place: Workplace) -
 
 def _import(run: RunFolder, task: ImportTask, base: _Base, place: Workplace) -> None:
     if task.hub_id is not None:
-        found = fetch_concept(task, _progress(run, place))
+        found = fetch_concept(task, _progress(run, place), place.token, run.download)
         origin = Origin(how="hub", name=found.name, revision=found.commit, sha256=_hash(found.path))
         path = found.path
     else:
@@ -120,7 +121,9 @@ def _content(run: RunFolder, task: ImportTask, path: Path, base: _Base) -> tuple
         case Form.lora:
             return read_adapters(task.name, path, recognised, base.folder), words
         case Form.original:
-            folder = _as_folder(path, recognised, base, run.source / "converted")
+            check_prediction(recognised, task.base_prediction)
+            prediction = task.base_prediction or recognised.prediction or base.traits.prediction
+            folder = _as_folder(path, recognised, prediction, base, run.source / "converted")
             return WholeModel(task.name, folder), words
 
 
@@ -130,9 +133,12 @@ def _unpickled(source: Path, target: Path) -> Path:
     log.unlink(missing_ok=True)
     arguments = ["trainer.engine.imports.unpickle", str(source), str(target)]
     child = spawn(arguments, environment=process_environment(), log=log)
-    code = child.wait(2 * TIME_S)
+    try:
+        code = child.wait(2 * TIME_S)
+    finally:
+        if child.exit_code is None:
+            child.kill()
     if code is None:
-        child.kill()
         raise WeightsError("It could not be opened within two minutes.")
     if code != 0:
         said = log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
@@ -141,11 +147,10 @@ def _unpickled(source: Path, target: Path) -> Path:
     return target
 
 
-def _as_folder(file: Path, recognised: Recognised, base: _Base, folder: Path) -> Path:
-    """An original checkpoint in diffusers format, with the base's configuration and, where its file says, its own
-    prediction type."""
+def _as_folder(file: Path, recognised: Recognised, prediction: str, base: _Base, folder: Path) -> Path:
+    """An original checkpoint in diffusers format, with the base's configuration and its own prediction type."""
     assert recognised.width is not None
-    single = SingleFile(file, recognised.width, recognised.prediction or base.traits.prediction, base.folder)
+    single = SingleFile(file, recognised.width, prediction, base.folder)
     shutil.rmtree(folder, ignore_errors=True)
     convert_single_file(single, base.folder, folder)
     return folder

@@ -1,0 +1,79 @@
+"""Marks an exam: from drawn pictures and a subject's real ones to the figures of one cell."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from PIL import Image
+
+from tests.benchmarks.learning import measures
+from tests.benchmarks.learning.colours import background_obeys
+from tests.benchmarks.learning.exam import Exam, Shot
+from tests.benchmarks.learning.features import FeatureSpace
+from tests.benchmarks.learning.subjects import Subject
+
+Draw = Callable[[Shot], list[Image.Image]]
+
+
+@dataclass(frozen=True)
+class Figures:
+    """What one learnt concept reached; `asked` is the share of pictures that obeyed, question by question."""
+
+    likeness: float
+    likeness_unclipped: float
+    """Tells trainings apart that are all nearer to other subjects than to their own."""
+    memorisation: float
+    memorisation_limit: float
+    diversity: float
+    drift: float
+    asked: dict[str, float]
+
+    @property
+    def prompt_following(self) -> float:
+        """The mean over the questions."""
+        return sum(self.asked.values()) / len(self.asked)
+
+
+def mark(
+    subject: Subject, strangers: list[Subject], exam: Exam, draw: Draw, draw_base: Draw, space: FeatureSpace
+) -> Figures:
+    """The figures of a concept. `draw` uses the learnt model, `draw_base` the untouched base.
+
+    `strangers` are the other subjects of the group, whose pictures are the zero of likeness.
+    """
+    own = torch.cat([space.of(draw(shot)) for shot in exam.own])
+    train, compare = space.of(subject.train()), space.of(subject.compare())
+    others = torch.cat([space.of(s.train() + s.compare()) for s in strangers])
+    without = torch.cat([space.of(draw(shot)) for shot in exam.without])
+    base_without = torch.cat([space.of(draw_base(shot)) for shot in exam.without])
+    unclipped = measures.subject_likeness(own, compare, train, others)
+    return Figures(
+        likeness=measures.clipped(unclipped),
+        likeness_unclipped=unclipped,
+        memorisation=measures.memorisation(own, train),
+        memorisation_limit=measures.memorisation_limit(train, compare),
+        diversity=sum(measures.diversity(space.of(draw(shot))) for shot in exam.own) / len(exam.own),
+        drift=measures.drift(without, base_without),
+        asked=mark_questions(exam, draw, draw_base, space),
+    )
+
+
+def mark_questions(exam: Exam, draw: Draw, draw_base: Draw, space: FeatureSpace) -> dict[str, float]:
+    """Share of pictures that show what was asked, for every question of the exam."""
+    asked: dict[str, float] = {}
+    if exam.backgrounds:
+        seen = [background_obeys(p, colour) for colour, shot in exam.backgrounds.items() for p in draw(shot)]
+        asked["background"] = sum(seen) / len(seen)
+    for name, options in exam.questions.items():
+        drawn = {option.answer: space.of(draw(option.shot)) for option in options}
+        references = {option.answer: space.of(draw_base(option.reference)) for option in options}
+        given = measures.answers(drawn, references)
+        asked[name] = measures.share_right(given, [option.answer for option in options if option.counts])
+    return asked
+
+
+def mark_class_word(exam: Exam, words: str, draw_base: Draw, space: FeatureSpace) -> dict[str, float]:
+    """What the base itself reaches on the same questions with plain words in the concept's place."""
+    return mark_questions(exam, lambda shot: draw_base(shot.spelt(words)), draw_base, space)

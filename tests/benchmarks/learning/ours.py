@@ -1,0 +1,40 @@
+"""Our side: `python -m trainer train`, as anybody starts it."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inference.catalog import open_concept
+from tests.benchmarks.learning.exam import NAME
+from tests.benchmarks.learning.painter import Learnt
+from tests.benchmarks.learning.subjects import Subject
+from tests.benchmarks.learning.training import Trained, run_timed
+from trainer.bases import STARTER_FOLDER
+from trainer.config import STARTER, Method
+
+
+def train_ours(
+    subject: Subject, method: Method, seed: int, values: Mapping[str, Any], *, base: Path, place: Path
+) -> Trained:
+    """Train in `place`/run. Raises TrainingFailed."""
+    recipe = {
+        **values,
+        "method": method.value,
+        "name": NAME,
+        "kind": subject.kind.value,
+        "class_word": subject.class_word,
+        "base": STARTER if base == STARTER_FOLDER else str(base),
+        "seed": seed,
+    }
+    (place / "recipe.yaml").write_text(yaml.safe_dump(recipe), encoding="utf-8")
+    run = place / "run"
+    command = [sys.executable, "-m", "trainer", "train", "--photos", str(subject.train_folder)]
+    command += ["--recipe", str(place / "recipe.yaml"), "--out", str(run)]
+    seconds, cpu_seconds = run_timed(command, place, {"STUDIO_HOME": str(place / "home")})
+    concept = open_concept(run)
+    return Trained(Learnt(concept.folder, concept.manifest.words), concept.manifest.steps, seconds, cpu_seconds)

@@ -1,0 +1,108 @@
+"""Writes what a run found: raw results as JSON, tables as Markdown, charts as SVG."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+
+from tests.benchmarks.learning.charts import write_charts
+from tests.benchmarks.learning.files import write_json, write_whole
+from tests.benchmarks.learning.plan import Pace, Side
+from tests.benchmarks.learning.summary import Comparison, Result, Row, compare, summarise
+
+GROUPS = {"drawn": "Held-out things", "style": "Held-out styles", "photo": "Real subjects, by photos"}
+HEAD = "| method | likeness | prompt following | memorisation over its limit | over the limit | diversity | drift |"
+HEAD += " steps | seconds | learning rate | runs |"
+
+
+def write_report(
+    results: Sequence[Result],
+    folder: Path,
+    *,
+    planned: int,
+    base: str,
+    class_words: Mapping[str, Mapping[str, Mapping[str, float]]],
+) -> str:
+    """Write results.json, report.md and the charts; returns the Markdown.
+
+    `class_words` is group -> subject -> question -> what the base reaches with the plain class word.
+    """
+    rows, comparisons = summarise(results), compare(results)
+    write_json(
+        folder / "results.json",
+        {
+            "base": base,
+            "results": list(results),
+            "rows": [asdict(row) for row in rows],
+            "comparisons": [asdict(comparison) for comparison in comparisons],
+            "class words": class_words,
+        },
+    )
+    write_charts(rows, folder)
+    text = describe(rows, comparisons, planned=planned, done=len(results), base=base, class_words=class_words)
+    write_whole(folder / "report.md", lambda aside: aside.write_text(text, encoding="utf-8"))
+    return text
+
+
+def describe(
+    rows: Sequence[Row],
+    comparisons: Sequence[Comparison],
+    *,
+    planned: int,
+    done: int,
+    base: str,
+    class_words: Mapping[str, Mapping[str, Mapping[str, float]]],
+) -> str:
+    """The tables as Markdown."""
+    lines = [
+        f"Base {base}. {done} of {planned} runs are done. In brackets: 95 % intervals, bootstrap over subjects.",
+        "",
+    ]
+    for group, title in GROUPS.items():
+        of_group = [row for row in rows if row.group == group]
+        if not of_group:
+            continue
+        lines += [f"## {title}", "", HEAD, "|---" * (HEAD.count("|") - 1) + "|"]
+        lines += [_row_line(row) for row in of_group if row.side == Side.ours]
+        lines += ["", *_asked_lines(of_group, class_words.get(group, {}))]
+        for pace in Pace:
+            lines += _versus_lines(of_group, [c for c in comparisons if c.group == group], pace)
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _row_line(row: Row) -> str:
+    figures = f"| {row.method} | {row.likeness} | {row.prompt_following} | {row.memorisation_over_limit:+.2f} |"
+    figures += f" {row.memorised:.0%} | {row.diversity:.2f} | {row.drift:.2f} |"
+    return f"{figures} {row.steps:.0f} | {row.cost_s:.0f} | {row.learning_rate:.3g} | {row.cells} |"
+
+
+def _asked_lines(rows: Sequence[Row], class_words: Mapping[str, Mapping[str, float]]) -> list[str]:
+    """Prompt following question by question; last, what the base does with the plain class word."""
+    questions = list(rows[0].asked)
+    lines = [f"| asked | {' | '.join(questions)} |", "|---" * (len(questions) + 1) + "|"]
+    for row in rows:
+        if row.side == Side.ours:
+            lines.append(f"| {row.method} | {' | '.join(f'{row.asked[q]:.0%}' for q in questions)} |")
+    if class_words:
+        means = [sum(asked[q] for asked in class_words.values()) / len(class_words) for q in questions]
+        lines.append(f"| the base with the class word | {' | '.join(f'{mean:.0%}' for mean in means)} |")
+    return [*lines, ""]
+
+
+def _versus_lines(rows: Sequence[Row], comparisons: Sequence[Comparison], pace: Pace) -> list[str]:
+    """Our runs beside the scripts' at one pace."""
+    found = [c for c in comparisons if c.pace == pace]
+    if not found:
+        return []
+    lines = [f"### Against diffusers' scripts at {pace.replace('-', ' ')}", ""]
+    lines += ["| method | likeness, ours | theirs | difference | prompt following, ours | theirs | difference |"]
+    lines[-1] += " our time / theirs | their steps | their learning rate |"
+    lines += ["|---" * 10 + "|"]
+    for c in found:
+        ours = next(r for r in rows if (r.method, r.side) == (c.method, Side.ours))
+        theirs = next(r for r in rows if (r.method, r.side, r.pace) == (c.method, Side.theirs, pace))
+        line = f"| {c.method} | {ours.likeness} | {theirs.likeness} | {c.likeness} | {ours.prompt_following} |"
+        line += f" {theirs.prompt_following} | {c.prompt_following} | {c.time_ratio:.2f} | {theirs.steps:.0f} |"
+        lines.append(f"{line} {theirs.learning_rate:.3g} |")
+    return [*lines, ""]

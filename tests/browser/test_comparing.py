@@ -1,0 +1,66 @@
+"""Two methods on the same photos, by one press: both plans, both jobs, and the view that shows them side by side."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Page, expect
+
+from tests.app_process import App
+from tests.browser.steps import MINUTE, fill, go, phone_photos
+from tests.browser.test_tour import width_of
+
+pytestmark = pytest.mark.browser
+
+
+def test_train_both_and_see_them_side_by_side(
+    app: Callable[..., App], new_page: Callable[..., Page], tmp_path: Path, tiny_model: Path
+) -> None:
+    studio = app(STUDIO_EXAMPLE="0")
+    studio.start()
+    page = new_page(studio.url)
+    page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
+    expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
+    fill(page, "red-mug", "teapot", tiny_model, 20)
+
+    # the second method's plan is below the first one's
+    page.locator("#compare input").check()
+    expect(page.locator("#train")).to_have_text("Train both")
+    expect(page.locator(".cs-second-plan")).to_contain_text("Then DreamBooth adapter: 800 steps")
+    page.locator("#compare-steps input").fill("10")
+    page.locator("#compare-steps input").press("Tab")
+    expect(page.locator(".cs-second-plan")).to_contain_text("10 steps")
+    page.locator("#train").dblclick()
+
+    # two jobs, and the view of both while they wait and train
+    view = page.locator("#compare-jobs")
+    expect(view.locator(".cs-heads h3")).to_have_text(["textual inversion", "DreamBooth adapter"])
+    expect(page.locator(".cs-job")).to_have_count(2)
+    expect(view.locator(".cs-heads .cs-pill.finished")).to_have_count(2, timeout=3 * MINUTE)
+    expect(view.locator(".cs-pair")).to_have_count(2)
+    expect(view.locator(".cs-pair h4").first).to_have_text("a photo of <red-mug> seed 1000")
+    shown = view.locator(".cs-pair").first.locator("img:visible")
+    expect(shown).to_have_count(2)
+    assert [width_of(shown.nth(number)) for number in range(2)] == [64, 64]
+    expect(view.locator("tr", has_text="knows the subject").locator("td")).to_have_text([re.compile(r"\d %")] * 2)
+    expect(view.locator("tr", has_text="changed everything else").locator("td").first).to_have_text("0 %")
+    expect(view.locator("tr", has_text="Steps").locator("td")).to_have_text(["20", "10"])
+
+    # the slider goes back to before the training
+    expect(view.locator("figcaption").first).to_have_text("step 20 of 20")
+    view.locator("input[type=range]").focus()
+    page.keyboard.press("Home")
+    expect(view.locator("figcaption").first).to_have_text("before")
+
+    # closed and opened again, from the card and from the Library
+    view.get_by_role("button", name="Close").click()
+    expect(view).to_be_hidden()
+    page.locator(".cs-job").first.get_by_role("button", name="Compare").click()
+    expect(view.locator(".cs-pair")).to_have_count(2)
+    go(page, "Library")
+    expect(page.locator(".cs-concept")).to_have_count(2)
+    page.locator(".cs-concept").first.get_by_role("button", name="Compare").click()
+    expect(page.locator("#compare-library .cs-heads h3")).to_have_text(["textual inversion", "DreamBooth adapter"])

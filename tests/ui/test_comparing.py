@@ -1,0 +1,134 @@
+"""Two methods on the Train page, and both jobs side by side: what is shared, what is refused, who may look."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from jobs.comparison import Comparison, Order
+from tests.engine.conftest import small_recipe
+from tests.jobs.finished_run import write_finished_run
+from trainer.config import STARTER, Kind, Method
+from trainer.errors import RequestError
+from trainer.photos import take_folder
+from trainer.presets import preset_values
+from ui.compare_panel import choose_pair, comparison_html
+from ui.forms import RecipeForm
+from ui.money_fields import MoneyWish
+from ui.second_method import PairHandlers, SecondMethod, split_limit
+from ui.services import Services
+from ui.train_handlers import Choices, TrainHandlers
+
+CHOICES = Choices(name="red-mug", kind=Kind.object, class_word="mug", method=Method.dreambooth_lora, base=STARTER)
+TI = SecondMethod(Method.textual_inversion, 30)
+
+
+@pytest.fixture
+def pair(services: Services) -> PairHandlers:
+    form = RecipeForm(CHOICES.method, {})
+    form.draw(list(form.fields))
+    return PairHandlers(services, form, TrainHandlers(services, form))
+
+
+@pytest.fixture
+def entered(pair: PairHandlers) -> dict[str, Any]:
+    """The form with the first method's preset, and what somebody changed in it."""
+    form = pair._form
+    preset = TrainHandlers(pair._services, form).preset_of(CHOICES)
+    values = {name: preset.get(name, field.default) for name, field in form.fields.items()}
+    return values | {"seed": 7, "preview_prompt": "<red-mug> at sea", "steps": 40, "learning_rate": 0.3}
+
+
+@pytest.fixture
+def queued(services: Services, tiny_model: Path, photo_folder: Path) -> Comparison:
+    """A pair of anna's that waits."""
+    first, second = (Order(small_recipe(tiny_model, method)) for method in ("textual-inversion", "dreambooth"))
+    return services.jobs.submit_pair("anna", (first, second), partial(take_folder, photo_folder))
+
+
+def test_second_recipe_differs_by_its_method_alone(pair: PairHandlers, entered: dict[str, Any]) -> None:
+    recipe = pair.recipe(CHOICES, entered, TI)
+    assert (recipe.method, recipe.steps) == (Method.textual_inversion, 30)
+    assert (recipe.name, recipe.kind, recipe.class_word, recipe.base) == ("red-mug", Kind.object, "mug", STARTER)
+    assert (recipe.seed, recipe.preview_prompt) == (7, "<red-mug> at sea")
+    preset = preset_values(recipe.method, recipe.kind, TrainHandlers(pair._services, pair._form).traits(STARTER))
+    assert recipe.learning_rate == preset["learning_rate"]
+
+
+def test_same_method_twice_is_refused(pair: PairHandlers, entered: dict[str, Any]) -> None:
+    with pytest.raises(RequestError, match="two different methods"):
+        pair.recipe(CHOICES, entered, SecondMethod(CHOICES.method, 30))
+
+
+def test_plan_names_both_times_and_says_what_is_wrong_with_the_second(
+    pair: PairHandlers, entered: dict[str, Any]
+) -> None:
+    plan = pair.plan(CHOICES, entered, TI)
+    assert "Then textual inversion: <strong>30 steps</strong>" in plan
+    assert "Both together take about" in plan
+    assert "<strong>steps</strong>" in pair.plan(CHOICES, entered, SecondMethod(Method.textual_inversion, 0))
+    assert pair.plan(CHOICES, entered | {"steps": 0}, TI) == ""  # the first one's plan says what is wrong
+
+
+@pytest.mark.parametrize(
+    ("seconds", "limits"), [((30.0, 90.0), (0.25, 0.75)), ((None, 90.0), (0.5, 0.5)), ((None, None), (0.5, 0.5))]
+)
+def test_limit_is_for_both_together(seconds: tuple[float | None, ...], limits: tuple[float, float]) -> None:
+    assert split_limit(1.0, *seconds) == limits
+    assert split_limit(None, *seconds) == (None, None)
+
+
+def test_free_machine_makes_no_bills(pair: PairHandlers, entered: dict[str, Any]) -> None:
+    second = pair.recipe(CHOICES, entered, TI)
+    assert pair._bills((second, second), MoneyWish(limit_usd=1.0)) == (None, None)
+
+
+def test_waiting_pair_is_drawn_with_what_is_known(services: Services, queued: Comparison) -> None:
+    html = comparison_html(services, *queued.jobs, "anna")
+    assert "textual inversion" in html
+    assert "DreamBooth full model" in html
+    assert "a photo of &lt;red-mug&gt;" in html
+    assert html.count("no preview yet") == 2
+    assert "knows the subject" not in html
+
+
+def test_pair_is_chosen_from_either_job_and_the_first_is_on_the_left(services: Services, queued: Comparison) -> None:
+    for job_id in queued.jobs:
+        choices, left, right = choose_pair(services, job_id, "anna")
+        assert (left, right) == queued.jobs
+        assert {value for _, value in choices} == set(queued.jobs)
+
+
+def test_any_two_finished_concepts_can_be_chosen(
+    services: Services, tiny_model: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    jobs = [
+        services.jobs.submit("anna", small_recipe(tiny_model, method), partial(take_folder, photo_folder)).id
+        for method in ("textual-inversion", "dreambooth-lora", "textual-inversion")
+    ]
+    for number, job_id in enumerate(jobs[:2]):
+        services.jobs.cancel(job_id, "anna")
+        done = write_finished_run(tmp_path / f"done{number}", photo_folder)
+        done.artifact.rename(services.jobs.run_folder(job_id).artifact)
+    choices, left, right = choose_pair(services, jobs[1], "anna")
+    assert (left, right) == (jobs[0], jobs[1])
+    assert {value for _, value in choices} == set(jobs[:2])  # the third waits, and nobody asked for it
+    assert "11 KB" in comparison_html(services, left, right, "anna")
+
+
+def test_only_concept_has_nothing_to_be_compared_with(services: Services, tiny_model: Path, photo_folder: Path) -> None:
+    recipe = small_recipe(tiny_model, "textual-inversion")
+    job = services.jobs.submit("anna", recipe, partial(take_folder, photo_folder))
+    with pytest.raises(RequestError, match="nothing to compare it with"):
+        choose_pair(services, job.id, "anna")
+
+
+def test_another_owner_sees_no_more_than_of_a_job_that_never_was(services: Services, queued: Comparison) -> None:
+    for job_id in (queued.id, "f" * 16):
+        with pytest.raises(RequestError, match=r"^There is no such job\.$"):
+            choose_pair(services, job_id, "eve")
+        with pytest.raises(RequestError, match=r"^There is no such job\.$"):
+            comparison_html(services, job_id, job_id, "eve")

@@ -1,0 +1,140 @@
+"""Two trainings side by side: their previews by prompt and seed, what was measured, sizes and times."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+import gradio as gr
+
+from jobs.service import JobView
+from trainer.artifact import MANIFEST_FILE
+from trainer.errors import RequestError
+from ui.errors import spoken
+from ui.html import render
+from ui.services import Services
+from ui.train_handlers import METHOD_WORDS
+
+POLL_S = 2.0
+
+# The slider shows every picture's newest version up to a moment of the training. It stays where it was put when new
+# content arrives; at its end it follows what is newest.
+_SLIDER_JS = """
+let chosen = null;
+const show = () => {
+  const slider = element.querySelector('input[type=range]');
+  if (!slider) return;
+  const shares = JSON.parse(slider.dataset.shares);
+  if (chosen !== null) slider.value = shares.filter((share) => share <= chosen).length - 1;
+  const now = shares[slider.value];
+  for (const figure of element.querySelectorAll('figure[data-film]')) {
+    const shots = [...figure.querySelectorAll('img')];
+    const newest = shots.filter((shot) => Number(shot.dataset.share) <= now + 1e-4).pop() || shots[0];
+    for (const shot of shots) shot.hidden = shot !== newest;
+    if (newest) figure.querySelector('figcaption').textContent = newest.dataset.caption;
+  }
+};
+element.addEventListener('input', (event) => {
+  const shares = JSON.parse(event.target.dataset.shares);
+  const place = Number(event.target.value);
+  chosen = place === shares.length - 1 ? null : shares[place];
+  show();
+});
+show();
+watch('value', show);
+"""
+
+
+class ComparePanel:
+    """Draws the panel, hidden until `open_for` shows it; `place` tells the panels of several pages apart."""
+
+    def __init__(self, services: Services, place: str) -> None:
+        self._services = services
+        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
+        with gr.Column(visible=False, elem_id=f"compare-{place}", elem_classes="cs-compare-panel") as self._panel:
+            with gr.Row(elem_classes="cs-compare-head"):
+                gr.Markdown("## Side by side")
+                close = gr.Button("Close", size="sm", elem_classes="cs-close", min_width=80)
+            with gr.Row(elem_classes="cs-compare-choice"):
+                self._left = gr.Dropdown(label="Left", filterable=False, min_width=200)
+                self._right = gr.Dropdown(label="Right", filterable=False, min_width=200)
+            self._shown = gr.HTML(js_on_load=_SLIDER_JS, elem_classes="cs-compare-shown")
+        self._drawn = gr.State("")
+        self._timer = gr.Timer(POLL_S, active=False)
+        chosen = [self._left, self._right]
+        gr.on(
+            [self._timer.tick, self._left.input, self._right.input],
+            spoken(self._refresh),
+            [*chosen, self._drawn],
+            [self._shown, self._drawn],
+            **quiet,
+        )
+        close.click(_closed, None, [self._panel, self._timer], **quiet)
+
+    @property
+    def opened(self) -> list[Any]:
+        """What `open_for` fills."""
+        return [self._panel, self._left, self._right, self._shown, self._drawn, self._timer]
+
+    def open_for(self, job_id: str, owner: str) -> tuple[Any, ...]:
+        """Show a job beside the one that it was queued with, or else the newest other concept."""
+        choices, left, right = choose_pair(self._services, job_id, owner)
+        content = comparison_html(self._services, left, right, owner)
+        return (
+            gr.update(visible=True),
+            gr.update(choices=choices, value=left),
+            gr.update(choices=choices, value=right),
+            content,
+            content,
+            gr.Timer(active=True),
+        )
+
+    def open_if_pair(self, job_id: str, request: gr.Request) -> tuple[Any, ...]:
+        """Show a job that was just queued, if another one was queued with it."""
+        owner = self._services.owners.of(request)
+        if not job_id or self._services.jobs.compared_with(job_id, owner) is None:
+            return (gr.skip(),) * len(self.opened)
+        return self.open_for(job_id, owner)
+
+    def _refresh(self, left: str | None, right: str | None, drawn: str, request: gr.Request) -> tuple[Any, Any]:
+        """New content, or nothing where nothing changed, or nobody looks."""
+        if not left or not right:
+            return gr.skip(), gr.skip()
+        content = comparison_html(self._services, left, right, self._services.owners.of(request))
+        return (gr.skip(), gr.skip()) if content == drawn else (content, content)
+
+
+def comparison_html(services: Services, left: str, right: str, owner: str) -> str:
+    """The comparison of two jobs. Raises RequestError where the owner may not look at both."""
+    compared = services.jobs.compare(left, right, owner)
+    return render("compare.html", compared=compared, sides=[compared.left, compared.right], methods=METHOD_WORDS)
+
+
+def choose_pair(services: Services, job_id: str, owner: str) -> tuple[list[tuple[str, str]], str, str]:
+    """What a job can be compared with, as choices, and what is shown first, left and right: the older one left.
+
+    Raises RequestError where there is no such job, or nothing to compare it with.
+    """
+    views = services.jobs.views(owner)
+    other = services.jobs.compared_with(job_id, owner)
+    shown = [view for view in views if view.job.id in (job_id, other) or _is_concept(services, view)]
+    other = other or next((view.job.id for view in shown if view.job.id != job_id), None)
+    if other is None:
+        raise RequestError("There is nothing to compare it with yet. Train or add a second concept.")
+    right, left = (view.job.id for view in shown if view.job.id in (job_id, other))
+    return [(_label(view), view.job.id) for view in shown], left, right
+
+
+def _is_concept(services: Services, view: JobView) -> bool:
+    return not view.job.is_open and (services.jobs.run_folder(view.job.id).artifact / MANIFEST_FILE).exists()
+
+
+def _closed() -> tuple[Any, Any]:
+    return gr.update(visible=False), gr.Timer(active=False)
+
+
+def _label(view: JobView) -> str:
+    """Name, method and when, because several concepts may have one name."""
+    created = datetime.fromtimestamp(view.job.created, UTC)
+    method = METHOD_WORDS.get(view.job.method, "imported")
+    return f"{view.job.title} · {method} · {created:%d %b %H:%M} UTC"

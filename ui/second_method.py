@@ -1,0 +1,221 @@
+"""The option to train a second method on the same photos: its fields on the Train page, its plan, and both jobs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from jobs.bill import Bill, dollars
+from jobs.comparison import Order
+from trainer.config import Method, TrainConfig
+from trainer.errors import HubError, Problem, RecipeError, RequestError
+from trainer.presets import preset_values
+from ui.forms import RecipeForm
+from ui.html import render
+from ui.money_fields import MoneyWish
+from ui.publishing import prepare_publication
+from ui.remote import prepare_remote
+from ui.services import Services
+from ui.train_handlers import METHOD_WORDS, Choices, TrainHandlers, size_words
+
+_PROPOSED = {
+    Method.textual_inversion: Method.dreambooth_lora,
+    Method.dreambooth_lora: Method.textual_inversion,
+    Method.dreambooth: Method.textual_inversion,
+}
+# What both have in common, so that they differ by their method; the rest is the second method's own preset.
+_SHARED = (
+    *("seed", "resolution_px", "precision", "base_prediction", "variants_per_photo", "mirror"),
+    *("preview_count", "preview_prompt"),
+)
+
+
+@dataclass(frozen=True)
+class SecondMethod:
+    """What was entered: which other method is to be trained, for how many steps."""
+
+    method: Method
+    steps: float | None
+
+
+class SecondMethodFields:
+    """Draws the fields. `components` are what a handler must be given to ask `read`, `opened` what `show` fills.
+
+    `first` and `steps_of` are what is chosen at first, and the presets' steps for that.
+    """
+
+    def __init__(self, first: Method, steps_of: Mapping[Method, int]) -> None:
+        proposed = _PROPOSED[first]
+        self._wanted = gr.Checkbox(label="Train a second method on the same photos and compare", elem_id="compare")
+        with gr.Row(visible=False) as self._fields:
+            self._method = gr.Dropdown(
+                _others(first),
+                value=proposed.value,
+                label="Compare with",
+                info="same photos, same seed",
+                elem_id="compare-with",
+                min_width=200,
+                filterable=False,
+            )
+            self._steps = gr.Number(
+                steps_of[proposed],
+                label="Its steps",
+                info="the rest is its preset",
+                elem_id="compare-steps",
+                min_width=140,
+            )
+
+    @property
+    def components(self) -> list[Component]:
+        return [self._wanted, self._method, self._steps]
+
+    @property
+    def deciding(self) -> list[Any]:
+        """Those after whose change the others are to be shown anew."""
+        return [self._wanted, self._method]
+
+    @property
+    def opened(self) -> list[Any]:
+        return [self._fields, self._method, self._steps]
+
+    def wanted(self, values: Mapping[Component, Any]) -> bool:
+        return bool(values[self._wanted])
+
+    def read(self, values: Mapping[Component, Any]) -> SecondMethod | None:
+        """None where one method is all that is wanted."""
+        if not self.wanted(values):
+            return None
+        return SecondMethod(Method(values[self._method]), values[self._steps])
+
+    def show(self, values: Mapping[Component, Any], first: Method, steps_of: Mapping[Method, int]) -> list[Any]:
+        """Updates of `opened`: the methods but for the first, and the preset's steps of the chosen one."""
+        before = Method(values[self._method])
+        chosen = before if before is not first else _PROPOSED[first]
+        return [
+            gr.update(visible=self.wanted(values)),
+            gr.update(choices=_others(first), value=chosen.value),
+            gr.update(value=steps_of[chosen]),
+        ]
+
+
+def _others(first: Method) -> list[tuple[str, str]]:
+    return [(METHOD_WORDS[method.value], method.value) for method in Method if method is not first]
+
+
+class PairHandlers:
+    """What the Train page does for two methods. What concerns the first is asked of `single`."""
+
+    def __init__(self, services: Services, form: RecipeForm, single: TrainHandlers) -> None:
+        self._services, self._form, self._single = services, form, single
+
+    def preset_steps(self, choices: Choices) -> dict[Method, int]:
+        """The preset's steps of each method for what is entered."""
+        return {m: self._single.preset_of(replace(choices, method=m))["steps"] for m in Method}
+
+    def recipe(self, choices: Choices, entered: Mapping[str, Any], second: SecondMethod) -> TrainConfig:
+        """The second method's recipe. Raises RecipeError or RequestError, as the first one's does."""
+        if second.method is choices.method:
+            raise RequestError("Choose two different methods to compare.")
+        other = replace(choices, method=second.method)
+        preset = preset_values(other.method, other.kind, self._single.traits(other.base, entered["base_prediction"]))
+        own = {name: preset.get(name, field.default) for name, field in self._form.fields.items()}
+        shared = {name: entered[name] for name in _SHARED}
+        return self._single.recipe(other, own | shared | {"steps": second.steps})
+
+    def plan(
+        self, choices: Choices, entered: Mapping[str, Any], second: SecondMethod, flavor: str | None = None
+    ) -> str:
+        """What the second method adds to the plan; nothing while something is wrong with the first."""
+        choices = replace(choices, name=choices.name.strip() or "unnamed")
+        try:
+            first = self._single.recipe(choices, entered)
+        except (RequestError, RecipeError):
+            return ""
+        words = METHOD_WORDS[second.method.value]
+        try:
+            recipe = self.recipe(choices, entered, second)
+            seconds, cost = self._cost(recipe, flavor)
+            first_seconds, _ = self._cost(first, flavor)
+        except RecipeError as error:
+            return render("second_plan.html", method=words, problems=error.problems)
+        except (RequestError, HubError) as error:
+            return render("second_plan.html", method=words, problems=[Problem("machine", str(error))])
+        both = seconds + first_seconds if seconds is not None and first_seconds is not None else None
+        return render(
+            "second_plan.html",
+            method=words,
+            problems=[],
+            steps=recipe.steps,
+            seconds=seconds,
+            both=both,
+            size=size_words(recipe),
+            cost=cost,
+        )
+
+    def _cost(self, recipe: TrainConfig, flavor: str | None) -> tuple[float | None, str]:
+        """How long a training takes and what it costs, where it is to run."""
+        if flavor is None or self._services.remote is None:
+            seconds = self._seconds(recipe)
+            return seconds, self._services.spending.plan(seconds).words
+        quote = self._services.remote.quote(recipe, flavor)
+        return quote.seconds, f"at most {dollars(quote.most_usd)}"
+
+    def _seconds(self, recipe: TrainConfig) -> float | None:
+        estimate = self._services.jobs.speeds.estimate_s(recipe)
+        return estimate[0] if estimate else None
+
+    def submit(
+        self,
+        second: SecondMethod,
+        choices: Choices,
+        entered: Mapping[str, Any],
+        draft: str,
+        request: gr.Request,
+        *,
+        publish: bool,
+        money: MoneyWish,
+        flavor: str | None = None,
+    ) -> str:
+        """Queue both jobs, or neither; returns the first one's id. A second press for the draft is the same pair."""
+        owner = self._services.owners.of(request)
+        recipes = self._single.recipe(choices, entered), self.recipe(choices, entered, second)
+        if not draft:
+            raise RequestError("Add some photos first.")
+        repos = [self._repo(recipe, request) for recipe in recipes] if publish else []
+        remotes = [prepare_remote(self._services, r, flavor, request) if flavor is not None else None for r in recipes]
+        bills = (None, None) if flavor is not None else self._bills(recipes, money)
+        orders = Order(recipes[0], bills[0], remotes[0]), Order(recipes[1], bills[1], remotes[1])
+        comparison = self._services.jobs.submit_pair(
+            owner, orders, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft
+        )
+        for job_id, repo_id in zip(comparison.jobs, repos, strict=False):
+            self._services.jobs.publishing.ask(job_id, owner, repo_id, private=True)
+        self._services.drafts.discard(owner, draft)
+        return comparison.jobs[0]
+
+    def _repo(self, recipe: TrainConfig, request: gr.Request) -> str:
+        """Each method has a repository of its own; both concepts have the same name."""
+        return prepare_publication(self._services, f"{recipe.name}-{recipe.method.value}", request)
+
+    def _bills(self, recipes: tuple[TrainConfig, TrainConfig], money: MoneyWish) -> tuple[Bill | None, Bill | None]:
+        """The limit is for both together; each gets a share of it by the time that it should take."""
+        seconds = [self._seconds(recipe) for recipe in recipes]
+        first, second = (
+            self._services.spending.conditions(limit, release=money.release, seconds=needed)
+            for limit, needed in zip(split_limit(money.limit_usd, *seconds), seconds, strict=True)
+        )
+        return first, second
+
+
+def split_limit(
+    limit: float | None, first_s: float | None, second_s: float | None
+) -> tuple[float | None, float | None]:
+    """A limit for two jobs as one for each, by the time that they should take; by halves where that is not known."""
+    if limit is None:
+        return None, None
+    share = first_s / (first_s + second_s) if first_s and second_s else 0.5
+    return limit * share, limit * (1 - share)
