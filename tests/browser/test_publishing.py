@@ -41,7 +41,7 @@ MakeApp = Callable[..., App]
 
 
 @pytest.mark.fault(21, 26, 59)
-@pytest.mark.timeout(600)
+@pytest.mark.timeout(900)
 def test_concept_of_each_method_comes_back_from_the_hub(
     app: MakeApp, new_page: Open, hub: LocalHub, tmp_path: Path, tiny_model: Path
 ) -> None:
