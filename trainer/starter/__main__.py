@@ -83,9 +83,7 @@ def main() -> int:
     bank = build_latents(vae, composer, work / "latents", PICTURES)
     if options.until == "latents":
         return 0
-    pace = DenoiserPlan(
-        options.denoiser_steps, options.half_size_steps, options.cooldown, workers=options.workers
-    )
+    pace = DenoiserPlan(options.denoiser_steps, options.half_size_steps, options.cooldown, workers=options.workers)
     model = train_denoiser(bank, tokenizer, work, pace, start=start)
     if options.until == "export":
         export_starter(vae, bank.scaling_factor, model, work / "tokenizer", options.out)
