@@ -62,9 +62,9 @@ class Importer:
     def __init__(self, bases: BaseChecker, token: str | None, endpoint: str | None = None) -> None:
         self._bases, self._token, self._endpoint = bases, token, endpoint
 
-    def judge_file(self, wish: Wish, file: Path, *, shown_name: str) -> Bringing:
+    def judge_file(self, wish: Wish, file: Path, *, shown_name: str, token: str | None = None) -> Bringing:
         """Judge a file of this machine. Raises RecipeError, BaseModelError or WeightsError, each in words."""
-        values, reference, traits = self._about_base(wish)
+        values, reference, traits = self._about_base(wish, token)
         recognised = recognise_file(file)
         check_fit(recognised, traits, reference.name)
         check_prediction(recognised, wish.base_prediction)
@@ -80,7 +80,7 @@ class Importer:
         """Judge HUB_ID or HUB_ID:FILE. Raises as `judge_file` does, and HubError where the Hub does not answer."""
         token = token or self._token
         said = hub_values(wish.source)
-        values, reference, traits = self._about_base(wish)
+        values, reference, traits = self._about_base(wish, token)
         repo_id, wanted = str(said["hub_id"]), said["hub_file"]
         try:
             commit, chosen, recognised = self._look(repo_id, str(wanted) if wanted else None, token)
@@ -97,13 +97,13 @@ class Importer:
         values |= {"hub_id": repo_id, "hub_revision": commit, "hub_file": chosen or None}
         return Bringing(_task(wish, values), None)
 
-    def _about_base(self, wish: Wish) -> tuple[dict[str, object], BaseReference, BaseTraits]:
+    def _about_base(self, wish: Wish, token: str | None) -> tuple[dict[str, object], BaseReference, BaseTraits]:
         """The base's values of a task, and its traits."""
         reference = find_base(wish.base.strip() or STARTER, prediction=wish.base_prediction)
         values: dict[str, object] = {"base": reference.name, "base_prediction": wish.base_prediction}
         if not reference.on_hub:
             return values, reference, inspect_local(reference)
-        found = self._bases.check(reference)
+        found = self._bases.check(reference, token)
         return values | {"base_revision": found.commit}, reference, found.traits
 
     def _look(self, repo_id: str, wanted: str | None, token: str | None) -> tuple[str, str, Recognised | None]:

@@ -17,8 +17,9 @@ from jobs.state import StopWish
 from jobs.store import Job
 from jobs.tokens import TokenVault
 from jobs.training import POLL_S, Watch
+from trainer.bases import find_base
 from trainer.devices import Device
-from trainer.errors import BusyError
+from trainer.errors import EXIT_DONE, BusyError
 from trainer.lease import DeviceLease
 from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
 from trainer.run_folder import RunFolder, hold_lock
@@ -37,7 +38,7 @@ class LocalTrainer:
     at_once = 1
 
     def __init__(self, settings: Settings, device: Device, vault: TokenVault) -> None:
-        """`vault` holds tokens of those whose concepts are to be fetched from the Hub."""
+        """`vault` holds tokens of those whose concepts and bases are to be fetched from the Hub."""
         self.key, self.label = device.key, device.label
         self._settings, self._vault = settings, vault
         self._device = device
@@ -60,7 +61,7 @@ class LocalTrainer:
         if self._device.index is not None:
             environment["CUDA_VISIBLE_DEVICES"] = str(self._device.index)
         arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
-        token = self._vault.of(job.owner) if has_task(run) else None
+        token = self._vault.of(job.owner) if _may_fetch(run) else None
         if token is not None:
             arguments.append("--token-from-parent")
         self._child = child = spawn(arguments, environment=environment, log=run.log_file, secret=token)
@@ -76,7 +77,7 @@ class LocalTrainer:
                 elif wish is StopWish.keep:
                     child.signal(KEEP_SIGNAL)
         self._child = None
-        if code < 0:
+        if code != EXIT_DONE:
             run.remove_unfinished()
         return code
 
@@ -84,6 +85,11 @@ class LocalTrainer:
         """End the child within the grace period; it keeps a checkpoint."""
         if (child := self._child) is not None:
             child.end(GRACE_S)
+
+
+def _may_fetch(run: RunFolder) -> bool:
+    """Whether the child may have to ask the Hub for what only its owner can read."""
+    return has_task(run) or find_base(run.read_recipe().base).on_hub
 
 
 def _wait_for_predecessor(run: RunFolder) -> None:

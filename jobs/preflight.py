@@ -44,18 +44,19 @@ class BaseChecker:
 
     def __init__(self, token: str | None, endpoint: str | None = None) -> None:
         self._token, self._endpoint = token, endpoint
-        self._known: dict[BaseReference, tuple[float, HubBase | BaseModelError]] = {}
+        self._known: dict[tuple[BaseReference, str | None], tuple[float, HubBase | BaseModelError]] = {}
 
-    def check(self, base: BaseReference) -> HubBase:
-        """Raises BaseModelError, in words, for a base that cannot be used."""
-        asked, answer = self._known.get(base, (0.0, None))
+    def check(self, base: BaseReference, token: str | None = None) -> HubBase:
+        """`token` is that of who asks; None: the machine's own. Raises BaseModelError, in words."""
+        token = token or self._token
+        asked, answer = self._known.get((base, token), (0.0, None))
         lasting = _REMEMBER_S if isinstance(answer, HubBase) else REMEMBER_REFUSAL_S
         if answer is None or time.monotonic() - asked > lasting:
             try:
-                answer = check_hub_base(base, self._token, endpoint=self._endpoint)
+                answer = check_hub_base(base, token, endpoint=self._endpoint)
             except BaseModelError as error:
                 answer = error
-            self._known[base] = (time.monotonic(), answer)
+            self._known[base, token] = (time.monotonic(), answer)
         if isinstance(answer, BaseModelError):
             raise answer
         return answer

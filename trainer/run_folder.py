@@ -103,7 +103,7 @@ class RunFolder:
             yield
 
     def remove_unfinished(self) -> None:
-        """Remove what a killed process was writing aside; only for who knows that no process is at it."""
+        """Remove what a process that was ended was writing aside; only for who knows that no process is at it."""
         for rest in (*self.root.glob(f".{self.artifact.name}.*"), *self.checkpoints.glob(".step-*")):
             shutil.rmtree(rest, ignore_errors=True)
 

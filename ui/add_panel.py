@@ -113,15 +113,14 @@ class AddPanel:
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
         if bool(file) == bool(wish.source):
             raise RequestError("Give a file, or a Hub id: one of the two.")
-        importer = self._services.importer
+        importer, token = self._services.importer, self._services.owners.token_of(request)
         if file:
             path = Path(file)
-            bringing = importer.judge_file(wish, path, shown_name=shown_name(path.name))
+            bringing = importer.judge_file(wish, path, shown_name=shown_name(path.name), token=token)
         else:
-            token = self._services.owners.token_of(request)
             bringing = importer.judge_hub(wish, token)
-            if token is not None:
-                self._services.tokens.hand_over_for_fetching(owner, token)
+        if token is not None:
+            self._services.tokens.hand_over_for_fetching(owner, token)
         self._services.jobs.submit_task(owner, bringing.task, bringing.file)
         if file:
             Path(file).unlink(missing_ok=True)  # the run folder has its own copy

@@ -121,7 +121,7 @@ class PairHandlers:
         if second.method is choices.method:
             raise RequestError("Choose two different methods to compare.")
         other = replace(choices, method=second.method)
-        preset = preset_values(other.method, other.kind, self._single.traits(other.base, entered["base_prediction"]))
+        preset = preset_values(other.method, other.kind, self._single.traits(other, entered["base_prediction"]))
         own = {name: preset.get(name, field.default) for name, field in self._form.fields.items()}
         shared = {name: entered[name] for name in _SHARED}
         return self._single.recipe(other, own | shared | {"steps": second.steps})
@@ -181,7 +181,7 @@ class PairHandlers:
         flavor: str | None = None,
     ) -> str:
         """Queue both jobs, or neither; returns the first one's id. A second press for the draft is the same pair."""
-        owner = self._services.owners.of(request)
+        owner = self._single.admit(choices, request, flavor=flavor)
         recipes = self._single.recipe(choices, entered), self.recipe(choices, entered, second)
         if not draft:
             raise RequestError("Add some photos first.")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +71,8 @@ class Choices:
     class_word: str
     method: Method
     base: str
+    hub_token: str | None = field(default=None, repr=False)
+    """Of who signed in: it reads bases that are gated or private."""
 
 
 class TrainHandlers:
@@ -79,20 +81,22 @@ class TrainHandlers:
     def __init__(self, services: Services, form: RecipeForm) -> None:
         self._services, self._form = services, form
 
-    def traits(self, base: str, prediction: str | None = None) -> BaseTraits:
-        """The base's traits. Raises BaseModelError, in words, for one that cannot be used."""
-        reference = find_base(base.strip() or STARTER, prediction=prediction)
-        if not reference.on_hub and base != STARTER and not self._services.owners.single:
+    def traits(self, choices: Choices, prediction: str | None = None) -> BaseTraits:
+        """The chosen base's traits. Raises BaseModelError, in words, for one that cannot be used."""
+        reference = find_base(choices.base.strip() or STARTER, prediction=prediction)
+        if not reference.on_hub and choices.base != STARTER and not self._services.owners.single:
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
-        return self._services.bases.check(reference).traits if reference.on_hub else inspect_local(reference)
+        if reference.on_hub:
+            return self._services.bases.check(reference, choices.hub_token).traits
+        return inspect_local(reference)
 
     def recipe(self, choices: Choices, entered: Mapping[str, Any]) -> TrainConfig:
         """The recipe as entered. Raises RecipeError with all problems."""
         values = self._form.read(choices.method, entered)
-        traits = self.traits(choices.base, values.get("base_prediction"))
+        traits = self.traits(choices, values.get("base_prediction"))
         reference = find_base(choices.base)
         if reference.on_hub and not values.get("base_revision"):
-            values["base_revision"] = self._services.bases.check(reference).commit
+            values["base_revision"] = self._services.bases.check(reference, choices.hub_token).commit
         return preset_recipe(
             choices.method,
             choices.kind,
@@ -134,7 +138,7 @@ class TrainHandlers:
     def method_guide(self, choices: Choices) -> str:
         """The methods at one glance: what each learns, its result's size, its time on this machine, its use."""
         try:
-            traits = self.traits(choices.base)
+            traits = self.traits(choices)
         except RequestError:
             traits = None  # the plan says what is wrong with the base
         rows = [self._glance(method, choices, traits) for method in _GLANCES]
@@ -161,7 +165,7 @@ class TrainHandlers:
     def preset_of(self, choices: Choices) -> dict[str, Any]:
         """The preset for the chosen method, kind and base; the demo model's while the base cannot be used."""
         try:
-            traits = self.traits(choices.base)
+            traits = self.traits(choices)
         except RequestError:
             traits = inspect_base(STARTER_FOLDER)
         return preset_values(choices.method, choices.kind, traits)
@@ -183,6 +187,18 @@ class TrainHandlers:
             ).format(name)
         return Markup("✓ In prompts you write <code>{}</code>.").format(f"<{name}>")
 
+    def admit(self, choices: Choices, request: gr.Request, *, flavor: str | None) -> str:
+        """The owner, who may train where they want to. Raises RequestError for who may not.
+
+        The supervisors are given the token of who signed in, for a base that not everybody may read.
+        """
+        owner = self._services.owners.of(request)
+        if flavor is None:
+            self._services.admit(request)
+            if choices.hub_token is not None and find_base(choices.base).on_hub:
+                self._services.tokens.hand_over_for_fetching(owner, choices.hub_token)
+        return owner
+
     def submit(
         self,
         choices: Choices,
@@ -195,9 +211,7 @@ class TrainHandlers:
         flavor: str | None = None,
     ) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
-        owner = self._services.owners.of(request)
-        if flavor is None:
-            self._services.admit(request)
+        owner = self.admit(choices, request, flavor=flavor)
         recipe = self.recipe(choices, entered)
         if not draft:
             raise RequestError("Add some photos first.")

@@ -164,28 +164,29 @@ class TrainTab:
             *self._place.components,
         }
 
-    def _entered(self, values: Mapping[Component, Any]) -> tuple[Choices, dict[str, Any]]:
+    def _entered(self, values: Mapping[Component, Any], request: gr.Request) -> tuple[Choices, dict[str, Any]]:
         choices = Choices(
             name=values[self._name] or "",
             kind=Kind(values[self._kind]),
             class_word=values[self._class_word] or "",
             method=chosen_method(values[self._way], values[self._as]),
             base=values[self._base] or STARTER,
+            hub_token=self._services.owners.token_of(request),
         )
         return choices, {name: values[widget] for name, widget in self._form.widgets.items()}
 
-    def _choose(self, values: dict[Component, Any]) -> list[Any]:
-        choices, _ = self._entered(values)
+    def _choose(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
+        choices, _ = self._entered(values, request)
         is_dreambooth = values[self._way] == DREAMBOOTH
         return [gr.update(visible=is_dreambooth), *self._handlers.preset(choices)]
 
-    def _offer_second(self, values: dict[Component, Any]) -> list[Any]:
-        choices, _ = self._entered(values)
+    def _offer_second(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
+        choices, _ = self._entered(values, request)
         fields = self._second.show(values, choices.method, self._pair.preset_steps(choices))
         return [*fields, gr.update(value="Train both" if self._second.wanted(values) else "Train")]
 
-    def _tell_plan(self, values: dict[Component, Any]) -> tuple[str, str]:
-        choices, entered = self._entered(values)
+    def _tell_plan(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str]:
+        choices, entered = self._entered(values, request)
         flavor = self._place.flavor(values)
         plan = self._handlers.plan(choices, entered, flavor)
         if (second := self._second.read(values)) is not None:
@@ -196,7 +197,7 @@ class TrainTab:
         second = self._second.read(values)
         submit = self._handlers.submit if second is None else partial(self._pair.submit, second)
         job = submit(
-            *self._entered(values),
+            *self._entered(values, request),
             values[self._photos.draft],
             request,
             publish=bool(values[self._publish]),

@@ -54,17 +54,23 @@ class TryHandlers:
         return {"base": base, "width": side, "height": side, **look_values(starter=bool(traits and traits.starter))}
 
     def request(
-        self, job_ids: list[str], weights: list[float], entered: Mapping[str, Any], owner: str
+        self,
+        job_ids: list[str],
+        weights: list[float],
+        entered: Mapping[str, Any],
+        owner: str,
+        *,
+        hub_token: str | None = None,
     ) -> PictureRequest:
-        """The request as entered. Raises RequestError or RecipeError in words."""
+        """The request as entered. Raises RequestError, BaseModelError or RecipeError in words."""
         entries = self.describe(job_ids, owner)
         uses = use_together([(e.concept.folder, w) for e, w in zip(entries, weights, strict=False)])
         prompt = str(entered["prompt"] or "").strip()
         if not prompt:
             raise RequestError("Write a prompt first, such as “a photo of <name> on a red background”.")
         base = str(entered["base"] or STARTER)
-        if not self._services.owners.single and not find_base(base).on_hub and base != STARTER:
-            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
+        if base not in {STARTER, *(entry.manifest.base.name for entry in entries)}:
+            self._check_base(base, hub_token)
         values: dict[str, object] = {**{name: entered[name] for name in _FIELDS}, "prompt": prompt}
         values["negative_prompt"] = str(entered["negative_prompt"] or "")
         values |= {"base": base, "concepts": uses, "seed": chosen_seed(entered["seed"])}
@@ -73,6 +79,15 @@ class TryHandlers:
         if entered["init_image"]:
             values["init_image"] = Path(entered["init_image"])
         return build_request(_whole_numbers(values))
+
+    def _check_base(self, base: str, hub_token: str | None) -> None:
+        """Raise where a visitor may not draw with it: a private base that another one trained on is on this disk."""
+        if self._services.owners.single:
+            return
+        reference = find_base(base)
+        if not reference.on_hub:
+            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
+        self._services.bases.check(reference, hub_token)
 
     def generate(self, request: PictureRequest, owner: str) -> Iterator[tuple[str, str]]:
         """Progress and history as HTML, until the pictures are there or refused."""

@@ -54,7 +54,7 @@ def test_second_recipe_differs_by_its_method_alone(pair: PairHandlers, entered: 
     assert (recipe.method, recipe.steps) == (Method.textual_inversion, 30)
     assert (recipe.name, recipe.kind, recipe.class_word, recipe.base) == ("red-mug", Kind.object, "mug", STARTER)
     assert (recipe.seed, recipe.preview_prompt) == (7, "<red-mug> at sea")
-    preset = preset_values(recipe.method, recipe.kind, TrainHandlers(pair._services, pair._form).traits(STARTER))
+    preset = preset_values(recipe.method, recipe.kind, TrainHandlers(pair._services, pair._form).traits(CHOICES))
     assert recipe.learning_rate == preset["learning_rate"]
 
 

@@ -21,23 +21,26 @@ from trainer.engine.single_file_base import converted_base
 from trainer.errors import BaseModelError
 
 
-def base_folder(reference: BaseReference, cache: Path, progress: Progress | None = None) -> Path:
+def base_folder(
+    reference: BaseReference, cache: Path, progress: Progress | None = None, *, token: str | None = None
+) -> Path:
     """The folder that holds the base, downloaded or converted if need be. Raises BaseModelError, in words.
 
-    Conversions are kept under `cache`; `progress` counts the megabytes of a download.
+    Conversions are kept under `cache`; `progress` counts the megabytes of a download; `token` is for a base that is
+    gated or private, instead of the machine's own.
     """
     if reference.file is not None:
         return converted_base(reference, cache)
-    folder = reference.folder or _from_hub(reference, progress)
+    folder = reference.folder or _from_hub(reference, progress, token)
     inspect_base(folder)
     return folder
 
 
-def _from_hub(reference: BaseReference, progress: Progress | None) -> Path:
+def _from_hub(reference: BaseReference, progress: Progress | None, token: str | None) -> Path:
     if (here := _here_already(reference)) is not None:
         return here
     try:
-        return download(list_files(reference.name, reference.revision), is_loaded, progress)
+        return download(list_files(reference.name, reference.revision, token), is_loaded, progress)
     except GatedRepoError as error:
         where = f"{constants.ENDPOINT}/{reference.name}"
         raise BaseModelError(f"{reference.name} is gated: open {where}, accept its terms, and give a token.") from error

@@ -69,7 +69,9 @@ def run_training(run: RunFolder, place: Workplace) -> None:
     if len(photos.usable) < MIN_PHOTOS:
         raise RequestError(f"At least {MIN_PHOTOS} photos are needed; {len(photos.usable)} can be used.")
     base = find_base(recipe.base, recipe.base_revision, recipe.base_prediction)
-    folder = base_folder(base, place.cache, lambda done, total: tell_download(run, place, done, total))
+    folder = base_folder(
+        base, place.cache, lambda done, total: tell_download(run, place, done, total), token=place.token
+    )
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
     work = _Work(run, place, recipe, photos, folder, open_compute(recipe.precision))

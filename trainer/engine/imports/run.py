@@ -62,7 +62,7 @@ def carry_out(run: RunFolder, place: Workplace) -> None:
 
 def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, place: Workplace) -> _Base:
     reference = find_base(task.base, task.base_revision, task.base_prediction)
-    folder = base_folder(reference, place.cache, _progress(run, place))
+    folder = base_folder(reference, place.cache, _progress(run, place), token=place.token)
     traits = inspect_base(folder)
     commit = folder.name if reference.on_hub and folder.parent.name == "snapshots" else None
     used = BaseUsed(name=task.base, revision=commit, identity=traits.identity, prediction=task.base_prediction)

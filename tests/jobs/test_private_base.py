@@ -1,0 +1,98 @@
+"""A base that not everybody may read: fetched with the token of who asks, and drawn with by them alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import pytest
+from huggingface_hub import HfApi, constants
+
+from app import build_services
+from jobs.preflight import BaseChecker
+from jobs.service import JobService
+from jobs.state import JobState
+from jobs.tokens import TokenDesk, fetching_tokens, token_socket
+from tests.engine.conftest import small_recipe
+from tests.hub.accounts import ALICE, BOB
+from tests.hub.local_hub import LocalHub
+from tests.jobs.conftest import supervisor
+from tests.waiting import wait_until
+from trainer.bases import BaseReference
+from trainer.config import STARTER
+from trainer.devices import cpu
+from trainer.errors import BaseModelError
+from trainer.photos import take_folder
+from trainer.settings import Owners, Settings
+from ui.services import Services
+from ui.try_handlers import TryHandlers
+
+pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
+BASE = BaseReference("alice/own-model")
+
+
+@pytest.fixture
+def published(
+    client: Callable[[str | None], HfApi], tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> str:
+    """The tiny model in a private repository of alice's; returns its commit."""
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    alice = client(ALICE)
+    alice.create_repo(BASE.name, private=True)
+    return alice.upload_folder(repo_id=BASE.name, folder_path=tiny_model).oid
+
+
+def test_answer_for_one_token_is_not_given_to_another(hub: LocalHub, published: str) -> None:
+    checker = BaseChecker(None, hub.url)
+    assert checker.check(BASE, ALICE).commit == published
+    for stranger in (None, BOB):
+        with pytest.raises(BaseModelError, match="or it is private"):
+            checker.check(BASE, stranger)
+    assert checker.check(BASE, ALICE).commit == published
+
+
+def test_training_fetches_it_with_its_owners_token(
+    hub: LocalHub,
+    published: str,
+    service: JobService,
+    settings: Settings,
+    photo_folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name, value in {**hub.environment(tmp_path / "hf", token=BOB), "STUDIO_OWNERS": "browser"}.items():
+        monkeypatch.setenv(name, value)
+    recipe: Any = partial(small_recipe, method="textual-inversion", base_revision=published, preview_every_steps=0)
+    with supervisor(settings.home):
+        wait_until(token_socket(settings.runtime_dir, fetching_tokens("cpu")).exists)
+        TokenDesk(settings.runtime_dir, None, ["cpu"]).hand_over_for_fetching("anna", ALICE)
+        jobs = {}
+        for owner in ("bert", "anna"):
+            jobs[owner] = service.submit(owner, recipe(Path(BASE.name), steps=2), partial(take_folder, photo_folder))
+            wait_until(lambda owner=owner: not service.job(jobs[owner].id, owner).is_open, seconds=200)
+    assert service.job(jobs["anna"].id, "anna").state is JobState.finished
+    refused = service.job(jobs["bert"].id, "bert")
+    assert refused.state is JobState.failed
+    assert "or it is private" in refused.message
+
+
+@pytest.fixture
+def shared_page(hub: LocalHub, tmp_path: Path) -> Iterator[Services]:
+    services = build_services(Settings(home=tmp_path / "page", owners=Owners.browser), [cpu()])
+    yield replace(services, bases=BaseChecker(None, hub.url))
+    services.jobs.close()
+
+
+def test_nobody_else_draws_with_what_is_on_the_disk(shared_page: Services, published: str) -> None:
+    trying = TryHandlers(shared_page)
+    entered = {
+        **{"prompt": "a teapot", "negative_prompt": "", "seed": 1, "guidance": 7.0, "steps": 2, "scheduler": "DDIM"},
+        **{"width": 64, "height": 64, "count": 1, "init_image": None, "strength": 0.5},
+    }
+    with pytest.raises(BaseModelError, match="or it is private"):
+        trying.request([], [], entered | {"base": BASE.name}, "bert", hub_token=BOB)
+    assert trying.request([], [], entered | {"base": BASE.name}, "anna", hub_token=ALICE).base == BASE.name
+    assert trying.request([], [], entered | {"base": STARTER}, "bert").base == STARTER
