@@ -5,9 +5,9 @@ PYTHON := $(shell for p in python3.11 python3.12 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 STAMP := .venv/installed
-# Two files of tests at a time, and one thread per process: tests start many processes, and OpenMP threads that outnumber
-# the cores slow each other down.
-PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
+# Three files of tests at a time, for two cores: many tests wait for processes. One thread per process: OpenMP threads
+# that outnumber the cores slow each other down.
+PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 setup: $(STAMP)
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory chromium || true

@@ -97,6 +97,7 @@ def trained_without_a_break(like: RunFolder, photos: Path, root: Path) -> RunFol
     return run
 
 
+@pytest.mark.slow
 @pytest.mark.fault(7)
 @pytest.mark.timeout(900)
 def test_results_outlive_the_machine_and_training_goes_on_once_from_the_mirrored_checkpoint(

@@ -53,7 +53,7 @@ class SecondMethodFields:
         self._wanted = gr.Checkbox(label="Train a second method on the same photos and compare", elem_id="compare")
         with gr.Row(visible=False) as self._fields:
             self._method = gr.Dropdown(
-                _others(first),
+                [(words, method) for method, words in METHOD_WORDS.items()],
                 value=proposed.value,
                 label="Compare with",
                 info="same photos, same seed",
@@ -92,18 +92,17 @@ class SecondMethodFields:
         return SecondMethod(Method(values[self._method]), values[self._steps])
 
     def show(self, values: Mapping[Component, Any], first: Method, steps_of: Mapping[Method, int]) -> list[Any]:
-        """Updates of `opened`: the methods but for the first, and the preset's steps of the chosen one."""
+        """Updates of `opened`: another method than the first, and the preset's steps of it.
+
+        All methods stay in the list: a value that an update has just taken out of it would fail on its way here.
+        """
         before = Method(values[self._method])
         chosen = before if before is not first else _PROPOSED[first]
         return [
             gr.update(visible=self.wanted(values)),
-            gr.update(choices=_others(first), value=chosen.value),
+            gr.update(value=chosen.value),
             gr.update(value=steps_of[chosen]),
         ]
-
-
-def _others(first: Method) -> list[tuple[str, str]]:
-    return [(METHOD_WORDS[method.value], method.value) for method in Method if method is not first]
 
 
 class PairHandlers:

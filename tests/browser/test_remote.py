@@ -28,6 +28,7 @@ def hub(tmp_path: Path) -> Iterator[LocalHub]:
         yield hub
 
 
+@pytest.mark.slow
 @pytest.mark.fault(59)
 @pytest.mark.timeout(600)
 def test_signed_in_person_trains_at_hugging_face(
