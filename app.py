@@ -33,6 +33,7 @@ from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
 from ui.services import Services
 from ui.theme import build_theme
+from ui.uploads import keep_uploads_in
 from ui.web import build_middleware
 
 log = logging.getLogger(__name__)
@@ -112,6 +113,7 @@ def main() -> int:
     try:
         settings = Settings()
         settings.check_home()
+        keep_uploads_in(settings.uploads_dir)
         devices = find_devices()
         services = build_services(settings, devices)
         stop = StopSignal()

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from typing import ClassVar
 
 import psutil
 
@@ -25,6 +26,9 @@ _PARTS = {
 
 class App:
     """`python app.py` over a data root of its own; by default this checkout's, with this Python."""
+
+    running: ClassVar[list[App]] = []
+    """Those whose logs a failed test shows."""
 
     def __init__(self, home: Path, *, python: Path | None = None, root: Path = ROOT, **environment: str) -> None:
         self.home, self._python, self._root = home, str(python or sys.executable), root
@@ -44,15 +48,20 @@ class App:
     def url(self) -> str:
         return f"http://127.0.0.1:{self.port}"
 
+    @property
+    def log(self) -> Path:
+        return self.home / "app.log"
+
     def start(self) -> float:
         """Start it; returns the seconds until the page answered."""
         began = time.monotonic()
-        with (self.home / "app.log").open("ab") as log:
+        self.running.append(self)
+        with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [self._python, "app.py"], cwd=self._root, env=self._environment, stdout=log, stderr=log
             )
         while True:
-            assert self.process.poll() is None, (self.home / "app.log").read_text()
+            assert self.process.poll() is None, self.log.read_text()
             assert time.monotonic() - began < 60
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
@@ -75,6 +84,8 @@ class App:
 
     def stop(self) -> None:
         """SIGTERM, as a Space does it; whatever is left after the grace period is killed and counted as a failure."""
+        with contextlib.suppress(ValueError):
+            self.running.remove(self)
         if self.process is None or self.process.poll() is not None:
             return
         family = list(self.processes().values())
@@ -84,3 +95,6 @@ class App:
         for process in left:
             process.kill()
         assert not left, left
+        # gradio itself looks for a package of a Space's image when it is told that it runs in one
+        failures = [tail for tail in self.log.read_text().split("Traceback")[1:] if "hot-reloading" not in tail]
+        assert failures == []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -65,6 +65,15 @@ def app(tmp_path: Path) -> Iterator[Callable[..., App]]:
     yield make
     for app in made:
         app.stop()
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows what the apps that were running then wrote last."""
+    report = yield
+    if report.failed:
+        report.sections.extend((f"log of the app over {app.home}", app.log.read_text()[-5000:]) for app in App.running)
+    return report
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

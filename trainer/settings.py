@@ -233,6 +233,11 @@ class Settings(BaseSettings):
         return self.home / "cache"
 
     @property
+    def uploads_dir(self) -> Path:
+        """What browsers send, until it was read."""
+        return self.home / "uploads"
+
+    @property
     def runtime_dir(self) -> Path:
         """Locks and sockets of the processes that run now."""
         return self.home / "runtime"
@@ -282,6 +287,11 @@ def _expected(field: FieldInfo) -> str:
     least = [bound.ge for bound in field.metadata if isinstance(bound, Ge)]
     most = [bound.le for bound in field.metadata if isinstance(bound, Le)]
     return f"{number} from {least[0]} to {most[0]}"
+
+
+def tell_libraries(variable: str, value: str) -> None:
+    """Set what a library takes from the environment alone, unless a person did."""
+    os.environ.setdefault(variable, value)
 
 
 def process_environment() -> dict[str, str]:

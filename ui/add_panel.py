@@ -16,6 +16,7 @@ from trainer.photos import shown_name
 from trainer.task import suggested_name
 from ui.errors import spoken
 from ui.services import Services
+from ui.uploads import release
 
 _TYPES = [".safetensors", ".pt", ".bin"]
 _PREDICTIONS = [
@@ -108,7 +109,8 @@ class AddPanel:
     ) -> tuple[None, str, str]:
         owner = self._services.owners.of(request)
         self._services.admit(request)
-        wish = Wish((hub or "").strip(), name or "", kind or "", class_word or "", base or STARTER, prediction or None)
+        name = _name_for_file(file, name) if file else _name_for(hub, name)  # the field's may still be on its way
+        wish = Wish((hub or "").strip(), name, kind or "", class_word or "", base or STARTER, prediction or None)
         if not self._services.owners.single and not (find_base(wish.base).on_hub or wish.base == STARTER):
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
         if bool(file) == bool(wish.source):
@@ -123,7 +125,7 @@ class AddPanel:
             self._services.tokens.hand_over_for_fetching(owner, token)
         self._services.jobs.submit_task(owner, bringing.task, bringing.file)
         if file:
-            Path(file).unlink(missing_ok=True)  # the run folder has its own copy
+            release([Path(file)])  # the run folder has its own copy
         gr.Info(f"{bringing.task.origin} is being taken in. The Jobs page says how far it is.")
         return None, "", ""
 

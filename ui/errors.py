@@ -44,6 +44,7 @@ def _shown(error: Exception) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
     if isinstance(error, StudioError):
+        log.info("refused: %s", error)
         return gr.Error(str(error), duration=12, print_exception=False, title="Not possible")
     log.error("a handler failed", exc_info=error)
     return gr.Error(

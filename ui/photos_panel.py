@@ -15,6 +15,7 @@ from trainer.photos import MAX_CAPTION, PhotoSet
 from ui.errors import spoken
 from ui.html import ACTIONS_JS, render
 from ui.services import Services
+from ui.uploads import release
 
 _TYPES = [".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".txt"]
 
@@ -28,7 +29,7 @@ class PhotosPanel:
     examples: list[tuple[Example, gr.Button]]
 
 
-class _Handlers:
+class PhotosHandlers:
     """What the panel does; every call checks whose photos it touches."""
 
     def __init__(self, services: Services) -> None:
@@ -46,11 +47,13 @@ class _Handlers:
         draft = draft or self._drafts.new_id()
         paths = [Path(file) for file in files or []]
         captions = {p.stem: _caption(p) for p in paths if p.suffix.lower() == ".txt"}
-        for path in paths:
-            if path.suffix.lower() != ".txt" or captions[path.stem] is None:
-                photos = self._drafts.add(owner, draft, path, source=path.name, caption=captions.get(path.stem))
-                yield gr.skip(), draft, photos_html(draft, photos)
-            path.unlink(missing_ok=True)  # the cleaned copy is kept; the original carried place and camera data
+        try:
+            for path in paths:
+                if path.suffix.lower() != ".txt" or captions[path.stem] is None:
+                    photos = self._drafts.add(owner, draft, path, source=path.name, caption=captions.get(path.stem))
+                    yield gr.skip(), draft, photos_html(draft, photos)
+        finally:
+            release(paths)  # the cleaned copies are kept; the originals carried place and camera data
         yield None, draft, photos_html(draft, self._drafts.read(owner, draft))
 
     def act(self, draft: str, event: gr.EventData, request: gr.Request) -> str:
@@ -85,7 +88,7 @@ def photos_html(draft: str, photos: PhotoSet) -> str:
 
 def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:
     """Draw the panel and wire its own events."""
-    handlers = _Handlers(services)
+    handlers = PhotosHandlers(services)
     draft = gr.BrowserState("", storage_key="studio-draft")
     files = gr.File(
         label="Drop 3 to 20 photos, or press to choose",
@@ -112,7 +115,7 @@ def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:
     return PhotosPanel(draft, shown, examples)
 
 
-def _numbered(handlers: _Handlers, number: int) -> Any:
+def _numbered(handlers: PhotosHandlers, number: int) -> Any:
     def take(request: gr.Request) -> tuple[str, str]:
         return handlers.take_example(number, request)
 

@@ -55,6 +55,12 @@ def fill(
     expect(page.locator("#plan")).to_contain_text(f"{steps} steps")
 
 
+def press_train(page: Page) -> None:
+    """Queue what is entered; the page goes to the Jobs tab by itself."""
+    page.locator("#train").click()
+    expect(page.get_by_role("tab", name="Jobs", exact=True)).to_have_attribute("aria-selected", "true")
+
+
 def choose_base(page: Page, base: Path) -> None:
     """Choose a folder as base and wait for the presets that come with it; the starter's differ from all others."""
     field = page.locator("#base input")

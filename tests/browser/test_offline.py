@@ -15,7 +15,7 @@ from jobs.job_file import JobFile
 from jobs.state import JobState
 from jobs.store import SINGLE_OWNER, new_job_id, now
 from tests.app_process import App
-from tests.browser.steps import MINUTE, fill, go, phone_photos
+from tests.browser.steps import MINUTE, fill, go, phone_photos, press_train
 from tests.jobs.finished_run import write_finished_run
 from tests.tiny_models import WIDTH
 from trainer.choices import Method
@@ -58,7 +58,7 @@ def test_local_work_goes_on_without_the_hub(studio: App, new_page: Open, tmp_pat
     page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
     expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
     fill(page, "red-mug", "mug", tiny_model, 4, Method.textual_inversion)
-    page.locator("#train").click()
+    press_train(page)
     wait_until_finished(page, "red-mug")
     page.locator(".cs-concept", has_text="red-mug").get_by_role("button", name="Publish").click()
     page.locator("#publish").click()
@@ -96,6 +96,7 @@ def add(page: Page, file: Path, base: Path) -> None:
     field = page.locator("#add-base input")
     field.fill(str(base))
     field.press("Enter")
+    page.locator("#add-name textarea, #add-name input").fill("")  # then it is named after the file
     page.locator("#add").click()
 
 

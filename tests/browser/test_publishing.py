@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
-from tests.browser.steps import MINUTE, fill, go, phone_photos
+from tests.browser.steps import MINUTE, fill, go, phone_photos, press_train
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from trainer.choices import Method
@@ -84,8 +84,7 @@ def train(page: Page, photos: list[Path], base: Path, method: Method) -> None:
     page.locator("#photos-upload input[type=file]").set_input_files(photos)
     expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=MINUTE)
     fill(page, "red-mug", "teapot", base, 12, method)
-    page.locator("#train").click()
-    expect(page.get_by_role("tab", name="Jobs", exact=True)).to_have_attribute("aria-selected", "true")
+    press_train(page)
 
 
 def publish(page: Page, place: int, repo_id: str, *, retry: bool) -> None:

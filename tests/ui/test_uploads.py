@@ -1,0 +1,63 @@
+"""Files that browsers send: shared by those who send the same, and gone soon after they were read."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import time
+from pathlib import Path
+
+import gradio as gr
+import pytest
+from starlette.requests import Request
+
+from tests.waiting import wait_until
+from ui.owners import COOKIE
+from ui.photos_panel import PhotosHandlers
+from ui.services import Services
+from ui.uploads import keep_uploads_in, release, remove_older
+
+
+def visitor(number: int) -> gr.Request:
+    cookie = f"{COOKIE}={number:048x}".encode()
+    return gr.Request(Request({"type": "http", "headers": [(b"cookie", cookie)]}))
+
+
+def test_two_people_send_the_same_photo(services: Services, photo_folder: Path, tmp_path: Path) -> None:
+    shared = [Path(shutil.copy(photo, tmp_path)) for photo in sorted(photo_folder.iterdir())[:3]]
+    handlers = PhotosHandlers(services)
+    visitors = [visitor(number) for number in range(2)]
+    drafts = [services.drafts.new_id() for _ in visitors]
+    for draft, request in zip(drafts, visitors, strict=True):  # the second begins when the first has read them
+        list(handlers.add([str(path) for path in shared], draft, request))
+    for draft, request in zip(drafts, visitors, strict=True):
+        assert len(services.drafts.read(services.owners.of(request), draft).usable) == 3
+
+
+def test_upload_is_removed_after_a_while(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"pixels")
+    release([photo, tmp_path / "gone.jpg"], keep_s=0.2)
+    assert photo.exists()
+    wait_until(lambda: not photo.exists())
+
+
+def test_upload_that_was_sent_again_meanwhile_stays(tmp_path: Path) -> None:
+    photo = tmp_path / "photo.jpg"
+    photo.write_bytes(b"pixels")
+    remove_older([photo], 30)
+    assert photo.exists()
+
+
+def test_what_an_earlier_page_left_goes_at_the_start(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", "")  # so that it is put back to what it was
+    monkeypatch.delenv("GRADIO_TEMP_DIR")
+    old, new = tmp_path / "0a" / "old.jpg", tmp_path / "0b" / "new.jpg"
+    for file in (old, new):
+        file.parent.mkdir()
+        file.write_bytes(b"pixels")
+    os.utime(old, times=(time.time() - 7200,) * 2)
+    keep_uploads_in(tmp_path)
+    assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
+    assert not old.exists()
+    assert new.exists()
