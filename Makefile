@@ -5,9 +5,10 @@ PYTHON := $(shell for p in python3.11 python3.12 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
 STAMP := .venv/installed
-# Three files of tests at a time, for two cores: many tests wait for processes. One thread per process: OpenMP threads
-# that outnumber the cores slow each other down.
-PYTEST := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n 3 --dist loadfile --no-loadscope-reorder
+# More files of tests at a time than cores: many tests wait for processes. One thread per process: OpenMP threads that
+# outnumber the cores slow each other down.
+FILES_AT_ONCE := 3
+PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(FILES_AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 setup: $(STAMP)
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory chromium || true
@@ -47,6 +48,7 @@ HUB_TESTS := tests/hub tests/jobs/remote tests/test_mirrored_app.py tests/test_f
 	$(addprefix tests/engine/test_, base_download.py bringing_in.py extract.py formats.py single_file_base.py) \
 	$(addprefix tests/trainer/test_, bases.py hub_choice.py weights_file.py) tests/inference/test_hub_concepts.py
 
+test-hub: FILES_AT_ONCE := 4
 test-hub: setup
 	$(PYTEST) -m "not slow" $(HUB_TESTS)
 

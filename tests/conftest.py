@@ -77,5 +77,13 @@ def pytest_runtest_makereport() -> Generator[None, pytest.TestReport, pytest.Tes
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Whole apps and browsers first: they take longest, and nobody should wait for the last of them alone."""
-    items.sort(key=lambda item: {"app", "chromium"}.isdisjoint(getattr(item, "fixturenames", ())))
+    """Whole apps, browsers and other processes first: they take longest, and nobody should wait for the last alone."""
+    items.sort(key=lambda item: not _starts_processes(item))
+
+
+def _starts_processes(item: pytest.Item) -> bool:
+    makers = {"app", "chromium"}
+    names = vars(getattr(item, "module", None) or object).values()
+    return not makers.isdisjoint(getattr(item, "fixturenames", ())) or any(
+        getattr(value, "__module__", None) == "tests.jobs.processes" for value in names
+    )

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +15,6 @@ from jobs.service import JobService
 from jobs.store import Job
 from tests.engine.conftest import small_recipe
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
-from tests.jobs.processes import jobs_process
 from trainer.photos import take_folder
 from trainer.settings import Settings
 
@@ -50,8 +47,3 @@ def submit(service: JobService, tiny_model: Path, photo_folder: Path) -> Callabl
         return service.submit(owner, recipe, photos, press_id=press_id, bill=bill)
 
     return call
-
-
-def supervisor(home: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
-    """A supervisor of the CPU as a process of its own; killed at the end if it still runs."""
-    return jobs_process("worker", home)

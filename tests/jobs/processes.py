@@ -7,7 +7,7 @@ import socket
 import subprocess
 import sys
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
 from jobs.tokens import PUBLISHING_TOKENS, TRAINING_TOKENS, token_socket
@@ -34,6 +34,11 @@ def jobs_process(part: str, home: Path, **environment: str) -> Generator[subproc
     finally:
         process.kill()
         process.wait()
+
+
+def supervisor(home: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
+    """A supervisor of the CPU."""
+    return jobs_process("worker", home)
 
 
 @contextmanager

@@ -34,7 +34,7 @@ from tests.engine.test_single_file_base import widened
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
-from tests.jobs.conftest import supervisor
+from tests.jobs.processes import supervisor
 from tests.tiny_models import WIDTH
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest

@@ -19,7 +19,7 @@ from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.local_hub import LocalHub
-from tests.jobs.conftest import supervisor
+from tests.jobs.processes import supervisor
 from tests.waiting import wait_until
 from trainer.bases import BaseReference
 from trainer.config import STARTER

@@ -24,9 +24,8 @@ from tests import ROOT
 from tests.hub.accounts import ALICE, BOB, EXPIRED
 from tests.hub.faults import FOREVER, RequestRecord
 from tests.hub.local_hub import LocalHub
-from tests.jobs.conftest import supervisor
 from tests.jobs.finished_run import write_finished_run
-from tests.jobs.processes import publisher
+from tests.jobs.processes import publisher, supervisor
 from tests.waiting import wait_until
 from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
 from trainer.errors import HubError, HubTrouble, RequestError

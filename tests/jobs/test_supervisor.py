@@ -16,7 +16,7 @@ from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job
 from tests import ROOT
-from tests.jobs.conftest import supervisor
+from tests.jobs.processes import supervisor
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
 from trainer.events import Started, read_events

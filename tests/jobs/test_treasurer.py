@@ -23,9 +23,8 @@ from jobs.store import Job, new_job_id, now, open_engine
 from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from tests.jobs.conftest import supervisor
 from tests.jobs.finished_run import write_finished_run
-from tests.jobs.processes import jobs_process
+from tests.jobs.processes import jobs_process, supervisor
 from tests.jobs.space_fixtures import STUDIO, make_space, requests_for
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
