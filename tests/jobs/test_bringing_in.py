@@ -20,6 +20,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from jobs.bringing_in import Bringing, Importer, Wish
+from jobs.job_file import read_job_file
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.publish import publish
@@ -82,6 +83,11 @@ def upload(api: HfApi, repo_id: str, **files: Path) -> str:
     return commit
 
 
+def _said_by_its_file(service: JobService, job_id: str) -> JobState | None:
+    file = read_job_file(service.run_folder(job_id))
+    return file and file.state
+
+
 def test_file_becomes_a_job_that_lives_like_any_other(
     service: JobService, settings: Settings, importer: Importer, embedding: Path, tiny_model: Path
 ) -> None:
@@ -89,8 +95,8 @@ def test_file_becomes_a_job_that_lives_like_any_other(
     job = service.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef")
     assert (job.state, job.method, job.steps) == (JobState.waiting, "textual-inversion", 0)
     assert service.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef").id == job.id
-    with supervisor(settings.home):
-        wait_until(lambda: not service.job(job.id, "anna").is_open, seconds=200)
+    with supervisor(settings.home):  # the file is written after the row
+        wait_until(lambda: _said_by_its_file(service, job.id) is JobState.finished, seconds=200)
     job = service.job(job.id, "anna")
     assert (job.state, job.message) == (JobState.finished, "Imported from my style.safetensors, and verified.")
     with pytest.raises(RequestError):
