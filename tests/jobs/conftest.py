@@ -8,13 +8,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from huggingface_hub import HfApi, constants
+from safetensors.torch import save_file
 
 from jobs.bill import Bill
+from jobs.bringing_in import Importer
 from jobs.open import open_service
+from jobs.preflight import BaseChecker
 from jobs.service import JobService
 from jobs.store import Job
 from tests.engine.conftest import small_recipe
+from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
+from tests.hub.local_hub import LocalHub
+from tests.jobs.imports import ROWS
 from trainer.photos import take_folder
 from trainer.settings import Settings
 
@@ -47,3 +54,20 @@ def submit(service: JobService, tiny_model: Path, photo_folder: Path) -> Callabl
         return service.submit(owner, recipe, photos, press_id=press_id, bill=bill)
 
     return call
+
+
+@pytest.fixture
+def importer(hub: LocalHub) -> Importer:  # noqa: F811 - the fixture
+    return Importer(BaseChecker(ALICE, hub.url), ALICE, hub.url)
+
+
+@pytest.fixture
+def alice(client: Callable[[str | None], HfApi], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HfApi:  # noqa: F811
+    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
+    return client(ALICE)
+
+
+@pytest.fixture
+def embedding(tmp_path: Path) -> Path:
+    save_file({"emb_params": ROWS}, tmp_path / "my style.safetensors")
+    return tmp_path / "my style.safetensors"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -15,11 +14,10 @@ from pathlib import Path
 import psutil
 import pytest
 import torch
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi
 from PIL import Image
-from safetensors.torch import save_file
 
-from jobs.bringing_in import Bringing, Importer, Wish
+from jobs.bringing_in import Bringing, Importer
 from jobs.job_file import read_job_file
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
@@ -31,56 +29,22 @@ from jobs.state import JobState
 from jobs.store import SINGLE_OWNER, new_job_id
 from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests import ROOT
-from tests.engine.test_single_file_base import widened
 from tests.hub.accounts import ALICE, BOB
-from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
+from tests.jobs.imports import about, upload
 from tests.jobs.processes import supervisor
-from tests.tiny_models import WIDTH
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
 from trainer.choices import Method
-from trainer.engine.export.single_file import write_single_file
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace
-from trainer.errors import BaseModelError, HubError, RecipeError, RequestError, WeightsError
+from trainer.errors import HubError, RequestError
 from trainer.process import StopSignal
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
-from trainer.task import prepare_task, suggested_name
+from trainer.task import prepare_task
 
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-ROWS = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))
-
-
-@pytest.fixture
-def importer(hub: LocalHub) -> Importer:
-    return Importer(BaseChecker(ALICE, hub.url), ALICE, hub.url)
-
-
-@pytest.fixture
-def alice(client: Callable[[str | None], HfApi], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HfApi:
-    monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
-    return client(ALICE)
-
-
-@pytest.fixture
-def embedding(tmp_path: Path) -> Path:
-    save_file({"emb_params": ROWS}, tmp_path / "my style.safetensors")
-    return tmp_path / "my style.safetensors"
-
-
-def about(base: Path, source: str = "", **changes: str) -> Wish:
-    return Wish(**{"source": source, "name": "red-mug", "class_word": "teapot", "base": str(base)} | changes)
-
-
-def upload(api: HfApi, repo_id: str, **files: Path) -> str:
-    api.create_repo(repo_id, exist_ok=True)
-    commit = ""
-    for name, file in files.items():
-        path = name.replace("__", ".")
-        commit = api.upload_file(repo_id=repo_id, path_or_fileobj=file, path_in_repo=path).oid
-    return commit
 
 
 def _said_by_its_file(service: JobService, job_id: str) -> JobState | None:
@@ -156,86 +120,6 @@ def test_refusal_that_only_shows_later_is_said_by_the_job(
     assert job.state is JobState.failed
     assert "768 numbers wide" in job.message
     assert "Stable Diffusion 1.x" in job.message
-
-
-@pytest.mark.parametrize(
-    ("tensors", "words"),
-    [
-        ({"emb_params": torch.zeros(2, 1024)}, r"has 32: it seems to be for Stable Diffusion 2\.x"),
-        ({"clip_l": torch.zeros(2, 768), "clip_g": torch.zeros(2, 1280)}, "Stable Diffusion XL"),
-        ({"a": torch.zeros(1), "b": torch.zeros(1)}, "cannot be told"),
-    ],
-)
-def test_file_that_does_not_fit_is_refused_before_anything_is_queued(
-    service: JobService,
-    importer: Importer,
-    tiny_model: Path,
-    tmp_path: Path,
-    tensors: dict[str, torch.Tensor],
-    words: str,
-) -> None:
-    save_file(tensors, tmp_path / "x.safetensors")
-    with pytest.raises(WeightsError, match=words):
-        importer.judge_file(about(tiny_model), tmp_path / "x.safetensors", shown_name="x")
-
-
-def test_whole_model_of_the_two_kinds_is_asked_about(importer: Importer, tiny_model: Path, tmp_path: Path) -> None:
-    """Its weights do not tell which it is, so the base's kind is no answer."""
-    write_single_file(tiny_model, tmp_path / "tiny.safetensors")
-    model = widened(tmp_path / "tiny.safetensors", tmp_path / "sd2.safetensors", 1024)
-    base = shutil.copytree(tiny_model, tmp_path / "base")
-    config = json.loads((base / "unet" / "config.json").read_text())
-    (base / "unet" / "config.json").write_text(json.dumps({**config, "cross_attention_dim": 1024}))
-    with pytest.raises(WeightsError, match=r"two kinds.*base_prediction to v_prediction .* or epsilon"):
-        importer.judge_file(about(base), model, shown_name="sd2")
-    for kind in ("epsilon", "v_prediction"):
-        bringing = importer.judge_file(about(base, base_prediction=kind), model, shown_name="sd2")
-        assert bringing.task.base_prediction == kind
-    with pytest.raises(RecipeError, match="base_prediction"):
-        importer.judge_file(about(base, base_prediction="x"), model, shown_name="sd2")
-    noted = widened(
-        tmp_path / "tiny.safetensors", tmp_path / "noted.safetensors", 1024, {"modelspec.prediction_type": "v"}
-    )
-    assert importer.judge_file(about(base), noted, shown_name="noted").task.base_prediction is None
-    as_base = about(tmp_path / "sd2.safetensors", base_prediction="v_prediction")
-    assert importer.judge_file(as_base, model, shown_name="sd2").task.base_prediction == "v_prediction"
-
-
-def test_what_is_said_about_it_is_checked(importer: Importer, embedding: Path, tiny_model: Path) -> None:
-    with pytest.raises(RecipeError, match="2 to 40 of a-z"):
-        importer.judge_file(about(tiny_model, name="My Style!"), embedding, shown_name="x")
-    with pytest.raises(BaseModelError, match="no base model"):
-        importer.judge_file(about(Path("nothing here")), embedding, shown_name="x")
-    assert suggested_name("My Style (v2).safetensors") == "my-style-v2"
-    assert suggested_name("owner/Cat_Toy") == "cat-toy"
-
-
-def test_repository_is_looked_over_by_its_header_alone(
-    hub: LocalHub, alice: HfApi, importer: Importer, embedding: Path, tiny_model: Path, tmp_path: Path
-) -> None:
-    commit = upload(alice, "alice/style", learned_embeds__safetensors=embedding)
-    task = importer.judge_hub(about(tiny_model, "alice/style")).task
-    assert (task.method, task.hub_revision, task.hub_file) == (
-        Method.textual_inversion,
-        commit,
-        "learned_embeds.safetensors",
-    )
-    save_file({"emb_params": torch.zeros(2, 1024)}, tmp_path / "wide.safetensors")
-    upload(alice, "alice/several", one__safetensors=embedding, two__safetensors=tmp_path / "wide.safetensors")
-    with pytest.raises(WeightsError, match=r"holds one\.safetensors, two\.safetensors\. Say which"):
-        importer.judge_hub(about(tiny_model, "alice/several"))
-    assert importer.judge_hub(about(tiny_model, "alice/several:one.safetensors")).task.hub_file == "one.safetensors"
-    with pytest.raises(WeightsError, match="1024 numbers wide"):
-        importer.judge_hub(about(tiny_model, "alice/several:two.safetensors"))
-    with pytest.raises(WeightsError, match="has no file"):
-        importer.judge_hub(about(tiny_model, "alice/several:../secret"))
-    with pytest.raises(WeightsError, match="no Hub id"):
-        importer.judge_hub(about(tiny_model, str(embedding)))
-    with pytest.raises(HubError, match="There is no alice/nothing"):
-        importer.judge_hub(about(tiny_model, "alice/nothing"))
-    hub.order_fault(".*", times=FOREVER, status=503)
-    with pytest.raises(HubError):
-        importer.judge_hub(about(tiny_model, "alice/style"))
 
 
 @pytest.fixture
