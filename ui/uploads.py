@@ -22,6 +22,9 @@ def keep_uploads_in(folder: Path) -> None:
     """Have gradio put uploads there, one's own GRADIO_TEMP_DIR aside; what an earlier page left behind goes."""
     tell_libraries("GRADIO_TEMP_DIR", str(folder))
     remove_older([file for file in folder.rglob("*") if file.is_file()], _LEFT_OVER_S)
+    for emptied in folder.glob("*"):
+        with contextlib.suppress(OSError):
+            emptied.rmdir()
 
 
 def release(files: Iterable[Path], keep_s: float = KEEP_S) -> None:

@@ -59,5 +59,5 @@ def test_what_an_earlier_page_left_goes_at_the_start(tmp_path: Path, monkeypatch
     os.utime(old, times=(time.time() - 7200,) * 2)
     keep_uploads_in(tmp_path)
     assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
-    assert not old.exists()
+    assert not old.parent.exists()
     assert new.exists()
