@@ -14,6 +14,7 @@ from dataclasses import replace
 from datetime import datetime
 
 from jobs.hub import redacted
+from jobs.photo_keeping import remove_published_photos
 from jobs.publications import Publication, PublicationState, PublicationStore
 from jobs.publish import publish
 from jobs.store import JobStore, now, open_engine
@@ -27,6 +28,8 @@ from trainer.settings import Settings
 log = logging.getLogger(__name__)
 _AT_ONCE = 3
 _POLL_S = 0.5
+_PHOTOS_S = 3600.0
+"""How often it is looked whether photos have been kept long enough."""
 _WAITS_S = (15, 60, 300, 900, 1800)
 """Before the next try, by how many there were; the last one for all further tries."""
 
@@ -53,13 +56,22 @@ class Publisher:
         ):
             self._release_claims()
             running: set[Future[None]] = set()
+            next_look = 0.0
             while not self._stop.requested():
+                if time.monotonic() >= next_look:
+                    self._remove_old_photos()
+                    next_look = time.monotonic() + _PHOTOS_S
                 running = {future for future in running if not future.done()}
                 for publication in self._due()[: _AT_ONCE - len(running)]:
                     if self._publications.claim(publication):
                         running.add(pool.submit(self._attempt, publication))
                 time.sleep(_POLL_S)
         os._exit(0)  # an upload in work would be waited for; the next start does it again
+
+    def _remove_old_photos(self) -> None:
+        count = remove_published_photos(self._jobs, self._publications, self._settings.runs_dir, now())
+        if count:
+            log.info("the photos of %d jobs were removed, a week after their publication", count)
 
     def _release_claims(self) -> None:
         """What a killed publisher had in work waits again."""

@@ -1,0 +1,43 @@
+"""How long photos are kept: until their owner deletes the job, or until its result has been on the Hub for a week."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+from pathlib import Path
+
+from jobs.publications import PUBLICATION_FILE, PublicationState, PublicationStore
+from jobs.state import JobState
+from jobs.store import JobStore
+from trainer.photos import DATASET_FILE
+from trainer.run_folder import RunFolder
+
+KEPT_DAYS = 7
+
+
+def remove_published_photos(jobs: JobStore, publications: PublicationStore, runs_dir: Path, at: float) -> int:
+    """Remove the photos of finished jobs that were published KEPT_DAYS before `at`; returns of how many jobs.
+
+    A job that may still be resumed keeps its photos. What was known about them stays, in dataset.json: the card of a
+    later publication, and a comparison, are made from that.
+    """
+    removed = 0
+    for publication in publications.in_state(PublicationState.published):
+        job, run = jobs.find(publication.job_id), RunFolder(runs_dir / publication.job_id)
+        if job is None or job.state is not JobState.finished:
+            continue
+        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
+            published = (run.root / PUBLICATION_FILE).stat().st_mtime  # written last when it was published
+            if at - published >= KEPT_DAYS * 24 * 3600:
+                removed += _remove_pictures(run.photos)
+    return removed
+
+
+def _remove_pictures(photos: Path) -> bool:
+    pictures = [entry for entry in photos.iterdir() if entry.name != DATASET_FILE]
+    for entry in pictures:
+        if entry.is_dir():
+            shutil.rmtree(entry, ignore_errors=True)
+        else:
+            entry.unlink(missing_ok=True)
+    return bool(pictures)
