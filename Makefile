@@ -43,7 +43,8 @@ test: setup
 HUB_TESTS := tests/hub tests/jobs/remote tests/test_mirrored_app.py tests/test_fault_table.py tests/test_packaging.py \
 	$(addprefix tests/browser/test_, offline.py publishing.py remote.py sign_in.py space.py) \
 	$(addprefix tests/jobs/test_, bill.py bringing_in.py card.py caretaker.py hub_words.py import_wishes.py \
-	kept_results.py mirror.py mirroring.py preflight.py publish.py publisher.py space.py spending.py treasurer.py) \
+	kept_results.py mirror.py mirroring.py photo_keeping.py preflight.py publish.py publisher.py space.py spending.py \
+	treasurer.py) \
 	$(addprefix tests/ui/test_, keeping_notice.py place.py sign_in.py space_banner.py train_page.py) \
 	$(addprefix tests/engine/test_, base_download.py bringing_in.py extract.py formats.py single_file_base.py) \
 	$(addprefix tests/trainer/test_, bases.py hub_choice.py weights_file.py) tests/inference/test_hub_concepts.py
