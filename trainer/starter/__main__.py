@@ -40,8 +40,7 @@ def caption_words() -> list[str]:
     return [*GLUE.split(), *COLOURS, *FILLERS, PHOTO, *" ".join(STYLES).split(), *templates.split(), *taught]
 
 
-def main() -> int:
-    """Run the stages up to the one that is asked for."""
+def read_options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m trainer.starter", description=__doc__)
     parser.add_argument("--work", type=Path, default=Path(".starter"), help="where pictures and savepoints are kept")
     parser.add_argument("--out", type=Path, default=STARTER_FOLDER)
@@ -54,9 +53,15 @@ def main() -> int:
     parser.add_argument("--denoiser-steps", type=int, default=DenoiserPlan().steps)
     parser.add_argument("--half-size-steps", type=int, default=DenoiserPlan().half_size)
     parser.add_argument("--cooldown", type=int, default=DenoiserPlan().cooldown)
+    parser.add_argument("--learning-rate", type=float, default=DenoiserPlan().learning_rate, help="of the denoiser")
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--workers", type=int, default=1, help="processes that train the denoiser together")
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    """Run the stages up to the one that is asked for."""
+    options = read_options()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(options.threads)
     work = options.work
@@ -75,16 +80,22 @@ def main() -> int:
         vae = load_autoencoder(start)
         tokenizer = adopt_tokenizer(start, work / "tokenizer", max_tokens=PROMPT_TOKENS)
     else:
-        plan = AutoencoderPlan(steps=options.autoencoder_steps)
-        vae = train_autoencoder(CropSource(composer, textures, photos), work, plan)
+        vae_plan = AutoencoderPlan(steps=options.autoencoder_steps)
+        vae = train_autoencoder(CropSource(composer, textures, photos), work, vae_plan)
         tokenizer = build_tokenizer(caption_words(), work / "tokenizer", max_tokens=PROMPT_TOKENS)
     if options.until == "autoencoder":
         return 0
     bank = build_latents(vae, composer, work / "latents", PICTURES)
     if options.until == "latents":
         return 0
-    pace = DenoiserPlan(options.denoiser_steps, options.half_size_steps, options.cooldown, workers=options.workers)
-    model = train_denoiser(bank, tokenizer, work, pace, start=start)
+    plan = DenoiserPlan(
+        options.denoiser_steps,
+        options.half_size_steps,
+        options.cooldown,
+        learning_rate=options.learning_rate,
+        workers=options.workers,
+    )
+    model = train_denoiser(bank, tokenizer, work, plan, start=start)
     if options.until == "export":
         export_starter(vae, bank.scaling_factor, model, work / "tokenizer", options.out)
     return 0
