@@ -24,6 +24,8 @@ def build_theme() -> gr.themes.Base:
         block_info_text_color="*neutral_600",
         block_info_text_color_dark="*neutral_400",
         input_placeholder_color="*neutral_500",
+        checkbox_border_color="*neutral_400",
+        checkbox_border_color_dark="*neutral_500",
         block_border_width="1px",
         block_shadow="none",
         button_primary_background_fill="*primary_600",
