@@ -92,7 +92,7 @@ def open_panel(new_page: Open, studio: App) -> Page:
 
 def add(page: Page, file: Path, base: Path) -> None:
     page.locator("#add-file input[type=file]").set_input_files(file)
-    expect(page.locator("#add-file")).to_contain_text(file.name[:8])
+    expect(page.locator("#add-file").get_by_role("cell", name=file.name, exact=True)).to_be_visible()
     field = page.locator("#add-base input")
     field.fill(str(base))
     field.press("Enter")
