@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from jobs.publications import PUBLICATION_FILE, PublicationState, PublicationStore
+from jobs.publications import PublicationState, PublicationStore, published_at
 from jobs.state import JobState
 from jobs.store import JobStore
 from trainer.photos import DATASET_FILE
@@ -24,11 +24,11 @@ def remove_published_photos(jobs: JobStore, publications: PublicationStore, runs
     removed = 0
     for publication in publications.in_state(PublicationState.published):
         job, run = jobs.find(publication.job_id), RunFolder(runs_dir / publication.job_id)
-        if job is None or job.state is not JobState.finished:
+        published = published_at(publication, run)
+        if published is None or job is None or job.state is not JobState.finished:
             continue
-        with contextlib.suppress(FileNotFoundError):  # deleted meanwhile
-            published = (run.root / PUBLICATION_FILE).stat().st_mtime  # written last when it was published
-            if at - published >= KEPT_DAYS * 24 * 3600:
+        if at - published >= KEPT_DAYS * 24 * 3600:
+            with contextlib.suppress(OSError):  # deleted meanwhile, or a disk that will not: publishing goes on
                 removed += _remove_pictures(run.photos)
     return removed
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from trainer.artifact import MANIFEST_FILE
 from trainer.run_folder import RunFolder, write_whole
 
 _METADATA = sa.MetaData()
@@ -109,6 +110,20 @@ class PublicationStore:
         with self._engine.connect() as connection:
             rows = connection.execute(query).mappings().all()
         return [_publication(dict(row)) for row in rows]
+
+
+def published_at(publication: Publication | None, run: RunFolder) -> float | None:
+    """When the result came to the Hub, in seconds since the epoch; None if it is not there as it is now.
+
+    A job that was resumed after it had been published has a newer result.
+    """
+    if publication is None or publication.state is not PublicationState.published:
+        return None
+    try:
+        published = (run.root / PUBLICATION_FILE).stat().st_mtime
+        return published if published >= (run.artifact / MANIFEST_FILE).stat().st_mtime else None
+    except FileNotFoundError:
+        return None
 
 
 def _publication(values: dict[str, Any]) -> Publication:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from jobs.bill import Bill
-from jobs.publications import PUBLICATION_FILE, Publication, PublicationState
+from jobs.publications import Publication, published_at
 from jobs.store import EVERYBODY, Job
 from trainer.artifact import MANIFEST_FILE
 from trainer.narrate import duration
@@ -37,15 +37,9 @@ def is_safe(job: Job, run: RunFolder, publication: Publication | None, *, is_kep
     """Whether a job's result is on the Hub, is kept elsewhere, or there is none. Its checkpoints are not a result."""
     if job.is_open:
         return False
-    manifest = run.artifact / MANIFEST_FILE
-    if job.owner == EVERYBODY or not manifest.exists() or is_kept(job):
+    if job.owner == EVERYBODY or not (run.artifact / MANIFEST_FILE).exists() or is_kept(job):
         return True
-    if publication is None or publication.state is not PublicationState.published:
-        return False
-    try:  # a job that was resumed after it had been published has a newer result
-        return (run.root / PUBLICATION_FILE).stat().st_mtime >= manifest.stat().st_mtime
-    except FileNotFoundError:
-        return False
+    return published_at(publication, run) is not None
 
 
 def judge(standings: Iterable[Standing], *, wanted: bool, since: float, sleep_s: int | None) -> Verdict:

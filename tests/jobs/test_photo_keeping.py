@@ -17,6 +17,7 @@ from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import publisher
 from tests.waiting import wait_until
+from trainer.artifact import MANIFEST_FILE
 from trainer.photos import DATASET_FILE, read_dataset
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
@@ -59,6 +60,20 @@ def test_photos_are_kept_until_a_week_after_publication(
     engine.dispose()
 
 
+def test_result_that_is_newer_than_its_publication_keeps_the_photos(
+    service: JobService, settings: Settings, photo_folder: Path
+) -> None:
+    run = published_run(settings, photo_folder, JobState.finished)
+    assert service.rebuild() == 1
+    engine = open_engine(settings.jobs_database_url)
+    jobs, publications = JobStore(engine), PublicationStore(engine)
+    publications.put(Publication(run.root.name, "alice/red-mug", private=True, state=PublicationState.published), run)
+    os.utime(run.root / PUBLICATION_FILE, times=(now() - 8 * DAY_S,) * 2)
+    os.utime(run.artifact / MANIFEST_FILE, times=(now() - 7.5 * DAY_S,) * 2)
+    assert remove_published_photos(jobs, publications, settings.runs_dir, now()) == 0
+    engine.dispose()
+
+
 def test_publisher_looks_after_it(service: JobService, settings: Settings, hub: LocalHub, photo_folder: Path) -> None:
     run = published_run(settings, photo_folder, JobState.finished)
     assert service.rebuild() == 1
@@ -77,4 +92,5 @@ def published_run(settings: Settings, photo_folder: Path, state: JobState) -> Ru
     run.job_file.write_text(
         JobFile(id=job_id, owner="anna", title="red-mug", state=state, created=now()).model_dump_json()
     )
+    os.utime(run.artifact / MANIFEST_FILE, times=(now() - 60 * DAY_S,) * 2)  # trained long ago
     return run
