@@ -27,7 +27,7 @@ _PARTS = {
 class App:
     """`python app.py` over a data root of its own; by default this checkout's, with this Python."""
 
-    running: ClassVar[list[App]] = []
+    running: ClassVar[set[App]] = set()
     """Those whose logs a failed test shows."""
 
     def __init__(self, home: Path, *, python: Path | None = None, root: Path = ROOT, **environment: str) -> None:
@@ -55,7 +55,7 @@ class App:
     def start(self) -> float:
         """Start it; returns the seconds until the page answered."""
         began = time.monotonic()
-        self.running.append(self)
+        self.running.add(self)
         with self.log.open("ab") as log:
             self.process = subprocess.Popen(
                 [self._python, "app.py"], cwd=self._root, env=self._environment, stdout=log, stderr=log
@@ -84,8 +84,7 @@ class App:
 
     def stop(self) -> None:
         """SIGTERM, as a Space does it; whatever is left after the grace period is killed and counted as a failure."""
-        with contextlib.suppress(ValueError):
-            self.running.remove(self)
+        self.running.discard(self)
         if self.process is None or self.process.poll() is not None:
             return
         family = list(self.processes().values())

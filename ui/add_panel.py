@@ -93,7 +93,7 @@ class AddPanel:
             trigger_mode="once",
         )
         self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
-        self._file.upload(_name_for_file, [self._file, self._name], self._name, **_QUIET)
+        self._file.upload(_name_for, [self._file, self._name], self._name, **_QUIET)
         self._hub.blur(_name_for, [self._hub, self._name], self._name, **_QUIET)
 
     def _add(
@@ -109,7 +109,7 @@ class AddPanel:
     ) -> tuple[None, str, str]:
         owner = self._services.owners.of(request)
         self._services.admit(request)
-        name = _name_for_file(file, name) if file else _name_for(hub, name)  # the field's may still be on its way
+        name = _name_for(file or hub, name)  # the field's may still be on its way
         wish = Wish((hub or "").strip(), name, kind or "", class_word or "", base or STARTER, prediction or None)
         if not self._services.owners.single and not (find_base(wish.base).on_hub or wish.base == STARTER):
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
@@ -128,10 +128,6 @@ class AddPanel:
             release([Path(file)])  # the run folder has its own copy
         gr.Info(f"{bringing.task.origin} is being taken in. The Jobs page says how far it is.")
         return None, "", ""
-
-
-def _name_for_file(file: str | None, name: str | None) -> str:
-    return _name_for(Path(file).name if file else "", name)
 
 
 def _name_for(source: str | None, name: str | None) -> str:

@@ -11,16 +11,15 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
+from tests.ui.test_sign_in import scope
 from tests.waiting import wait_until
-from ui.owners import COOKIE
 from ui.photos_panel import PhotosHandlers
 from ui.services import Services
 from ui.uploads import keep_uploads_in, release, remove_older
 
 
 def visitor(number: int) -> gr.Request:
-    cookie = f"{COOKIE}={number:048x}".encode()
-    return gr.Request(Request({"type": "http", "headers": [(b"cookie", cookie)]}))
+    return gr.Request(Request(scope(cookie=f"{number:048x}")))
 
 
 def test_two_people_send_the_same_photo(services: Services, photo_folder: Path, tmp_path: Path) -> None:
