@@ -126,6 +126,30 @@ def test_two_jobs_fetch_a_base_once(hub: LocalHub, published: str, tiny_model: P
     assert set(fetched(hub).values()) == {1}
 
 
+def test_megabytes_are_told_while_a_part_becomes_whole(tmp_path: Path) -> None:
+    listing = hub_download.Listing(NAME, "0" * 40, (hub_download.RemoteFile("weights.safetensors", 5, "a" * 64),))
+    fetching = hub_download._Fetching(listing, list(listing.files), tmp_path)
+    whole = tmp_path / "models--alice--model" / "blobs" / ("a" * 64)
+    part = whole.with_name(f"{whole.name}.studio-part")
+    whole.parent.mkdir(parents=True)
+    ended = threading.Event()
+
+    def fetch_again_and_again() -> None:
+        while not ended.is_set():
+            part.write_bytes(b"bytes")
+            part.replace(whole)
+            whole.unlink()
+
+    thread = threading.Thread(target=fetch_again_and_again)
+    thread.start()
+    try:
+        told = {fetching.bytes_here() for _ in range(20_000)}
+    finally:
+        ended.set()
+        thread.join()
+    assert 5 in told
+
+
 @pytest.mark.fault(58)
 def test_damaged_half_is_fetched_anew(
     hub: LocalHub, published: str, tiny_model: Path, tmp_path: Path, cache: Path

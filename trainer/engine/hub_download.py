@@ -6,6 +6,7 @@ outlives its process, and put into the cache, where the client then finds them. 
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import hashlib
@@ -122,8 +123,8 @@ class _Fetching:
 
     def _here(self, file: RemoteFile, snapshot: Path) -> int:
         blob = self._blobs / (file.sha256 or "-")
-        for path in (blob, _part_of(blob), snapshot / file.path):
-            if path.exists():
+        for path in (_part_of(blob), blob, snapshot / file.path):  # in this order: a part becomes the blob any moment
+            with contextlib.suppress(FileNotFoundError):
                 return min(file.bytes, path.stat().st_size)
         return 0
 
