@@ -85,8 +85,13 @@ def loss_curve(losses: Mapping[int, float], total: int, *, width: int = 320, hei
     ).format(label, points(raw), points(smooth))
 
 
-_ENVIRONMENT.filters["duration"] = duration
-_ENVIRONMENT.filters["file_size"] = file_size
+def unbroken(words: str) -> str:
+    """A number and its unit on one line."""
+    return words.replace(" ", "\N{NO-BREAK SPACE}")
+
+
+_ENVIRONMENT.filters["duration"] = lambda seconds: unbroken(duration(seconds))
+_ENVIRONMENT.filters["file_size"] = lambda count: unbroken(file_size(count))
 _ENVIRONMENT.filters["dollars"] = dollars
 _ENVIRONMENT.globals["loss_curve"] = loss_curve
 

@@ -167,7 +167,7 @@ class Composer:
         self, canvas: np.ndarray, item: Item, style: str, side: float, shift: tuple, rng: np.random.Generator
     ) -> np.ndarray:
         sprite = self._sprite(item, style, rng).astype(np.float32)
-        if rng.random() < 0.5:
+        if item.look is not None and rng.random() < 0.5:  # a noun has one way to face: half as many shapes to learn
             sprite = sprite[:, ::-1]
         if item.colour:
             sprite = np.concatenate([_tinted(sprite[..., :3], item.colour, rng), sprite[..., 3:]], axis=2)
