@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from jobs.bringing_in import Wish
 from trainer.bases import PINNED, find_base
@@ -38,53 +39,9 @@ class AddPanel:
                 "It is looked over before anything of it is opened, tried, and then works like one trained here. "
                 "A file may have 200 MB; larger ones come from the Hub."
             )
-            with gr.Row():
-                self._file = gr.File(label="A file: .safetensors, .pt, .bin", file_types=_TYPES, elem_id="add-file")
-                self._hub = gr.Textbox(
-                    label="or from the Hub",
-                    placeholder="owner/name",
-                    info="owner/name:FILE where it holds several",
-                    max_length=300,
-                    elem_id="add-hub",
-                )
-            with gr.Row():
-                self._name = gr.Textbox(
-                    label="Name",
-                    info="of a LoRA or a model: the word that it listens to",
-                    max_length=60,
-                    elem_id="add-name",
-                    min_width=160,
-                )
-                self._kind = gr.Dropdown(
-                    [kind.value for kind in Kind],
-                    value=Kind.object.value,
-                    label="It is a",
-                    filterable=False,
-                    min_width=120,
-                )
-                self._class_word = gr.Textbox(
-                    DEFAULT_CLASS_WORD[Kind.object], label="Class word", info="plain noun", max_length=60, min_width=140
-                )
-                self._base = gr.Dropdown(
-                    [("Demo model", STARTER), *((name.split("/")[1], name) for name in PINNED)],
-                    value=STARTER,
-                    label="Base model",
-                    info="the one that it was made on",
-                    allow_custom_value=True,
-                    elem_id="add-base",
-                    min_width=200,
-                )
-                self._prediction = gr.Dropdown(
-                    _PREDICTIONS,
-                    value="",
-                    label="It predicts",
-                    info="asked of a 2.x model that is one file",
-                    filterable=False,
-                    elem_id="add-prediction",
-                    min_width=200,
-                )
+            self._draw_sources()
+            about = self._draw_about()
             press = gr.Button("Add", variant="primary", elem_id="add")
-        about = [self._name, self._kind, self._class_word, self._base, self._prediction]
         self.added = press.click(
             spoken(self._add),
             [self._file, self._hub, *about],
@@ -95,6 +52,57 @@ class AddPanel:
         self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
         self._file.upload(_name_for, [self._file, self._name], self._name, **_QUIET)
         self._hub.blur(_name_for, [self._hub, self._name], self._name, **_QUIET)
+
+    def _draw_sources(self) -> None:
+        with gr.Row():
+            self._file = gr.File(label="A file: .safetensors, .pt, .bin", file_types=_TYPES, elem_id="add-file")
+            self._hub = gr.Textbox(
+                label="or from the Hub",
+                placeholder="owner/name",
+                info="owner/name:FILE where it holds several",
+                max_length=300,
+                elem_id="add-hub",
+            )
+
+    def _draw_about(self) -> list[Component]:
+        """What a file does not say of itself, in the order of `_add`."""
+        with gr.Row():
+            self._name = gr.Textbox(
+                label="Name",
+                info="of a LoRA or a model: the word that it listens to",
+                max_length=60,
+                elem_id="add-name",
+                min_width=160,
+            )
+            self._kind = gr.Dropdown(
+                [kind.value for kind in Kind],
+                value=Kind.object.value,
+                label="It is a",
+                filterable=False,
+                min_width=120,
+            )
+            self._class_word = gr.Textbox(
+                DEFAULT_CLASS_WORD[Kind.object], label="Class word", info="plain noun", max_length=60, min_width=140
+            )
+            self._base = gr.Dropdown(
+                [("Demo model", STARTER), *((name.split("/")[1], name) for name in PINNED)],
+                value=STARTER,
+                label="Base model",
+                info="the one that it was made on",
+                allow_custom_value=True,
+                elem_id="add-base",
+                min_width=200,
+            )
+            self._prediction = gr.Dropdown(
+                _PREDICTIONS,
+                value="",
+                label="It predicts",
+                info="asked of a 2.x model that is one file",
+                filterable=False,
+                elem_id="add-prediction",
+                min_width=200,
+            )
+        return [self._name, self._kind, self._class_word, self._base, self._prediction]
 
     def _add(
         self,
