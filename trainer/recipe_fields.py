@@ -36,7 +36,8 @@ class RecipeField:
     @property
     def label(self) -> str:
         words = self.name.removesuffix("_px").replace("_", " ")
-        return f"{words} ({self.unit})" if self.unit and self.unit not in words else words
+        named = f"{words} ({self.unit})" if self.unit and self.unit not in words else words
+        return f"{named[0].upper()}{named[1:]}"
 
 
 def recipe_fields(method: Method) -> list[RecipeField]:

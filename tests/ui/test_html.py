@@ -69,5 +69,5 @@ def test_sizes_are_said_briefly(count: float, words: str) -> None:
 
 def test_labels_of_fields_read_as_words() -> None:
     labels = {field.label for method in Method for field in recipe_fields(method)}
-    assert {"steps", "learning rate", "resolution (px)", "batch size (pictures)"} <= labels
+    assert {"Steps", "Learning rate", "Resolution (px)", "Batch size (pictures)"} <= labels
     assert not any("_" in label for label in labels)

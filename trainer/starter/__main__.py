@@ -29,7 +29,7 @@ from trainer.starter.tokenizer import build_tokenizer
 GLUE = "a an the my one of on in next to background picture style close up photo with and"
 PROMPT_TOKENS = 40  # half of CLIP's 77: captions are short, and every place costs time in each attention layer
 TEXTURES = 300
-PICTURES = 40_960
+PICTURES = 28_672
 
 
 def caption_words() -> list[str]:

@@ -124,7 +124,7 @@ class Composer:
             Item(t.noun, t.category, _pick(COLOURS, rng) if rng.random() < 0.1 else None)
             for t in (self._things[i] for i in chosen)
         )
-        return self._picture(items, _random_style(rng, photo_share=0.22), rng)
+        return self._picture(items, _random_style(rng, photo_share=0.18), rng)
 
     def compose_unnamed(self, rng: np.random.Generator, count: int) -> list[tuple[np.ndarray, Scene]]:
         """Pictures in one style of a thing, or of a surface, that no word describes."""
