@@ -5,9 +5,12 @@ A draft survives a reload of the page; what nobody trained within a day is remov
 
 from __future__ import annotations
 
+import contextlib
 import re
 import shutil
+import threading
 import time
+from collections import defaultdict
 from pathlib import Path
 
 from jobs.store import new_job_id
@@ -33,6 +36,7 @@ class Drafts:
 
     def __init__(self, root: Path) -> None:
         self._root = root
+        self._locks: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
 
     def new_id(self) -> str:
         return new_job_id()
@@ -44,10 +48,14 @@ class Drafts:
         return self._root / owner / draft_id
 
     def adopt(self, old: str, new: str) -> None:
-        """Give an owner's drafts to another."""
+        """Give an owner's drafts to another, who may have one of the same id: then the newer one stays."""
         for draft in (self._root / old).glob("*"):
-            (self._root / new).mkdir(parents=True, exist_ok=True)
-            draft.replace(self._root / new / draft.name)
+            target = self._root / new / draft.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            with self._locks[target], contextlib.suppress(FileNotFoundError):  # another request was faster
+                older = target if _changed(target) < _changed(draft) else draft
+                shutil.rmtree(older, ignore_errors=True)
+                draft.replace(target)
 
     def read(self, owner: str, draft_id: str) -> PhotoSet:
         """The draft's photos; an empty set where there are none yet."""
@@ -57,41 +65,46 @@ class Drafts:
     def add(self, owner: str, draft_id: str, file: Path, *, source: str, caption: str | None = None) -> PhotoSet:
         """Clean one more file into the draft; refused files stay in the set with their reason."""
         folder = self.folder(owner, draft_id)
-        photos = list(self.read(owner, draft_id).photos)
-        if len(photos) >= MAX_FILES:
-            raise RequestError(f"At most {MAX_FILES} files are taken at a time.")
-        number = 1 + max((_number(photo) for photo in photos), default=0)
-        photo = take_photo(file, folder, number=number, source=source, caption=caption)
-        if photo.file is not None:
-            write_thumbnail(folder, photo)
-        return self._write(folder, [*photos, photo])
+        with self._locks[folder]:
+            photos = list(self.read(owner, draft_id).photos)
+            if len(photos) >= MAX_FILES:
+                raise RequestError(f"At most {MAX_FILES} files are taken at a time.")
+            number = 1 + max((_number(photo) for photo in photos), default=0)
+            photo = take_photo(file, folder, number=number, source=source, caption=caption)
+            if photo.file is not None:
+                write_thumbnail(folder, photo)
+            return self._write(folder, [*photos, photo])
 
     def remove(self, owner: str, draft_id: str, position: int) -> PhotoSet:
         """Take one file out of the draft, by its position in the set."""
         folder = self.folder(owner, draft_id)
-        photos = list(self.read(owner, draft_id).photos)
-        if 0 <= position < len(photos):
-            removed = photos.pop(position)
-            if removed.file is not None:
-                (folder / removed.file).unlink(missing_ok=True)
-                (folder / "thumbs" / removed.file).unlink(missing_ok=True)
-        return self._write(folder, photos)
+        with self._locks[folder]:
+            photos = list(self.read(owner, draft_id).photos)
+            if 0 <= position < len(photos):
+                removed = photos.pop(position)
+                if removed.file is not None:
+                    (folder / removed.file).unlink(missing_ok=True)
+                    (folder / "thumbs" / removed.file).unlink(missing_ok=True)
+            return self._write(folder, photos)
 
     def copy_to(self, owner: str, draft_id: str, target: Path) -> PhotoSet:
         """Copy the draft's usable photos into a run's photos folder."""
-        photo_set = self.read(owner, draft_id)
         folder = self.folder(owner, draft_id)
         target.mkdir(parents=True, exist_ok=True)
-        for photo in photo_set.usable:
-            assert photo.file is not None
-            shutil.copy2(folder / photo.file, target / photo.file)
-            write_thumbnail(target, photo)
+        with self._locks[folder]:
+            photo_set = self.read(owner, draft_id)
+            for photo in photo_set.usable:
+                assert photo.file is not None
+                shutil.copy2(folder / photo.file, target / photo.file)
+                write_thumbnail(target, photo)
         usable = PhotoSet(photo_set.usable)
         write_dataset(target, usable)
         return photo_set
 
     def discard(self, owner: str, draft_id: str) -> None:
-        shutil.rmtree(self.folder(owner, draft_id), ignore_errors=True)
+        folder = self.folder(owner, draft_id)
+        with self._locks[folder]:
+            shutil.rmtree(folder, ignore_errors=True)
 
     def remove_old(self) -> None:
         """Remove drafts that nobody touched for a day."""
@@ -107,3 +120,11 @@ class Drafts:
 
 def _number(photo: Photo) -> int:
     return int(photo.file.split(".")[0]) if photo.file else 0
+
+
+def _changed(folder: Path) -> float:
+    """When files of a folder last came or went, in seconds since the epoch; before all times where there is none."""
+    try:
+        return folder.stat().st_mtime
+    except FileNotFoundError:
+        return 0.0

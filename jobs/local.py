@@ -19,7 +19,7 @@ from jobs.tokens import TokenVault
 from jobs.training import POLL_S, Watch
 from trainer.bases import find_base
 from trainer.devices import Device
-from trainer.errors import EXIT_DONE, BusyError
+from trainer.errors import EXIT_DONE, BusyError, RequestError
 from trainer.lease import DeviceLease
 from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
 from trainer.run_folder import RunFolder, hold_lock
@@ -65,17 +65,11 @@ class LocalTrainer:
         if token is not None:
             arguments.append("--token-from-parent")
         self._child = child = spawn(arguments, environment=environment, log=run.log_file, secret=token)
-        if watch.leaving():  # it came while the child started, when there was nothing to pass it on to
-            child.end()
-        passed_on = StopWish.none
-        while (code := child.wait(POLL_S)) is None:
-            wish = watch.wish()
-            if wish is not passed_on:
-                passed_on = wish
-                if wish is StopWish.cancel:
-                    child.end(AT_ONCE_S if has_task(run) else GRACE_S)
-                elif wish is StopWish.keep:
-                    child.signal(KEEP_SIGNAL)
+        try:
+            code = _follow(child, run, watch)
+        except BaseException:
+            child.end(GRACE_S)  # or it would train on, unwatched
+            raise
         self._child = None
         if code != EXIT_DONE:
             run.remove_unfinished()
@@ -87,9 +81,28 @@ class LocalTrainer:
             child.end(GRACE_S)
 
 
+def _follow(child: Child, run: RunFolder, watch: Watch) -> int:
+    """Pass wishes on until the child ends; returns its exit code."""
+    if watch.leaving():  # it came while the child started, when there was nothing to pass it on to
+        child.end()
+    passed_on = StopWish.none
+    while (code := child.wait(POLL_S)) is None:
+        wish = watch.wish()
+        if wish is not passed_on:
+            passed_on = wish
+            if wish is StopWish.cancel:
+                child.end(AT_ONCE_S if has_task(run) else GRACE_S)
+            elif wish is StopWish.keep:
+                child.signal(KEEP_SIGNAL)
+    return code
+
+
 def _may_fetch(run: RunFolder) -> bool:
     """Whether the child may have to ask the Hub for what only its owner can read."""
-    return has_task(run) or find_base(run.read_recipe().base).on_hub
+    try:
+        return has_task(run) or find_base(run.read_recipe().base).on_hub
+    except RequestError:
+        return False  # a base that went, or a recipe that is not understood: the child says which
 
 
 def _wait_for_predecessor(run: RunFolder) -> None:

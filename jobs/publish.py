@@ -15,6 +15,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from jobs.hub import CLIENT_ERRORS, explain, is_slow, open_hub, read_account
@@ -41,9 +42,10 @@ class Published:
 
 @dataclass(frozen=True)
 class _Remote:
-    """A repository's main branch: its newest commit and its files."""
+    """A repository's main branch: its newest commit and its files, and whether only its owner sees them."""
 
     commit: str
+    private: bool
     files: dict[str, RepoFile]
     record: dict[str, Identity]
     """What this app wrote there before."""
@@ -65,6 +67,18 @@ def check_repo_id(repo_id: str) -> str:
     return repo_id
 
 
+def check_visibility(repo_id: str, token: str, *, private: bool, endpoint: str | None = None) -> None:
+    """Raise HubError where the repository exists and is not as private as it should be, or the Hub cannot say."""
+    hub = open_hub(token, endpoint)
+    try:
+        found = bool(hub.model_info(repo_id).private)
+    except RepositoryNotFoundError:
+        return
+    except CLIENT_ERRORS as error:
+        raise explain(error, what=repo_id) from error
+    _check_visibility(repo_id, wanted=private, found=found)
+
+
 def publish(
     run: RunFolder, repo_id: str, token: str | None, *, private: bool = True, endpoint: str | None = None
 ) -> Published:
@@ -81,17 +95,18 @@ def publish(
     files = repository_files(run, repo_id, base_licence=_base_licence(hub, run))
     try:
         hub.create_repo(repo_id, private=private, exist_ok=True)
-        commit = _bring_up_to(hub, repo_id, files)
+        commit = _bring_up_to(hub, repo_id, files, private=private)
     except CLIENT_ERRORS as error:
         raise explain(error, what=repo_id) from error
     return Published(repo_id, commit, f"{hub.endpoint}/{repo_id}")
 
 
-def _bring_up_to(hub: HfApi, repo_id: str, files: dict[str, Content]) -> str:
+def _bring_up_to(hub: HfApi, repo_id: str, files: dict[str, Content], *, private: bool) -> str:
     """Commit what differs until nothing does; returns the commit that holds it all."""
     doubt: Exception | None = None
     for _ in range(_ROUNDS):
         remote = _read_remote(hub, repo_id)
+        _check_visibility(repo_id, wanted=private, found=remote.private)
         meant = _without_conflicts(repo_id, files, remote)
         operations = _operations(meant, remote)
         if not operations:
@@ -111,11 +126,22 @@ def _bring_up_to(hub: HfApi, repo_id: str, files: dict[str, Content]) -> str:
     raise doubt or HubError(f"Somebody else keeps changing {repo_id}.", HubTrouble.later)
 
 
+def _check_visibility(repo_id: str, *, wanted: bool, found: bool) -> None:
+    """Whether a repository is private as it should be: to create one that is there already changes nothing of that."""
+    if wanted is not found:
+        has, other, way = ("private", "public", "publicly") if found is False else ("public", "private", "privately")
+        text = f"{repo_id} exists and is {other}. Choose another name, make it {has} on the Hub, or publish {way}."
+        raise HubError(text, HubTrouble.taken)
+
+
 def _read_remote(hub: HfApi, repo_id: str) -> _Remote:
-    commit = str(hub.model_info(repo_id).sha)
+    info = hub.model_info(repo_id)
+    commit = str(info.sha)
     tree = hub.list_repo_tree(repo_id, recursive=True, revision=commit)
     files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-    return _Remote(commit, files, _read_record(hub, repo_id, commit) if RECORD_FILE in files else {})
+    return _Remote(
+        commit, bool(info.private), files, _read_record(hub, repo_id, commit) if RECORD_FILE in files else {}
+    )
 
 
 def _read_record(hub: HfApi, repo_id: str, commit: str) -> dict[str, Identity]:

@@ -39,10 +39,10 @@ class Publisher:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        engine = open_engine(settings.jobs_database_url)
+        self._stop = StopSignal()
+        engine = open_engine(settings.jobs_database_url, wait_until=self._stop.requested)
         self._jobs, self._publications = JobStore(engine), PublicationStore(engine)
         self._vault = TokenVault(settings.own_hub_token)
-        self._stop = StopSignal()
 
     def serve(self) -> None:
         """Run until a stop is requested. Raises BusyError where another publisher serves the data root."""

@@ -209,6 +209,10 @@ class JobService:
                 self._store.change_owner(job.id, new)
                 self._record(job.id)
 
+    def knows(self, job_id: str) -> bool:
+        """Whether there is such a job, whosever it is."""
+        return self._store.find(job_id) is not None
+
     def owner_of(self, job_id: str) -> str:
         return self._store.get(job_id).owner
 

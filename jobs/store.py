@@ -2,21 +2,26 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import secrets
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from jobs.state import OPEN_STATES, JobState, StopWish, may_follow
 from trainer.errors import RequestError
 
+log = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
+_ABSENCE_POLL_S = 1.0
 _METADATA = sa.MetaData()
 _JOBS = sa.Table(
     "jobs",
@@ -83,19 +88,41 @@ def now() -> float:
     return datetime.now(UTC).timestamp()
 
 
-def open_engine(url: str) -> sa.Engine:
+def open_engine(url: str, *, wait_until: Callable[[], bool] | None = None) -> sa.Engine:
     """A connection pool; SQLite in write-ahead mode, so that the page reads while the supervisor writes.
 
-    Raises RequestError where there is no database that can be used. The URL may hold a password, and is not quoted.
+    With `wait_until`, a database that goes away later is waited for until that is true, for those who may not lose
+    what they are doing. Raises RequestError where there is no database that can be used. The URL may hold a password,
+    and is not quoted.
     """
     try:
-        return _open_engine(url)
+        engine = _open_engine(url)
     except OperationalError as error:
         if not url.startswith(_SQLITE):
             raise RequestError("The database does not answer: start it, or correct STUDIO_DATABASE_URL.") from None
         raise _unusable(url) from error
     except (SQLAlchemyError, OSError, ValueError) as error:
         raise _unusable(url) from (error if url.startswith(_SQLITE) else None)
+    if wait_until is not None:
+        _wait_out_absence(engine, wait_until)
+    return engine
+
+
+def _wait_out_absence(engine: sa.Engine, given_up: Callable[[], bool]) -> None:
+    """The pool tests each connection before it hands it out; so whoever asks for one waits here."""
+
+    def connect(dialect: Any, _record: Any, arguments: Any, options: Any) -> Any:
+        while True:
+            try:
+                return dialect.connect(*arguments, **options)
+            except dialect.loaded_dbapi.OperationalError as error:
+                if given_up():
+                    raise
+                log.warning("the database does not answer and is waited for: %s", type(error).__name__)
+                time.sleep(_ABSENCE_POLL_S)
+
+    listen: Any = event.listen  # its annotations are open
+    listen(engine, "do_connect", connect)
 
 
 def _unusable(url: str) -> RequestError:

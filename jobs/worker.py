@@ -18,7 +18,7 @@ from jobs.state import JobState, StopWish, explain_exit, outcome
 from jobs.store import Job, JobStore, new_job_id, now, open_engine
 from jobs.training import POLL_S, Trainer, Watch
 from trainer.artifact import check_hashes, read_manifest
-from trainer.errors import ConceptError, VerificationError
+from trainer.errors import ConceptError, StudioError, VerificationError
 from trainer.events import read_events
 from trainer.process import StopSignal
 from trainer.run_folder import RunFolder, hold_lock, write_whole
@@ -45,8 +45,8 @@ class Supervisor:
 
     def __init__(self, settings: Settings, trainer: Trainer) -> None:
         self._settings, self._trainer = settings, trainer
-        self._store = JobStore(open_engine(settings.jobs_database_url))
         self._stop = StopSignal()
+        self._store = JobStore(open_engine(settings.jobs_database_url, wait_until=self._stop.requested))
         self._busy: set[str] = set()
 
     def serve(self, beside: AbstractContextManager[object] | None = None) -> None:
@@ -100,9 +100,11 @@ class Supervisor:
         try:
             with self._trainer.lease(lambda: self._wish(job_id) is StopWish.cancel):
                 self._attempt_until_settled(job, run)
-        except OSError as error:
+        except StudioError as error:
+            self._settle(job_id, run, JobState.failed, str(error))
+        except Exception as error:
             log.exception("job %s", job_id)
-            self._settle(job_id, run, JobState.failed, f"The job's files cannot be used: {error}")
+            self._settle(job_id, run, JobState.failed, _unexpected(error))
         finally:
             self._busy.discard(job_id)
 
@@ -178,7 +180,9 @@ class Supervisor:
 
     def _wish(self, job_id: str) -> StopWish:
         job = self._store.find(job_id)
-        return job.wish if job is not None else StopWish.cancel
+        if job is None or not job.is_open:  # cancelled before it was said to run
+            return StopWish.cancel
+        return job.wish
 
 
 def _artifact_is_whole(run: RunFolder) -> bool:
@@ -187,6 +191,12 @@ def _artifact_is_whole(run: RunFolder) -> bool:
     except (ConceptError, VerificationError, OSError):
         return False
     return True
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"The job's files cannot be used: {error}"
+    return f"Something went wrong on our side ({type(error).__name__}). What was learnt so far is kept: try Resume."
 
 
 def _resuming(progress: Progress) -> str:

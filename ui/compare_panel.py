@@ -100,7 +100,10 @@ class ComparePanel:
         """New content, or nothing where nothing changed, or nobody looks."""
         if not left or not right:
             return gr.skip(), gr.skip()
-        content = comparison_html(self._services, left, right, self._services.owners.of(request))
+        try:
+            content = comparison_html(self._services, left, right, self._services.owners.of(request))
+        except RequestError:  # this comes every two seconds
+            content = render("gone.html")
         return (gr.skip(), gr.skip()) if content == drawn else (content, content)
 
 

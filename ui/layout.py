@@ -80,7 +80,9 @@ def _connect(
     for tab in (jobs, library):
         tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **_QUIET).then(
             spoken(trying.pick), tab.chosen, trying.concepts, **_QUIET
-        ).then(lambda: "", None, tab.chosen, **_QUIET)
+        ).then(spoken(trying.fit), trying.concepts, trying.fitted, **_QUIET).then(
+            lambda: "", None, tab.chosen, **_QUIET
+        )
 
 
 def _open_if_chosen(job_id: str) -> Any:

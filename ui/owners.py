@@ -6,6 +6,7 @@ A browser is known by a random id in a cookie that scripts cannot read; who sign
 from __future__ import annotations
 
 import hashlib
+import logging
 import re
 import secrets
 import time
@@ -21,6 +22,7 @@ from jobs.store import SINGLE_OWNER
 from trainer.errors import RequestError
 from trainer.settings import Owners, Settings
 
+log = logging.getLogger(__name__)
 COOKIE = "studio_owner"
 _YEAR_S = 365 * 24 * 3600
 _VALUE = re.compile(r"[0-9a-f]{48}")
@@ -119,7 +121,7 @@ class OwnerCookie:
         if scope["type"] == "http" and scope["path"] == "/":
             person, browser = self._policy.signed_in(scope), self._policy.of_cookie(cookie_of(scope))
             if person is not None and browser is not None:
-                await run_in_threadpool(self._adopt, browser, person)
+                await self._bring_along(browser, person)
         needs_cookie = scope["type"] == "http" and scope["path"] == "/" and not self._policy.single
         if not needs_cookie or self._policy.of_cookie(cookie_of(scope)) is not None:
             await self._app(scope, receive, send)
@@ -134,3 +136,10 @@ class OwnerCookie:
             await send(message)
 
         await self._app(scope, receive, send_with_cookie)
+
+    async def _bring_along(self, browser: str, person: str) -> None:
+        """What a browser had becomes a person's; where that fails, the page is served all the same."""
+        try:
+            await run_in_threadpool(self._adopt, browser, person)
+        except Exception:
+            log.exception("what a browser had could not be given to who signed in there")

@@ -33,18 +33,18 @@ class PhotosHandlers:
     """What the panel does; every call checks whose photos it touches."""
 
     def __init__(self, services: Services) -> None:
-        self._drafts, self._owners = services.drafts, services.owners
+        self._drafts, self._owners, self._jobs = services.drafts, services.owners, services.jobs
 
     def restore(self, draft: str, request: gr.Request) -> tuple[str, str]:
         """A page opens: show the draft that this browser left, or begin one."""
         owner = self._owners.of(request)
-        draft = draft or self._drafts.new_id()
+        draft = self._open_draft(draft)
         return draft, photos_html(draft, self._drafts.read(owner, draft))
 
     def add(self, files: list[str] | None, draft: str, request: gr.Request) -> Iterator[tuple[Any, str, str]]:
         """Take uploaded files one by one, so that verdicts appear as they are reached."""
         owner = self._owners.of(request)
-        draft = draft or self._drafts.new_id()
+        draft = self._open_draft(draft)
         paths = [Path(file) for file in files or []]
         captions = {p.stem: _caption(p) for p in paths if p.suffix.lower() == ".txt"}
         try:
@@ -55,6 +55,13 @@ class PhotosHandlers:
         finally:
             release(paths)  # the cleaned copies are kept; the originals carried place and camera data
         yield None, draft, photos_html(draft, self._drafts.read(owner, draft))
+
+    def _open_draft(self, draft: str) -> str:
+        """The browser's draft, or a new one where it has none, or has one that is a job by now.
+
+        The answer to the press that made it a job may have been lost, or another window pressed.
+        """
+        return draft if draft and not self._jobs.knows(draft) else self._drafts.new_id()
 
     def act(self, draft: str, event: gr.EventData, request: gr.Request) -> str:
         """A press on a photo's remove button."""
@@ -106,7 +113,12 @@ def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:
     shown = gr.HTML(photos_html("", PhotoSet(())), elem_id="photos-shown", js_on_load=ACTIONS_JS)
     page.load(spoken(handlers.restore), draft, [draft, shown], api_visibility="private", show_progress="hidden")
     files.upload(
-        spoken(handlers.add), [files, draft], [files, draft, shown], api_visibility="private", show_progress="minimal"
+        spoken(handlers.add),
+        [files, draft],
+        [files, draft, shown],
+        api_visibility="private",
+        show_progress="minimal",
+        trigger_mode="multiple",  # photos may be dropped while others are still looked at
     )
     shown.click(spoken(handlers.act), draft, shown, api_visibility="private", show_progress="hidden")
     for number, (_, button) in enumerate(examples):

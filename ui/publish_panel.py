@@ -62,7 +62,7 @@ class PublishPanel:
         request: gr.Request,
     ) -> tuple[Any, Any]:
         owner = self._services.owners.of(request)
-        repo_id = prepare_publication(self._services, repo or "", request, typed_token=token or "")
+        repo_id = prepare_publication(self._services, repo or "", request, private=private, typed_token=token or "")
         self._services.jobs.publishing.ask(job_id, owner, repo_id, private=private)
         gr.Info(f"It is being published to {repo_id}. The Jobs page says how far it is.")
         return gr.Column(visible=False), ""

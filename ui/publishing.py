@@ -5,15 +5,18 @@ from __future__ import annotations
 import gradio as gr
 
 from jobs.hub import read_account
-from jobs.publish import check_repo_id
+from jobs.publish import check_repo_id, check_visibility
 from trainer.errors import HubError, HubTrouble
 from ui.services import Services
 
 
-def prepare_publication(services: Services, repo: str, request: gr.Request, *, typed_token: str = "") -> str:
-    """Check name and scope, and give the publisher the token. Returns OWNER/NAME, by default the account's.
+def prepare_publication(
+    services: Services, repo: str, request: gr.Request, *, private: bool = True, typed_token: str = ""
+) -> str:
+    """Check name, scope and visibility, and give the publisher the token. Returns OWNER/NAME, by default the account's.
 
-    Raises RequestError for a name that the Hub does not allow, HubError for a token that may not write there.
+    Raises RequestError for a name that the Hub does not allow, HubError for a token that may not write there, or a
+    repository that exists and is not as private as it should be.
     """
     token = typed_token.strip() or services.owners.token_of(request) or services.tokens.own
     if not token:
@@ -24,5 +27,6 @@ def prepare_publication(services: Services, repo: str, request: gr.Request, *, t
     if "/" not in repo:
         repo = f"{account.name}/{repo}"
     account.check_may_write(check_repo_id(repo).split("/")[0])
+    check_visibility(repo, token, private=private)
     services.tokens.hand_over(services.owners.of(request), token)
     return repo

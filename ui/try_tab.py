@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
+from PIL import Image
 
 from inference.request import SCHEDULERS
 from trainer.config import STARTER
@@ -82,7 +83,9 @@ class TryTab:
                 self._height = gr.Number(128, label="Height (px)", precision=0, step=8, elem_id="try-height")
             self._base = gr.Textbox(STARTER, label="Base model", elem_id="try-base")
         with gr.Accordion("Start from a picture", open=False, elem_id="try-start"):
-            self._init_image = gr.Image(type="filepath", label="Picture", height=200, sources=["upload", "clipboard"])
+            self._init_image = gr.Image(
+                type="filepath", format="png", label="Picture", height=200, sources=["upload", "clipboard"]
+            )
             self._strength = gr.Slider(
                 0.05, 1, 0.6, step=0.05, label="Strength", info="low keeps the picture, high keeps only its layout"
             )
@@ -109,9 +112,9 @@ class TryTab:
         }
 
     def _wire(self) -> None:
-        picked = [*self._weights, self._words, self._prompt, self._base, self._width, self._height]
-        picked += [self._guidance, self._steps, self._scheduler]
+        picked = [*self._weights, self._words, self._prompt]
         self.concepts.change(spoken(self._show_picked), [self.concepts, self._prompt], picked, **_QUIET)
+        self.concepts.input(spoken(self.fit), self.concepts, self.fitted, **_QUIET)
         making = self._generate.click(
             spoken(self._make),
             {self.concepts, *self._weights, *self._fields.values()},
@@ -150,7 +153,7 @@ class TryTab:
         return gr.update(choices=self._handlers.choices(owner), value=[job_id])
 
     def _show_picked(self, job_ids: list[str], prompt: str, request: gr.Request) -> list[Any]:
-        """Weights, words and fitting settings for the picked concepts."""
+        """Weights and words for the picked concepts."""
         owner = self._services.owners.of(request)
         entries = self._handlers.describe(job_ids or [], owner)
         names: dict[str, int] = {}
@@ -166,9 +169,17 @@ class TryTab:
         words = self._handlers.words(placeholders)
         if placeholders and (not prompt or self._handlers.is_suggestion(prompt)):
             prompt = self._handlers.suggestion(placeholders, entries)
+        return [*sliders, words, prompt]
+
+    def fit(self, job_ids: list[str], request: gr.Request) -> list[Any]:
+        """Settings that suit what a person picked; those that came with a picture are not touched."""
+        entries = self._handlers.describe(job_ids or [], self._services.owners.of(request))
         values = self._handlers.defaults(entries)
-        order = ("base", "width", "height", "guidance", "steps", "scheduler")
-        return [*sliders, words, prompt, *(values[key] for key in order)]
+        return [values[key] for key in ("base", "width", "height", "guidance", "steps", "scheduler")]
+
+    @property
+    def fitted(self) -> list[Component]:
+        return [self._base, self._width, self._height, self._guidance, self._steps, self._scheduler]
 
     def _make(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[str, str]]:
         owner = self._services.owners.of(request)
@@ -211,7 +222,10 @@ class TryTab:
         unchanged = [gr.skip()] * (MAX_CONCEPTS + 11)
         match pressed.get("action"):
             case "start":
-                return [gr.skip(), str(self._handlers.picture(name, owner)), *unchanged]
+                with Image.open(
+                    self._handlers.picture(name, owner)
+                ) as picture:  # gradio serves no file of the data root
+                    return [gr.skip(), picture.copy(), *unchanged]
             case "settings":
                 settings = self._handlers.settings_in_file(str(self._handlers.picture(name, owner)))
                 return [gr.skip(), gr.skip(), *self._restored(settings, request)]

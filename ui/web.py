@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from http import HTTPStatus
 from pathlib import Path
 
 from starlette.middleware import Middleware
@@ -19,6 +20,7 @@ from ui.owners import OwnerCookie
 from ui.services import Services
 
 PREFIX = "/studio/"
+UPLOADS = "/gradio_api/upload"
 MAX_BODY_BYTES = 8 * 2**20
 _SHARED_PARTS = ("previews", "artifact", "photos/thumbs")
 
@@ -60,11 +62,16 @@ class BodyLimit:
 
 
 def _is_upload(scope: Scope) -> bool:
-    return any(n == b"content-type" and v.startswith(b"multipart/form-data") for n, v in scope["headers"])
+    return scope["path"] == UPLOADS and any(
+        n == b"content-type" and v.startswith(b"multipart/form-data") for n, v in scope["headers"]
+    )
 
 
 class PrivateFiles:
-    """Serves /studio/draft/ID/..., /studio/run/ID/... and /studio/picture/NAME to their owner alone."""
+    """Serves /studio/draft/ID/..., /studio/run/ID/... and /studio/picture/NAME to their owner alone.
+
+    Pictures are kept by the browser, because they never change; results and logs do, when a job goes on.
+    """
 
     def __init__(self, app: ASGIApp, services: Services) -> None:
         self._app, self._services = app, services
@@ -74,7 +81,7 @@ class PrivateFiles:
             await self._app(scope, receive, send)
             return
         response = self._respond(Request(scope))
-        response.headers["cache-control"] = "private, max-age=3600"
+        response.headers.setdefault("cache-control", "no-store")
         response.headers["x-content-type-options"] = "nosniff"
         await response(scope, receive, send)
 
@@ -87,12 +94,12 @@ class PrivateFiles:
             match kind:
                 case "draft":
                     draft_id, _, name = rest.partition("/")
-                    return _file(self._services.drafts.folder(owner, draft_id) / "thumbs", name)
+                    return _picture(self._services.drafts.folder(owner, draft_id) / "thumbs", name)
                 case "run":
                     job_id, _, name = rest.partition("/")
                     return self._run_file(owner, job_id, name)
                 case "picture":
-                    return _file(self._services.pictures.folder(owner), rest)
+                    return _picture(self._services.pictures.folder(owner), rest)
                 case _:
                     return _not_found()
         except RequestError:
@@ -107,7 +114,10 @@ class PrivateFiles:
         part = next((part for part in _SHARED_PARTS if name.startswith(f"{part}/")), None)
         if part is None:
             return _not_found()
-        return _file(run.root / part, name.removeprefix(f"{part}/"), download=part == "artifact")
+        within = name.removeprefix(f"{part}/")
+        return (
+            _file(run.root / part, within, download=True) if part == "artifact" else _picture(run.root / part, within)
+        )
 
 
 def _not_found() -> Response:
@@ -120,6 +130,13 @@ def _file(folder: Path, name: str, *, download: bool = False) -> Response:
     if not file.is_relative_to(folder.resolve()) or not file.is_file():
         return _not_found()
     return FileResponse(file, filename=file.name if download else None)
+
+
+def _picture(folder: Path, name: str) -> Response:
+    response = _file(folder, name)
+    if response.status_code == HTTPStatus.OK:
+        response.headers["cache-control"] = "private, max-age=3600"
+    return response
 
 
 def _zipped(folder: Path, name: str) -> Response:

@@ -14,7 +14,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from huggingface_hub.hf_api import RepoFile
 
 from jobs import publish as publishing
-from jobs.publish import publish
+from jobs.publish import check_visibility, publish
 from jobs.repository import CARD_FILE, RECORD_FILE, Content, repository_files
 from tests.hub.accounts import ALICE, ALICE_READS, BOB, EXPIRED
 from tests.hub.faults import FOREVER
@@ -77,6 +77,22 @@ def test_concept_arrives_whole_and_private(hub: LocalHub, alice: HfApi, run: Run
 def test_public_is_asked_for(hub: LocalHub, client: Client, run: RunFolder) -> None:
     try_publish(hub, run, private=False)
     assert client(None).model_info(MUG).id == MUG
+
+
+@pytest.mark.parametrize("private", [True, False])
+def test_repository_that_others_see_otherwise_than_asked_is_not_written(
+    hub: LocalHub, alice: HfApi, run: RunFolder, private: bool
+) -> None:
+    """Creating one that exists already would leave it as visible as it was."""
+    try_publish(hub, run, private=private)
+    with pytest.raises(HubError, match="exists and is " + ("private" if private else "public")) as refused:
+        try_publish(hub, run, private=not private)
+    assert refused.value.trouble is HubTrouble.taken
+    with pytest.raises(HubError, match="exists and is"):
+        check_visibility(MUG, ALICE, private=not private, endpoint=hub.url)
+    check_visibility(MUG, ALICE, private=private, endpoint=hub.url)
+    check_visibility(f"{MUG}-2", ALICE, private=private, endpoint=hub.url)
+    assert bool(alice.model_info(MUG).private) is private
 
 
 def test_second_time_changes_nothing(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:

@@ -4,9 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from PIL import Image
 
-from jobs.drafts import Drafts
 from jobs.job_file import count_try, read_job_file
 from jobs.open import open_service
 from jobs.service import MAX_OPEN_PER_OWNER, JobService
@@ -14,7 +12,7 @@ from jobs.state import JobState
 from jobs.store import Job, new_job_id
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
-from trainer.photos import PhotoSet, take_folder
+from trainer.photos import take_folder
 from trainer.settings import Settings
 
 Submit = Callable[..., Job]
@@ -114,36 +112,3 @@ def test_tries_count_only_while_no_new_checkpoint_comes(service: JobService, sub
     job = submit()
     run = service.run_folder(job.id)
     assert [count_try(run, job, step) for step in (0, 0, 0, 50, 50, 100)] == [1, 2, 3, 1, 2, 1]
-
-
-def test_draft_takes_keeps_and_forgets_photos(tmp_path: Path, photo_folder: Path) -> None:
-    drafts = Drafts(tmp_path / "drafts")
-    draft = drafts.new_id()
-    files = sorted(photo_folder.glob("*.jpg"))
-    for file in [*files, files[0]]:
-        photos = drafts.add("anna", draft, file, source=file.name)
-    assert [p.duplicate for p in photos.photos] == [False] * len(files) + [True]
-    assert drafts.read("anna", draft) == photos
-    photos = drafts.remove("anna", draft, len(files))
-    assert not any(p.duplicate for p in photos.photos)
-    copied = drafts.copy_to("anna", draft, tmp_path / "run" / "photos")
-    assert len(copied.usable) == len(files)
-    assert len(list((tmp_path / "run" / "photos").glob("*.jpg"))) == len(files)
-    assert drafts.read("eve", draft) == PhotoSet(())
-    drafts.discard("anna", draft)
-    assert drafts.read("anna", draft) == PhotoSet(())
-
-
-@pytest.mark.parametrize("draft", ["", "..", "../../etc", "x" * 16, "0" * 17, "0123456789abcde/"])
-def test_draft_ids_are_never_paths(tmp_path: Path, draft: str) -> None:
-    with pytest.raises(RequestError):
-        Drafts(tmp_path).read("anna", draft)
-
-
-def test_refused_files_stay_in_the_draft_with_their_reason(tmp_path: Path) -> None:
-    drafts = Drafts(tmp_path)
-    (tmp_path / "x.jpg").write_text("no photo")
-    photos = drafts.add("anna", "0" * 16, tmp_path / "x.jpg", source="x.jpg")
-    assert photos.photos[0].file is None
-    Image.new("RGB", (400, 400), "red").save(tmp_path / "y.png")
-    assert len(drafts.add("anna", "0" * 16, tmp_path / "y.png", source="y.png").usable) == 1

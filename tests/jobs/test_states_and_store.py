@@ -5,7 +5,9 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from sqlalchemy.exc import OperationalError
 
+from jobs import store as store_module
 from jobs.progress import read_progress
 from jobs.speed import Speeds
 from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish, explain_exit, may_follow, outcome
@@ -192,3 +194,38 @@ def test_damaged_database_is_named_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "jobs.sqlite").write_bytes(b"no database at all")
     with pytest.raises(RequestError, match=r"jobs\.sqlite cannot be opened.*restored from their files"):
         open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+
+
+@pytest.mark.fault(54)
+def test_database_that_goes_away_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder in its place is what a stopped server is to Postgres: connecting fails until it is back."""
+    monkeypatch.setattr(store_module, "_ABSENCE_POLL_S", 0.01)
+    file = tmp_path / "jobs.sqlite"
+    asked: list[bool] = []
+
+    def given_up() -> bool:
+        asked.append(True)
+        if len(asked) == 3:
+            file.rmdir()
+            (tmp_path / "away").rename(file)
+        return False
+
+    engine = open_engine(f"sqlite:///{file}", wait_until=given_up)
+    store = JobStore(engine)
+    store.add(make_job(id="1"))
+    engine.dispose()
+    file.rename(tmp_path / "away")
+    file.mkdir()
+    assert store.get("1").id == "1"
+    assert len(asked) == 3
+
+
+def test_database_that_stays_away_is_waited_for_until_the_process_goes(tmp_path: Path) -> None:
+    file = tmp_path / "jobs.sqlite"
+    engine = open_engine(f"sqlite:///{file}", wait_until=lambda: True)
+    store = JobStore(engine)
+    engine.dispose()
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(OperationalError):
+        store.find("1")

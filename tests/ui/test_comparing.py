@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
+from starlette.requests import Request
 
 from jobs.comparison import Comparison, Order
 from tests.engine.conftest import small_recipe
 from tests.jobs.finished_run import write_finished_run
+from tests.ui.test_sign_in import scope
 from trainer.config import STARTER, Kind, Method
 from trainer.errors import RequestError
 from trainer.photos import take_folder
 from trainer.presets import preset_values
-from ui.compare_panel import choose_pair, comparison_html
+from ui.compare_panel import ComparePanel, choose_pair, comparison_html
 from ui.forms import RecipeForm
 from ui.money_fields import MoneyWish
 from ui.second_method import PairHandlers, SecondMethod, split_limit
@@ -132,3 +136,17 @@ def test_another_owner_sees_no_more_than_of_a_job_that_never_was(services: Servi
             choose_pair(services, job_id, "eve")
         with pytest.raises(RequestError, match=r"^There is no such job\.$"):
             comparison_html(services, job_id, job_id, "eve")
+
+
+def test_panel_says_once_that_one_of_the_two_is_gone(services: Services, queued: Comparison) -> None:
+    panel = asyncio.run(_draw(services))
+    request = gr.Request(Request(scope()))
+    shown, drawn = panel._refresh(*queued.jobs, "", request)
+    assert "One of the two is not there any more" in shown
+    assert panel._refresh(*queued.jobs, drawn, request) == (gr.skip(), gr.skip())
+
+
+async def _draw(services: Services) -> ComparePanel:
+    """In a running loop: without one gradio makes loops that nobody closes."""
+    with gr.Blocks():
+        return ComparePanel(services, "test")

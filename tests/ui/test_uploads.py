@@ -11,8 +11,10 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
+from tests.engine.conftest import small_recipe
 from tests.ui.test_sign_in import scope
 from tests.waiting import wait_until
+from trainer.photos import take_folder
 from ui.photos_panel import PhotosHandlers
 from ui.services import Services
 from ui.uploads import keep_uploads_in, release, remove_older
@@ -31,6 +33,22 @@ def test_two_people_send_the_same_photo(services: Services, photo_folder: Path, 
         list(handlers.add([str(path) for path in shared], draft, request))
     for draft, request in zip(drafts, visitors, strict=True):
         assert len(services.drafts.read(services.owners.of(request), draft).usable) == 3
+
+
+def test_draft_that_became_a_job_takes_no_more_photos(
+    services: Services, tiny_model: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    """The answer to the press was lost on its way, or another window pressed."""
+    handlers, request = PhotosHandlers(services), visitor(0)
+    draft = services.drafts.new_id()
+    recipe = small_recipe(tiny_model, "textual-inversion")
+    owner = services.owners.of(request)
+    services.jobs.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder), press_id=draft)
+    assert handlers.restore(draft, request)[0] != draft
+    photo = shutil.copy(next(photo_folder.glob("*.jpg")), tmp_path)
+    *_, (_, following, _) = handlers.add([str(photo)], draft, request)
+    assert following != draft
+    assert len(services.drafts.read(owner, following).usable) == 1
 
 
 def test_upload_is_removed_after_a_while(tmp_path: Path) -> None:

@@ -19,7 +19,7 @@ from tests.ui.conftest import trained_job
 from trainer.settings import Owners, Settings
 from ui.owners import COOKIE, OwnerPolicy
 from ui.services import Services
-from ui.web import MAX_BODY_BYTES, build_middleware
+from ui.web import MAX_BODY_BYTES, UPLOADS, build_middleware
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def site(services: Services) -> Starlette:
         return PlainTextResponse(str(len(await request.body())))
 
     return Starlette(
-        routes=[Route("/", echo, methods=["GET", "POST"])],
+        routes=[Route("/", echo, methods=["GET", "POST"]), Route(UPLOADS, echo, methods=["POST"])],
         middleware=build_middleware(services),
     )
 
@@ -85,8 +85,10 @@ def test_files_of_a_run_are_served_to_their_owner_alone(
         answer = anna.get(url)
         assert answer.status_code == 200
         assert answer.content == b"content of " + name.encode()
-        assert "private" in answer.headers["cache-control"]
+        kept = "private, max-age=3600" if name.startswith(("previews", "photos")) else "no-store"
+        assert answer.headers["cache-control"] == kept
         assert eve.get(url).status_code == nobody.get(url).status_code == 404
+        assert eve.get(url).headers["cache-control"] == "no-store"  # eve may sign in, and be anna
 
 
 @pytest.mark.fault(40)
@@ -146,7 +148,8 @@ def test_large_bodies_are_refused_and_uploads_are_not(site: Starlette) -> None:
     large = b"x" * (MAX_BODY_BYTES + 1)
     assert client.post("/", content=large).status_code == 413
     assert client.post("/", content=b"x" * 1000).text == "1000"
-    assert client.post("/", files={"file": large}).status_code == 200
+    assert client.post(UPLOADS, files={"file": large}).status_code == 200
+    assert client.post("/", files={"file": large}).status_code == 413  # it would be read into memory
 
 
 @pytest.mark.fault(52)

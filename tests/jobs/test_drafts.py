@@ -1,0 +1,103 @@
+"""Photos that were uploaded but not sent to train yet."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from jobs import drafts as drafts_module
+from jobs.drafts import Drafts
+from trainer.errors import RequestError
+from trainer.photos import Photo, PhotoSet, take_photo
+
+DRAFT = "0" * 16
+
+
+def test_draft_takes_keeps_and_forgets_photos(tmp_path: Path, photo_folder: Path) -> None:
+    drafts = Drafts(tmp_path / "drafts")
+    draft = drafts.new_id()
+    files = sorted(photo_folder.glob("*.jpg"))
+    for file in [*files, files[0]]:
+        photos = drafts.add("anna", draft, file, source=file.name)
+    assert [p.duplicate for p in photos.photos] == [False] * len(files) + [True]
+    assert drafts.read("anna", draft) == photos
+    photos = drafts.remove("anna", draft, len(files))
+    assert not any(p.duplicate for p in photos.photos)
+    copied = drafts.copy_to("anna", draft, tmp_path / "run" / "photos")
+    assert len(copied.usable) == len(files)
+    assert len(list((tmp_path / "run" / "photos").glob("*.jpg"))) == len(files)
+    assert drafts.read("eve", draft) == PhotoSet(())
+    drafts.discard("anna", draft)
+    assert drafts.read("anna", draft) == PhotoSet(())
+
+
+@pytest.mark.parametrize("draft", ["", "..", "../../etc", "x" * 16, "0" * 17, "0123456789abcde/"])
+def test_draft_ids_are_never_paths(tmp_path: Path, draft: str) -> None:
+    with pytest.raises(RequestError):
+        Drafts(tmp_path).read("anna", draft)
+
+
+def test_refused_files_stay_in_the_draft_with_their_reason(tmp_path: Path) -> None:
+    drafts = Drafts(tmp_path)
+    (tmp_path / "x.jpg").write_text("no photo")
+    photos = drafts.add("anna", "0" * 16, tmp_path / "x.jpg", source="x.jpg")
+    assert photos.photos[0].file is None
+    Image.new("RGB", (400, 400), "red").save(tmp_path / "y.png")
+    assert len(drafts.add("anna", "0" * 16, tmp_path / "y.png", source="y.png").usable) == 1
+
+
+def test_photo_that_is_removed_while_others_come_in_stays_removed(
+    tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafts = Drafts(tmp_path / "drafts")
+    first, second = sorted(photo_folder.glob("*.jpg"))[:2]
+    drafts.add("anna", DRAFT, first, source="first")
+    taking = threading.Event()
+
+    def slowly(*args: Any, **options: Any) -> Photo:
+        taking.set()
+        time.sleep(0.2)
+        return take_photo(*args, **options)
+
+    monkeypatch.setattr(drafts_module, "take_photo", slowly)
+    thread = threading.Thread(target=drafts.add, args=("anna", DRAFT, second), kwargs={"source": "second"})
+    thread.start()
+    taking.wait()
+    drafts.remove("anna", DRAFT, 0)
+    thread.join()
+    assert [photo.source for photo in drafts.read("anna", DRAFT).photos] == ["second"]
+    assert len(drafts.copy_to("anna", DRAFT, tmp_path / "run").usable) == 1
+
+
+def test_two_windows_add_to_one_draft(tmp_path: Path, photo_folder: Path) -> None:
+    drafts = Drafts(tmp_path)
+    files = sorted(photo_folder.glob("*.jpg"))[:4]
+    threads = [threading.Thread(target=drafts.add, args=("anna", DRAFT, f), kwargs={"source": f.name}) for f in files]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    photos = drafts.read("anna", DRAFT).photos
+    assert {photo.source for photo in photos} == {file.name for file in files}
+    assert len({photo.file for photo in photos}) == len(files)
+
+
+@pytest.mark.parametrize("newer", ["browser", "person"])
+def test_of_two_drafts_with_one_id_the_newer_one_is_kept(tmp_path: Path, photo_folder: Path, newer: str) -> None:
+    """Signed in, signed out and in again, with the same page open all the while."""
+    drafts = Drafts(tmp_path)
+    photo = next(photo_folder.glob("*.jpg"))
+    for owner in ("browser", "person"):
+        drafts.add(owner, DRAFT, photo, source=owner)
+        long_ago = time.time() - (0 if owner == newer else 60)
+        os.utime(drafts.folder(owner, DRAFT), (long_ago, long_ago))
+    drafts.adopt("browser", "person")
+    assert [photo.source for photo in drafts.read("person", DRAFT).photos] == [newer]
+    assert drafts.read("browser", DRAFT) == PhotoSet(())
+    drafts.adopt("browser", "person")
