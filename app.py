@@ -114,7 +114,7 @@ def main() -> int:
         settings = Settings()
         settings.check_home()
         keep_uploads_in(settings.uploads_dir)
-        devices = find_devices()
+        devices = find_devices(settings.visible_gpus)
         services = build_services(settings, devices)
         stop = StopSignal()
         stop.install()

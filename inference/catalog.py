@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -34,7 +36,6 @@ def use_together(choices: list[tuple[Path, float]]) -> tuple[ConceptUse, ...]:
 
     Raises RequestError for two whole models: a pipeline holds one.
     """
-    names: dict[str, int] = {}
     uses: list[ConceptUse] = []
     whole = 0
     for path, weight in choices:
@@ -43,7 +44,11 @@ def use_together(choices: list[tuple[Path, float]]) -> tuple[ConceptUse, ...]:
         if whole > 1:
             raise RequestError("Two full DreamBooth models cannot be combined; a picture is made by one model.")
         name = concept.manifest.name
-        names[name] = names.get(name, 0) + 1
-        alias = name if names[name] == 1 else f"{name}-{names[name]}"
-        uses.append(ConceptUse(folder=concept.folder, weight=weight, alias=alias))
+        uses.append(ConceptUse(folder=concept.folder, weight=weight, alias=free_alias(name, {u.alias for u in uses})))
     return tuple(uses)
+
+
+def free_alias(name: str, taken: Collection[str | None]) -> str:
+    """The name itself, or with the first number from 2 on that is free."""
+    numbered = (f"{name}-{number}" for number in itertools.count(2))
+    return name if name not in taken else next(alias for alias in numbered if alias not in taken)

@@ -76,12 +76,22 @@ class Engine:
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
 
-    def generate(self, request: PictureRequest, step_done: Callable[[int, int], None] | None = None) -> Result:
+    def generate(
+        self,
+        request: PictureRequest,
+        step_done: Callable[[int, int], None] | None = None,
+        downloaded: Callable[[int, int], None] | None = None,
+    ) -> Result:
         """Make the pictures. `step_done(done, total)` counts picture-steps of the request; it may raise to stop.
+
+        `downloaded` counts the megabytes of a base that is not here yet, and may raise, too: what came is kept.
 
         Raises ConceptError or BaseModelError where the request does not fit together.
         """
-        family, pipeline = self._open(request)
+        base = base_folder(
+            find_base(request.base, request.base_revision, request.base_prediction), self._cache, downloaded
+        )
+        family, pipeline = self._open(request, base)
         self._swap(request, pipeline)
         positive, notes = self._spell(request.prompt)
         negative, more_notes = self._spell(request.negative_prompt)
@@ -102,12 +112,12 @@ class Engine:
         used = [_describe(loaded) for loaded in self._loaded]
         return Result(pictures, used, [*notes, *more_notes, *unparsed])
 
-    def _open(self, request: PictureRequest) -> tuple[Family, StableDiffusionPipeline]:
+    def _open(self, request: PictureRequest, base: Path) -> tuple[Family, StableDiffusionPipeline]:
         """The base, or the whole model among the concepts that stands in for it; loaded if it is not yet."""
-        base = base_folder(find_base(request.base, request.base_revision, request.base_prediction), self._cache)
         whole = next((c for use in request.concepts if (c := open_concept(use.folder)).is_whole_model), None)
         folder = whole.folder if whole else base
-        identity = f"{folder} {inspect_base(folder).identity}"
+        written = whole.manifest.weights_sha256 if whole else ""  # a resumed run writes its result anew
+        identity = f"{folder} {inspect_base(folder).identity} {written}"
         if self._family is None or self._pipeline is None or identity != self._identity:
             self.unload()
             compute = open_compute(Precision.auto)
@@ -118,9 +128,9 @@ class Engine:
         return self._family, self._pipeline
 
     def _swap(self, request: PictureRequest, pipeline: StableDiffusionPipeline) -> None:
-        """Put exactly the request's concepts in place, and set their weights."""
-        wanted = {use.alias: use.folder for use in request.concepts}
-        for loaded in [entry for entry in self._loaded if wanted.get(entry.use.alias) != entry.use.folder]:
+        """Put exactly the request's concepts in place, as they are on disk now, and set their weights."""
+        wanted = {use.alias: open_concept(use.folder) for use in request.concepts}
+        for loaded in [entry for entry in self._loaded if wanted.get(entry.use.alias) != entry.concept]:
             _remove(pipeline, loaded)
             self._loaded.remove(loaded)
         present = {entry.use.alias for entry in self._loaded}
@@ -197,9 +207,8 @@ def _encode(pipeline: StableDiffusionPipeline, positive: str, negative: str) -> 
         except Exception as error:  # noqa: BLE001 - compel's parser raises pyparsing's, its own and plain errors alike
             log.info("compel: %s", error)
             notes.append("The weights in the prompt were not understood; it was read as plain words.")
-            states.append(
-                compel.conditioning_provider.get_embeddings_for_weighted_prompt_fragments([[prompt]], [[1.0]])
-            )
+            plain = compel.conditioning_provider.get_embeddings_for_weighted_prompt_fragments
+            states.append(plain([[prompt]], [[1.0]], device=compel.device))
     padded = compel.pad_conditioning_tensors_to_same_length(states)
     return Prompts(padded[0], padded[1]), notes
 
@@ -219,5 +228,5 @@ def _counted(
 
 def _describe(loaded: _Loaded) -> dict[str, object]:
     manifest = loaded.concept.manifest
-    sha256 = manifest.files[0].sha256
-    return {"name": manifest.name, "alias": loaded.use.alias, "weight": loaded.use.weight, "sha256": sha256}
+    weight, sha256 = loaded.use.weight, manifest.weights_sha256
+    return {"name": manifest.name, "alias": loaded.use.alias, "weight": weight, "sha256": sha256}

@@ -30,10 +30,15 @@ from trainer.settings import Settings
 log = logging.getLogger(__name__)
 _POLL_S = 0.3
 _TELL_EVERY_S = 1.0
+_REMIND_EVERY_S = 30.0
 
 
 class _ClientLeft(Exception):
     """Nobody waits for the pictures any more."""
+
+
+class _TrainingFirst(Exception):
+    """Training wants the device, and nothing was made on it yet."""
 
 
 @dataclass
@@ -62,8 +67,9 @@ class PictureServer:
         self._engine = Engine(settings.cache_dir)
         self._visits: queue.Queue[_Visit] = queue.Queue()
         self._stop = stop
-        self._lease = DeviceLease(settings.runtime_dir, find_devices()[0])
+        self._lease = DeviceLease(settings.runtime_dir, find_devices(settings.visible_gpus)[0])
         self._cores = CoreShare(settings.runtime_dir / "cores", own_cores())
+        self._reminded = time.monotonic()
 
     def serve(self, server: socket.socket) -> None:
         """Serve until a stop is requested."""
@@ -112,13 +118,16 @@ class PictureServer:
     def _answer(self, visit: _Visit) -> None:
         """Make one request's pictures; every failure becomes a sentence, never the end of the process."""
         began = time.monotonic()
-        with visit.connection:
+        with contextlib.ExitStack() as leaving:
+            leaving.enter_context(visit.connection)
             try:
                 visit.tell(Working(done=0, total=1))
                 with self._cores.computing():
                     use_share(self._cores)
                     result = self._engine.generate(
-                        visit.ask.request, lambda done, total: self._step(visit, done, total)
+                        visit.ask.request,
+                        lambda done, total: self._step(visit, done, total),
+                        lambda done, total: self._downloaded(visit, done, total),
                     )
                 files = []
                 for seed, picture in zip(visit.ask.request.seeds, result.pictures, strict=True):
@@ -128,6 +137,9 @@ class PictureServer:
                 visit.tell(Made(files=files, notes=result.notes, seconds=round(time.monotonic() - began, 1)))
             except _ClientLeft:
                 log.info("a client left before its pictures were made")
+            except _TrainingFirst:
+                leaving.pop_all()
+                self._visits.put(visit)
             except StudioError as error:
                 with contextlib.suppress(_ClientLeft):
                     visit.tell(Refused(text=str(error)))
@@ -140,3 +152,18 @@ class PictureServer:
     def _step(self, visit: _Visit, done: int, total: int) -> None:
         use_share(self._cores)
         visit.tell(Working(done=done, total=total))
+        self._remind()
+
+    def _downloaded(self, visit: _Visit, done: int, total: int) -> None:
+        visit.tell(Working(done=done, total=total, unit="MB"))
+        self._remind()
+        if self._lease.training_wants_it():  # the download goes on meanwhile
+            raise _TrainingFirst
+
+    def _remind(self) -> None:
+        """Tell those who wait that they are not forgotten: a long silence would look like the end of this process."""
+        if time.monotonic() - self._reminded > _REMIND_EVERY_S:
+            self._reminded = time.monotonic()
+            for ahead, waiting in enumerate(list(self._visits.queue), start=1):
+                with contextlib.suppress(_ClientLeft):
+                    waiting.tell(Waiting(ahead=ahead))

@@ -35,11 +35,12 @@ class Waiting(BaseModel):
 
 
 class Working(BaseModel):
-    """`done` of `total` denoiser calls; 0 while models are loaded."""
+    """`done` of `total` denoiser calls, 0 while models are loaded; or megabytes of a base that is downloaded first."""
 
     event: Literal["working"] = "working"
     done: int
     total: int
+    unit: Literal["steps", "MB"] = "steps"
 
 
 class Made(BaseModel):

@@ -126,7 +126,7 @@ def _parser() -> argparse.ArgumentParser:
 def _worker(options: argparse.Namespace) -> int:
     if options.watch_parent:
         stop_when_parent_dies()
-    devices = find_devices()
+    devices = find_devices(options.settings.visible_gpus)
     if options.gpu is None:
         device = devices[0]
     else:

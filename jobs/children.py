@@ -11,7 +11,7 @@ import time
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from trainer.devices import Device
+from trainer.devices import Device, only
 from trainer.process import GRACE_S, Child, spawn
 from trainer.settings import Settings, process_environment
 
@@ -31,6 +31,8 @@ class _Kept:
     delay_s: float = field(default=0.0)
     keeps_secret: bool = False
     """Whether it works with a Space's own secret."""
+    environment: dict[str, str] = field(default_factory=dict[str, str])
+    """What it is told besides."""
 
 
 class Children:
@@ -39,7 +41,7 @@ class Children:
     def __init__(self, settings: Settings, devices: list[Device]) -> None:
         self._settings = settings
         self._kept = [_Kept(d.key, _worker(d)) for d in devices]
-        self._kept.append(_Kept("generator", ["inference.generator", "--watch-parent"]))
+        self._kept.append(_Kept("generator", ["inference.generator", "--watch-parent"], environment=only(devices[0])))
         self._kept.append(_Kept("publisher", ["jobs", "publisher", "--watch-parent"]))
         self._mirror = _Kept("mirror", ["jobs", "mirror", "--watch-parent"])
         if settings.mirror_dir is not None:
@@ -81,6 +83,7 @@ class Children:
                 )
             logs = self._settings.home / "logs"
             environment = process_environment() if kept.keeps_secret else self._settings.environment_for_visitors()
+            environment |= kept.environment
             kept.child = spawn(kept.arguments, environment=environment, log=logs / f"{kept.name}.log")
             kept.started = time.monotonic()
 

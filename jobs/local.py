@@ -18,7 +18,7 @@ from jobs.store import Job
 from jobs.tokens import TokenVault
 from jobs.training import POLL_S, Watch
 from trainer.bases import find_base
-from trainer.devices import Device
+from trainer.devices import Device, only
 from trainer.errors import EXIT_DONE, BusyError, RequestError
 from trainer.lease import DeviceLease
 from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
@@ -57,9 +57,7 @@ class LocalTrainer:
 
     def train(self, job: Job, run: RunFolder, watch: Watch) -> int:
         _wait_for_predecessor(run)
-        environment = self._settings.environment_for_visitors()
-        if self._device.index is not None:
-            environment["CUDA_VISIBLE_DEVICES"] = str(self._device.index)
+        environment = self._settings.environment_for_visitors() | only(self._device)
         arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
         token = self._vault.of(job.owner) if _may_fetch(run) else None
         if token is not None:

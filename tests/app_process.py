@@ -32,13 +32,14 @@ class App:
 
     def __init__(self, home: Path, *, python: Path | None = None, root: Path = ROOT, **environment: str) -> None:
         self.home, self._python, self._root = home, str(python or sys.executable), root
-        home.mkdir(parents=True, exist_ok=True)
+        (home / "tmp").mkdir(parents=True, exist_ok=True)
         with socket.socket() as free:
             free.bind(("127.0.0.1", 0))
             self.port = free.getsockname()[1]
         self._environment = {
             **os.environ,
             "STUDIO_HOME": str(home),
+            "TMPDIR": str(home / "tmp"),  # gradio serves what lies there; a data root is elsewhere
             "GRADIO_SERVER_PORT": str(self.port),
             **environment,
         }

@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import yaml
 
@@ -27,8 +27,9 @@ from trainer.errors import (
     StudioError,
     TrainingError,
     TrainingStopped,
+    VerificationError,
 )
-from trainer.events import Emit, Event, Failed
+from trainer.events import Emit, Event, Failed, Warned
 from trainer.narrate import narrate
 from trainer.one_line_parser import OneLineParser
 from trainer.photos import take_folder
@@ -41,6 +42,9 @@ from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 from trainer.task import has_task, read_task
 from trainer.task_commands import add_task_commands
+
+if TYPE_CHECKING:
+    from trainer.engine.run import Workplace  # torch
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -179,26 +183,39 @@ def _run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
 def _engine_run(run: RunFolder, options: argparse.Namespace, stop: StopSignal, emit: Emit) -> int:
     from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
     from trainer.engine.failures import explain  # noqa: PLC0415
-    from trainer.engine.imports.run import carry_out  # noqa: PLC0415
-    from trainer.engine.run import Workplace, run_training, verify_run  # noqa: PLC0415
+    from trainer.engine.run import Workplace  # noqa: PLC0415
 
     settings: Settings = options.settings
     cores = CoreShare(settings.runtime_dir / "cores", own_cores())
     try:
         with cores.computing():
             place = Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores), options.token)
-            if _is_finished(run):
-                verify_run(run, settings.cache_dir)
-            elif has_task(run):
-                carry_out(run, place)
-            else:
-                run_training(run, place)
+            _see_through(run, place)
     except TrainingStopped as stopped:
         print(stopped, file=sys.stderr)
         return stopped.exit_code
     except Exception as error:  # noqa: BLE001 - the last place that can tell the person what happened
         return _failed(error, explain(error), emit)
     return EXIT_DONE
+
+
+def _see_through(run: RunFolder, place: Workplace) -> None:
+    """Verify what is finished; begin or go on with anything else, and with a training whose result was damaged."""
+    from trainer.engine.imports.run import carry_out  # noqa: PLC0415 - the engine brings torch
+    from trainer.engine.run import run_training, verify_run  # noqa: PLC0415
+
+    if _is_finished(run):
+        try:
+            verify_run(run, place.cache)
+            return
+        except VerificationError as error:
+            if has_task(run):
+                raise
+            place.emit(Warned(text=f"{error.cause} It is written again."))
+    if has_task(run):
+        carry_out(run, place)
+    else:
+        run_training(run, place)
 
 
 def _is_finished(run: RunFolder) -> bool:

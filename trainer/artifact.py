@@ -94,6 +94,11 @@ class Manifest(BaseModel):
         return self.placeholder if self.method is Method.textual_inversion else self.trained_words
 
     @property
+    def weights_sha256(self) -> str:
+        """Of the largest file, which holds what was trained: it tells this result from every other."""
+        return max(self.files, key=lambda file: file.bytes).sha256
+
+    @property
     def total_bytes(self) -> int:
         return sum(file.bytes for file in self.files)
 

@@ -72,9 +72,12 @@ def find_base(name: str, revision: str | None = None, prediction: str | None = N
     """What `name` refers to. Raises BaseModelError for something that is neither starter, folder, file nor Hub id."""
     if name == STARTER:
         return BaseReference(name, STARTER_FOLDER)
-    path = Path(name).expanduser()
-    if path.is_dir():
-        return BaseReference(name, path.resolve())
+    try:
+        path = Path(name).expanduser()
+        if path.is_dir():
+            return BaseReference(name, path.resolve())
+    except (OSError, RuntimeError) as error:  # no permission, too long, nobody's home
+        raise BaseModelError(f"There is no base model {name[:80]!r} that can be read here.") from error
     if name.endswith((".ckpt", ".pt", ".bin")):
         raise BaseModelError(f"{name} may run code when it is opened; only safetensors weights are loaded.")
     if name.endswith(".safetensors"):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import os
 import stat
+import struct
 import warnings
 from functools import cache
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import Any, cast
 
 import numpy as np
 import pillow_heif
-from PIL import Image, ImageCms, ImageOps, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageCms, UnidentifiedImageError
 
 from trainer.errors import PhotoError
 
@@ -24,6 +25,16 @@ MAX_PIXELS = 80_000_000
 MAX_STORED_PX = 2048
 FORMATS = ("JPEG", "PNG", "WEBP", "AVIF", "HEIF")
 _ACCEPTED = "JPEG, PNG, WebP, AVIF and HEIC"
+# what makes each EXIF orientation upright
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 
 
 @cache
@@ -109,7 +120,7 @@ def _normalised(picture: Image.Image) -> Image.Image:
     picture.draft(None, (MAX_STORED_PX, MAX_STORED_PX))  # JPEG only: decodes at 1/2, 1/4 or 1/8 where that is enough
     profile = picture.info.get("icc_profile")
     picture.load()
-    picture = ImageOps.exif_transpose(picture)
+    picture = _upright(picture)
     picture = _eight_bit(picture)
     picture = _in_srgb(picture, profile)
     picture = _flattened(picture)
@@ -117,6 +128,16 @@ def _normalised(picture: Image.Image) -> Image.Image:
     clean = Image.new("RGB", picture.size)  # a new picture has no metadata to forget
     clean.paste(picture)
     return clean
+
+
+def _upright(picture: Image.Image) -> Image.Image:
+    """As the camera was held. Of its EXIF data nothing else is looked at: it may be damaged in any way."""
+    try:
+        orientation = picture.getexif().get(ExifTags.Base.Orientation)
+    except (OSError, SyntaxError, ValueError, TypeError, KeyError, AttributeError, EOFError, struct.error):
+        return picture
+    turn = _TURNS.get(orientation) if isinstance(orientation, int) else None
+    return picture if turn is None else picture.transpose(turn)
 
 
 def _eight_bit(picture: Image.Image) -> Image.Image:

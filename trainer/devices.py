@@ -27,9 +27,19 @@ class Device:
         return "The CPU" if self.index is None else f"GPU {self.index}"
 
 
-def find_devices() -> list[Device]:
-    """Every NVIDIA GPU that the driver reports, else the processor (which on a Mac includes its GPU)."""
-    return _nvidia_gpus() or [cpu()]
+def find_devices(visible: str | None = None) -> list[Device]:
+    """Every NVIDIA GPU that the driver reports, else the processor (which on a Mac includes its GPU).
+
+    `visible` is CUDA_VISIBLE_DEVICES, where that is set: numbers or ids of the GPUs that may be used.
+    """
+    return [device for device, uuid in _nvidia_gpus() if _may_use(device, uuid, visible)] or [cpu()]
+
+
+def only(device: Device) -> dict[str, str]:
+    """The environment in which CUDA has this GPU alone; numbers are then those of the driver. Nothing for a CPU."""
+    if device.index is None:
+        return {}
+    return {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": str(device.index)}
 
 
 def cpu() -> Device:
@@ -44,15 +54,23 @@ def usable_cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
-def _nvidia_gpus() -> list[Device]:
-    query = ["nvidia-smi", "--query-gpu=index,name,memory.total", "--format=csv,noheader,nounits"]
+def _may_use(device: Device, uuid: str, visible: str | None) -> bool:
+    if visible is None:
+        return True
+    named = [part.strip() for part in visible.split(",")]
+    return any(part == str(device.index) or (part.startswith("GPU-") and uuid.startswith(part)) for part in named)
+
+
+def _nvidia_gpus() -> list[tuple[Device, str]]:
+    """Each GPU with the driver's id for it."""
+    query = ["nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError):
         return []
-    devices: list[Device] = []
+    devices: list[tuple[Device, str]] = []
     for line in answer.stdout.splitlines():
-        index, name, memory = (part.strip() for part in line.split(",", 2))
+        index, uuid, name, memory = (part.strip() for part in line.split(",", 3))
         if index.isdigit():
-            devices.append(Device(int(index), name, float(memory) / 1024 if memory.isdigit() else None))
+            devices.append((Device(int(index), name, float(memory) / 1024 if memory.isdigit() else None), uuid))
     return devices

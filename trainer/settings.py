@@ -119,6 +119,11 @@ class Settings(BaseSettings):
         allow_inf_nan=False,
         description="Most that one job may cost on paid Space hardware, in US dollars.",
     )
+    visible_gpus: str | None = Field(
+        default=None,
+        validation_alias="CUDA_VISIBLE_DEVICES",
+        description="GPUs that may be used, by number or id as nvidia-smi says them; empty: none. Default: all.",
+    )
     system: str | None = Field(default=None, validation_alias="SYSTEM", description="`spaces` on a Space.")
     oauth_client_id: str | None = Field(
         default=None, validation_alias="OAUTH_CLIENT_ID", description="Set by Hugging Face on a Space with sign-in."

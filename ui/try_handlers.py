@@ -104,6 +104,9 @@ class TryHandlers:
             case Waiting():
                 many = "one request" if answer.ahead == 1 else f"{answer.ahead} requests"
                 return _line(f"Waiting: {many} before yours.")
+            case Working(unit="MB"):
+                text = f"Downloading the base model: {answer.done:,} of {answer.total:,} MB."
+                return _line(text, done=answer.done, total=answer.total)
             case Working() if answer.done == 0:
                 return _line("Getting the model ready.")
             case Working():
@@ -139,7 +142,7 @@ class TryHandlers:
 
     def concepts_of(self, settings: PictureSettings, owner: str) -> tuple[list[str], list[float], list[str]]:
         """(job ids, weights, names that are not here) of the concepts that a picture was made with."""
-        known = {entry.manifest.files[0].sha256: entry.job for entry in library_entries(self._services, owner)}
+        known = {entry.manifest.weights_sha256: entry.job for entry in library_entries(self._services, owner)}
         jobs: list[str] = []
         weights: list[float] = []
         missing: list[str] = []

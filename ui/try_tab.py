@@ -7,10 +7,11 @@ from typing import Any
 
 import gradio as gr
 from gradio.components import Component
-from PIL import Image
 
+from inference.catalog import free_alias
 from inference.request import SCHEDULERS
 from trainer.config import STARTER
+from trainer.decode import decode_photo
 from ui.errors import spoken
 from ui.forms import empty
 from ui.html import ACTIONS_JS
@@ -156,12 +157,10 @@ class TryTab:
         """Weights and words for the picked concepts."""
         owner = self._services.owners.of(request)
         entries = self._handlers.describe(job_ids or [], owner)
-        names: dict[str, int] = {}
-        placeholders: list[str] = []
+        aliases: list[str] = []
         for entry in entries:
-            name = entry.manifest.name
-            names[name] = names.get(name, 0) + 1
-            placeholders.append(f"<{name}>" if names[name] == 1 else f"<{name}-{names[name]}>")
+            aliases.append(free_alias(entry.manifest.name, aliases))
+        placeholders = [f"<{alias}>" for alias in aliases]
         sliders = [
             gr.update(visible=i < len(entries), label=f"weight of {placeholders[i]}" if i < len(entries) else "weight")
             for i in range(MAX_CONCEPTS)
@@ -222,10 +221,8 @@ class TryTab:
         unchanged = [gr.skip()] * (MAX_CONCEPTS + 11)
         match pressed.get("action"):
             case "start":
-                with Image.open(
-                    self._handlers.picture(name, owner)
-                ) as picture:  # gradio serves no file of the data root
-                    return [gr.skip(), picture.copy(), *unchanged]
+                picture = decode_photo(self._handlers.picture(name, owner))  # gradio serves no file of the data root
+                return [gr.skip(), picture, *unchanged]
             case "settings":
                 settings = self._handlers.settings_in_file(str(self._handlers.picture(name, owner)))
                 return [gr.skip(), gr.skip(), *self._restored(settings, request)]

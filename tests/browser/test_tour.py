@@ -68,14 +68,20 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     page.get_by_role("button", name="Try it").click()
     expect(page.locator("#try-words")).to_contain_text("<red-mug>")
     expect(page.locator("#try-prompt textarea")).to_have_value(re.compile("<red-mug>"))
+    page.locator("#try-settings").get_by_text("Settings", exact=True).click()
+    page.locator("#try-steps input[type=number]").fill("7")
     page.locator("#try-generate").click()
     expect(page.locator("#try-pictures figure")).to_have_count(4, timeout=2 * MINUTE)
     assert width_of(page.locator("#try-pictures img").first) == 64
 
-    # the same settings again, from a picture
-    page.locator("#try-prompt textarea").fill("something else")
+    # the same settings again, from a picture, on a page where nothing is picked yet
+    page.reload()
+    go(page, "Try it")
+    page.locator("#try-settings").get_by_text("Settings", exact=True).click()
     page.locator("#try-pictures figure").last.get_by_role("button", name="Same settings").click()
     expect(page.locator("#try-prompt textarea")).to_have_value(re.compile("<red-mug>"))
+    expect(page.locator("#try-words")).to_contain_text("<red-mug>")
+    expect(page.locator("#try-steps input[type=number]")).to_have_value("7")
     page.locator("#try-pictures figure").last.get_by_role("button", name="Use as start").click()
     page.get_by_text("Start from a picture").click()
     expect(page.locator("#try-start img")).to_be_visible()

@@ -21,7 +21,7 @@ from trainer.engine.cache import EncodedPictures, variant
 from trainer.engine.checkpoint import Checkpoint, Checkpoints
 from trainer.engine.device import choose_precision
 from trainer.engine.families import open_family
-from trainer.engine.methods import ParameterGroup
+from trainer.engine.methods import ParameterGroup, prepare_method
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.optim import build_optimizer, learning_rate_factor, set_learning_rates
 from trainer.errors import TrainingError
@@ -204,6 +204,17 @@ def test_cpu_attends_by_what_is_fastest_for_its_size_and_says_so(tiny_model: Pat
 
 def test_xformers_is_not_claimed_where_it_does_not_run() -> None:
     assert probe_xformers(CPU, torch.float32, {16}) is None
+
+
+def test_masters_of_a_full_model_start_from_what_the_base_holds_and_not_from_its_rounded_copy(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth", text_encoder_share=1.0)
+    exact = open_family(tiny_model, device=torch.device("cpu"), dtype=torch.float32)
+    rounded = open_family(tiny_model, device=torch.device("cpu"), dtype=torch.bfloat16)
+    method = prepare_method(recipe, rounded)
+    ours = {"unet": dict(exact.unet.named_parameters()), "text_encoder": dict(exact.text_encoder.named_parameters())}
+    for name, master in method.tensors().items():
+        part, _, parameter = name.partition(".")
+        assert torch.equal(master, ours[part][parameter]), name
 
 
 def test_precision_is_resolved_and_fp16_refused_on_a_cpu() -> None:

@@ -69,12 +69,15 @@ def test_guidance_of_one_needs_no_second_pass(family: Family) -> None:
     assert calls == [1, 1, 2, 2]
 
 
-def test_low_strength_stays_near_the_picture_it_starts_from(family: Family) -> None:
+@pytest.mark.parametrize("scheduler", SCHEDULERS)
+def test_low_strength_stays_near_the_picture_it_starts_from(family: Family, scheduler: str) -> None:
     start = Image.linear_gradient("L").convert("RGB").resize((64, 48))
     kept = family.decode(family.encode_pictures(_pixels(start)).mean)[0]
 
     def distance(strength: float) -> float:
-        (made,) = make(family, [1], Look(steps=10, guidance=1.0), start=StartPicture(start, strength))
+        (made,) = make(
+            family, [1], Look(steps=10, guidance=1.0, scheduler=scheduler), start=StartPicture(start, strength)
+        )
         return float(np.abs(np.asarray(made, int) - np.asarray(kept, int)).mean())
 
     assert distance(0.1) < distance(1.0)

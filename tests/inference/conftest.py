@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.engine.conftest import cache, go_on, small_recipe  # noqa: F401 - `cache` is a fixture
+from tests.engine.conftest import cache, go_on, prepared, small_recipe  # noqa: F401 - two are fixtures
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run

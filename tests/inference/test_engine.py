@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from collections.abc import Iterator
+import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,8 @@ from PIL import Image
 from inference.catalog import open_concept, use_together
 from inference.engine import Engine
 from inference.request import PictureRequest
+from tests.engine.conftest import go_on
+from trainer.artifact import read_manifest, write_manifest
 from trainer.errors import BaseModelError, ConceptError, RequestError
 from trainer.run_folder import RunFolder
 
@@ -155,6 +158,33 @@ def test_image_to_image_starts_from_the_picture(engine: Engine, tiny_model: Path
     weak = ask(tiny_model, [], "a teapot", init_image=tmp_path / "start.png", strength=0.1, steps=10)
     strong = weak.model_copy(update={"strength": 1.0})
     assert differ(engine.generate(weak).pictures[0], engine.generate(strong).pictures[0])
+
+
+@pytest.mark.parametrize("method", ["textual-inversion", "dreambooth-lora", "dreambooth"])
+def test_result_that_was_trained_on_meanwhile_is_loaded_anew(
+    engine: Engine, tiny_model: Path, prepared: Callable[..., RunFolder], cache: Path, method: str
+) -> None:
+    run = prepared(tiny_model, method, steps=2, learning_rate=0.01)
+    go_on(run, cache)
+    request = ask(tiny_model, [(run, 1.0)], "a photo of <red-mug>")
+    before = engine.generate(request)
+    run.write_recipe(run.read_recipe().model_copy(update={"steps": 6}))
+    go_on(run, cache)
+    after = engine.generate(request)
+    assert before.concepts[0]["sha256"] != after.concepts[0]["sha256"]
+    assert differ(before.pictures[0], after.pictures[0])
+
+
+def test_every_concept_has_an_alias_of_its_own(concepts: Runs, tmp_path: Path) -> None:
+    names = ["cup", "cup", "cup-2"]
+    folders = []
+    for number, name in enumerate(names):
+        folder = tmp_path / str(number)
+        shutil.copytree(concepts["textual-inversion"].artifact, folder)
+        manifest = read_manifest(folder)
+        write_manifest(folder, manifest.model_copy(update={"name": name}))
+        folders.append(folder)
+    assert [use.alias for use in use_together([(folder, 1.0) for folder in folders])] == ["cup", "cup-2", "cup-2-2"]
 
 
 def test_progress_counts_all_batches(engine: Engine, tiny_model: Path) -> None:

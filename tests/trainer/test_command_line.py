@@ -115,6 +115,10 @@ def test_trained_run_reports_json_and_verifies_and_resumes_to_done(
     spoilt = command("verify", run)
     assert spoilt.returncode == 1
     assert "has changed" in spoilt.stderr.splitlines()[-1]
+    repaired = command("resume", run)
+    assert repaired.returncode == 0, repaired.stderr
+    assert "It is written again." in repaired.stderr + repaired.stdout
+    assert command("verify", run).returncode == 0
 
 
 def test_recipe_file_is_shared_and_flags_win_over_it(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import pillow_heif
 import pytest
-from PIL import Image, ImageCms
+from PIL import ExifTags, Image, ImageCms, ImageOps
 
 from tests.pictures import exif_with_gps, subject_picture
 from trainer.decode import MAX_STORED_PX, decode_photo
@@ -40,6 +40,25 @@ def test_every_promised_format_is_read_whatever_its_name(kind: str, tmp_path: Pa
     assert picture.mode == "RGB"
     assert picture.size == RED_LEFT.size
     assert is_red_left(picture)
+
+
+@pytest.mark.parametrize("orientation", range(9))
+def test_every_orientation_is_what_pillow_makes_of_it(orientation: int, tmp_path: Path) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    RED_LEFT.save(tmp_path / "turned.png", exif=exif.tobytes())
+    with Image.open(tmp_path / "turned.png") as picture:
+        assert decode_photo(tmp_path / "turned.png").tobytes() == ImageOps.exif_transpose(picture).tobytes()
+
+
+@pytest.mark.parametrize("tag", [ExifTags.Base.ImageWidth, ExifTags.Base.XResolution, ExifTags.Base.DateTime])
+@pytest.mark.parametrize("kind", range(1, 13))
+def test_odd_metadata_spoils_no_photo(tag: int, kind: int, tmp_path: Path) -> None:
+    """A tag of a type that it should not have, beside an orientation that has to be applied."""
+    entries = struct.pack("<HHII", ExifTags.Base.Orientation, 3, 1, 6) + struct.pack("<HHII", tag, kind, 1, 26)
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + entries + bytes(4) + struct.pack("<ii", -7, 0)
+    RED_LEFT.rotate(90, expand=True).save(tmp_path / "odd.jpg", exif=exif)
+    assert is_red_left(decode_photo(tmp_path / "odd.jpg"))
 
 
 @pytest.mark.fault(44)

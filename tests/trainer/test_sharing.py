@@ -15,7 +15,7 @@ import pytest
 
 from tests.waiting import wait_until
 from trainer.cores import CoreShare
-from trainer.devices import Device, cpu, find_devices
+from trainer.devices import Device, cpu, find_devices, only
 from trainer.lease import DeviceLease
 from trainer.process import KEEP_SIGNAL, StopKind, StopSignal, spawn
 
@@ -102,6 +102,31 @@ def test_machine_without_gpu_has_its_processor() -> None:
     devices = find_devices()
     assert devices
     assert devices[0].key == ("cpu" if devices[0].index is None else "gpu-0")
+
+
+@pytest.mark.parametrize(
+    ("visible", "keys"),
+    [
+        (None, ["gpu-0", "gpu-1"]),
+        ("1", ["gpu-1"]),
+        ("1,0", ["gpu-0", "gpu-1"]),
+        ("GPU-bbbb", ["gpu-1"]),
+        ("", ["cpu"]),
+        ("-1", ["cpu"]),
+    ],
+)
+def test_only_the_gpus_that_may_be_used_are(
+    visible: str | None, keys: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho '0, GPU-aaaa-1, NVIDIA T4, 15360'\necho '1, GPU-bbbb-2, NVIDIA L4, 23034'\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    devices = find_devices(visible)
+    assert [device.key for device in devices] == keys
+    assert only(devices[-1]) == (
+        {} if keys == ["cpu"] else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}
+    )
 
 
 def test_stop_signals_differ_and_the_urgent_one_wins() -> None:

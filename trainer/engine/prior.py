@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -73,6 +74,6 @@ def _own_pictures(folder: Path) -> list[Path]:
 
 
 def _save_whole(picture: Image.Image, file: Path) -> None:
-    aside = file.with_suffix(".partial")
+    aside = file.with_suffix(f".{os.getpid()}.partial")  # another job may be making the same one
     picture.save(aside, "PNG")
     aside.replace(file)

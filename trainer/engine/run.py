@@ -18,7 +18,7 @@ from trainer.engine.averaging import Average
 from trainer.engine.base_files import base_folder, with_commit
 from trainer.engine.batches import Batches, ClassPictures
 from trainer.engine.cache import encode_class_pictures, encode_photos
-from trainer.engine.checkpoint import Checkpoint, Checkpoints
+from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.write import export_artifact, verify_artifact
 from trainer.engine.families import Family, open_family
@@ -75,13 +75,9 @@ def run_training(run: RunFolder, place: Workplace) -> None:
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
     work = _Work(run, place, recipe, photos, folder, open_compute(recipe.precision))
-    rate_scale = 1.0
     for rewinds in range(MAX_REWINDS + 1):
-        checkpoint = work.checkpoints.newest()
-        if rewinds == 0 and checkpoint is not None:
-            rate_scale = checkpoint.rate_scale
         try:
-            work.run_once(checkpoint, rate_scale * 0.5**rewinds)
+            work.run_once(0.5**rewinds)
             break
         except LossNotFinite as error:
             _announce_rewind(place.emit, error.step, final=rewinds == MAX_REWINDS)
@@ -122,22 +118,32 @@ class _Work:
         self.run, self.place, self.recipe, self.photos = run, place, recipe, photos
         self.folder, self.traits, self.compute = folder, inspect_base(folder), compute
         self.checkpoints = Checkpoints(run, place.emit, keep=recipe.keep_checkpoints)
+        self._first_rate_scale: float | None = None
 
-    def run_once(self, checkpoint: Checkpoint | None, rate_scale: float) -> None:
-        """From freshly loaded parts to the artifact. After LossNotFinite, parts must be loaded afresh."""
+    def run_once(self, slower: float) -> None:
+        """From freshly loaded parts to the artifact. After LossNotFinite, parts must be loaded afresh.
+
+        `slower` is what the learning rate is multiplied by, compared with the first time.
+        """
+        self.compute.accelerator.free_memory()  # it keeps the optimizer of a run that was rewound
+        checkpoint = self.checkpoints.newest()
         start = checkpoint.step if checkpoint else 0
+        if self._first_rate_scale is None:
+            self._first_rate_scale = checkpoint.rate_scale if checkpoint else 1.0
         family = open_family(self.folder, device=self.compute.device, dtype=self.compute.dtype)
         self._announce(choose_attention(family.unet, self.compute.dtype).name, start)
         training, yardstick = self._prepare(family, start)
-        training.rate_scale = rate_scale
+        training.rate_scale = self._first_rate_scale * slower
         if checkpoint is not None:
             load_checkpoint(training, checkpoint)
+        del checkpoint  # as large as the optimizer
         self.place.emit(PhaseChanged(phase=Phase.train, done=start, total=self.recipe.steps))
         steps = train(training, start=start)
         if self.place.stop.kind is StopKind.checkpoint:
             self._stop(steps)
         method, average = training.method, training.average
-        del training  # frees the optimizer: verification opens a second copy of the model
+        del training  # verification opens a second copy of the model: there must be room
+        self.compute.accelerator.free_memory()
         with average.in_place():
             self._measure(yardstick, family, method)
             export_artifact(

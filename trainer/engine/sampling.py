@@ -112,7 +112,8 @@ def _begin(
     latents = family.encode_pictures(pixels[None]).mean.expand_as(noise)
     kept = max(1, min(len(scheduler.timesteps), round(len(scheduler.timesteps) * start.strength)))
     begin = len(scheduler.timesteps) - kept
-    scheduler.set_begin_index(begin)
+    if hasattr(scheduler, "set_begin_index"):  # those that count steps; DDIM goes by the timestep itself
+        scheduler.set_begin_index(begin)
     timesteps = scheduler.timesteps[begin:]
     return scheduler.add_noise(latents, noise, timesteps[:1].expand(len(noise))), timesteps
 

@@ -20,7 +20,7 @@ def write_pipeline_folder(folder: Path, *, like: Path, trained: dict[str, torch.
     scheduler are copied as they are; other tools want the vocab.json that newer transformers no longer write.
     """
     for part in ("unet", "vae", "text_encoder"):
-        module = trained[part] if part in trained else read_half(part, like / part)
+        module = trained[part] if part in trained else read_part(part, like / part, torch.float16)
         module.half().save_pretrained(folder / part)  # type: ignore[operator]
     for part in ("tokenizer", "scheduler"):
         shutil.copytree(like / part, folder / part)
@@ -43,11 +43,11 @@ def parts_are_in(pipeline: StableDiffusionPipeline, parts: dict[str, torch.nn.Mo
     return True
 
 
-def read_half(part: str, folder: Path) -> torch.nn.Module:
-    """One part of a model in fp16, as artifacts store it."""
+def read_part(part: str, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
+    """One part of a model, from its folder."""
     if part == "text_encoder":
-        return CLIPTextModel.from_pretrained(folder, dtype=torch.float16)
-    return _PARTS[part].from_pretrained(folder, torch_dtype=torch.float16, use_safetensors=True)
+        return CLIPTextModel.from_pretrained(folder, dtype=dtype)
+    return _PARTS[part].from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
 
 
 def declare_float32_text_encoder(folder: Path) -> None:

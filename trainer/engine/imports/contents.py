@@ -14,7 +14,7 @@ from trainer.artifact import portable_file
 from trainer.concept import ConceptWords
 from trainer.engine.export.adapters import ADAPTER, adapted_layers, adapters_are_in, write_adapters
 from trainer.engine.export.embeddings import embedding_is_in, write_embedding
-from trainer.engine.export.pipeline_folder import parts_are_in, read_half, write_pipeline_folder
+from trainer.engine.export.pipeline_folder import parts_are_in, read_part, write_pipeline_folder
 from trainer.engine.export.single_file import write_single_file
 from trainer.errors import WeightsError
 from trainer.lora_layers import LoraLayer
@@ -121,4 +121,6 @@ class WholeModel:
         write_single_file(folder, portable_file(folder, self._name))
 
     def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
-        return parts_are_in(pipeline, {p: read_half(p, self._folder / p) for p in ("unet", "vae", "text_encoder")})
+        return parts_are_in(
+            pipeline, {p: read_part(p, self._folder / p, torch.float16) for p in ("unet", "vae", "text_encoder")}
+        )

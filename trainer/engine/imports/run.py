@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
+
 from trainer.artifact import BaseUsed, Manifest, Origin, describe_brought_in, read_manifest, sha256_of
 from trainer.bases import BaseTraits, find_base, inspect_base
 from trainer.choices import Method, Precision
@@ -80,6 +82,8 @@ def _extract(run: RunFolder, task: ExtractTask, base: _Base, place: Workplace) -
     if source.base.identity != base.traits.identity:
         raise ConceptError(f"The base {task.base} is not the one that {source.name} was trained on any more.")
     device = open_compute(Precision.auto).device
+    if device.type == "mps":  # it has no float64
+        device = torch.device("cpu")
     extracted = extract_adapters(task.source / "artifact", base.folder, task.rank, device)
     note = f"rank {task.rank}; {extracted.kept * 100:.1f} % of the change kept (Frobenius norm)"
     origin = Origin(how="extracted", name=source.name, note=note)

@@ -9,7 +9,7 @@ from diffusers import StableDiffusionPipeline
 
 from trainer.artifact import portable_file
 from trainer.config import DreamBoothRecipe
-from trainer.engine.export.pipeline_folder import parts_are_in, write_pipeline_folder
+from trainer.engine.export.pipeline_folder import parts_are_in, read_part, write_pipeline_folder
 from trainer.engine.export.single_file import write_single_file
 from trainer.engine.families import Family
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
@@ -24,8 +24,10 @@ class DreamBooth:
         self._trained: dict[str, torch.nn.Module] = {"unet": family.unet}
         if self._text_steps:
             self._trained["text_encoder"] = family.text_encoder
-        for module in self._trained.values():
+        for part, module in self._trained.items():
             module.float()
+            if family.dtype is not torch.float32:  # what was loaded is rounded, and a small learning rate adds less
+                module.load_state_dict(read_part(part, family.folder / part, torch.float32).state_dict())
             module.requires_grad_(requires_grad=True)
 
     def groups(self) -> list[ParameterGroup]:

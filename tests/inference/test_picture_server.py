@@ -1,0 +1,86 @@
+"""What a request hears while it waits, and who comes first. The engine's own work is tested elsewhere."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inference import picture_server
+from inference.picture_server import PictureServer, _Visit
+from inference.protocol import ANSWERS, Ask, Refused, Waiting, Working
+from inference.request import PictureRequest
+from trainer.devices import Device
+from trainer.errors import BaseModelError
+from trainer.lease import DeviceLease
+from trainer.process import StopSignal
+from trainer.settings import Settings
+
+Tell = Callable[[int, int], None]
+GPU = Device(0, "a GPU")
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    return Settings(home=tmp_path)
+
+
+@pytest.fixture
+def server(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> PictureServer:
+    monkeypatch.setattr(picture_server, "find_devices", lambda _visible: [GPU])
+    return PictureServer(settings, StopSignal())
+
+
+def visit(tmp_path: Path) -> tuple[_Visit, socket.socket]:
+    ours, theirs = socket.socketpair()
+    return _Visit(ours, Ask(request=PictureRequest(prompt="a cat"), folder=tmp_path)), theirs
+
+
+def heard(theirs: socket.socket) -> list[Any]:
+    theirs.settimeout(1)
+    return [ANSWERS.validate_json(line) for line in theirs.recv(10_000).splitlines()]
+
+
+def downloading(_request: PictureRequest, _step: Tell, downloaded: Tell) -> None:
+    downloaded(120, 4300)
+    raise BaseModelError("That was enough.")
+
+
+def test_download_of_a_base_is_told_in_megabytes(
+    server: PictureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server._engine, "generate", downloading)
+    asked, theirs = visit(tmp_path)
+    with theirs:
+        server._answer(asked)
+        assert heard(theirs)[1:] == [Working(done=120, total=4300, unit="MB"), Refused(text="That was enough.")]
+
+
+def test_training_does_not_wait_for_a_download_and_the_request_comes_after_it(
+    server: PictureServer, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server._engine, "generate", downloading)
+    asked, theirs = visit(tmp_path)
+    with theirs, asked.connection:
+        with DeviceLease(settings.runtime_dir, GPU).for_training():
+            server._answer(asked)
+        assert server._visits.get(timeout=1) is asked
+        assert not any(isinstance(answer, Refused) for answer in heard(theirs))
+        server._answer(asked)
+        assert heard(theirs)[-1] == Refused(text="That was enough.")
+
+
+def test_those_who_wait_long_are_told_that_they_are_not_forgotten(
+    server: PictureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(picture_server, "_REMIND_EVERY_S", 0.0)
+    visits = [visit(tmp_path) for _ in range(3)]
+    for waiting, _ in visits[1:]:
+        server._visits.put(waiting)
+    server._step(visits[0][0], 1, 20)
+    for place, (waiting, theirs) in enumerate(visits):
+        with theirs, waiting.connection:
+            assert heard(theirs) == [Waiting(ahead=place) if place else Working(done=1, total=20)]
