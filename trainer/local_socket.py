@@ -13,12 +13,11 @@ _LONGEST_PATH = 100
 
 
 def socket_path(runtime: Path, name: str) -> Path:
-    """Where the socket `name` is; in the temporary directory where the data root's path is too long for one."""
+    """Where the socket `name` is; in a temporary directory where the data root's path is too long for one."""
     path = runtime / f"{name}.sock"
-    if len(str(path)) <= _LONGEST_PATH:
-        return path
     digest = hashlib.sha256(str(path).encode()).hexdigest()[:16]
-    return Path(tempfile.gettempdir()) / f"concept-studio-{digest}.sock"
+    elsewhere = (Path(folder) / f"concept-studio-{digest}.sock" for folder in (tempfile.gettempdir(), "/tmp"))
+    return next((place for place in (path, *elsewhere) if len(str(place)) <= _LONGEST_PATH), path)
 
 
 @contextmanager
