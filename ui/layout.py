@@ -79,10 +79,8 @@ def _connect(
     train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **_QUIET)
     for tab in (jobs, library):
         tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **_QUIET).then(
-            spoken(trying.pick), tab.chosen, trying.concepts, **_QUIET
-        ).then(spoken(trying.fit), trying.concepts, trying.fitted, **_QUIET).then(
-            lambda: "", None, tab.chosen, **_QUIET
-        )
+            spoken(trying.pick), tab.chosen, trying.picked, **_QUIET
+        ).then(lambda: "", None, tab.chosen, **_QUIET)
 
 
 def _open_if_chosen(job_id: str) -> Any:

@@ -115,7 +115,7 @@ class TryTab:
     def _wire(self) -> None:
         picked = [*self._weights, self._words, self._prompt]
         self.concepts.change(spoken(self._show_picked), [self.concepts, self._prompt], picked, **_QUIET)
-        self.concepts.input(spoken(self.fit), self.concepts, self.fitted, **_QUIET)
+        self.concepts.input(spoken(self._fit), self.concepts, self._fitted, **_QUIET)
         making = self._generate.click(
             spoken(self._make),
             {self.concepts, *self._weights, *self._fields.values()},
@@ -146,12 +146,12 @@ class TryTab:
     def refreshed(self) -> list[Component]:
         return [self.concepts, self._pictures]
 
-    def pick(self, job_id: str, request: gr.Request) -> Any:
+    def pick(self, job_id: str, request: gr.Request) -> list[Any]:
         """Pick one concept, from another tab; nothing for the empty id that stands there before and after."""
         if not job_id:
-            return gr.skip()
+            return [gr.skip()] * len(self.picked)
         owner = self._services.owners.of(request)
-        return gr.update(choices=self._handlers.choices(owner), value=[job_id])
+        return [gr.update(choices=self._handlers.choices(owner), value=[job_id]), *self._fit([job_id], request)]
 
     def _show_picked(self, job_ids: list[str], prompt: str, request: gr.Request) -> list[Any]:
         """Weights and words for the picked concepts."""
@@ -170,14 +170,19 @@ class TryTab:
             prompt = self._handlers.suggestion(placeholders, entries)
         return [*sliders, words, prompt]
 
-    def fit(self, job_ids: list[str], request: gr.Request) -> list[Any]:
+    def _fit(self, job_ids: list[str], request: gr.Request) -> list[Any]:
         """Settings that suit what a person picked; those that came with a picture are not touched."""
         entries = self._handlers.describe(job_ids or [], self._services.owners.of(request))
         values = self._handlers.defaults(entries)
         return [values[key] for key in ("base", "width", "height", "guidance", "steps", "scheduler")]
 
     @property
-    def fitted(self) -> list[Component]:
+    def picked(self) -> list[Component]:
+        """What `pick` fills."""
+        return [self.concepts, *self._fitted]
+
+    @property
+    def _fitted(self) -> list[Component]:
         return [self._base, self._width, self._height, self._guidance, self._steps, self._scheduler]
 
     def _make(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[str, str]]:

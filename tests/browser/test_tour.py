@@ -64,11 +64,15 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     expect(page.locator(".cs-message")).to_contain_text("Trained and verified")
     assert width_of(page.locator(".cs-film img").first) == 64
 
-    # try it
+    # try it; settings are those of the base, then those that suit the concept
+    go(page, "Try it")
+    page.locator("#try-settings").get_by_text("Settings", exact=True).click()
+    expect(page.locator("#try-width input")).to_have_value("128")
+    go(page, "Jobs")
     page.get_by_role("button", name="Try it").click()
     expect(page.locator("#try-words")).to_contain_text("<red-mug>")
     expect(page.locator("#try-prompt textarea")).to_have_value(re.compile("<red-mug>"))
-    page.locator("#try-settings").get_by_text("Settings", exact=True).click()
+    expect(page.locator("#try-width input")).to_have_value("64")
     page.locator("#try-steps input[type=number]").fill("7")
     page.locator("#try-generate").click()
     expect(page.locator("#try-pictures figure")).to_have_count(4, timeout=2 * MINUTE)

@@ -203,7 +203,7 @@ class Batches:
                 captions.append(caption(scene, rng))
         latents, referred = self._latents(chosen), self._latents(np.array(shown, int))
         part = rng.random(len(chosen))
-        timesteps = torch.from_numpy((np.sqrt(part) if small else part) * TIMESTEPS).long()
+        timesteps = torch.from_numpy((np.cbrt(part) if small else part) * TIMESTEPS).long()
         if small:
             return Batch(avg_pool2d(latents, 2), timesteps, captions, "longest", referred)
         return Batch(latents, timesteps, captions, "max_length", referred)
