@@ -19,7 +19,7 @@ from PIL import Image
 
 from inference.catalog import Concept, open_concept
 from inference.request import ConceptUse, PictureRequest
-from inference.weights import translate_weights
+from inference.weights import spell_weighed, translate_weights
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE
 from trainer.bases import find_base, inspect_base
 from trainer.choices import Method, Precision
@@ -148,9 +148,10 @@ class Engine:
         translated = translate_weights(prompt)
         spelt = translated.prompt
         for entry in self._loaded:
-            weighs_tokens = entry.concept.manifest.method is Method.textual_inversion and entry.use.weight != 1
-            words = f"({entry.words.trained_words}){entry.use.weight:g}" if weighs_tokens else entry.words.trained_words
-            spelt = spelt.replace(entry.words.placeholder, words)
+            is_embedding = entry.concept.manifest.method is Method.textual_inversion
+            spelt = spell_weighed(
+                spelt, entry.words.placeholder, entry.words.trained_words, entry.use.weight if is_embedding else 1.0
+            )
         return spelt, list(translated.notes)
 
 

@@ -36,3 +36,17 @@ def translate_weights(prompt: str) -> Translated:
     prompt = _EMPHASIS.sub(lambda m: f"({m.group(1).strip()}){float(m.group(2)):g}", prompt)
     prompt = _DAMPED.sub(lambda m: f"({m.group(1).strip()})0.9", prompt)
     return Translated(re.sub(r"\s{2,}", " ", prompt).strip() if notes else prompt, tuple(notes))
+
+
+def spell_weighed(prompt: str, placeholder: str, words: str, weight: float = 1.0) -> str:
+    """The prompt with trained words in a placeholder's place, all of them as strong as `weight` and its signs say.
+
+    compel would give the signs of `<name>++` to the last word alone. One sign is 1.1, or 0.9.
+    """
+
+    def spelt(match: re.Match[str]) -> str:
+        signs = match.group(1) or ""
+        strength = weight * (1.1 if signs.startswith("+") else 0.9) ** len(signs)
+        return words if strength == 1 else f"({words}){strength:g}"
+
+    return re.sub(re.escape(placeholder) + r"(\++|-{2,})?", spelt, prompt)

@@ -146,7 +146,7 @@ def _front_matter(manifest: Manifest, prompt: str, samples: Samples, base_licenc
     values: dict[str, Any] = {
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
-        "license": base_licence or _starter_licence(manifest) or "other",
+        "license": _licence(manifest, base_licence),
         "tags": ["concept-studio", "stable-diffusion", "stable-diffusion-diffusers", *_TAGS[manifest.method]],
         "instance_prompt": redacted(manifest.trained_words),
         "widget": [{"text": redacted(one_line(prompt)), "output": {"url": path}} for path in samples.after],
@@ -154,6 +154,13 @@ def _front_matter(manifest: Manifest, prompt: str, samples: Samples, base_licenc
     if on_hub:
         values["base_model"] = manifest.base.name
     return ModelCardData(**values)
+
+
+def _licence(manifest: Manifest, base_licence: str | None) -> str:
+    """The base's; what somebody else made has its own, which is not known here."""
+    if manifest.origin is not None and manifest.origin.how != "extracted":
+        return "other"
+    return base_licence or _starter_licence(manifest) or "other"
 
 
 def _starter_licence(manifest: Manifest) -> str | None:

@@ -11,6 +11,8 @@ import shutil
 import threading
 import time
 from collections import defaultdict
+from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 
 from jobs.store import new_job_id
@@ -74,6 +76,18 @@ class Drafts:
             if photo.file is not None:
                 write_thumbnail(folder, photo)
             return self._write(folder, [*photos, photo])
+
+    def caption(self, owner: str, draft_id: str, captions: Mapping[str, str]) -> PhotoSet:
+        """Put captions to the photos of these names without ending that have none yet, whenever either came."""
+        folder = self.folder(owner, draft_id)
+        with self._locks[folder]:
+            photo_set = self.read(owner, draft_id)
+            photos = [
+                replace(photo, caption=captions[stem]) if photo.caption is None and stem in captions else photo
+                for photo in photo_set.photos
+                for stem in [Path(photo.source).stem]
+            ]
+            return self._write(folder, photos) if photos != list(photo_set.photos) else photo_set
 
     def remove(self, owner: str, draft_id: str, position: int) -> PhotoSet:
         """Take one file out of the draft, by its position in the set."""

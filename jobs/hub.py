@@ -10,6 +10,7 @@ from typing import Any
 import httpx2
 from huggingface_hub import HfApi
 from huggingface_hub.errors import (
+    BucketBatchError,
     GatedRepoError,
     HfHubHTTPError,
     OfflineModeIsEnabled,
@@ -128,6 +129,8 @@ def explain(error: Exception, *, what: str) -> HubError:
             return HubError("This machine is set to work offline (HF_HUB_OFFLINE).", HubTrouble.refused)
         case GatedRepoError():
             return HubError(f"Access to {what} must be granted first: open its page and accept.", HubTrouble.forbidden)
+        case BucketBatchError():
+            return HubError(f"Some files of {what} were not taken.", HubTrouble.later)
         case HfHubHTTPError():
             status = error.response.status_code
             if isinstance(error, RepositoryNotFoundError) and status != 401:

@@ -62,7 +62,7 @@ class Keeping:
         if self.mirror is None:
             return False
         status = self.status()
-        is_well = not (status.trouble or status.silent or status.restoring or status.behind)
+        is_well = not (status.trouble or status.silent or status.restoring or status.behind or self.forgotten())
         return is_well and status.last_copy is not None and status.last_copy > moment
 
     def report(self, status: MirrorStatus) -> None:

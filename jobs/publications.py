@@ -77,11 +77,15 @@ class PublicationStore:
 
     def put(self, publication: Publication, run: RunFolder) -> None:
         """Write it as it is now."""
+        values = self._insert(publication)
+        write_whole(run.root / PUBLICATION_FILE, json.dumps(values, indent=2) + "\n")
+
+    def _insert(self, publication: Publication) -> dict[str, Any]:
         values = {**asdict(publication), "state": publication.state.value}
         with self._engine.begin() as connection:
             connection.execute(_PUBLICATIONS.delete().where(_PUBLICATIONS.c.job_id == publication.job_id))
             connection.execute(_PUBLICATIONS.insert().values(**values))
-        write_whole(run.root / PUBLICATION_FILE, json.dumps(values, indent=2) + "\n")
+        return values
 
     def claim(self, publication: Publication) -> bool:
         """Take a waiting publication for this process; False where somebody was faster."""
@@ -97,14 +101,17 @@ class PublicationStore:
             connection.execute(_PUBLICATIONS.delete().where(_PUBLICATIONS.c.job_id == job_id))
 
     def restore(self, run: RunFolder) -> None:
-        """Add the row of a run folder that the table does not know; one in work then waits again."""
+        """Add the row of a run folder that the table does not know; one in work then waits again.
+
+        The file stays as it is: its age says when the result was published.
+        """
         try:
             publication = _publication(json.loads((run.root / PUBLICATION_FILE).read_text(encoding="utf-8")))
         except (OSError, ValueError, KeyError, TypeError):
             return
         if publication.state is PublicationState.running:
             publication = replace(publication, state=PublicationState.waiting)
-        self.put(publication, run)
+        self._insert(publication)
 
     def _read(self, query: sa.Select[Any]) -> list[Publication]:
         with self._engine.connect() as connection:

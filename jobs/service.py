@@ -258,7 +258,7 @@ class JobService:
             run, remote = self.run_folder(job.id), self.remote_run(job.id)
             if remote is not None and here:
                 forget_remote(run)
-            elif remote is not None:
+            elif remote is not None and remote.exit_code is not None:  # else its Job may still run, and is found again
                 write_remote(run, remote.again())
             self._record(job.id)
             self._enqueue(self._store.get(job.id))

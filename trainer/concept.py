@@ -106,6 +106,8 @@ def caption_prompt(caption: str, words: ConceptWords) -> str:
     """A photo's own caption; the concept is put in front if the caption does not name it."""
     if words.placeholder in caption:
         return words.spell(caption)
+    if re.search(rf"(?<![\w<-]){re.escape(words.trained_words)}(?![\w>-])", caption, re.IGNORECASE):
+        return caption
     by_name = re.compile(rf"(?<![\w<-]){re.escape(words.name)}(?![\w>-])", re.IGNORECASE)
     if by_name.search(caption):
         return by_name.sub(words.trained_words, caption, count=1)

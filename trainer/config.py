@@ -257,6 +257,8 @@ class _DreamBoothRecipe(_Recipe):
         found = super().problems()
         if self.prior_weight > 0 and self.kind is Kind.style:
             found.append(Problem("prior_weight", "prior preservation needs a class, and a style has none; set it to 0"))
+        elif self.prior_weight > 0 and not self.class_word.strip():
+            found.append(Problem("class_word", "prior preservation needs a class; name it, or set prior_weight to 0"))
         if self.class_images_dir is not None and self.prior_weight == 0:
             found.append(Problem("class_images_dir", "is not used while prior_weight is 0; give a weight, such as 1"))
         if self.class_images_dir is not None and not self.class_images_dir.is_dir():

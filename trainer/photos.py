@@ -78,8 +78,9 @@ def files_of_folder(folder: Path) -> list[Path]:
 
 def read_caption(photo: Path) -> str | None:
     """The caption in photo.txt beside photo.jpg, on one line."""
-    beside = photo.with_suffix(".txt")
-    if beside.is_symlink() or not beside.is_file() or beside == photo:
+    besides = (photo.with_suffix(suffix) for suffix in (".txt", ".TXT", ".Txt"))
+    beside = next((file for file in besides if file.is_file() and not file.is_symlink() and file != photo), None)
+    if beside is None:
         return None
     text = beside.read_bytes()[: 4 * MAX_CAPTION].decode("utf-8", errors="replace")
     return " ".join(text.split())[:MAX_CAPTION] or None

@@ -120,7 +120,7 @@ class Settings(BaseSettings):
         description="Most that one job may cost on paid Space hardware, in US dollars.",
     )
     visible_gpus: str | None = Field(
-        default=None,
+        default_factory=lambda: os.environ.get("CUDA_VISIBLE_DEVICES"),  # empty, it means none, and not the default
         validation_alias="CUDA_VISIBLE_DEVICES",
         description="GPUs that may be used, by number or id as nvidia-smi says them; empty: none. Default: all.",
     )

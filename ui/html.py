@@ -22,19 +22,39 @@ _ENVIRONMENT = Environment(
 
 # Buttons in our HTML carry data-action; a press becomes a gradio event with all data-* attributes. Buttons with
 # data-confirm ask once more, in place, because a browser's own dialogs do not open inside a Space's frame.
+# Which button has asked is kept by name: new content may put another button in the place of one, or the same anew.
 ACTIONS_JS = """
+let asked = null;
+let patience = null;
+const labels = new Map();
+const nameOf = (button) => JSON.stringify([button.dataset.action, button.dataset.job, button.dataset.name,
+  button.dataset.position]);
+const showAsked = () => {
+  for (const button of element.querySelectorAll('[data-confirm]')) {
+    const isAsked = asked === nameOf(button);
+    if (isAsked && button.textContent !== button.dataset.confirm) {
+      labels.set(nameOf(button), button.textContent);
+      button.textContent = button.dataset.confirm;
+    } else if (!isAsked && button.textContent === button.dataset.confirm) {
+      button.textContent = labels.get(nameOf(button));
+    }
+  }
+};
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-action]');
   if (!button || !element.contains(button) || button.disabled) return;
-  if (button.dataset.confirm && !button.dataset.asked) {
-    button.dataset.asked = 'yes';
-    const label = button.textContent;
-    button.textContent = button.dataset.confirm;
-    setTimeout(() => { button.textContent = label; delete button.dataset.asked; }, 4000);
+  if (button.dataset.confirm && asked !== nameOf(button)) {
+    asked = nameOf(button);
+    clearTimeout(patience);
+    patience = setTimeout(() => { asked = null; showAsked(); }, 4000);
+    showAsked();
     return;
   }
+  asked = null;
+  showAsked();
   trigger('click', Object.assign({}, button.dataset));
 });
+watch('value', showAsked);
 """
 
 # The same, and the tab's title follows the element that the template marks with data-page-title.

@@ -47,6 +47,7 @@ class PhotosHandlers:
         draft = self._open_draft(draft)
         paths = [Path(file) for file in files or []]
         captions = {p.stem: _caption(p) for p in paths if p.suffix.lower() == ".txt"}
+        yield None, draft, photos_html(draft, self._drafts.read(owner, draft))  # what is dropped meanwhile comes alone
         try:
             for path in paths:
                 if path.suffix.lower() != ".txt" or captions[path.stem] is None:
@@ -54,7 +55,8 @@ class PhotosHandlers:
                     yield gr.skip(), draft, photos_html(draft, photos)
         finally:
             release(paths)  # the cleaned copies are kept; the originals carried place and camera data
-        yield None, draft, photos_html(draft, self._drafts.read(owner, draft))
+        photos = self._drafts.caption(owner, draft, {stem: text for stem, text in captions.items() if text is not None})
+        yield gr.skip(), draft, photos_html(draft, photos)
 
     def _open_draft(self, draft: str) -> str:
         """The browser's draft, or a new one where it has none, or has one that is a job by now.
@@ -96,7 +98,8 @@ def photos_html(draft: str, photos: PhotoSet) -> str:
 def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:
     """Draw the panel and wire its own events."""
     handlers = PhotosHandlers(services)
-    draft = gr.BrowserState("", storage_key="studio-draft")
+    # the id alone opens nothing; with a secret that changes with every start, a restart would lose the draft
+    draft = gr.BrowserState("", storage_key="studio-draft", secret="concept-studio")
     files = gr.File(
         label="Drop 3 to 20 photos, or press to choose",
         file_count="multiple",

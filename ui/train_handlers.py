@@ -11,7 +11,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from jobs.bill import Bill
-from trainer.bases import STARTER_FOLDER, BaseTraits, find_base, inspect_base, knows_word
+from trainer.bases import BaseTraits, find_base, knows_word
 from trainer.choices import Kind, Method
 from trainer.concept import check_name
 from trainer.config import STARTER, TrainConfig
@@ -163,11 +163,11 @@ class TrainHandlers:
         return self._form.show(choices.method, self.preset_of(choices))
 
     def preset_of(self, choices: Choices) -> dict[str, Any]:
-        """The preset for the chosen method, kind and base; the demo model's while the base cannot be used."""
+        """The preset for the chosen method, kind and base; a full-size model's while the base cannot be read."""
         try:
             traits = self.traits(choices)
         except RequestError:
-            traits = inspect_base(STARTER_FOLDER)
+            traits = None
         return preset_values(choices.method, choices.kind, traits)
 
     def name_check(self, name: str, base: str) -> str:

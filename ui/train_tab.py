@@ -114,10 +114,24 @@ class TrainTab:
 
     def _wire(self) -> None:
         choosing: list[Any] = [self._kind, self._way, self._as, self._base]
-        for component in choosing:
-            component.input(spoken(self._choose), self._inputs(), [self._as, *self._form.components], **_QUIET)
-        for component in (*choosing, *self._second.deciding):
-            component.input(spoken(self._offer_second), self._inputs(), [*self._second.opened, self.train], **_QUIET)
+        # one listener each, and the last press counts: of several, an early one may answer last. A dropdown's `input`
+        # comes with every visit, too; its `change` only when something else was chosen.
+        gr.on(
+            [component.change for component in choosing],
+            spoken(self._choose),
+            self._inputs(),
+            [self._as, *self._form.components],
+            trigger_mode="always_last",
+            **_QUIET,
+        )
+        gr.on(
+            [component.change for component in (*choosing, *self._second.deciding)],
+            spoken(self._offer_second),
+            self._inputs(),
+            [*self._second.opened, self.train],
+            trigger_mode="always_last",
+            **_QUIET,
+        )
         self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
         entered: list[Any] = [
             *(self._name, self._class_word, *choosing),

@@ -155,6 +155,11 @@ class TryHandlers:
                 weights.append(float(concept.get("weight", 1.0)))
         return jobs, weights, missing
 
+    def base_of(self, settings: PictureSettings, jobs: list[str], owner: str) -> str:
+        """The base that a picture was made on: its concepts' base, as it is called here."""
+        entries = self.describe(jobs, owner)
+        return entries[0].manifest.base.name if entries else settings.base
+
     def words(self, placeholders: list[str]) -> str:
         """What to write for the picked concepts."""
         if not placeholders:

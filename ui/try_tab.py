@@ -125,8 +125,8 @@ class TryTab:
             trigger_mode="once",
             concurrency_limit=8,
         )
-        self._stop.click(None, None, None, cancels=making, **_QUIET)
-        restored = [self.concepts, *self._weights, self._negative, self._seed, self._guidance, self._steps]
+        self._stop.click(lambda: "", None, self._making, cancels=making, **_QUIET)
+        restored = [self.concepts, *self._weights, self._base, self._negative, self._seed, self._guidance, self._steps]
         restored += [self._scheduler, self._width, self._height, self._strength, self._prompt, self._making]
         self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restored, self._loaded], **_QUIET)
         self._pictures.click(spoken(self._act), None, [self._pictures, self._init_image, *restored], **_QUIET)
@@ -206,6 +206,7 @@ class TryTab:
         return [
             gr.update(choices=self._handlers.choices(owner), value=jobs),
             *sliders,
+            self._handlers.base_of(settings, jobs, owner),
             settings.negative_prompt,
             settings.seed,
             settings.guidance,
@@ -223,7 +224,7 @@ class TryTab:
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         name = str(pressed.get("name", ""))
-        unchanged = [gr.skip()] * (MAX_CONCEPTS + 11)
+        unchanged = [gr.skip()] * (MAX_CONCEPTS + 12)
         match pressed.get("action"):
             case "start":
                 picture = decode_photo(self._handlers.picture(name, owner))  # gradio serves no file of the data root

@@ -56,16 +56,18 @@ class Errand:
 
         `lost_token`: its token ended on the way. Then so did the Job's, and what it broke off is started again.
         """
-        info = self._jobs.find(self._order.job, self.record) if self.record.stage is Stage.sent else None
-        if info is None and not self.record.hub_job:
-            if watch.wish() is StopWish.cancel:
-                return self._close(EXIT_STOPPED)
-            try:
+        try:
+            info = self._jobs.find(self._order.job, self.record)  # what is written here may be older than what was done
+            if info is not None and not self.record.hub_job:
+                self._keep(self.record.model_copy(update={"stage": Stage.sent, "hub_job": info.id}))
+            if info is None and not self.record.hub_job:
+                if watch.wish() is StopWish.cancel:
+                    return self._close(EXIT_STOPPED)
                 info = self._send(watch)
-            except HubError as error:
-                if error.trouble in _PASSING:
-                    raise
-                return self._give_up(error)
+        except HubError as error:
+            if error.trouble in _PASSING or self.record.hub_job:
+                raise
+            return self._give_up(error)
         return self._follow(info, watch, lost_token=lost_token)
 
     def _follow(self, info: JobInfo | None, watch: Watch, *, lost_token: bool) -> int | None:
@@ -98,6 +100,7 @@ class Errand:
     def _send(self, watch: Watch) -> JobInfo:
         """Put the run into its bucket and ask for a Job. From the moment before asking, its label is looked for."""
         watch.note("Sending the photos to a private bucket of your account.")
+        self._keep(self.record.model_copy(update={"stage": Stage.sending}))
         self._bucket.create()
         self._bucket.remove(name for name in self._bucket.files() if name in (KEEP, RESULT))
         self._bucket.put(run_files(self._run))
@@ -144,7 +147,7 @@ class Errand:
             return self._close(result)
         if wish is not StopWish.none:
             return self._close(EXIT_STOPPED)
-        if lost_token:
+        if lost_token and stage not in (JobStage.CANCELED, JobStage.DELETED) and not self._reached_its_limit:
             self._close(EXIT_FAILED)
             self._keep(self.record.again())
             return TORN_OFF
@@ -161,9 +164,7 @@ class Errand:
         return code
 
     def _bring_artifact(self, files: dict[str, BucketFile]) -> None:
-        """Fetch the artifact and check every hash; one that is here already is not fetched again."""
-        if self._artifact_trouble() is None:
-            return
+        """Fetch the artifact and check every hash; one that is here already may be that of an earlier start."""
         self._bucket.fetch_folder([f for name, f in files.items() if name.startswith(ARTIFACT)], self._run, ARTIFACT)
         if (trouble := self._artifact_trouble()) is not None:
             raise HubError(f"The result did not arrive whole. {trouble}", HubTrouble.later)
@@ -175,12 +176,16 @@ class Errand:
             return error
         return None
 
-    def _what_happened(self, stage: JobStage, result: int | None) -> str:
+    @property
+    def _reached_its_limit(self) -> bool:
         record = self.record
+        return record.began is not None and (record.ended or now()) - record.began >= record.limit_s
+
+    def _what_happened(self, stage: JobStage, result: int | None) -> str:
         if result is not None:
             return explain_exit(result)
-        if record.began is not None and (record.ended or now()) - record.began >= record.limit_s:
-            return f"The Job reached its time limit of {duration(record.limit_s)}."
+        if self._reached_its_limit:
+            return f"The Job reached its time limit of {duration(self.record.limit_s)}."
         match stage:
             case JobStage.DELETED:
                 return "The Job was deleted at Hugging Face."

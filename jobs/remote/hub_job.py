@@ -36,40 +36,40 @@ class HubJobs:
 
     def start(self, order: Order, record: RemoteRun) -> JobInfo:
         """Ask for a Job. Where the answer is lost there may be one all the same: see `find`."""
-        try:
-            return _told(
-                f"the Jobs of {record.namespace}",
-                lambda: self._hub.run_job(
-                    image=self._image,
-                    command=COMMAND,
-                    env={"STUDIO_REMOTE": order.model_dump_json()},
-                    secrets={"HF_TOKEN": self._token},
-                    flavor=record.flavor,
-                    timeout=record.limit_s,
-                    name=f"concept-studio-{order.job}",
-                    labels={LABEL: label(order.job, record)},
-                    namespace=record.namespace,
-                ),
-            )
-        except HubError as error:
-            if error.trouble is HubTrouble.forbidden:
-                raise HubError("Your token may not run Jobs; it needs that right.", HubTrouble.forbidden) from error
-            raise
+        return self._of_account(
+            record,
+            lambda: self._hub.run_job(
+                image=self._image,
+                command=COMMAND,
+                env={"STUDIO_REMOTE": order.model_dump_json()},
+                secrets={"HF_TOKEN": self._token},
+                flavor=record.flavor,
+                timeout=record.limit_s,
+                name=f"concept-studio-{order.job}",
+                labels={LABEL: label(order.job, record)},
+                namespace=record.namespace,
+            ),
+        )
 
     def find(self, job_id: str, record: RemoteRun) -> JobInfo | None:
         """The Job of this start, whatever became of it; of two, the earlier one, and the other is cancelled."""
         if record.hub_job:
             return self.inspect(record.hub_job, record)
         labels = {LABEL: label(job_id, record)}
-        found = _told(
-            f"the Jobs of {record.namespace}",
-            lambda: list(self._hub.list_jobs(labels=labels, namespace=record.namespace)),
-        )
+        found = self._of_account(record, lambda: list(self._hub.list_jobs(labels=labels, namespace=record.namespace)))
         found.sort(key=lambda job: job.created_at or datetime.max)
         for twin in found[1:]:
             if twin.status.stage not in OVER:
                 self.cancel(twin.id, record)
         return found[0] if found else None
+
+    def _of_account(self, record: RemoteRun, action: Callable[[], _R]) -> _R:
+        try:
+            return _told(f"the Jobs of {record.namespace}", action)
+        except HubError as error:
+            if error.trouble is HubTrouble.forbidden:
+                raise HubError("Your token may not run Jobs; it needs that right.", HubTrouble.forbidden) from error
+            raise
 
     def inspect(self, hub_job: str, record: RemoteRun) -> JobInfo | None:
         """The Job as it is now; None where it was deleted."""

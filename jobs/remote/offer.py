@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from jobs.remote.hardware import Flavor, PriceList
 from jobs.remote.record import RemoteRun, speeds_of
 from trainer.bases import find_base
-from trainer.config import STARTER, TrainConfig
+from trainer.config import STARTER, DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
 from trainer.errors import RequestError
 from trainer.settings import Settings
 
@@ -33,8 +33,12 @@ class RemoteOffer:
 
     def quote(self, recipe: TrainConfig, flavor_name: str) -> Quote:
         """Raises RequestError for what cannot be trained there, HubError where the prices cannot be read."""
-        if find_base(recipe.base).folder is not None and recipe.base != STARTER:
-            raise RequestError("Hugging Face does not have this folder; choose the demo model or a model of the Hub.")
+        if recipe.base != STARTER and not find_base(recipe.base).on_hub:
+            raise RequestError("Hugging Face does not have this base; choose the demo model or a model of the Hub.")
+        if isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) and recipe.class_images_dir is not None:
+            raise RequestError(
+                "Hugging Face does not have this folder of class pictures; leave class_images_dir empty."
+            )
         flavor = self.prices.flavor(flavor_name)
         estimate = speeds_of(self._home, flavor.name).estimate_s(recipe)
         seconds = estimate[0] if estimate is not None and estimate[1] else None  # guesses are for this machine

@@ -18,6 +18,8 @@ class Stage(StrEnum):
     """How far one start at Hugging Face is."""
 
     new = "new"
+    sending = "sending"
+    """From before its bucket is made: from then on there may be one, with photos in it."""
     sent = "sent"
     """From before the Job is asked for: from then on there may be one, whatever became of the answer."""
     over = "over"
@@ -50,11 +52,19 @@ class RemoteRun(BaseModel):
 
     @property
     def is_under_way(self) -> bool:
-        return self.stage is not Stage.new
+        """Whether a Job of this start may run."""
+        return self.stage in (Stage.sent, Stage.over)
+
+    @property
+    def may_be_ended_here(self) -> bool:
+        """Whether nothing of this start is on the Hub."""
+        return self.stage is Stage.new
 
     def ran_s(self, now: float) -> float:
-        """How long its machines have run until now."""
-        return self.earlier_s + (max(0.0, (self.ended or now) - self.began) if self.began else 0.0)
+        """How long its machines have run until now: never longer than their limit, whoever knows of their end."""
+        if self.began is None:
+            return self.earlier_s
+        return self.earlier_s + min(max(0.0, (self.ended or now) - self.began), self.limit_s)
 
     def cost_usd(self, now: float) -> float:
         """What its machines have cost until now."""

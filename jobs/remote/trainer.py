@@ -15,7 +15,7 @@ from datetime import datetime
 from jobs.hub import open_hub, redacted
 from jobs.queue import Queue
 from jobs.remote.errand import Errand
-from jobs.remote.record import Stage, read_remote, speeds_of
+from jobs.remote.record import read_remote, speeds_of
 from jobs.speed import Speeds
 from jobs.state import StopWish
 from jobs.store import Job, now
@@ -52,7 +52,7 @@ class RemoteTrainer:
 
     def is_under_way(self, run: RunFolder, /) -> bool:
         record = read_remote(run)
-        return record is not None and record.is_under_way
+        return record is not None and not record.may_be_ended_here
 
     def leave(self) -> None:
         """Nothing is ended: the Jobs go on by themselves."""
@@ -62,7 +62,7 @@ class RemoteTrainer:
         while (record := read_remote(run)) is not None:
             if record.exit_code is not None:
                 return record.exit_code
-            if record.stage is Stage.new and watch.wish() is StopWish.cancel:
+            if record.may_be_ended_here and watch.wish() is StopWish.cancel:
                 return EXIT_STOPPED
             if watch.leaving():
                 return None

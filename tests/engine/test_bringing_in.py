@@ -175,6 +175,23 @@ def test_lora_of_both_namings_draws_the_same_with_its_alpha(
     assert alphas == {1.0}
 
 
+def test_lora_whose_layers_differ_in_alpha_draws_the_same(
+    tmp_path: Path, lora_files: tuple[dict[str, Path], torch.Tensor], bring: Bring, tiny_model: Path
+) -> None:
+    """As tools write that shrink a LoRA: alpha and up matrix may be traded for one another."""
+    tensors = load_file(lora_files[0]["kohya"])
+    for number, up in enumerate(sorted(name for name in tensors if name.endswith(".lora_up.weight"))):
+        factor = 8.0 if number % 3 == 0 else 1.0
+        tensors[up.replace("lora_up.weight", "alpha")] = torch.tensor(factor)
+        tensors[up] = tensors[up] / factor
+    save_file(tensors, tmp_path / "uneven.safetensors")
+    run = bring(tmp_path / "uneven.safetensors", out="uneven")
+    for file in ("red-mug.safetensors", "pytorch_lora_weights.safetensors"):
+        pipeline = StableDiffusionPipeline.from_pretrained(tiny_model, safety_checker=None)
+        pipeline.load_lora_weights(str(run.artifact), weight_name=file)
+        assert torch.allclose(picture(pipeline), lora_files[1], atol=1e-4)
+
+
 def test_lora_with_layers_that_the_base_lacks_is_refused(
     tmp_path: Path, lora_files: tuple[dict[str, Path], torch.Tensor], bring: Bring
 ) -> None:

@@ -11,7 +11,7 @@ from PIL import Image
 from inference.metadata import read_settings, save_picture, settings_of
 from inference.protocol import generator_socket
 from inference.request import MAX_SEED, PictureRequest, build_request
-from inference.weights import translate_weights
+from inference.weights import spell_weighed, translate_weights
 from trainer.errors import RecipeError
 
 
@@ -100,3 +100,17 @@ def test_socket_path_is_short_enough_for_any_data_root(tmp_path: Path, monkeypat
     assert len(str(generator_socket(long))) <= 100
     assert generator_socket(long) == generator_socket(long)
     assert generator_socket(long) != generator_socket(long / "y")
+
+
+@pytest.mark.parametrize(
+    ("prompt", "weight", "spelt"),
+    [
+        ("a <mug>, old", 1.0, "a sks mug, old"),
+        ("a <mug>++ on a table", 1.0, "a (sks mug)1.21 on a table"),
+        ("a <mug>-- on a table", 1.0, "a (sks mug)0.81 on a table"),
+        ("a <mug>-like thing", 1.0, "a sks mug-like thing"),
+        ("<mug>+ and <mug>", 0.5, "(sks mug)0.55 and (sks mug)0.5"),
+    ],
+)
+def test_signs_after_a_placeholder_weigh_all_of_its_words(prompt: str, weight: float, spelt: str) -> None:
+    assert spell_weighed(prompt, "<mug>", "sks mug", weight) == spelt

@@ -101,3 +101,13 @@ def test_of_two_drafts_with_one_id_the_newer_one_is_kept(tmp_path: Path, photo_f
     assert [photo.source for photo in drafts.read("person", DRAFT).photos] == [newer]
     assert drafts.read("browser", DRAFT) == PhotoSet(())
     drafts.adopt("browser", "person")
+
+
+def test_caption_that_comes_after_its_photo_is_put_to_it(tmp_path: Path, photo_folder: Path) -> None:
+    drafts = Drafts(tmp_path)
+    first, second = sorted(photo_folder.glob("*.jpg"))[:2]
+    drafts.add("anna", DRAFT, first, source="one.jpg", caption="with a caption")
+    drafts.add("anna", DRAFT, second, source="two.jpg")
+    photos = drafts.caption("anna", DRAFT, {"one": "too late", "two": "on a table", "three": "of nothing"})
+    assert [photo.caption for photo in photos.photos] == ["with a caption", "on a table"]
+    assert drafts.read("anna", DRAFT) == photos

@@ -94,3 +94,16 @@ def published_run(settings: Settings, photo_folder: Path, state: JobState) -> Ru
     )
     os.utime(run.artifact / MANIFEST_FILE, times=(now() - 60 * DAY_S,) * 2)  # trained long ago
     return run
+
+
+def test_lost_database_does_not_begin_the_week_anew(settings: Settings, photo_folder: Path) -> None:
+    run = write_finished_run(settings.runs_dir / new_job_id(), photo_folder)
+    store = PublicationStore(open_engine(settings.jobs_database_url))
+    publication = Publication(run.root.name, "alice/mug", private=True, state=PublicationState.published)
+    store.put(publication, run)
+    week_ago = now() - 7 * DAY_S
+    os.utime(run.root / PUBLICATION_FILE, (week_ago, week_ago))
+    store.delete(run.root.name)
+    store.restore(run)
+    assert store.find(run.root.name) == publication
+    assert (run.root / PUBLICATION_FILE).stat().st_mtime == pytest.approx(week_ago)

@@ -30,6 +30,7 @@ def test_alias_replaces_the_name_in_prompts_only() -> None:
 @pytest.mark.parametrize(
     ("caption", "prompt"),
     [
+        ("a photo of mug cup on grass", "a photo of mug cup on grass"),
         ("a <mug> on a table", "a mug cup on a table"),
         ("my mug on a table", "my mug cup on a table"),
         ("on a table", "mug cup, on a table"),

@@ -91,3 +91,10 @@ def test_warmup_must_end_before_the_run() -> None:
 def test_class_word_cannot_carry_markup_or_lines() -> None:
     assert "class_word" in problems(class_word="<b>mug</b>")
     assert "class_word" in problems(class_word="mug\nsecond line")
+
+
+def test_prior_preservation_needs_a_class() -> None:
+    recipe = {**VALID, "method": "dreambooth", "prior_weight": 1.0}
+    assert "class_word" in problems(**recipe)
+    assert build_recipe({**recipe, "class_word": "mug"})
+    assert build_recipe({**recipe, "prior_weight": 0.0})

@@ -96,7 +96,7 @@ def test_cost_is_told_once_it_was_measured_and_its_limit_from_the_start(offering
 
 
 def test_folder_of_this_machine_cannot_be_trained_there(offering: Services, tiny_model: Path) -> None:
-    with pytest.raises(RequestError, match="does not have this folder"):
+    with pytest.raises(RequestError, match="does not have this base"):
         remote_of(offering).quote(small_recipe(tiny_model, "textual-inversion"), "t4-small")
 
 

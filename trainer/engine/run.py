@@ -63,7 +63,6 @@ def run_training(run: RunFolder, place: Workplace) -> None:
 
     Raises TrainingStopped after a requested stop, TrainingError or RequestError where it cannot go on.
     """
-    began = time.monotonic()
     place.emit(PhaseChanged(phase=Phase.prepare))
     recipe, photos = run.read_recipe(), read_dataset(run.photos)
     if len(photos.usable) < MIN_PHOTOS:
@@ -72,6 +71,7 @@ def run_training(run: RunFolder, place: Workplace) -> None:
     folder = base_folder(
         base, place.cache, lambda done, total: tell_download(run, place, done, total), token=place.token
     )
+    began = time.monotonic()  # a download happens once, and says nothing of how long the next run takes
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
     work = _Work(run, place, recipe, photos, folder, open_compute(recipe.precision))

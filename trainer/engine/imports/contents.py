@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -56,7 +57,8 @@ def read_adapters(name: str, file: Path, recognised: Recognised, base: Path) -> 
     _check_places(recognised.layers, pipeline, base)
     tensors = load_file(file)
     missing = _missing_marker(recognised.layers, tensors, pipeline)
-    source = {**tensors, **missing} if missing else str(file.parent)
+    alike = with_one_alpha(tensors)
+    source = {**alike, **missing} if missing or alike is not tensors else str(file.parent)
     try:
         pipeline.load_lora_weights(
             source, weight_name=file.name, adapter_name=ADAPTER, local_files_only=True, use_safetensors=True
@@ -71,6 +73,31 @@ def read_adapters(name: str, file: Path, recognised: Recognised, base: Path) -> 
     if found != wanted:
         raise WeightsError(f"diffusers reads only {found} of its {wanted} layers.")
     return Adapters(name, adapted)
+
+
+def with_one_alpha(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A LoRA in kohya's naming whose layers of one part have one alpha, and do the same as before.
+
+    diffusers knows a layer's own alpha by a name that peft does not find, and would scale it like most of the others.
+    """
+    ups = [name for name in tensors if name.endswith(".lora_up.weight")]
+    alphas = {name: _alpha_of(name, tensors) for name in ups}
+    result = dict(tensors)
+    for part in ("lora_unet_", "lora_te"):
+        own = [name for name in ups if name.startswith(part)]
+        if len({alphas[name] for name in own}) < 2:
+            continue
+        common = Counter(alphas[name] for name in own).most_common(1)[0][0] or 1.0
+        for name in own:
+            result[name] = (tensors[name].float() * (alphas[name] / common)).to(torch.float32)
+            result[name.replace(".lora_up.weight", ".alpha")] = torch.tensor(common)
+    return tensors if all(result[name] is tensors[name] for name in ups) else result
+
+
+def _alpha_of(up: str, tensors: dict[str, torch.Tensor]) -> float:
+    """A layer's alpha; without one it is the layer's rank."""
+    alpha = tensors.get(up.replace(".lora_up.weight", ".alpha"))
+    return float(alpha) if alpha is not None else float(tensors[up].shape[1])
 
 
 def _check_places(layers: Sequence[LoraLayer], pipeline: StableDiffusionPipeline, base: Path) -> None:
