@@ -44,7 +44,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
     bases = BaseChecker(settings.own_hub_token)
     spending = Spending(settings, has_gpu=devices[0].index is not None)
     return Services(
-        jobs=open_service(settings),
+        jobs=open_service(settings, devices=len(devices)),
         drafts=Drafts(settings.home / "drafts"),
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),

@@ -36,27 +36,40 @@ class Bill(BaseModel):
     running: bool = False
     """Whether it ran then."""
     attempt: int = 1
-    earlier_s: float = 0.0
+    before_s: float = 0.0
+    """How much of `seconds` was on other hardware, before it was changed."""
+    before_usd: float = 0.0
+    """What that cost."""
+    earlier_usd: float = 0.0
     """What does not count towards the limit: who resumes a job that was stopped at it allows as much again."""
     at_limit: bool = False
     """It was stopped because it reached the limit."""
 
     def cost(self, seconds: float) -> float | None:
-        return None if self.usd_per_hour is None else self.usd_per_hour * seconds / 3600
+        """What so many seconds cost, those on earlier hardware at its price; None where no price is known."""
+        if self.usd_per_hour is None:
+            return None
+        return self.before_usd + self.usd_per_hour * (seconds - self.before_s) / 3600
+
+    def on_hardware(self, flavor: str, machine: str, usd_per_hour: float | None) -> Bill:
+        """The bill of a job that goes on on other hardware; time without a known price counts at the new one."""
+        before = {} if (spent := self.cost(self.seconds)) is None else {"before_s": self.seconds, "before_usd": spent}
+        return self.model_copy(update={"flavor": flavor, "machine": machine, "usd_per_hour": usd_per_hour, **before})
 
     @property
     def reaches_limit(self) -> bool:
         """Whether it has to stop now, with a little left for exporting what was learnt."""
-        if self.limit_usd is None or self.usd_per_hour is None:
+        spent = self.cost(self.seconds)
+        if self.limit_usd is None or self.usd_per_hour is None or spent is None:
             return False
         reserve = min(self.usd_per_hour * _EXPORT_S / 3600, self.limit_usd * _RESERVE_SHARE)
-        return self.usd_per_hour * (self.seconds - self.earlier_s) / 3600 >= self.limit_usd - reserve
+        return spent - self.earlier_usd >= self.limit_usd - reserve
 
 
 def count(bill: Bill, job: Job, moment: float) -> Bill:
     """The bill with everything that the job has run until now; counting again adds nothing."""
     if job.attempt != bill.attempt:
-        again = {"earlier_s": bill.seconds, "at_limit": False} if bill.at_limit else {}
+        again = {"earlier_usd": bill.cost(bill.seconds) or 0.0, "at_limit": False} if bill.at_limit else {}
         bill = bill.model_copy(update={"attempt": job.attempt, **again})
     if job.started is None or job.state is JobState.waiting:
         return bill.model_copy(update={"running": False})

@@ -61,13 +61,12 @@ class Counting:
     def _priced(self, bill: Bill | None, job: Job) -> Bill | None:
         """The bill of a job on hardware that costs; one that was queued without conditions gets the owner's."""
         state = self._state()
-        if state is None or not state.costs:
+        if state is None or not job.is_open:
             return bill
         if bill is None:
-            bill = Bill(limit_usd=self._cap_usd) if job.is_open else None
+            bill = Bill(limit_usd=self._cap_usd) if state.costs else None
         if bill is None or (bill.flavor == state.flavor and bill.usd_per_hour is not None):
             return bill
-        if not job.is_open:
-            return bill
-        price = {"flavor": state.flavor, "machine": state.machine, "usd_per_hour": state.usd_per_hour}
-        return bill.model_copy(update=price)
+        if not state.costs:  # it was changed for hardware that is free
+            return bill.on_hardware(state.flavor, state.machine, 0.0) if bill.usd_per_hour is not None else bill
+        return bill.on_hardware(state.flavor, state.machine, state.usd_per_hour)

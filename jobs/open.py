@@ -12,11 +12,14 @@ from jobs.store import JobStore, open_engine
 from trainer.settings import Settings
 
 
-def open_service(settings: Settings) -> JobService:
-    """The service over the settings' database and run folders; makes both where they are missing."""
+def open_service(settings: Settings, *, devices: int = 1) -> JobService:
+    """The service over the settings' database and run folders; makes both where they are missing.
+
+    `devices`: how many jobs train here at the same time; it is needed to say when a job should start.
+    """
     settings.home.mkdir(parents=True, exist_ok=True)
     engine = open_engine(settings.jobs_database_url)
     store, queue = JobStore(engine), QueueClient(settings.jobs_database_url)
     publishing = Publishing(store, PublicationStore(engine), settings.runs_dir)
     speeds = Speeds(settings.home / "speeds.json")
-    return JobService(store, queue, settings.runs_dir, speeds, publishing, Keeping(settings))
+    return JobService(store, queue, settings.runs_dir, speeds, publishing, Keeping(settings), devices=devices)

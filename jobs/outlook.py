@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,19 +43,17 @@ class JobView:
 class Outlook:
     """The jobs of one data root as they stand now."""
 
-    def __init__(self, store: JobStore, runs_dir: Path, speeds: Speeds, publishing: Publishing) -> None:
+    def __init__(
+        self, store: JobStore, runs_dir: Path, speeds: Speeds, publishing: Publishing, *, devices: int = 1
+    ) -> None:
+        """`devices`: how many jobs of this machine train at the same time."""
         self._store, self._runs_dir, self._speeds, self._publishing = store, runs_dir, speeds, publishing
+        self._devices = devices
 
     def views(self, jobs: list[Job]) -> list[JobView]:
         """These jobs, in their order."""
         waiting = self._local(JobState.waiting)
-        ahead_s = self._seconds_of_running() if waiting else 0.0
-        starts: dict[str, float | None] = {}
-        clock: float | None = ahead_s
-        for job in waiting:
-            starts[job.id] = clock
-            estimate = self._estimate(job.id)
-            clock = clock + estimate if clock is not None and estimate is not None else None
+        starts, _ = self._starts(waiting) if waiting else ({}, 0.0)
         publications = self._publishing.of_all(job.id for job in jobs)
         return [
             JobView(
@@ -70,22 +70,29 @@ class Outlook:
 
     def ahead(self) -> tuple[int, float | None]:
         """How many jobs a new one would come after, and how long they should take, where that is known."""
-        seconds = self._seconds_of_running()
         waiting = self._local(JobState.waiting)
-        for job in waiting:
-            estimate = self._estimate(job.id)
-            seconds = seconds + estimate if seconds is not None and estimate is not None else None
-        return len(waiting) + len(self._local(JobState.running, JobState.stopping)), seconds
+        _, seconds = self._starts(waiting)
+        running = self._local(JobState.running, JobState.stopping)
+        return (0 if seconds == 0 else len(waiting) + len(running)), seconds
 
-    def _seconds_of_running(self) -> float | None:
-        left = 0.0
-        for job in self._local(JobState.running, JobState.stopping):
-            eta = read_progress(read_events(self._run(job.id).events_file)).eta_s
-            estimate = eta if eta is not None else self._estimate(job.id)
-            if estimate is None:
-                return None
-            left += estimate
-        return left
+    def _starts(self, waiting: list[Job]) -> tuple[dict[str, float | None], float | None]:
+        """In how many seconds each waiting job should start, and one that comes after them; None: not known."""
+        left = [self._seconds_left(job) for job in self._local(JobState.running, JobState.stopping)]
+        free = [*left, *[0.0] * (self._devices - len(left))]
+        heapq.heapify(free)
+        starts: dict[str, float | None] = {}
+        for job in waiting:
+            start = heapq.heappop(free)
+            starts[job.id] = _known(start)
+            estimate = self._estimate(job.id)
+            heapq.heappush(free, start + (estimate if estimate is not None else math.inf))
+        return starts, _known(free[0])
+
+    def _seconds_left(self, job: Job) -> float:
+        """Of a running job; infinite where it is not known."""
+        eta = read_progress(read_events(self._run(job.id).events_file)).eta_s
+        estimate = eta if eta is not None else self._estimate(job.id)
+        return estimate if estimate is not None else math.inf
 
     def _estimate(self, job_id: str) -> float | None:
         try:
@@ -100,3 +107,7 @@ class Outlook:
 
     def _run(self, job_id: str) -> RunFolder:
         return RunFolder(self._runs_dir / job_id)
+
+
+def _known(seconds: float) -> float | None:
+    return seconds if math.isfinite(seconds) else None

@@ -44,10 +44,12 @@ class JobService:
         speeds: Speeds,
         publishing: Publishing,
         keeping: Keeping,
+        *,
+        devices: int = 1,
     ) -> None:
         self._store, self._queue, self._runs_dir, self._keeping = store, queue, runs_dir, keeping
         self.speeds, self.publishing = speeds, publishing
-        self._outlook = Outlook(store, runs_dir, speeds, publishing)
+        self._outlook = Outlook(store, runs_dir, speeds, publishing, devices=devices)
 
     def close(self) -> None:
         """Let go of the database."""

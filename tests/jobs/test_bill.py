@@ -131,7 +131,7 @@ def test_who_resumes_at_the_limit_allows_as_much_again_and_only_then(scene: Scen
     watch.count(START + 2000 + 1700)
     assert scene.jobs.get(job.id).wish is StopWish.keep
     resumed_early = count(Bill(seconds=500), replace(job, attempt=2), START)
-    assert resumed_early.earlier_s == 0
+    assert resumed_early.earlier_usd == 0
 
 
 def test_owners_cap_holds_for_a_job_that_was_queued_without_conditions(scene: Scene, job: Job) -> None:
@@ -179,3 +179,26 @@ def test_job_at_hugging_face_is_not_on_the_bill_of_this_machine(scene: Scene, jo
     counting(scene, cap_usd=0.0001).count(START + 3600)
     assert bill_of(scene, job) == before
     assert scene.jobs.get(job.id).wish is StopWish.none
+
+
+def test_change_of_hardware_leaves_earlier_hours_at_their_price(job: Job) -> None:
+    an_hour = count(Bill(limit_usd=3.0).on_hardware("t4-small", "T4", 0.4), job, START + 3600)
+    on_a100 = an_hour.on_hardware("a100-large", "A100", 2.5)
+    assert on_a100.cost(on_a100.seconds) == pytest.approx(0.4)
+    two_hours = count(on_a100, job, START + 7200)
+    assert two_hours.cost(two_hours.seconds) == pytest.approx(2.9)
+    assert two_hours.reaches_limit
+    assert not on_a100.reaches_limit
+
+
+def test_time_before_the_price_was_known_counts_at_it(job: Job) -> None:
+    bill = count(Bill(flavor="t4-small"), job, START + 3600).on_hardware("t4-small", "T4", 0.4)
+    assert bill.cost(bill.seconds) == pytest.approx(0.4)
+
+
+def test_job_that_goes_on_without_paid_hardware_costs_no_more(scene: Scene, job: Job) -> None:
+    counting(scene).count(START + 3600)
+    counting(scene, FREE).count(START + 3600)
+    counting(scene, FREE).count(START + 36_000)
+    bill = bill_of(scene, job)
+    assert bill.cost(bill.seconds) == pytest.approx(0.4)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from pathlib import Path
 
@@ -7,12 +8,14 @@ import pytest
 
 from jobs.job_file import count_try, read_job_file
 from jobs.open import open_service
+from jobs.outlook import Outlook
 from jobs.service import MAX_OPEN_PER_OWNER, JobService
 from jobs.state import JobState
 from jobs.store import Job, new_job_id
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
 from trainer.photos import take_folder
+from trainer.run_folder import write_whole
 from trainer.settings import Settings
 
 Submit = Callable[..., Job]
@@ -112,3 +115,19 @@ def test_tries_count_only_while_no_new_checkpoint_comes(service: JobService, sub
     job = submit()
     run = service.run_folder(job.id)
     assert [count_try(run, job, step) for step in (0, 0, 0, 50, 50, 100)] == [1, 2, 3, 1, 2, 1]
+
+
+def test_each_waiting_job_takes_the_device_that_is_free_first(
+    settings: Settings, service: JobService, submit: Submit, tiny_model: Path
+) -> None:
+    known = {f"textual-inversion {tiny_model} 64px": [1.0, 10.0]}
+    write_whole(settings.home / "speeds.json", json.dumps(known))
+    jobs = [submit(owner, steps=steps, batch_size=1) for owner, steps in (("a", 50), ("b", 20), ("c", 30))]
+    outlook = Outlook(service._store, settings.runs_dir, service.speeds, service.publishing, devices=2)
+    assert [view.starts_in_s for view in outlook.views(jobs)] == [0, 0, 30]
+    assert outlook.ahead() == (3, 60)
+    assert [view.starts_in_s for view in service._outlook.views(jobs)] == [0, 60, 90]
+    assert service.ahead() == (3, 130)
+    for job in jobs[1:]:
+        service.cancel(job.id, job.owner)
+    assert outlook.ahead() == (0, 0.0)  # the second device has nothing to do
