@@ -113,14 +113,15 @@ class TrainTab:
         self.train = gr.Button("Train", variant="primary", size="lg", elem_id="train")
 
     def _wire(self) -> None:
+        self._preset = gr.State()
         choosing: list[Any] = [self._kind, self._way, self._as, self._base]
         # one listener each, and the last press counts: of several, an early one may answer last. A dropdown's `input`
         # comes with every visit, too; its `change` only when something else was chosen.
         gr.on(
             [component.change for component in choosing],
             spoken(self._choose),
-            self._inputs(),
-            [self._as, *self._form.components],
+            {*self._inputs(), self._preset},
+            [self._as, self._preset, *self._form.components],
             trigger_mode="always_last",
             **_QUIET,
         )
@@ -190,9 +191,13 @@ class TrainTab:
         return choices, {name: values[widget] for name, widget in self._form.widgets.items()}
 
     def _choose(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
+        """The preset for what was chosen; where it is the one that is shown already, what was changed in it stays."""
         choices, _ = self._entered(values, request)
-        is_dreambooth = values[self._way] == DREAMBOOTH
-        return [gr.update(visible=is_dreambooth), *self._handlers.preset(choices)]
+        of_dreambooth = gr.update(visible=values[self._way] == DREAMBOOTH)
+        preset = {"method": choices.method.value, **self._handlers.preset_of(choices)}
+        if preset == values[self._preset]:
+            return [of_dreambooth, *[gr.skip()] * (1 + len(self._form.components))]
+        return [of_dreambooth, preset, *self._handlers.preset(choices)]
 
     def _offer_second(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
         choices, _ = self._entered(values, request)

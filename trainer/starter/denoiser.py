@@ -44,7 +44,7 @@ class DenoiserPlan:
     cooldown: int = 4_000
     batch: int = 24
     half_size_batch: int = 64
-    learning_rate: float = 8e-4
+    learning_rate: float = 4e-4
     warmup: int = 500
     average_decay: float = 0.998
     save_every: int = 100
