@@ -7,6 +7,8 @@ import platform
 import subprocess
 from dataclasses import dataclass
 
+_SAID = ("uuid", "name", "memory.total")
+
 
 @dataclass(frozen=True)
 class Device:
@@ -63,14 +65,15 @@ def _may_use(device: Device, uuid: str, visible: str | None) -> bool:
 
 def _nvidia_gpus() -> list[tuple[Device, str]]:
     """Each GPU with the driver's id for it."""
-    query = ["nvidia-smi", "--query-gpu=index,uuid,name,memory.total", "--format=csv,noheader,nounits"]
+    query = ["nvidia-smi", f"--query-gpu=index,{','.join(_SAID)}", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL)
     except (OSError, subprocess.SubprocessError):
         return []
     devices: list[tuple[Device, str]] = []
     for line in answer.stdout.splitlines():
-        index, uuid, name, memory = (part.strip() for part in line.split(",", 3))
-        if index.isdigit():
+        index, *said = (part.strip() for part in line.split(",", 3))
+        if index.isdigit() and len(said) == len(_SAID):  # it also says in words that there is none
+            uuid, name, memory = said
             devices.append((Device(int(index), name, float(memory) / 1024 if memory.isdigit() else None), uuid))
     return devices

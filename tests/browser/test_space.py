@@ -21,7 +21,7 @@ pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 SPACE = {"SYSTEM": "spaces", "SPACE_ID": STUDIO, "GRADIO_SERVER_NAME": "0.0.0.0"}
-GPU_LIST = "#!/bin/sh\necho '0, Tesla T4, 15360'\n"
+GPU_LIST = "#!/bin/sh\necho '0, GPU-1f2e, Tesla T4, 15360'\n"
 
 
 @pytest.fixture
