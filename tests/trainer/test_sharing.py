@@ -121,8 +121,6 @@ def test_only_the_gpus_that_may_be_used_are(
     driver = tmp_path / "nvidia-smi"
     said = ["0, GPU-aaaa-1, NVIDIA T4, 15360", "1, GPU-bbbb-2, NVIDIA L4, 23034", "No devices were found"]
     driver.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in said))
-        "#!/bin/sh\necho '0, GPU-aaaa-1, NVIDIA T4, 15360'\necho '1, GPU-bbbb-2, NVIDIA L4, 23034'\necho 'No devices were found'\n"
-    )
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     devices = find_devices(visible)
