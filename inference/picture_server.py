@@ -106,9 +106,7 @@ class PictureServer:
         while not self._stop.requested():
             if not held or self._lease.training_wants_it():
                 self._engine.unload()
-                for visit in list(self._visits.queue):
-                    with contextlib.suppress(_ClientLeft):
-                        visit.tell(Waiting(ahead=0, for_training=True))
+                self._tell_those_who_wait(for_training=True)
                 time.sleep(_TELL_EVERY_S)
                 return
             with contextlib.suppress(queue.Empty):
@@ -164,6 +162,9 @@ class PictureServer:
         """Tell those who wait that they are not forgotten: a long silence would look like the end of this process."""
         if time.monotonic() - self._reminded > _REMIND_EVERY_S:
             self._reminded = time.monotonic()
-            for ahead, waiting in enumerate(list(self._visits.queue), start=1):
-                with contextlib.suppress(_ClientLeft):
-                    waiting.tell(Waiting(ahead=ahead))
+            self._tell_those_who_wait()
+
+    def _tell_those_who_wait(self, *, for_training: bool = False) -> None:
+        for place, waiting in enumerate(list(self._visits.queue), start=1):
+            with contextlib.suppress(_ClientLeft):
+                waiting.tell(Waiting(ahead=0 if for_training else place, for_training=for_training))

@@ -59,9 +59,9 @@ class Bill(BaseModel):
     @property
     def reaches_limit(self) -> bool:
         """Whether it has to stop now, with a little left for exporting what was learnt."""
-        spent = self.cost(self.seconds)
-        if self.limit_usd is None or self.usd_per_hour is None or spent is None:
+        if self.limit_usd is None or self.usd_per_hour is None:
             return False
+        spent = self.cost(self.seconds) or 0.0
         reserve = min(self.usd_per_hour * _EXPORT_S / 3600, self.limit_usd * _RESERVE_SHARE)
         return spent - self.earlier_usd >= self.limit_usd - reserve
 

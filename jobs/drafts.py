@@ -82,11 +82,7 @@ class Drafts:
         folder = self.folder(owner, draft_id)
         with self._locks[folder]:
             photo_set = self.read(owner, draft_id)
-            photos = [
-                replace(photo, caption=captions[stem]) if photo.caption is None and stem in captions else photo
-                for photo in photo_set.photos
-                for stem in [Path(photo.source).stem]
-            ]
+            photos = [_captioned(photo, captions) for photo in photo_set.photos]
             return self._write(folder, photos) if photos != list(photo_set.photos) else photo_set
 
     def remove(self, owner: str, draft_id: str, position: int) -> PhotoSet:
@@ -134,6 +130,11 @@ class Drafts:
 
 def _number(photo: Photo) -> int:
     return int(photo.file.split(".")[0]) if photo.file else 0
+
+
+def _captioned(photo: Photo, captions: Mapping[str, str]) -> Photo:
+    own = captions.get(Path(photo.source).stem)
+    return replace(photo, caption=own) if own is not None and photo.caption is None else photo
 
 
 def _changed(folder: Path) -> float:

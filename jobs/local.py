@@ -68,7 +68,8 @@ class LocalTrainer:
         except BaseException:
             child.end(GRACE_S)  # or it would train on, unwatched
             raise
-        self._child = None
+        finally:
+            self._child = None
         if code != EXIT_DONE:
             run.remove_unfinished()
         return code

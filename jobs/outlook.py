@@ -53,7 +53,7 @@ class Outlook:
     def views(self, jobs: list[Job]) -> list[JobView]:
         """These jobs, in their order."""
         waiting = self._local(JobState.waiting)
-        starts, _ = self._starts(waiting) if waiting else ({}, 0.0)
+        starts, _ = self._starts(waiting, self._running()) if waiting else ({}, 0.0)
         publications = self._publishing.of_all(job.id for job in jobs)
         return [
             JobView(
@@ -70,14 +70,13 @@ class Outlook:
 
     def ahead(self) -> tuple[int, float | None]:
         """How many jobs a new one would come after, and how long they should take, where that is known."""
-        waiting = self._local(JobState.waiting)
-        _, seconds = self._starts(waiting)
-        running = self._local(JobState.running, JobState.stopping)
+        waiting, running = self._local(JobState.waiting), self._running()
+        _, seconds = self._starts(waiting, running)
         return (0 if seconds == 0 else len(waiting) + len(running)), seconds
 
-    def _starts(self, waiting: list[Job]) -> tuple[dict[str, float | None], float | None]:
+    def _starts(self, waiting: list[Job], running: list[Job]) -> tuple[dict[str, float | None], float | None]:
         """In how many seconds each waiting job should start, and one that comes after them; None: not known."""
-        left = [self._seconds_left(job) for job in self._local(JobState.running, JobState.stopping)]
+        left = [self._seconds_left(job) for job in running]
         free = [*left, *[0.0] * (self._devices - len(left))]
         heapq.heapify(free)
         starts: dict[str, float | None] = {}
@@ -100,6 +99,9 @@ class Outlook:
         except (RequestError, RecipeError):
             return None
         return estimate[0] if estimate else None
+
+    def _running(self) -> list[Job]:
+        return self._local(JobState.running, JobState.stopping)
 
     def _local(self, *states: JobState) -> list[Job]:
         """Jobs of this machine's devices in these states, in the order in which they are served."""

@@ -129,8 +129,10 @@ def _bring_up_to(hub: HfApi, repo_id: str, files: dict[str, Content], *, private
 def _check_visibility(repo_id: str, *, wanted: bool, found: bool) -> None:
     """Whether a repository is private as it should be: to create one that is there already changes nothing of that."""
     if wanted is not found:
-        has, other, way = ("private", "public", "publicly") if found is False else ("public", "private", "privately")
-        text = f"{repo_id} exists and is {other}. Choose another name, make it {has} on the Hub, or publish {way}."
+        asked, is_now = ("private", "public") if wanted else ("public", "private")
+        text = (
+            f"{repo_id} exists and is {is_now}. Choose another name, make it {asked} on the Hub, or publish {is_now}ly."
+        )
         raise HubError(text, HubTrouble.taken)
 
 
@@ -139,9 +141,8 @@ def _read_remote(hub: HfApi, repo_id: str) -> _Remote:
     commit = str(info.sha)
     tree = hub.list_repo_tree(repo_id, recursive=True, revision=commit)
     files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-    return _Remote(
-        commit, bool(info.private), files, _read_record(hub, repo_id, commit) if RECORD_FILE in files else {}
-    )
+    record = _read_record(hub, repo_id, commit) if RECORD_FILE in files else {}
+    return _Remote(commit, bool(info.private), files, record)
 
 
 def _read_record(hub: HfApi, repo_id: str, commit: str) -> dict[str, Identity]:

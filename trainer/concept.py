@@ -106,12 +106,17 @@ def caption_prompt(caption: str, words: ConceptWords) -> str:
     """A photo's own caption; the concept is put in front if the caption does not name it."""
     if words.placeholder in caption:
         return words.spell(caption)
-    if re.search(rf"(?<![\w<-]){re.escape(words.trained_words)}(?![\w>-])", caption, re.IGNORECASE):
+    if _as_words(words.trained_words).search(caption):
         return caption
-    by_name = re.compile(rf"(?<![\w<-]){re.escape(words.name)}(?![\w>-])", re.IGNORECASE)
+    by_name = _as_words(words.name)
     if by_name.search(caption):
         return by_name.sub(words.trained_words, caption, count=1)
     return f"{words.trained_words}, {caption}"
+
+
+def _as_words(text: str) -> re.Pattern[str]:
+    """Finds the text where it is no part of longer words or of a placeholder."""
+    return re.compile(rf"(?<![\w<-]){re.escape(text)}(?![\w>-])", re.IGNORECASE)
 
 
 def preview_prompt(recipe: TrainConfig) -> str:

@@ -158,10 +158,6 @@ class TrainHandlers:
             return render("plan.html", problems=[Problem("machine", str(error))])
         return render("remote_plan.html", steps=recipe.steps, quote=quote, size=size_words(recipe), named=named)
 
-    def preset(self, choices: Choices) -> list[Any]:
-        """Updates of the form for the chosen method, kind and base."""
-        return self._form.show(choices.method, self.preset_of(choices))
-
     def preset_of(self, choices: Choices) -> dict[str, Any]:
         """The preset for the chosen method, kind and base; a full-size model's while the base cannot be read."""
         try:

@@ -194,10 +194,11 @@ class TrainTab:
         """The preset for what was chosen; where it is the one that is shown already, what was changed in it stays."""
         choices, _ = self._entered(values, request)
         of_dreambooth = gr.update(visible=values[self._way] == DREAMBOOTH)
-        preset = {"method": choices.method.value, **self._handlers.preset_of(choices)}
-        if preset == values[self._preset]:
+        preset = self._handlers.preset_of(choices)
+        shown = {"method": choices.method.value, **preset}
+        if shown == values[self._preset]:
             return [of_dreambooth, *[gr.skip()] * (1 + len(self._form.components))]
-        return [of_dreambooth, preset, *self._handlers.preset(choices)]
+        return [of_dreambooth, shown, *self._form.show(choices.method, preset)]
 
     def _offer_second(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
         choices, _ = self._entered(values, request)

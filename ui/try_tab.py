@@ -126,10 +126,9 @@ class TryTab:
             concurrency_limit=8,
         )
         self._stop.click(lambda: "", None, self._making, cancels=making, **_QUIET)
-        restored = [self.concepts, *self._weights, self._base, self._negative, self._seed, self._guidance, self._steps]
-        restored += [self._scheduler, self._width, self._height, self._strength, self._prompt, self._making]
-        self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restored, self._loaded], **_QUIET)
-        self._pictures.click(spoken(self._act), None, [self._pictures, self._init_image, *restored], **_QUIET)
+        restorable = self._restorable
+        self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **_QUIET)
+        self._pictures.click(spoken(self._act), None, [self._pictures, self._init_image, *restorable], **_QUIET)
 
     def refresh(self, picked: list[str], request: gr.Request) -> tuple[Any, str]:
         """The concepts that can be picked now, and the history."""
@@ -182,6 +181,12 @@ class TryTab:
         return [self.concepts, *self._fitted]
 
     @property
+    def _restorable(self) -> list[Component]:
+        """What `_restored` fills."""
+        fields = [self.concepts, *self._weights, self._base, self._negative, self._seed, self._guidance, self._steps]
+        return [*fields, self._scheduler, self._width, self._height, self._strength, self._prompt, self._making]
+
+    @property
     def _fitted(self) -> list[Component]:
         return [self._base, self._width, self._height, self._guidance, self._steps, self._scheduler]
 
@@ -224,7 +229,7 @@ class TryTab:
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         name = str(pressed.get("name", ""))
-        unchanged = [gr.skip()] * (MAX_CONCEPTS + 12)
+        unchanged = [gr.skip()] * len(self._restorable)
         match pressed.get("action"):
             case "start":
                 picture = decode_photo(self._handlers.picture(name, owner))  # gradio serves no file of the data root

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import zipfile
 from collections.abc import Iterator
+from functools import partial
 from http import HTTPStatus
 from pathlib import Path
 
@@ -62,9 +63,8 @@ class BodyLimit:
 
 
 def _is_upload(scope: Scope) -> bool:
-    return scope["path"] == UPLOADS and any(
-        n == b"content-type" and v.startswith(b"multipart/form-data") for n, v in scope["headers"]
-    )
+    is_form = any(n == b"content-type" and v.startswith(b"multipart/form-data") for n, v in scope["headers"])
+    return is_form and scope["path"] == UPLOADS
 
 
 class PrivateFiles:
@@ -114,10 +114,8 @@ class PrivateFiles:
         part = next((part for part in _SHARED_PARTS if name.startswith(f"{part}/")), None)
         if part is None:
             return _not_found()
-        within = name.removeprefix(f"{part}/")
-        return (
-            _file(run.root / part, within, download=True) if part == "artifact" else _picture(run.root / part, within)
-        )
+        serve = partial(_file, download=True) if part == "artifact" else _picture
+        return serve(run.root / part, name.removeprefix(f"{part}/"))
 
 
 def _not_found() -> Response:

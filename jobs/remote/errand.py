@@ -147,7 +147,11 @@ class Errand:
             return self._close(result)
         if wish is not StopWish.none:
             return self._close(EXIT_STOPPED)
-        if lost_token and stage not in (JobStage.CANCELED, JobStage.DELETED) and not self._reached_its_limit:
+        if (
+            lost_token
+            and stage not in (JobStage.CANCELED, JobStage.DELETED)
+            and not self.record.reached_its_limit(now())
+        ):
             self._close(EXIT_FAILED)
             self._keep(self.record.again())
             return TORN_OFF
@@ -176,15 +180,10 @@ class Errand:
             return error
         return None
 
-    @property
-    def _reached_its_limit(self) -> bool:
-        record = self.record
-        return record.began is not None and (record.ended or now()) - record.began >= record.limit_s
-
     def _what_happened(self, stage: JobStage, result: int | None) -> str:
         if result is not None:
             return explain_exit(result)
-        if self._reached_its_limit:
+        if self.record.reached_its_limit(now()):
             return f"The Job reached its time limit of {duration(self.record.limit_s)}."
         match stage:
             case JobStage.DELETED:

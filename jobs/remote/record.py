@@ -56,15 +56,19 @@ class RemoteRun(BaseModel):
         return self.stage in (Stage.sent, Stage.over)
 
     @property
-    def may_be_ended_here(self) -> bool:
-        """Whether nothing of this start is on the Hub."""
-        return self.stage is Stage.new
+    def has_begun(self) -> bool:
+        """Whether anything of this start may be on the Hub: a Job, or a bucket with photos."""
+        return self.stage is not Stage.new
 
     def ran_s(self, now: float) -> float:
         """How long its machines have run until now: never longer than their limit, whoever knows of their end."""
-        if self.began is None:
-            return self.earlier_s
-        return self.earlier_s + min(max(0.0, (self.ended or now) - self.began), self.limit_s)
+        return self.earlier_s + min(self._of_this_start_s(now), self.limit_s)
+
+    def reached_its_limit(self, now: float) -> bool:
+        return self._of_this_start_s(now) >= self.limit_s
+
+    def _of_this_start_s(self, now: float) -> float:
+        return max(0.0, (self.ended or now) - self.began) if self.began else 0.0
 
     def cost_usd(self, now: float) -> float:
         """What its machines have cost until now."""

@@ -52,7 +52,7 @@ class RemoteTrainer:
 
     def is_under_way(self, run: RunFolder, /) -> bool:
         record = read_remote(run)
-        return record is not None and not record.may_be_ended_here
+        return record is not None and record.has_begun
 
     def leave(self) -> None:
         """Nothing is ended: the Jobs go on by themselves."""
@@ -62,7 +62,7 @@ class RemoteTrainer:
         while (record := read_remote(run)) is not None:
             if record.exit_code is not None:
                 return record.exit_code
-            if record.may_be_ended_here and watch.wish() is StopWish.cancel:
+            if not record.has_begun and watch.wish() is StopWish.cancel:
                 return EXIT_STOPPED
             if watch.leaving():
                 return None

@@ -21,6 +21,8 @@ from trainer.errors import WeightsError
 from trainer.lora_layers import LoraLayer
 from trainer.recognise import Recognised
 
+_UP, _ALPHA = ".lora_up.weight", ".alpha"
+
 
 class Embedding:
     """Vectors of a textual inversion."""
@@ -57,8 +59,8 @@ def read_adapters(name: str, file: Path, recognised: Recognised, base: Path) -> 
     _check_places(recognised.layers, pipeline, base)
     tensors = load_file(file)
     missing = _missing_marker(recognised.layers, tensors, pipeline)
-    alike = with_one_alpha(tensors)
-    source = {**alike, **missing} if missing or alike is not tensors else str(file.parent)
+    changed = {**_with_one_alpha(tensors), **missing}
+    source = {**tensors, **changed} if changed else str(file.parent)
     try:
         pipeline.load_lora_weights(
             source, weight_name=file.name, adapter_name=ADAPTER, local_files_only=True, use_safetensors=True
@@ -75,28 +77,26 @@ def read_adapters(name: str, file: Path, recognised: Recognised, base: Path) -> 
     return Adapters(name, adapted)
 
 
-def with_one_alpha(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """A LoRA in kohya's naming whose layers of one part have one alpha, and do the same as before.
+def _with_one_alpha(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """What to change in a LoRA in kohya's naming whose layers differ in alpha: each part gets one, and does the same.
 
     diffusers knows a layer's own alpha by a name that peft does not find, and would scale it like most of the others.
     """
-    ups = [name for name in tensors if name.endswith(".lora_up.weight")]
-    alphas = {name: _alpha_of(name, tensors) for name in ups}
-    result = dict(tensors)
+    alphas = {name: _alpha_of(name, tensors) for name in tensors if name.endswith(_UP)}
+    changed: dict[str, torch.Tensor] = {}
     for part in ("lora_unet_", "lora_te"):
-        own = [name for name in ups if name.startswith(part)]
-        if len({alphas[name] for name in own}) < 2:
-            continue
-        common = Counter(alphas[name] for name in own).most_common(1)[0][0] or 1.0
-        for name in own:
-            result[name] = (tensors[name].float() * (alphas[name] / common)).to(torch.float32)
-            result[name.replace(".lora_up.weight", ".alpha")] = torch.tensor(common)
-    return tensors if all(result[name] is tensors[name] for name in ups) else result
+        own = {name: alpha for name, alpha in alphas.items() if name.startswith(part)}
+        if len(set(own.values())) > 1:
+            common = Counter(own.values()).most_common(1)[0][0] or 1.0
+            for name, alpha in own.items():
+                changed[name] = tensors[name].float() * (alpha / common)
+                changed[name.replace(_UP, _ALPHA)] = torch.tensor(common)
+    return changed
 
 
 def _alpha_of(up: str, tensors: dict[str, torch.Tensor]) -> float:
     """A layer's alpha; without one it is the layer's rank."""
-    alpha = tensors.get(up.replace(".lora_up.weight", ".alpha"))
+    alpha = tensors.get(up.replace(_UP, _ALPHA))
     return float(alpha) if alpha is not None else float(tensors[up].shape[1])
 
 
