@@ -61,7 +61,7 @@ class Counting:
     def _priced(self, bill: Bill | None, job: Job) -> Bill | None:
         """The bill of a job on hardware that costs; one that was queued without conditions gets the owner's."""
         state = self._state()
-        if state is None or not job.is_open:
+        if state is None or not state.flavor or not job.is_open:  # what it runs on is not known yet
             return bill
         if bill is None:
             bill = Bill(limit_usd=self._cap_usd) if state.costs else None

@@ -26,8 +26,8 @@ def restore_rows(store: JobStore, publishing: Publishing, runs_dir: Path, *, enq
             continue
         was_open = file.state in OPEN_STATES
         remote = read_remote(run)
-        # a Job that may run at Hugging Face must not be cancelled as if it had never begun
-        again = JobState.running if remote is not None and remote.is_under_way else JobState.waiting
+        # what may have begun at Hugging Face must not be cancelled as if it never had: a Job runs, photos lie there
+        again = JobState.running if remote is not None and remote.has_begun else JobState.waiting
         job = Job(
             id=file.id,
             owner=file.owner,

@@ -202,3 +202,11 @@ def test_job_that_goes_on_without_paid_hardware_costs_no_more(scene: Scene, job:
     counting(scene, FREE).count(START + 36_000)
     bill = bill_of(scene, job)
     assert bill.cost(bill.seconds) == pytest.approx(0.4)
+
+
+def test_hardware_that_is_not_known_yet_is_not_taken_to_be_free(scene: Scene, job: Job) -> None:
+    counting(scene).count(START + 3600)
+    counting(scene, SpaceState(since=START)).count(START + 7200)
+    bill = bill_of(scene, job)
+    assert bill.usd_per_hour == T4.usd_per_hour
+    assert bill.cost(bill.seconds) == pytest.approx(0.8)

@@ -28,7 +28,10 @@ def write(service: JobService, job: Job, **changes: object) -> RemoteRun:
 
 
 @pytest.mark.fault(35)
-@pytest.mark.parametrize(("stage", "state"), [(Stage.new, JobState.waiting), (Stage.sent, JobState.running)])
+@pytest.mark.parametrize(
+    ("stage", "state"),
+    [(Stage.new, JobState.waiting), (Stage.sending, JobState.running), (Stage.sent, JobState.running)],
+)
 def test_after_a_lost_database_a_job_that_may_be_paid_for_counts_as_running(
     settings: Settings, service: JobService, send: Send, stage: Stage, state: JobState
 ) -> None:
