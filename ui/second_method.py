@@ -43,8 +43,9 @@ class SecondMethod:
 
 
 class SecondMethodFields:
-    """Draws the fields. `components` are what a handler must be given to ask `read`, `opened` what `show` fills.
+    """Draws the fields.
 
+    `components` are what a handler must be given to ask `read`, and with `offered` to ask `show`, which fills `opened`.
     `first` and `steps_of` are what is chosen at first, and the presets' steps for that.
     """
 
@@ -68,19 +69,15 @@ class SecondMethodFields:
                 elem_id="compare-steps",
                 min_width=140,
             )
+        self.offered = gr.State(_offer(proposed, steps_of, wanted=False))
 
     @property
     def components(self) -> list[Component]:
         return [self._wanted, self._method, self._steps]
 
     @property
-    def deciding(self) -> list[Any]:
-        """Those after whose change the others are to be shown anew."""
-        return [self._wanted, self._method]
-
-    @property
     def opened(self) -> list[Any]:
-        return [self._fields, self._method, self._steps]
+        return [self._fields, self._method, self._steps, self.offered]
 
     def wanted(self, values: Mapping[Component, Any]) -> bool:
         return bool(values[self._wanted])
@@ -94,15 +91,24 @@ class SecondMethodFields:
     def show(self, values: Mapping[Component, Any], first: Method, steps_of: Mapping[Method, int]) -> list[Any]:
         """Updates of `opened`: another method than the first, and the preset's steps of it.
 
-        All methods stay in the list: a value that an update has just taken out of it would fail on its way here.
+        What is shown already is left alone, so that no answer undoes what was typed meanwhile. All methods stay in the
+        list: a value that an update has just taken out of it would fail on its way here.
         """
         before = Method(values[self._method])
         chosen = before if before is not first else _PROPOSED[first]
+        earlier, offer = values[self.offered], _offer(chosen, steps_of, wanted=self.wanted(values))
+        same_steps = (earlier["method"], earlier["steps"]) == (offer["method"], offer["steps"])
         return [
-            gr.update(visible=self.wanted(values)),
-            gr.update(value=chosen.value),
-            gr.update(value=steps_of[chosen]),
+            gr.skip() if earlier["wanted"] == offer["wanted"] else gr.update(visible=offer["wanted"]),
+            gr.skip() if chosen is before else gr.update(value=offer["method"]),
+            gr.skip() if same_steps else gr.update(value=offer["steps"]),
+            offer,
         ]
+
+
+def _offer(method: Method, steps_of: Mapping[Method, int], *, wanted: bool) -> dict[str, Any]:
+    """What the fields show before anybody types, to be remembered."""
+    return {"wanted": wanted, "method": method.value, "steps": steps_of[method]}
 
 
 class PairHandlers:

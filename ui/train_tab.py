@@ -41,6 +41,7 @@ class TrainTab:
     def __init__(self, services: Services, page: gr.Blocks) -> None:
         self._services, self._page = services, page
         first = preset_values(Method.dreambooth_lora, Kind.object, inspect_base(STARTER_FOLDER))
+        self._preset = gr.State(_shown_preset(Method.dreambooth_lora, first))
         self._form = RecipeForm(Method.dreambooth_lora, first)
         self._handlers = TrainHandlers(services, self._form)
         self._pair = PairHandlers(services, self._form, self._handlers)
@@ -113,49 +114,37 @@ class TrainTab:
         self.train = gr.Button("Train", variant="primary", size="lg", elem_id="train")
 
     def _wire(self) -> None:
-        self._preset = gr.State()
-        choosing: list[Any] = [self._kind, self._way, self._as, self._base]
-        # one listener each, and the last press counts: of several, an early one may answer last. A dropdown's `input`
-        # comes with every visit, too; its `change` only when something else was chosen.
-        gr.on(
-            [component.change for component in choosing],
-            spoken(self._choose),
-            {*self._inputs(), self._preset},
-            [self._as, self._preset, *self._form.components],
-            trigger_mode="always_last",
-            **_QUIET,
-        )
-        gr.on(
-            [component.change for component in (*choosing, *self._second.deciding)],
-            spoken(self._offer_second),
-            self._inputs(),
-            [*self._second.opened, self.train],
-            trigger_mode="always_last",
-            **_QUIET,
-        )
-        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
         entered: list[Any] = [
-            *(self._name, self._class_word, *choosing),
+            *(self._kind, self._name, self._class_word, self._way, self._as, self._base),
             *self._form.components,
             *self._second.components,
             *self._place.components,
         ]
-        gr.on(  # one listener for all fields: of several, an early one may answer last and show an old plan
+        # One listener for all that follows from all fields, and the last change counts: of several, an early one may
+        # answer last. Nor may an event have two that are "always_last": for each that was busy gradio repeats the whole
+        # event, so they keep each other busy for ever. A dropdown's `input` comes with every visit, too; its `change`
+        # only when something else was chosen.
+        gr.on(
             [self._page.load, *(component.change for component in entered)],
-            spoken(self._tell_plan),
-            self._inputs(),
-            [self._plan, self._guide],
+            spoken(self._follow),
+            {*self._inputs(), self._preset, self._second.offered},
+            [
+                *(self._as, self._preset, *self._form.components),
+                *(*self._second.opened, self.train),
+                *(self._plan, self._guide),
+            ],
             trigger_mode="always_last",
             **_QUIET,
         )
-        for component in (self._name, self._base):
-            component.change(
-                self._handlers.name_check,
-                [self._name, self._base],
-                self._name_note,
-                trigger_mode="always_last",
-                **_QUIET,
-            )
+        gr.on(  # apart, because a plan may wait for the Hub
+            [self._name.change, self._base.change],
+            self._handlers.name_check,
+            [self._name, self._base],
+            self._name_note,
+            trigger_mode="multiple",
+            **_QUIET,
+        )
+        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
         for example, button in self._photos.examples:
             button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **_QUIET)
         self.pressed = self.train.click(
@@ -190,23 +179,29 @@ class TrainTab:
         )
         return choices, {name: values[widget] for name, widget in self._form.widgets.items()}
 
-    def _choose(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
+    def _follow(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
+        """All that follows from what is entered: the preset, what is offered besides, and the plan."""
+        choices, entered = self._entered(values, request)
+        return [
+            *self._choose(values, choices),
+            *self._offer_second(values, choices),
+            *self._tell_plan(values, choices, entered),
+        ]
+
+    def _choose(self, values: dict[Component, Any], choices: Choices) -> list[Any]:
         """The preset for what was chosen; where it is the one that is shown already, what was changed in it stays."""
-        choices, _ = self._entered(values, request)
-        of_dreambooth = gr.update(visible=values[self._way] == DREAMBOOTH)
         preset = self._handlers.preset_of(choices)
-        shown = {"method": choices.method.value, **preset}
+        shown = _shown_preset(choices.method, preset)
         if shown == values[self._preset]:
-            return [of_dreambooth, *[gr.skip()] * (1 + len(self._form.components))]
+            return [gr.skip()] * (2 + len(self._form.components))
+        of_dreambooth = gr.update(visible=values[self._way] == DREAMBOOTH)
         return [of_dreambooth, shown, *self._form.show(choices.method, preset)]
 
-    def _offer_second(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
-        choices, _ = self._entered(values, request)
+    def _offer_second(self, values: dict[Component, Any], choices: Choices) -> list[Any]:
         fields = self._second.show(values, choices.method, self._pair.preset_steps(choices))
         return [*fields, gr.update(value="Train both" if self._second.wanted(values) else "Train")]
 
-    def _tell_plan(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str]:
-        choices, entered = self._entered(values, request)
+    def _tell_plan(self, values: dict[Component, Any], choices: Choices, entered: dict[str, Any]) -> tuple[str, str]:
         flavor = self._place.flavor(values)
         plan = self._handlers.plan(choices, entered, flavor)
         if (second := self._second.read(values)) is not None:
@@ -226,6 +221,11 @@ class TrainTab:
         )
         draft, shown = self._handlers.next_draft()
         return job, draft, shown
+
+
+def _shown_preset(method: Method, preset: Mapping[str, Any]) -> dict[str, Any]:
+    """What the form shows before anybody changes it, to be remembered."""
+    return {"method": method.value, **preset}
 
 
 def _filled_with(example: Example) -> Any:

@@ -12,6 +12,7 @@ from playwright.sync_api import Page, expect
 from tests.app_process import App
 from tests.browser.steps import MINUTE, fill, go, phone_photos
 from tests.browser.test_tour import width_of
+from trainer.run_folder import RunFolder
 
 pytestmark = pytest.mark.browser
 
@@ -39,6 +40,8 @@ def test_train_both_and_see_them_side_by_side(
     view = page.locator("#compare-jobs")
     expect(view.locator(".cs-heads h3")).to_have_text(["textual inversion", "DreamBooth adapter"])
     expect(page.locator(".cs-job")).to_have_count(2)
+    recipes = [RunFolder(run).read_recipe() for run in (studio.home / "runs").iterdir()]
+    assert sorted(recipe.steps for recipe in recipes) == [10, 20]  # or they train for long, and not what was entered
     expect(view.locator(".cs-heads .cs-pill.finished")).to_have_count(2, timeout=3 * MINUTE)
     expect(view.locator(".cs-pair")).to_have_count(2)
     expect(view.locator(".cs-pair h4").first).to_have_text("a photo of <red-mug> seed 1000")

@@ -52,6 +52,10 @@ def answer_moved(request: Request, error: Exception) -> Response:
     return RedirectResponse(path + query, 307)
 
 
+def answer_nobody(_request: Request, _error: Exception) -> None:
+    """Exception handler for ClientDisconnect: whoever left in the midst of a request, or was killed, hears nothing."""
+
+
 def answer_unknown_route(request: Request, error: Exception) -> Response:
     """Exception handler for what the router refuses: says that this Hub, not the client, lacks something."""
     assert isinstance(error, HTTPException)

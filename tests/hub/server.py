@@ -17,6 +17,7 @@ from typing import Any
 import uvicorn
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
@@ -26,7 +27,7 @@ from tests.hub.download_routes import DownloadRoutes
 from tests.hub.faults import FaultInjector
 from tests.hub.job_routes import JobRoutes
 from tests.hub.paths import RawPaths
-from tests.hub.refusals import Moved, Refusal, answer_moved, answer_refusal, answer_unknown_route
+from tests.hub.refusals import Moved, Refusal, answer_moved, answer_nobody, answer_refusal, answer_unknown_route
 from tests.hub.repo_routes import RepoRoutes
 from tests.hub.sign_in_routes import SignInRoutes
 from tests.hub.space_routes import SpaceRoutes
@@ -52,7 +53,10 @@ def build_app(hub: Hub, control_key: str) -> ASGIApp:
     )
     app = Starlette(
         routes=[control.mount(), *(route for part in parts for route in part(hub).routes())],
-        exception_handlers={Refusal: answer_refusal, Moved: answer_moved, HTTPException: answer_unknown_route},
+        exception_handlers={
+            **{Refusal: answer_refusal, Moved: answer_moved, HTTPException: answer_unknown_route},
+            ClientDisconnect: answer_nobody,
+        },
     )
     app.router.redirect_slashes = False
     # whoever revokes must ask the hub each time: a fresh start brings other accounts

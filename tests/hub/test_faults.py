@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import time
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from tests.hub.accounts import ALICE, EXPIRED
 from tests.hub.conftest import Client
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
+from tests.waiting import wait_until
 
 # said inside the client library, about how it sends LFS files
 pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
@@ -113,6 +115,17 @@ def test_token_can_be_revoked_now(hub: LocalHub, client: Client) -> None:
     hub.revoke(token)
     with pytest.raises(HfHubHTTPError):
         client(token).whoami()
+
+
+def test_client_that_is_killed_in_the_midst_of_a_request_is_no_failure_of_the_hub(hub: LocalHub) -> None:
+    head = f"POST /api/repos/create HTTP/1.1\r\nHost: hub\r\nAuthorization: Bearer {ALICE}\r\nContent-Length: 9\r\n\r\n"
+    url = httpx2.URL(hub.url)
+    with socket.create_connection((url.host, url.port)) as killed:
+        killed.sendall(head.encode())
+        wait_until(hub.requests)
+    (record,) = hub.requests()  # the Hub has seen the end of that connection before it answers on a new one
+    assert record.status is None
+    assert "Traceback" not in hub.log()
 
 
 def test_journal_tells_who_asked_for_what(hub: LocalHub) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,12 +23,13 @@ from trainer.presets import preset_values
 from ui.compare_panel import ComparePanel, choose_pair, comparison_html
 from ui.forms import RecipeForm
 from ui.money_fields import MoneyWish
-from ui.second_method import PairHandlers, SecondMethod, split_limit
+from ui.second_method import PairHandlers, SecondMethod, SecondMethodFields, split_limit
 from ui.services import Services
 from ui.train_handlers import Choices, TrainHandlers
 
 CHOICES = Choices(name="red-mug", kind=Kind.object, class_word="mug", method=Method.dreambooth_lora, base=STARTER)
 TI = SecondMethod(Method.textual_inversion, 30)
+STEPS = {Method.textual_inversion: 1500, Method.dreambooth_lora: 800, Method.dreambooth: 400}
 
 
 @pytest.fixture
@@ -75,6 +77,45 @@ def test_plan_names_both_times_and_says_what_is_wrong_with_the_second(
     assert "Both together take about" in plan
     assert "<strong>steps</strong>" in pair.plan(CHOICES, entered, SecondMethod(Method.textual_inversion, 0))
     assert pair.plan(CHOICES, entered | {"steps": 0}, TI) == ""  # the first one's plan says what is wrong
+
+
+class OfferedFields:
+    """The second method's fields on a page where an adapter is the first, and what somebody enters."""
+
+    def __init__(self) -> None:
+        self.fields = asyncio.run(_draw_fields())
+        self.values: dict[Any, Any] = {field: field.value for field in (*self.fields.components, self.fields.offered)}
+
+    def enter(self, *, wanted: bool = True, method: Method | None = None, steps: int | None = None) -> None:
+        for field, value in zip(self.fields.components, (wanted, method and method.value, steps), strict=True):
+            self.values[field] = self.values[field] if value is None else value
+
+    def answer(self, first: Method, steps_of: Mapping[Method, int]) -> tuple[str, int]:
+        """What the fields hold after an answer: the method and its steps."""
+        *updates, self.values[self.fields.offered] = self.fields.show(self.values, first, steps_of)
+        _, method, steps = self.fields.components
+        for field, update in zip((method, steps), updates[1:], strict=True):
+            self.values[field] = update.get("value", self.values[field])
+        return self.values[method], self.values[steps]
+
+
+def test_answer_that_changes_nothing_leaves_the_typed_steps_alone() -> None:
+    page = OfferedFields()
+    page.enter(steps=10)
+    assert page.answer(Method.dreambooth_lora, STEPS) == (Method.textual_inversion, 10)  # to the press of the checkbox
+    page.enter(steps=12)
+    assert page.answer(Method.dreambooth_lora, STEPS) == (Method.textual_inversion, 12)
+
+
+def test_another_method_or_base_brings_its_own_steps() -> None:
+    page = OfferedFields()
+    page.enter(steps=10)
+    assert page.answer(Method.textual_inversion, STEPS) == (Method.dreambooth_lora, STEPS[Method.dreambooth_lora])
+    page.enter(method=Method.dreambooth, steps=10)
+    assert page.answer(Method.textual_inversion, STEPS) == (Method.dreambooth, STEPS[Method.dreambooth])
+    page.enter(steps=10)
+    other_base = dict.fromkeys(Method, 900)
+    assert page.answer(Method.textual_inversion, other_base) == (Method.dreambooth, 900)
 
 
 @pytest.mark.parametrize(
@@ -144,6 +185,11 @@ def test_panel_says_once_that_one_of_the_two_is_gone(services: Services, queued:
     shown, drawn = panel._refresh(*queued.jobs, "", request)
     assert "One of the two is not there any more" in shown
     assert panel._refresh(*queued.jobs, drawn, request) == (gr.skip(), gr.skip())
+
+
+async def _draw_fields() -> SecondMethodFields:
+    with gr.Blocks():
+        return SecondMethodFields(Method.dreambooth_lora, STEPS)
 
 
 async def _draw(services: Services) -> ComparePanel:

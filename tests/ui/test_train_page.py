@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from trainer.choices import Kind, Method
 from trainer.devices import cpu
 from trainer.errors import BaseModelError, RecipeError, RequestError
 from trainer.settings import Settings
+from ui.layout import build_page
 from ui.money_fields import MoneyWish
 from ui.services import Services
 from ui.train_handlers import Choices, TrainHandlers
@@ -129,6 +131,19 @@ def test_hostile_name_is_refused_with_the_rule_and_shown_as_text(page: TrainPage
 def test_existing_word_is_a_warning_and_no_refusal(page: TrainPage) -> None:
     assert "is a word that the model knows" in page._handlers.name_check("cat", "starter")
     assert page.press("starter", "cat")
+
+
+def test_listeners_of_an_event_do_not_keep_each_other_busy(services: Services) -> None:
+    """Gradio repeats the whole event for each listener that was busy when it came, if that is "always_last"."""
+    page = asyncio.run(_build(services))
+    repeating = [listener for listener in page.fns.values() if listener.trigger_mode == "always_last"]
+    events = Counter(event for listener in repeating for event in listener.targets)
+    assert events
+    assert [page.blocks[number].elem_id for (number, _), count in events.items() if count > 1] == []
+
+
+async def _build(services: Services) -> gr.Blocks:
+    return build_page(services)
 
 
 @pytest.mark.fault(47)
