@@ -43,7 +43,7 @@ def measure_full_size() -> None:
 def _measure(base: Path, photos: Path, run: Path, method: Method, precision: str, *, xformers: bool) -> str:
     values: dict[str, Any] = {"method": method, "name": "red-mug", "kind": "object", "base": str(base)}
     values |= {"steps": _STEPS, "resolution_px": 512, "precision": precision, "preview_every_steps": 0}
-    values |= {"class_word": "teapot", "checkpoint_every_steps": 0}
+    values |= {"class_word": "teapot", "checkpoint_every_steps": 0, "learning_rate": 1e-4}
     folder, _ = prepare_run(run, build_recipe(values), lambda target: take_folder(photos, target))
     events: list[Event] = []
     torch.cuda.empty_cache()

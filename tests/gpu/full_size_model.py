@@ -11,13 +11,13 @@ from tests.tiny_models import write_pipeline
 
 
 def build_full_size_model(folder: Path) -> Path:
-    """Write a pipeline of 1.07 billion parameters in fp16: 860 M UNet, 123 M text encoder, 84 M autoencoder.
+    """Write a pipeline of about a billion parameters in fp16: 860 M UNet, 85 M text encoder, 84 M autoencoder.
 
-    The sizes are those of the model's published configuration files; 512 px, noise prediction.
+    The sizes are those of the model's published configuration files, but for the vocabulary, which is its tokenizer's;
+    512 px, noise prediction.
     """
     torch.manual_seed(0)
     text = {
-        "vocab_size": 49408,
         "hidden_size": 768,
         "intermediate_size": 3072,
         "num_attention_heads": 12,

@@ -14,10 +14,14 @@ import torch
 
 from trainer.bases import STARTER_FOLDER
 from trainer.starter import references, savepoint
-from trainer.starter.denoiser import Batches, DenoiserPlan, TextAndDenoiser, rate_at, train_denoiser
-from trainer.starter.latents import LatentBank
+from trainer.starter.autoencoder import CROP_PX, Crops, build_autoencoder
+from trainer.starter.batches import Captioner
+from trainer.starter.denoiser import DenoiserPlan, rate_at, train_denoiser
+from trainer.starter.latents import LatentBank, build_latents
+from trainer.starter.networks import TextAndDenoiser
+from trainer.starter.pictures import PART, compose_parts, parts_of, read_pictures, read_scenes
 from trainer.starter.published import adopt_tokenizer, load_weights
-from trainer.starter.resumable import Pace, train_resumably
+from trainer.starter.resumable import Pace, Stepper, train_resumably
 from trainer.starter.scenes import COLOURS, PICTURE_PX, STYLES, SURFACE, UNNAMED, Composer, Item, Scene, caption
 from trainer.starter.sources import Thing, load_things
 from trainer.starter.textures import build_textures
@@ -89,53 +93,103 @@ def test_captions_have_the_agreed_form_with_parts_left_out() -> None:
 
 
 def test_held_out_things_share_no_noun_with_taught_ones() -> None:
-    things = load_things()
-    taught = {t.noun for t in things if not t.held_out}
+    things = load_things(more=True)
+    taught = [t.noun for t in things if not t.held_out]
     assert isinstance(things[0], Thing)
-    assert not taught & {t.noun for t in things if t.held_out}
+    assert len(set(taught)) == len(taught) >= 900
+    assert not set(taught) & {t.noun for t in things if t.held_out}
+    assert set(load_things()) < set(things)
 
 
 def test_rate_rises_stays_and_falls_to_zero() -> None:
-    plan = DenoiserPlan(steps=1000, cooldown=200, warmup=100, learning_rate=1.0)
+    plan = DenoiserPlan(steps=1000, half_size=300, cooldown=200, warmup=100, learning_rate=1.0)
     assert rate_at(0, plan) == pytest.approx(0.01)
+    assert rate_at(299, plan) == 1.0
+    assert rate_at(300, plan) == pytest.approx(0.01)  # large latents are new to the optimizer
     assert rate_at(500, plan) == rate_at(800, plan) == 1.0
     assert rate_at(850, plan) == pytest.approx(0.5)
     assert rate_at(1000, plan) == 0.0
 
 
-def test_reference_is_the_picture_itself_or_another_of_the_same_thing() -> None:
+def test_reference_is_the_picture_itself_or_another_of_the_same_thing(tmp_path: Path) -> None:
     cat, dog = Item("cat", "animal"), Item("dog", "animal")
     secret = Item(UNNAMED, "", look=7)
     scenes = [Scene("sticker", (item,), None) for item in (cat, dog, secret, cat, dog, secret)]
-    latents = np.stack([np.full((4, 32, 32), number, np.float16) for number in range(6)])
-    batches = Batches(LatentBank(latents, scenes, 1.0), DenoiserPlan(half_size=0, batch=6))
+    tokenizer = build_tokenizer(["a", "cat", "dog", "animal", *STYLES], tmp_path)
+    marker = tokenizer.get_vocab()[f"{references.MARKER}</w>"]
+    captioner = Captioner(scenes, tokenizer)
     seen: set[bool] = set()
     for step in range(40):
-        batch = batches.at(step)
-        markers = [words for words in batch.captions if references.WORDS in words]
-        assert len(markers) == len(batch.references)
-        shown = [int(latents[0, 0, 0]) for latents in batch.references]
-        pictures = [
-            int(latents[0, 0, 0])
-            for latents, words in zip(batch.latents, batch.captions, strict=True)
-            if words in markers
-        ]
-        for picture, reference in zip(pictures, shown, strict=True):
-            assert reference in (picture, (picture + 3) % 6)
-            seen.add(reference == picture)
-        named = [w for w, p in zip(batch.captions, batch.latents, strict=True) if int(p[0, 0, 0]) in (2, 5) and w]
-        assert all(references.WORDS in words for words in named)
+        rng = np.random.default_rng(step)
+        batch = captioner.batch(6, rng, late=1.0, padding="max_length", half_size=False)
+        marks = (batch.ids == marker).sum(1)
+        assert set(marks.tolist()) <= {0, references.VECTORS}
+        empty = (batch.ids == tokenizer.eos_token_id).sum(1) == tokenizer.model_max_length - 1
+        for picture, reference, marked in zip(batch.pictures, batch.referred, marks > 0, strict=True):
+            assert int(reference) in (int(picture), (int(picture) + 3) % 6)
+            if marked:
+                seen.add(bool(reference == picture))
+        unnamed = (batch.pictures % 3 == 2) & ~empty
+        assert (marks[unnamed] > 0).all()
     assert seen == {True, False}
+
+
+def test_late_timesteps_come_up_more_often(tmp_path: Path) -> None:
+    tokenizer = build_tokenizer(["a", "cat"], tmp_path)
+    captioner = Captioner([Scene("sticker", (Item("cat", "animal"),), None)], tokenizer)
+
+    def mean(late: float) -> float:
+        batch = captioner.batch(400, np.random.default_rng(0), late=late, padding="longest", half_size=True)
+        assert batch.timesteps.min() >= 0 and batch.timesteps.max() < 1000
+        return batch.timesteps.float().mean().item()
+
+    assert mean(1.0) == pytest.approx(500, abs=50)
+    assert mean(3.0) == pytest.approx(750, abs=50)
 
 
 def test_references_stand_where_the_markers_are() -> None:
     embedding = torch.nn.Embedding(5, 2)
-    vectors = torch.arange(4.0).view(1, 2, 2)
+    vectors = torch.arange(8.0).view(2, 2, 2)
     with references.placed(embedding, 3, vectors):
-        states = embedding(torch.tensor([[1, 3, 3], [1, 2, 4]]))
+        states = embedding(torch.tensor([[1, 3, 3], [3, 2, 3], [1, 2, 4]])[:2])
     assert torch.equal(states[0, 1:], vectors[0])
-    assert torch.equal(states[1], embedding.weight[[1, 2, 4]])
+    assert torch.equal(states[1, ::2], vectors[1])
+    assert torch.equal(states[1, 1], embedding.weight[2])
     assert torch.equal(embedding(torch.tensor([3]))[0], embedding.weight[3])
+
+
+def test_pictures_are_composed_by_part_and_encoded_once(composer: Composer, tmp_path: Path) -> None:
+    parts = parts_of(tmp_path / "pictures", PART + 1)
+    assert len(parts) == 2
+    compose_parts(composer, parts[:1], processes=2)
+    pictures = read_pictures(parts[0])
+    assert pictures.shape == (PART, PICTURE_PX, PICTURE_PX, 3)
+    again = tmp_path / "again" / parts[0].name
+    compose_parts(composer, [again], processes=1)
+    assert np.array_equal(pictures, read_pictures(again))
+    model = build_autoencoder()
+    small = tmp_path / parts[0].name
+    with np.load(parts[0]) as stored:
+        np.savez(small, pictures=stored["pictures"][:8], scenes=stored["scenes"][:8])
+    bank = build_latents(model, [small], tmp_path / "latents")
+    assert bank.latents.shape == (8, 4, 32, 32)
+    assert bank.scenes == read_scenes(small)
+    assert bank.latents[::7].astype(np.float32).std() == pytest.approx(1, abs=0.01)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.zero_()
+    assert np.array_equal(build_latents(model, [small], tmp_path / "latents").latents, bank.latents)
+
+
+def test_crops_are_pieces_of_the_pictures_or_of_pictures_at_half_their_size() -> None:
+    rows = np.tile(np.arange(128, dtype=np.uint8)[None, :, None, None], (2, 1, 128, 3))
+    crops = Crops(rows, np.zeros((1, 256, 256, 3), np.uint8), rows, torch.device("cpu"))
+    batch = (crops.batch(64, np.random.default_rng(0)) + 1) * 127.5
+    assert batch.shape == (64, 3, CROP_PX, CROP_PX)
+    steps = batch[:, 0, 1:, 0] - batch[:, 0, :-1, 0]
+    assert torch.allclose(steps[:32], torch.ones(32, CROP_PX - 1), atol=1e-3)
+    assert torch.equal(steps[32:48], torch.zeros(16, CROP_PX - 1))
+    assert {round(step.mean().item()) for step in steps[48:]} == {1, 2}
 
 
 def test_training_can_go_on_from_the_published_starter(tmp_path: Path) -> None:
@@ -146,7 +200,7 @@ def test_training_can_go_on_from_the_published_starter(tmp_path: Path) -> None:
     load_weights(model.text_encoder, model.unet, STARTER_FOLDER)
     assert not torch.equal(model.unet.conv_in.weight, before)
     ids = tokenizer(["a cat"], padding="max_length", return_tensors="pt").input_ids
-    assert model.text_states(ids, torch.zeros(0, 4, 32, 32)).shape == (1, 40, 160)
+    assert model.text_states(ids, torch.zeros(1, 4, 32, 32)).shape == (1, 40, 160)
 
 
 def test_killed_training_of_the_denoiser_goes_on_as_if_nothing_happened(tmp_path: Path) -> None:
@@ -175,17 +229,35 @@ def test_helpers_take_steps_of_the_same_model_and_end_with_the_training(tmp_path
     optimizer = torch.optim.SGD(model.parameters())
     taken = tmp_path / "taken"
 
-    def loss_at(step: int) -> tuple[torch.Tensor, float]:
+    def loss_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         with taken.open("a") as file:
             file.write(f"{os.getpid()} {step}\n")
         time.sleep(0.002)
         loss = (model(torch.ones(1, 4)) - 3).pow(2).sum()
-        return loss, loss.item()
+        return loss, loss.detach()
 
     average = savepoint.Average(model, 0.5)
     pace = Pace(steps=200, save_every=50, workers=2)
-    train_resumably(model, optimizer, average, tmp_path / "m.pt", pace, rate_at=lambda _: 0.05, loss_at=loss_at)
+    stepper = Stepper(model, optimizer, lambda _: 0.05, loss_at)
+    train_resumably(model, optimizer, average, tmp_path / "m.pt", pace, stepper)
     pids, steps = zip(*(line.split() for line in taken.read_text().splitlines()), strict=True)
     assert len(set(pids)) == 2 and len(set(steps)) == len(steps)
     assert not multiprocessing.active_children()
     assert model(torch.ones(1, 4)).item() == pytest.approx(3, abs=1e-3)
+
+
+def test_training_that_is_lost_stops_and_keeps_its_last_savepoint(tmp_path: Path) -> None:
+    model = torch.nn.Linear(1, 1, bias=False)
+    optimizer = torch.optim.SGD(model.parameters())
+
+    def loss_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        loss = model(torch.ones(1, 1)).sum() * (torch.nan if step == 5 else 1)
+        return loss, loss.detach()
+
+    average = savepoint.Average(model, 0.5)
+    stepper = Stepper(model, optimizer, lambda _: 0.1, loss_at)
+    with pytest.raises(FloatingPointError, match="step 6"):
+        train_resumably(model, optimizer, average, tmp_path / "m.pt", Pace(steps=9, save_every=3), stepper)
+    kept = savepoint.load(tmp_path / "m.pt")
+    assert kept is not None and kept["step"] == 3
+    assert torch.isfinite(kept["model"]["weight"]).all()

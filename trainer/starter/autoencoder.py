@@ -8,6 +8,7 @@ shrunk picture (EQ-VAE, Kouzelis et al. 2025, arXiv 2502.09509).
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,9 +20,7 @@ from diffusers import AutoencoderKL
 from diffusers.models.resnet import ResnetBlock2D
 
 from trainer.starter import savepoint
-from trainer.starter.resumable import Pace, train_resumably
-from trainer.starter.scenes import Composer
-from trainer.starter.textures import photo_crop
+from trainer.starter.resumable import Pace, Stepper, train_resumably
 
 CROP_PX = 64
 
@@ -41,6 +40,9 @@ class AutoencoderPlan:
     latent_noise: float = 0.12
     equivariance_share: float = 0.25
     save_every: int = 250
+
+
+ON_GPU = AutoencoderPlan(steps=3_500, batch=128, learning_rate=8e-4, warmup=300, save_every=500)
 
 
 def build_autoencoder(latent_channels: int = 4, channels: tuple[int, ...] = (16, 32, 64)) -> AutoencoderKL:
@@ -77,31 +79,38 @@ def learning_rate_at(step: int, plan_steps: int, peak: float, warmup: int) -> fl
     return peak * 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warmup) / max(1, plan_steps - warmup))))
 
 
-def to_tensor(pictures: np.ndarray) -> torch.Tensor:
+def to_tensor(pictures: torch.Tensor) -> torch.Tensor:
     """uint8 [batch, height, width, 3] -> float32 [batch, 3, height, width] in [-1, 1]."""
-    return torch.from_numpy(pictures).permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
+    return pictures.permute(0, 3, 1, 2).contiguous().float() / 127.5 - 1
 
 
-class CropSource:
-    """Random 64 px crops: half composed scenes, a quarter surfaces, a quarter photos."""
+class Crops:
+    """Random 64 px crops on `device`: half composed scenes, a quarter surfaces, a quarter photos.
 
-    def __init__(self, composer: Composer, textures: np.ndarray, photos: list[np.ndarray]) -> None:
-        self._composer, self._textures, self._photos = composer, textures, photos
+    All three are uint8 [n, side, side, 3].
+    """
+
+    def __init__(self, scenes: np.ndarray, surfaces: np.ndarray, photos: np.ndarray, device: torch.device) -> None:
+        self._pools = [
+            (share, halved, torch.from_numpy(pictures).to(device))
+            for share, halved, pictures in ((0.5, 0.0, scenes), (0.25, 0.3, surfaces), (0.25, 0.3, photos))
+        ]
 
     def batch(self, size: int, rng: np.random.Generator) -> torch.Tensor:
-        return to_tensor(np.stack([self._crop(rng) for _ in range(size)]))
+        """float32 [size, 3, CROP_PX, CROP_PX]; `size` is a multiple of 4."""
+        return to_tensor(torch.cat([self._drawn(pool, round(size * s), h, rng) for s, h, pool in self._pools]))
 
-    def _crop(self, rng: np.random.Generator) -> np.ndarray:
-        draw = rng.random()
-        if draw < 0.5:
-            picture, _ = self._composer.compose(rng)
-        else:
-            texture = (
-                self._textures[rng.integers(len(self._textures))] if draw < 0.75 else photo_crop(rng, self._photos)
-            )
-            picture = texture[::2, ::2] if rng.random() < 0.3 else texture
-        top, left = rng.integers(0, picture.shape[0] - CROP_PX + 1, 2)
-        return picture[top : top + CROP_PX, left : left + CROP_PX]
+    def _drawn(self, pool: torch.Tensor, count: int, halved: float, rng: np.random.Generator) -> torch.Tensor:
+        """`count` crops; a share of them, `halved`, of pictures at half their size."""
+        stride = np.where(rng.random(count) < halved, 2, 1)
+        corners = rng.integers(0, pool.shape[1] - CROP_PX * stride + 1, (2, count))
+        rows, columns = corners[..., None] + stride[:, None] * np.arange(CROP_PX)
+        chosen = rng.integers(len(pool), size=count)[:, None, None]
+        return pool[_index(chosen, pool), _index(rows[:, :, None], pool), _index(columns[:, None, :], pool)]
+
+
+def _index(numbers: np.ndarray, pool: torch.Tensor) -> torch.Tensor:
+    return torch.from_numpy(numbers).to(pool.device)
 
 
 def _gradient_l1(output: torch.Tensor, target: torch.Tensor) -> torch.Tensor:
@@ -124,7 +133,7 @@ def _transformed(
 
 def reconstruction_loss(
     model: AutoencoderKL, pictures: torch.Tensor, plan: AutoencoderPlan, rng: np.random.Generator
-) -> tuple[torch.Tensor, float]:
+) -> tuple[torch.Tensor, torch.Tensor]:
     """The loss of one batch in [-1, 1], and its plain L1 for the log."""
     autoencoder: Any = model
     posterior = autoencoder.encode(pictures).latent_dist
@@ -132,25 +141,34 @@ def reconstruction_loss(
     target = pictures
     if rng.random() < plan.equivariance_share:
         latents, target = _transformed(latents, pictures, rng)
-    scale = latents.detach().std() * plan.latent_noise * torch.rand(latents.shape[0], 1, 1, 1)
+    scale = latents.detach().std() * plan.latent_noise * torch.rand(latents.shape[0], 1, 1, 1, device=latents.device)
     output = autoencoder.decode(latents + scale * torch.randn_like(latents)).sample.float()
     l1 = (output - target).abs().mean()
     kl = posterior.kl().float().mean()
-    return l1 + plan.gradient_weight * _gradient_l1(output, target) + plan.kl_weight * kl, l1.item()
+    return l1 + plan.gradient_weight * _gradient_l1(output, target) + plan.kl_weight * kl, l1.detach()
 
 
-def train_autoencoder(source: CropSource, folder: Path, plan: AutoencoderPlan) -> AutoencoderKL:
-    """Train to `plan.steps`, going on from `folder/autoencoder.pt` if there is one; returns the averaged model."""
+def train_autoencoder(
+    crops: Callable[[], Crops], folder: Path, plan: AutoencoderPlan, device: torch.device
+) -> AutoencoderKL:
+    """Train to `plan.steps`, going on from `folder/autoencoder.pt` if there is one; returns the averaged model.
+
+    `crops` is called only if there is something left to train.
+    """
     torch.manual_seed(0)
-    model = build_autoencoder(plan.latent_channels, plan.channels)
+    model: Any = build_autoencoder(plan.latent_channels, plan.channels)
+    model.to(device)
     optimizer = torch.optim.AdamW(model.parameters(), lr=plan.learning_rate, weight_decay=1e-4, fused=True)
     average = savepoint.Average(model, 0.999)
 
-    def loss_at(step: int) -> tuple[torch.Tensor, float]:
+    def loss_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
         rng = np.random.default_rng((1, step))
         torch.manual_seed(step)
-        with torch.autocast("cpu", torch.bfloat16):
-            return reconstruction_loss(model, source.batch(plan.batch, rng), plan, rng)
+        with torch.autocast(device.type, torch.bfloat16):
+            return reconstruction_loss(model, crops().batch(plan.batch, rng), plan, rng)
+
+    def rate(step: int) -> float:
+        return learning_rate_at(step, plan.steps, plan.learning_rate, plan.warmup)
 
     train_resumably(
         model,
@@ -158,7 +176,6 @@ def train_autoencoder(source: CropSource, folder: Path, plan: AutoencoderPlan) -
         average,
         folder / "autoencoder.pt",
         Pace(plan.steps, plan.save_every),
-        rate_at=lambda step: learning_rate_at(step, plan.steps, plan.learning_rate, plan.warmup),
-        loss_at=loss_at,
+        Stepper(model, optimizer, rate, loss_at),
     )
     return model.eval()

@@ -9,30 +9,29 @@ made longer until then.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from diffusers import DDIMScheduler, UNet2DConditionModel
 from diffusers.models.attention_processor import AttnProcessor
 from torch.nn.functional import avg_pool2d
-from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
+from torch.utils.data import DataLoader, Dataset
+from transformers import CLIPTokenizer
 
-from trainer.starter import references, savepoint
+from trainer.devices import usable_cores
+from trainer.starter import savepoint
+from trainer.starter.batches import Batch, Captioner
+from trainer.starter.graphed import GraphedStepper
 from trainer.starter.latents import LatentBank
+from trainer.starter.networks import TextAndDenoiser, build_scheduler
 from trainer.starter.published import load_weights
-from trainer.starter.resumable import Pace, train_resumably
-from trainer.starter.scenes import caption
+from trainer.starter.resumable import Pace, Stepper, train_resumably
 
-TEXT_WIDTH = 160
-TIMESTEPS = 1000
-EMPTY_SHARE = 0.1
-# How often a caption refers to its own picture, and how often to another picture of its one thing. A thing without a
-# name is always referred to.
-OWN_SHARE, TWIN_SHARE = 0.2, 0.1
 SNR_KNEE = 5.0
+HALF_SIZE_LATE = 3.0  # roots of uniform draws, see Captioner.batch
 
 
 @dataclass(frozen=True)
@@ -44,6 +43,8 @@ class DenoiserPlan:
     cooldown: int = 4_000
     batch: int = 24
     half_size_batch: int = 64
+    half_size_padding: str = "longest"
+    late: float = 1.0
     learning_rate: float = 4e-4
     warmup: int = 500
     average_decay: float = 0.998
@@ -51,191 +52,126 @@ class DenoiserPlan:
     workers: int = 1
 
 
-def build_unet() -> UNet2DConditionModel:
-    """12.5 M parameters over 32 x 32 x 4 latents: few channels where pixels are many, attention from 16 x 16 down."""
-    channels = (32, 64, 160, 192)
-    unet: Any = UNet2DConditionModel  # its annotations allow tuples of one only
-    return unet(
-        sample_size=32,
-        in_channels=4,
-        out_channels=4,
-        block_out_channels=channels,
-        layers_per_block=1,
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=tuple(c // 32 for c in channels),  # diffusers' name for the number of heads
-        norm_num_groups=8,
-        use_linear_projection=True,
-    )
-
-
-def build_text_encoder(tokenizer: CLIPTokenizer) -> CLIPTextModel:
-    """A CLIP text model of about 1.2 M parameters."""
-    make_config: Any = CLIPTextConfig
-    config = make_config(
-        vocab_size=len(tokenizer),
-        hidden_size=TEXT_WIDTH,
-        intermediate_size=4 * TEXT_WIDTH,
-        num_attention_heads=5,
-        num_hidden_layers=3,
-        max_position_embeddings=tokenizer.model_max_length,
-        bos_token_id=tokenizer.bos_token_id,
-        eos_token_id=tokenizer.eos_token_id,
-        pad_token_id=tokenizer.pad_token_id,
-        hidden_act="gelu",
-    )
-    return CLIPTextModel(config)
-
-
-def build_scheduler() -> DDIMScheduler:
-    """Stable Diffusion's schedule with zero terminal SNR."""
-    return DDIMScheduler(
-        beta_start=0.00085,
-        beta_end=0.012,
-        beta_schedule="scaled_linear",
-        num_train_timesteps=TIMESTEPS,
-        prediction_type="v_prediction",
-        rescale_betas_zero_snr=True,
-        timestep_spacing="trailing",
-        clip_sample=False,
-        set_alpha_to_one=False,
-        steps_offset=1,
-    )
-
-
-class TextAndDenoiser(torch.nn.Module):
-    """All trained parts as one module, for one optimizer and one average. The reference encoder is not exported."""
-
-    def __init__(self, tokenizer: CLIPTokenizer) -> None:
-        super().__init__()
-        self.text_encoder = build_text_encoder(tokenizer)
-        self.unet = build_unet()
-        self.references = references.ReferenceEncoder(TEXT_WIDTH)
-        self.marker_id = tokenizer.get_vocab()[f"{references.MARKER}</w>"]
-
-    def text_states(self, ids: torch.Tensor, reference_latents: torch.Tensor) -> torch.Tensor:
-        """States [batch, tokens, width] of prompts, with a reference for each prompt that has markers, in order."""
-        vectors = self.references(reference_latents)
-        with references.placed(self.text_encoder.get_input_embeddings(), self.marker_id, vectors):
-            return self.text_encoder(ids)[0]
+# A GPU wants large batches, all of one shape: its steps are recorded once.
+ON_GPU = DenoiserPlan(
+    batch=512,
+    half_size_batch=1024,
+    half_size_padding="max_length",
+    late=2.0,
+    learning_rate=6e-4,
+    average_decay=0.999,
+    save_every=500,
+)
 
 
 def rate_at(step: int, plan: DenoiserPlan) -> float:
-    """Warm-up, constant, and a square-root fall over the cooldown."""
-    if step < plan.warmup:
-        return plan.learning_rate * (step + 1) / plan.warmup
+    """Warm-up, again where latents become large, then constant, and a square-root fall over the cooldown."""
+    since = step if step < plan.half_size else step - plan.half_size
+    if since < plan.warmup:
+        return plan.learning_rate * (since + 1) / plan.warmup
     into = max(0.0, (step - (plan.steps - plan.cooldown)) / plan.cooldown)
     return plan.learning_rate * (1 - min(1.0, into) ** 0.5)
 
 
 def train_denoiser(
-    bank: LatentBank, tokenizer: CLIPTokenizer, folder: Path, plan: DenoiserPlan, *, start: Path | None = None
+    bank: LatentBank,
+    tokenizer: CLIPTokenizer,
+    folder: Path,
+    plan: DenoiserPlan,
+    *,
+    start: Path | None = None,
+    device: torch.device | None = None,
 ) -> TextAndDenoiser:
     """Train to `plan.steps`, going on from `folder/denoiser.pt` if there is one; returns the averaged model.
 
     The first step's weights are random, or those of the starter in `start`.
     """
+    device = device or torch.device("cpu")
     torch.manual_seed(0)
     model = TextAndDenoiser(tokenizer)
     if start is not None:
         load_weights(model.text_encoder, model.unet, start)
-    model.unet.set_attn_processor(AttnProcessor())  # a CPU's fused attention is slower backwards
-    model.text_encoder.set_attn_implementation("eager")  # and of the text encoder's time it takes more than half
-    optimizer = torch.optim.AdamW(model.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True)
-    average = savepoint.Average(model, plan.average_decay)
-    abar = build_scheduler().alphas_cumprod
-
-    batches = Batches(bank, plan)
-
-    def loss_at(step: int) -> tuple[torch.Tensor, float]:
-        loss = _loss(model, batches.at(step), tokenizer, abar, np.random.default_rng((3, step)))
-        return loss, loss.item()
-
+    model.to(device)
+    on_gpu = device.type == "cuda"
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True, capturable=on_gpu
+    )
+    batches = Batches(bank, tokenizer, plan)
+    objective = Objective(model, bank, device)
+    stepper = _stepper_on_gpu(model, optimizer, batches, objective) if on_gpu else None
     train_resumably(
         model,
         optimizer,
-        average,
+        savepoint.Average(model, plan.average_decay),
         folder / "denoiser.pt",
         Pace(plan.steps, plan.save_every, plan.workers),
-        rate_at=lambda step: rate_at(step, plan),
-        loss_at=loss_at,
+        stepper or _stepper_on_cpu(model, optimizer, batches, objective),
     )
     return model.eval()
 
 
-@dataclass(frozen=True)
-class Batch:
-    """Latents [batch, channels, side, side], timesteps and captions, and a reference for each caption with markers.
+def _stepper_on_cpu(
+    model: TextAndDenoiser, optimizer: torch.optim.Optimizer, batches: Batches, objective: Objective
+) -> Stepper:
+    model.unet.set_attn_processor(AttnProcessor())  # a CPU's fused attention is slower backwards
+    model.text_encoder.set_attn_implementation("eager")  # and of the text encoder's time it takes more than half
 
-    `padding` is how far the captions are padded: as in pictures' prompts, or, while latents are small, no further than
-    need be, which saves a fifth of the time.
-    """
+    def loss_at(step: int) -> tuple[torch.Tensor, torch.Tensor]:
+        torch.manual_seed(step)
+        loss = objective(batches[step])
+        return loss, loss.detach()
 
-    latents: torch.Tensor
-    timesteps: torch.Tensor
-    captions: list[str]
-    padding: str
-    references: torch.Tensor
-
-
-class Batches:
-    """The batches of a run: a pure function of the step."""
-
-    def __init__(self, bank: LatentBank, plan: DenoiserPlan) -> None:
-        self._bank, self._plan = bank, plan
-        self._twins = references.twins_of(bank.scenes)
-
-    def at(self, step: int) -> Batch:
-        rng = np.random.default_rng((2, step))
-        small = step < self._plan.half_size
-        chosen = rng.integers(len(self._bank.scenes), size=self._plan.half_size_batch if small else self._plan.batch)
-        captions, shown = [], []
-        for picture in chosen:
-            scene = self._bank.scenes[picture]
-            reference = self._reference(int(picture), rng)
-            if rng.random() < EMPTY_SHARE:
-                captions.append("")
-            elif reference is not None:
-                captions.append(caption(scene, rng, thing=references.WORDS))
-                shown.append(reference)
-            else:
-                captions.append(caption(scene, rng))
-        latents, referred = self._latents(chosen), self._latents(np.array(shown, int))
-        part = rng.random(len(chosen))
-        timesteps = torch.from_numpy((np.cbrt(part) if small else part) * TIMESTEPS).long()
-        if small:
-            return Batch(avg_pool2d(latents, 2), timesteps, captions, "longest", referred)
-        return Batch(latents, timesteps, captions, "max_length", referred)
-
-    def _reference(self, picture: int, rng: np.random.Generator) -> int | None:
-        """The picture that the caption refers to, if it does."""
-        scene = self._bank.scenes[picture]
-        draw = rng.random()
-        if draw < OWN_SHARE:
-            return picture
-        others = [p for p in self._twins.get((scene.style, scene.items), []) if p != picture]
-        if others and (draw < OWN_SHARE + TWIN_SHARE or scene.items[0].look is not None):
-            return int(rng.choice(others))
-        return picture if scene.items[0].look is not None else None
-
-    def _latents(self, pictures: np.ndarray) -> torch.Tensor:
-        return torch.from_numpy(self._bank.latents[pictures].astype(np.float32))
+    return Stepper(model, optimizer, lambda step: rate_at(step, batches.plan), loss_at)
 
 
-def _loss(
-    model: TextAndDenoiser, batch: Batch, tokenizer: CLIPTokenizer, abar: torch.Tensor, rng: np.random.Generator
-) -> torch.Tensor:
-    """v-prediction loss of one batch; noise-free timesteps, where there is nothing to learn, count less."""
-    latents = batch.latents
-    ids = tokenizer(batch.captions, padding=batch.padding, truncation=True, return_tensors="pt").input_ids
-    noise = torch.from_numpy(rng.standard_normal(latents.shape, dtype=np.float32))
-    a = abar[batch.timesteps].view(-1, 1, 1, 1)
-    noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
-    target = a.sqrt() * noise - (1 - a).sqrt() * latents
-    with torch.autocast("cpu", torch.bfloat16):
-        states = model.text_states(ids, batch.references)
-        prediction = model.unet(noisy, batch.timesteps, states, return_dict=False)[0]
-    snr = a.flatten() / (1 - a.flatten())
-    per_example = (prediction.float() - target).pow(2).mean((1, 2, 3))
-    return (per_example * SNR_KNEE / (SNR_KNEE + snr)).mean()
+def _stepper_on_gpu(
+    model: TextAndDenoiser, optimizer: torch.optim.Optimizer, batches: Batches, objective: Objective
+) -> GraphedStepper:
+    unet: Any = model.unet
+    unet.to(memory_format=torch.channels_last)
+
+    def batches_from(step: int) -> Iterator[Batch]:
+        steps = range(step, batches.plan.steps)
+        workers = max(1, usable_cores() - 2)
+        return iter(DataLoader(batches, None, sampler=steps, num_workers=workers, prefetch_factor=8, pin_memory=True))
+
+    return GraphedStepper(model, optimizer, lambda step: rate_at(step, batches.plan), batches_from, objective)
+
+
+class Batches(Dataset[Batch]):
+    """The batches of a run by step."""
+
+    def __init__(self, bank: LatentBank, tokenizer: CLIPTokenizer, plan: DenoiserPlan) -> None:
+        self.plan = plan
+        self._captioner = Captioner(bank.scenes, tokenizer)
+
+    def __getitem__(self, step: int) -> Batch:
+        plan, rng = self.plan, np.random.default_rng((2, step))
+        if step < plan.half_size:
+            size, padding = plan.half_size_batch, plan.half_size_padding
+            return self._captioner.batch(size, rng, late=HALF_SIZE_LATE, padding=padding, half_size=True)
+        return self._captioner.batch(plan.batch, rng, late=plan.late, padding="max_length", half_size=False)
+
+
+class Objective:
+    """v-prediction loss of a batch; noise-free timesteps, where there is nothing to learn, count less."""
+
+    def __init__(self, model: TextAndDenoiser, bank: LatentBank, device: torch.device) -> None:
+        self._model, self._device = model, device
+        self._latents = torch.from_numpy(bank.latents).to(device)
+        self._abar = build_scheduler().alphas_cumprod.to(device)
+
+    def __call__(self, batch: Batch) -> torch.Tensor:
+        latents, references = self._latents[batch.pictures].float(), self._latents[batch.referred].float()
+        if batch.half_size:
+            latents = avg_pool2d(latents, 2)
+        a = self._abar[batch.timesteps].view(-1, 1, 1, 1)
+        noise = torch.randn_like(latents)
+        noisy = a.sqrt() * latents + (1 - a).sqrt() * noise
+        target = a.sqrt() * noise - (1 - a).sqrt() * latents
+        with torch.autocast(self._device.type, torch.bfloat16):
+            states = self._model.text_states(batch.ids, references)
+            prediction = self._model.unet(noisy, batch.timesteps, states, return_dict=False)[0]
+        snr = a.flatten() / (1 - a.flatten())
+        per_example = (prediction.float() - target).pow(2).mean((1, 2, 3))
+        return (per_example * SNR_KNEE / (SNR_KNEE + snr)).mean()

@@ -40,7 +40,7 @@ def export_starter(
     aside = target.with_name(f".{target.name}")
     shutil.rmtree(aside, ignore_errors=True)
     for part in (pipeline.vae, pipeline.text_encoder, pipeline.unet):
-        part.to(torch.float16)
+        part.to("cpu", torch.float16, memory_format=torch.contiguous_format)
     pipeline.save_pretrained(aside, max_shard_size=MAX_SHARD)
     shutil.rmtree(aside / "tokenizer")
     shutil.copytree(tokenizer_folder, aside / "tokenizer")

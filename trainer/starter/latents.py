@@ -1,10 +1,9 @@
-"""Composes pictures once and keeps their latents, so that the denoiser's training never waits for the autoencoder."""
+"""Encodes the pictures once, so that the denoiser's training never waits for the autoencoder."""
 
 from __future__ import annotations
 
-import json
 import logging
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -13,12 +12,11 @@ import torch
 from diffusers import AutoencoderKL
 
 from trainer.starter.autoencoder import to_tensor
-from trainer.starter.scenes import Composer, Item, Scene
+from trainer.starter.pictures import read_pictures, read_scenes
+from trainer.starter.scenes import Scene
 
 log = logging.getLogger(__name__)
-CHUNK = 64
-UNNAMED_SHARE = 0.2
-TWINS = 4
+CHUNK = 128
 
 
 @dataclass(frozen=True)
@@ -30,52 +28,31 @@ class LatentBank:
     scaling_factor: float
 
 
-def _compose(composer: Composer, rng: np.random.Generator) -> list[tuple[np.ndarray, Scene]]:
-    """One chunk: named things, and for a share of it several pictures each of things without a name."""
-    made: list[tuple[np.ndarray, Scene]] = []
-    while len(made) < CHUNK:
-        unnamed = rng.random() < UNNAMED_SHARE / TWINS
-        made += composer.compose_unnamed(rng, TWINS) if unnamed else [composer.compose(rng)]
-    return made[:CHUNK]
-
-
-@torch.no_grad()
-def build_latents(model: AutoencoderKL, composer: Composer, folder: Path, count: int) -> LatentBank:
-    """Compose and encode `count` pictures into `folder`, going on with a bank that is only partly there."""
+def build_latents(model: AutoencoderKL, parts: list[Path], folder: Path) -> LatentBank:
+    """The bank of all `parts`, scaled so that its latents have unit standard deviation; kept in `folder` by part."""
     folder.mkdir(parents=True, exist_ok=True)
-    parts = sorted(folder.glob("latents-*.npz"))
-    done = len(parts) * CHUNK * 16
-    while done < count:
-        part = done // (CHUNK * 16)
-        rng = np.random.default_rng((2, part))
-        encoded, scenes = [], []
-        for _ in range(16):
-            made = _compose(composer, rng)
-            with torch.autocast("cpu", torch.bfloat16):
-                encoder: Any = model
-                mean = encoder.encode(to_tensor(np.stack([picture for picture, _ in made]))).latent_dist.mean
-            encoded.append(mean.float().numpy().astype(np.float16))
-            scenes += [json.dumps(asdict(scene)) for _, scene in made]
-        aside = folder / f".latents-{part:04d}.npz"
-        np.savez(aside, latents=np.concatenate(encoded), scenes=np.array(scenes))
-        aside.replace(folder / f"latents-{part:04d}.npz")
-        done += CHUNK * 16
-        log.info("latents: %d of %d pictures", done, count)
-    return load_latents(folder)
-
-
-def load_latents(folder: Path) -> LatentBank:
-    """The bank of a folder, scaled so that its latents have unit standard deviation."""
     latents, scenes = [], []
-    for part in sorted(folder.glob("latents-*.npz")):
-        with np.load(part) as stored:
-            latents.append(stored["latents"])
-            scenes += [_scene(text) for text in stored["scenes"]]
+    for part in parts:
+        kept = folder / part.with_suffix(".npy").name
+        if not kept.exists():
+            aside = folder / f".{kept.name}"
+            np.save(aside, _encoded(model, read_pictures(part)))
+            aside.replace(kept)
+            log.info("latents: %s", kept.name)
+        latents.append(np.load(kept))
+        scenes += read_scenes(part)
     everything = np.concatenate(latents)
     factor = 1.0 / float(everything[::7].astype(np.float32).std())
     return LatentBank((everything.astype(np.float32) * factor).astype(np.float16), scenes, factor)
 
 
-def _scene(text: str) -> Scene:
-    values = json.loads(text)
-    return Scene(values["style"], tuple(Item(**item) for item in values["items"]), values["background"])
+@torch.no_grad()
+def _encoded(model: AutoencoderKL, pictures: np.ndarray) -> np.ndarray:
+    encoder: Any = model
+    device = next(model.parameters()).device
+    means = []
+    for start in range(0, len(pictures), CHUNK):
+        chunk = to_tensor(torch.from_numpy(pictures[start : start + CHUNK]).to(device))
+        with torch.autocast(device.type, torch.bfloat16):
+            means.append(encoder.encode(chunk).latent_dist.mean)
+    return torch.cat(means).to("cpu", torch.float16).numpy()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
@@ -13,8 +14,9 @@ from transformers import CLIPTextModel, CLIPTokenizer
 POSITIONS = "embeddings.position_embedding.weight"
 
 
-def load_autoencoder(starter: Path) -> AutoencoderKL:
-    return AutoencoderKL.from_pretrained(starter / "vae").eval()
+def load_autoencoder(starter: Path, device: torch.device) -> AutoencoderKL:
+    model: Any = AutoencoderKL.from_pretrained(starter / "vae")
+    return model.eval().to(device)
 
 
 def adopt_tokenizer(starter: Path, folder: Path, *, max_tokens: int) -> CLIPTokenizer:

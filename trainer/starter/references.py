@@ -40,10 +40,13 @@ class ReferenceEncoder(nn.Module):
 
 @contextlib.contextmanager
 def placed(embedding: nn.Module, marker_id: int, vectors: torch.Tensor) -> Iterator[None]:
-    """While entered, `embedding` gives `vectors` [examples, VECTORS, width] for the markers of those that have any."""
+    """While entered, `embedding` gives example i's `vectors` [examples, VECTORS, width] for its markers, in order."""
 
     def replace(_: nn.Module, inputs: tuple[torch.Tensor, ...], output: torch.Tensor) -> torch.Tensor:
-        return output.masked_scatter((inputs[0] == marker_id).unsqueeze(-1), vectors.to(output.dtype))
+        marked = inputs[0] == marker_id
+        place = (marked.cumsum(1) - 1).clamp(0, vectors.shape[1] - 1)
+        placed = vectors.to(output.dtype).gather(1, place.unsqueeze(-1).expand_as(output))
+        return torch.where(marked.unsqueeze(-1), placed, output)
 
     hook = embedding.register_forward_hook(replace)
     try:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Protocol
 
-import numpy as np
 import torch
 
 from trainer.starter import savepoint
 
 log = logging.getLogger(__name__)
-Loss = Callable[[int], tuple[torch.Tensor, float]]
+Loss = Callable[[int], tuple[torch.Tensor, torch.Tensor]]
 HELPERS_NICENESS = 19
 
 
@@ -30,11 +32,24 @@ class Pace:
     workers: int = 1
 
 
+class Steps(Protocol):
+    """What takes the steps of a training."""
+
+    def start_at(self, step: int) -> None: ...
+
+    def step(self) -> tuple[int, torch.Tensor]:
+        """Take one step; returns how many steps were taken in all, and the number to log."""
+        ...
+
+    def helped_by(self, helpers: int) -> AbstractContextManager[None]: ...
+
+
 class Stepper:
     """Makes steps of one model; helpers make steps of the same one, in memory that the processes share.
 
     Each step's number is taken by one process only. Nobody waits for anybody (Hogwild!, Niu et al. 2011, arXiv
     1106.5730): a gradient is at most a few steps old, and a core that is lent to something else holds up no other.
+    `loss_at(step)` gives what is minimized and the number that is logged; both depend on the step and the model only.
     """
 
     def __init__(
@@ -46,8 +61,8 @@ class Stepper:
     def start_at(self, step: int) -> None:
         self._taken.value = step
 
-    def step(self) -> tuple[int, float]:
-        """Take one step; returns how many steps were taken in all, and the loss."""
+    def step(self) -> tuple[int, torch.Tensor]:
+        """Take one step; returns how many steps were taken in all, and the number to log."""
         with self._taken.get_lock():
             step = self._taken.value
             self._taken.value += 1
@@ -88,22 +103,20 @@ def train_resumably(
     average: savepoint.Average,
     path: Path,
     pace: Pace,
-    *,
-    rate_at: Callable[[int], float],
-    loss_at: Loss,
+    stepper: Steps,
 ) -> None:
     """Train to `pace.steps`, going on from `path` if it exists; leaves the averaged weights in `model`.
 
-    `loss_at(step)` gives what is minimized and the number that is logged; both depend on the step and the model only.
-    The learning curve is kept beside `path`, as rows of step and mean number since the row before.
+    The learning curve is kept beside `path`, as rows of step and mean number since the row before. Raises
+    FloatingPointError where that is not finite; the savepoint before it stays.
     """
     step = 0
     if state := savepoint.load(path):
         model.load_state_dict(state["model"])
         optimizer.load_state_dict(state["optimizer"])
-        average.values, step = state["average"], state["step"]
+        average.load(state["average"])
+        step = state["step"]
     started, first, logged, saved = time.monotonic(), step, [], step // pace.save_every
-    stepper = Stepper(model, optimizer, rate_at, loss_at)
     stepper.start_at(step)
     with stepper.helped_by(pace.workers - 1 if step < pace.steps else 0):
         while step < pace.steps:
@@ -112,8 +125,10 @@ def train_resumably(
             logged.append(number)
             if step // pace.save_every > saved or step >= pace.steps:
                 saved = step // pace.save_every
+                loss, logged = torch.stack(logged).mean().item(), []
+                if not math.isfinite(loss):
+                    raise FloatingPointError(f"{path.stem}: lost between its last savepoint and step {step}")
                 speed = (step - first) / (time.monotonic() - started)
-                loss, logged = float(np.mean(logged)), []
                 log.info("%s step %d of %d: %.4f, %.2f steps/s", path.stem, step, pace.steps, loss, speed)
                 state = {"model": model.state_dict(), "optimizer": optimizer.state_dict(), "average": average.values}
                 savepoint.save(path, {**state, "step": step})

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from torch.optim.swa_utils import get_ema_multi_avg_fn
 
 
 def save(path: Path, state: dict[str, Any]) -> None:
@@ -29,9 +30,13 @@ class Average:
 
     @torch.no_grad()
     def update(self, module: torch.nn.Module, step: int) -> None:
-        decay = min(self.decay, (1 + step) / (10 + step))
-        for name, parameter in module.named_parameters():
-            self.values[name].lerp_(parameter, 1 - decay)
+        average: Any = get_ema_multi_avg_fn(min(self.decay, (1 + step) / (10 + step)))
+        average(list(self.values.values()), list(module.parameters()), step)
+
+    @torch.no_grad()
+    def load(self, values: dict[str, torch.Tensor]) -> None:
+        for name, value in values.items():
+            self.values[name].copy_(value)
 
     @torch.no_grad()
     def put_into(self, module: torch.nn.Module) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
+import itertools
 import json
 import subprocess
 import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ import yaml
 from PIL import Image
 
 SPRITE_PX = 192
+PERSON = "person"  # the category, and the kind, of what is drawn in every skin tone
 SKIN_TONES = ("1f3fb", "1f3fc", "1f3fd", "1f3fe", "1f3ff")
 
 
@@ -76,12 +79,13 @@ class Thing:
     kind: str = "object"
 
 
-def load_things() -> list[Thing]:
-    """All taught and held-out things of `things.yaml`, in file order."""
+def load_things(*, more: bool = False) -> list[Thing]:
+    """All taught and held-out things of `things.yaml`, in file order; with those that a GPU alone is taught, or not."""
     document = yaml.safe_load(Path(__file__).with_name("things.yaml").read_text(encoding="utf-8"))
     things = [
         Thing(noun, category, noun, tuple(icons or [noun.replace(" ", "-")]))
-        for category, nouns in document["taught"].items()
+        for part in ("taught", "more")[: 2 if more else 1]
+        for category, nouns in document[part].items()
         for noun, icons in nouns.items()
     ]
     for noun, entry in document["held_out"].items():
@@ -132,23 +136,33 @@ class IconSet:
         for code_points, name in self._noto_names.items():
             self._code_points.setdefault(name, []).append(code_points)
 
-    def draw(self, icon: str) -> dict[str, list[np.ndarray]]:
+    def draw_thing(self, thing: Thing) -> list[tuple[str, np.ndarray]]:
+        """Every drawing of a thing, under a key of its noun, the style, the icon and a number."""
+        every_tone = PERSON in (thing.category, thing.kind)
+        return [
+            (f"{thing.noun}|{style}|{icon}|{number}", picture)
+            for icon in thing.icons
+            for style, pictures in self.draw(icon, every_tone=every_tone).items()
+            for number, picture in enumerate(pictures)
+        ]
+
+    def draw(self, icon: str, *, every_tone: bool) -> dict[str, list[np.ndarray]]:
         """Every drawing of `icon` by style, as premultiplied-free RGBA uint8 [SPRITE_PX, SPRITE_PX, 4]."""
         if icon not in self._code_points:
             raise KeyError(f"the Noto set has no icon named {icon!r}")
         drawings: dict[str, list[np.ndarray]] = {p.style: [] for p in (NOTO, TWEMOJI, FLUENT)}
-        for code_points in self._variants(icon):
+        for code_points in self._variants(icon, SKIN_TONES if every_tone else ()):
             drawings[NOTO.style].append(_draw_vector(self._noto_icons, self._noto_names[code_points]))
             drawings[TWEMOJI.style].append(_draw_vector(self._twemoji_icons, self._twemoji_names[code_points]))
             drawings[FLUENT.style].append(_read_bitmap(self._fluent[_plain(code_points)]))
         return drawings
 
-    def _variants(self, icon: str) -> list[str]:
-        """Code points of the icon and of its single-tone skin variants, as far as all three sets have them."""
+    def _variants(self, icon: str, tones: tuple[str, ...]) -> list[str]:
+        """Code points of the icon and of its variants in one of the skin tones, as far as all three sets have them."""
         variants = []
         for code_points in self._code_points[icon]:
             first, *rest = code_points.split("-")
-            toned = ["-".join([first, tone, *rest]) for tone in SKIN_TONES]
+            toned = ["-".join([first, tone, *rest]) for tone in tones]
             variants += [
                 c
                 for c in [code_points, *toned]
@@ -187,18 +201,13 @@ def _read_bitmap(data: bytes) -> np.ndarray:
 
 
 def load_sprites(folder: Path, things: list[Thing]) -> dict[str, dict[str, list[np.ndarray]]]:
-    """noun -> style -> pictures. Drawn once, then read from `folder/sprites.npz`."""
-    cache = folder / "sprites.npz"
+    """noun -> style -> pictures. Drawn once for a number of things, then read from `folder`."""
+    cache = folder / f"sprites-of-{len(things)}.npz"
     if not cache.exists():
         icons = IconSet(folder)
-        arrays: Any = {
-            f"{thing.noun}|{style}|{icon}|{number}": picture
-            for thing in things
-            for icon in thing.icons
-            for style, pictures in icons.draw(icon).items()
-            for number, picture in enumerate(pictures)
-        }
-        np.savez_compressed(cache, **arrays)
+        with ThreadPool() as pool:  # drawing leaves Python's lock alone
+            arrays: Any = dict(itertools.chain.from_iterable(pool.map(icons.draw_thing, things)))
+        np.savez(cache, **arrays)
     sprites: dict[str, dict[str, list[np.ndarray]]] = {}
     with np.load(cache) as stored:
         for key in stored.files:
