@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable
 
 
-def wait_until(condition: Callable[[], object], what: str = "it happens", seconds: float = 60.0) -> None:
-    """Return as soon as `condition()` holds; fails the test when it does not in time."""
+def wait_until(condition: Callable[[], object], what: str = "it happens", seconds: float = 120.0) -> None:
+    """Return as soon as `condition()` holds; fails the test when it does not in time: a busy machine is slow."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline, f"waited in vain until {what}"
