@@ -9,14 +9,12 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import itertools
 import json
 import subprocess
 import sys
 import tarfile
 import zipfile
 from dataclasses import dataclass
-from multiprocessing.pool import ThreadPool
 from pathlib import Path
 from typing import Any
 
@@ -201,12 +199,11 @@ def _read_bitmap(data: bytes) -> np.ndarray:
 
 
 def load_sprites(folder: Path, things: list[Thing]) -> dict[str, dict[str, list[np.ndarray]]]:
-    """noun -> style -> pictures. Drawn once for a number of things, then read from `folder`."""
-    cache = folder / f"sprites-of-{len(things)}.npz"
+    """noun -> style -> pictures. Drawn once for these very things, then read from `folder`."""
+    cache = folder / f"sprites-{hashlib.sha256(repr(things).encode()).hexdigest()[:8]}.npz"
     if not cache.exists():
         icons = IconSet(folder)
-        with ThreadPool() as pool:  # drawing leaves Python's lock alone
-            arrays: Any = dict(itertools.chain.from_iterable(pool.map(icons.draw_thing, things)))
+        arrays: Any = {key: picture for thing in things for key, picture in icons.draw_thing(thing)}
         np.savez(cache, **arrays)
     sprites: dict[str, dict[str, list[np.ndarray]]] = {}
     with np.load(cache) as stored:
