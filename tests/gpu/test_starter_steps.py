@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 
@@ -41,9 +41,10 @@ def test_recorded_steps_are_those_that_would_have_been_taken() -> None:
     assert torch.allclose(*weights, atol=1e-5)
 
 
-def _take_ordinary_steps(model: torch.nn.Module, optimizer: torch.optim.Optimizer, loss_of: object) -> None:
+def _take_ordinary_steps(
+    model: torch.nn.Module, optimizer: torch.optim.Optimizer, loss_of: Callable[[Batch], torch.Tensor]
+) -> None:
     """The same steps; a recording starts with real steps of its first batch."""
-    assert callable(loss_of)
     batches = _batches(0)
     for step in range(12):
         batch = next(batches)

@@ -151,7 +151,7 @@ def test_references_stand_where_the_markers_are() -> None:
     embedding = torch.nn.Embedding(5, 2)
     vectors = torch.arange(8.0).view(2, 2, 2)
     with references.placed(embedding, 3, vectors):
-        states = embedding(torch.tensor([[1, 3, 3], [3, 2, 3], [1, 2, 4]])[:2])
+        states = embedding(torch.tensor([[1, 3, 3], [3, 2, 3]]))
     assert torch.equal(states[0, 1:], vectors[0])
     assert torch.equal(states[1, ::2], vectors[1])
     assert torch.equal(states[1, 1], embedding.weight[2])

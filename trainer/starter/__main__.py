@@ -133,11 +133,11 @@ class Material:
 
 def build_starter(material: Material, recipe: Recipe, options: argparse.Namespace) -> None:
     """Run the stages up to the one that is asked for."""
-    work, until, device = options.work, STAGES.index(options.until), torch.device(options.device)
+    work, device = options.work, torch.device(options.device)
     parts = parts_of(work / "pictures", recipe.pictures)
     if missing := [part for part in parts if not part.exists()]:
         compose_parts(material.composer(), missing, processes=usable_cores())
-    if until < STAGES.index("autoencoder"):
+    if options.until == "pictures":
         return
     start: Path | None = options.start_from
     if start is not None:
@@ -147,13 +147,13 @@ def build_starter(material: Material, recipe: Recipe, options: argparse.Namespac
         crops = cache(partial(material.crops, parts[:AUTOENCODERS_PARTS], recipe.photo_crops, device))
         vae = train_autoencoder(crops, work, recipe.autoencoder, device)
         tokenizer = build_tokenizer(caption_words(material.things), work / "tokenizer", max_tokens=PROMPT_TOKENS)
-    if until < STAGES.index("latents"):
+    if options.until == "autoencoder":
         return
     bank = build_latents(vae, parts, work / "latents")
-    if until < STAGES.index("denoiser"):
+    if options.until == "latents":
         return
     model = train_denoiser(bank, tokenizer, work, recipe.denoiser, start=start, device=device)
-    if until == STAGES.index("export"):
+    if options.until == "export":
         export_starter(vae, bank.scaling_factor, model, work / "tokenizer", options.out)
 
 

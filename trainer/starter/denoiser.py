@@ -98,14 +98,14 @@ def train_denoiser(
     )
     batches = Batches(bank, tokenizer, plan)
     objective = Objective(model, bank, device)
-    stepper = _stepper_on_gpu(model, optimizer, batches, objective) if on_gpu else None
+    stepper = (_stepper_on_gpu if on_gpu else _stepper_on_cpu)(model, optimizer, batches, objective)
     train_resumably(
         model,
         optimizer,
         savepoint.Average(model, plan.average_decay),
         folder / "denoiser.pt",
         Pace(plan.steps, plan.save_every, plan.workers),
-        stepper or _stepper_on_cpu(model, optimizer, batches, objective),
+        stepper,
     )
     return model.eval()
 

@@ -53,12 +53,11 @@ def _start_worker(composer: Composer) -> None:
 
 
 def _write_part(part: Path) -> Path:
-    composer = _composer
     rng = np.random.default_rng((2, int(part.stem.rsplit("-", 1)[1])))
     made: list[tuple[np.ndarray, Scene]] = []
     while len(made) < PART:  # named things, and for a share of it several pictures each of things without a name
         unnamed = rng.random() < UNNAMED_SHARE / TWINS
-        made += composer.compose_unnamed(rng, TWINS) if unnamed else [composer.compose(rng)]
+        made += _composer.compose_unnamed(rng, TWINS) if unnamed else [_composer.compose(rng)]
     pictures, scenes = zip(*made[:PART], strict=True)
     aside = part.with_name(f".{part.name}")
     np.savez(aside, pictures=np.stack(pictures), scenes=np.array([json.dumps(asdict(s)) for s in scenes]))

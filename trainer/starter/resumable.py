@@ -9,7 +9,6 @@ import multiprocessing
 import os
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
@@ -41,7 +40,7 @@ class Steps(Protocol):
         """Take one step; returns how many steps were taken in all, and the number to log."""
         ...
 
-    def helped_by(self, helpers: int) -> AbstractContextManager[None]: ...
+    def helped_by(self, helpers: int) -> contextlib.AbstractContextManager[None]: ...
 
 
 class Stepper:
