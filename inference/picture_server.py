@@ -111,41 +111,50 @@ class PictureServer:
                 return
             with contextlib.suppress(queue.Empty):
                 self._answer(self._visits.get(timeout=_POLL_S))
-                self._visits.task_done()
 
     def _answer(self, visit: _Visit) -> None:
+        """Answer one request. It counts as done before its client hears so: whoever asks next does not wait for it."""
+        try:
+            last = self._make(visit)
+        except _TrainingFirst:
+            self._visits.put(visit)
+            return
+        except _ClientLeft:
+            last = None
+        finally:
+            self._visits.task_done()
+        with visit.connection, contextlib.suppress(_ClientLeft):
+            if last is None:
+                log.info("a client left before its pictures were made")
+            else:
+                visit.tell(last)
+
+    def _make(self, visit: _Visit) -> Made | Refused:
         """Make one request's pictures; every failure becomes a sentence, never the end of the process."""
         began = time.monotonic()
-        with contextlib.ExitStack() as leaving:
-            leaving.enter_context(visit.connection)
-            try:
-                visit.tell(Working(done=0, total=1))
-                with self._cores.computing():
-                    use_share(self._cores)
-                    result = self._engine.generate(
-                        visit.ask.request,
-                        lambda done, total: self._step(visit, done, total),
-                        lambda done, total: self._downloaded(visit, done, total),
-                    )
-                files = []
-                for seed, picture in zip(visit.ask.request.seeds, result.pictures, strict=True):
-                    file = visit.ask.folder / f"{time.time_ns()}-{seed}.png"
-                    save_picture(picture, file, settings_of(visit.ask.request, seed, result.concepts))
-                    files.append(file)
-                visit.tell(Made(files=files, notes=result.notes, seconds=round(time.monotonic() - began, 1)))
-            except _ClientLeft:
-                log.info("a client left before its pictures were made")
-            except _TrainingFirst:
-                leaving.pop_all()
-                self._visits.put(visit)
-            except StudioError as error:
-                with contextlib.suppress(_ClientLeft):
-                    visit.tell(Refused(text=str(error)))
-            except Exception as error:
-                log.warning("a request failed", exc_info=error)
-                self._engine.unload()  # whatever half-happened to the models is forgotten with them
-                with contextlib.suppress(_ClientLeft):
-                    visit.tell(Refused(text=str(explain(error))))
+        try:
+            visit.tell(Working(done=0, total=1))
+            with self._cores.computing():
+                use_share(self._cores)
+                result = self._engine.generate(
+                    visit.ask.request,
+                    lambda done, total: self._step(visit, done, total),
+                    lambda done, total: self._downloaded(visit, done, total),
+                )
+            files = []
+            for seed, picture in zip(visit.ask.request.seeds, result.pictures, strict=True):
+                file = visit.ask.folder / f"{time.time_ns()}-{seed}.png"
+                save_picture(picture, file, settings_of(visit.ask.request, seed, result.concepts))
+                files.append(file)
+            return Made(files=files, notes=result.notes, seconds=round(time.monotonic() - began, 1))
+        except (_ClientLeft, _TrainingFirst):
+            raise
+        except StudioError as error:
+            return Refused(text=str(error))
+        except Exception as error:
+            log.warning("a request failed", exc_info=error)
+            self._engine.unload()  # whatever half-happened to the models is forgotten with them
+            return Refused(text=str(explain(error)))
 
     def _step(self, visit: _Visit, done: int, total: int) -> None:
         use_share(self._cores)

@@ -49,13 +49,18 @@ def downloading(_request: PictureRequest, _step: Tell, downloaded: Tell) -> None
     raise BaseModelError("That was enough.")
 
 
+def answer_next(server: PictureServer) -> None:
+    server._answer(server._visits.get(timeout=1))
+
+
 def test_download_of_a_base_is_told_in_megabytes(
     server: PictureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(server._engine, "generate", downloading)
     asked, theirs = visit(tmp_path)
+    server._visits.put(asked)
     with theirs:
-        server._answer(asked)
+        answer_next(server)
         assert heard(theirs)[1:] == [Working(done=120, total=4300, unit="MB"), Refused(text="That was enough.")]
 
 
@@ -64,13 +69,31 @@ def test_training_does_not_wait_for_a_download_and_the_request_comes_after_it(
 ) -> None:
     monkeypatch.setattr(server._engine, "generate", downloading)
     asked, theirs = visit(tmp_path)
+    server._visits.put(asked)
     with theirs, asked.connection:
         with DeviceLease(settings.runtime_dir, GPU).for_training():
-            server._answer(asked)
-        assert server._visits.get(timeout=1) is asked
+            answer_next(server)
+        assert list(server._visits.queue) == [asked]
         assert not any(isinstance(answer, Refused) for answer in heard(theirs))
-        server._answer(asked)
+        answer_next(server)
         assert heard(theirs)[-1] == Refused(text="That was enough.")
+
+
+def test_whoever_has_heard_the_end_of_a_request_does_not_wait_for_it(
+    server: PictureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(server._engine, "generate", downloading)
+    unfinished: list[tuple[str, int]] = []
+
+    def tell(_visit: _Visit, answer: Working | Refused) -> None:
+        unfinished.append((answer.event, server._visits.unfinished_tasks))
+
+    monkeypatch.setattr(_Visit, "tell", tell)
+    asked, theirs = visit(tmp_path)
+    server._visits.put(asked)
+    with theirs:
+        answer_next(server)
+    assert unfinished == [("working", 1), ("working", 1), ("refused", 0)]
 
 
 def test_those_who_wait_long_are_told_that_they_are_not_forgotten(
