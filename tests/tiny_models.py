@@ -26,16 +26,16 @@ def build_tiny_model(
     """Write a pipeline of about 0.3 M parameters for 64 px pictures; `half` stores it in fp16, as artifacts are."""
     torch.manual_seed(seed)
     vae = AutoencoderKL(
-        block_out_channels=(16, 32),
-        down_block_types=("DownEncoderBlock2D",) * 2,
-        up_block_types=("UpDecoderBlock2D",) * 2,
+        block_out_channels=(8, 16, 32),
+        down_block_types=("DownEncoderBlock2D",) * 3,
+        up_block_types=("UpDecoderBlock2D",) * 3,
         latent_channels=4,
         layers_per_block=1,
         norm_num_groups=4,
         sample_size=64,
     )
     unet = UNet2DConditionModel(
-        sample_size=32,
+        sample_size=16,
         block_out_channels=(16, 32),
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi, constants
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 
 CHROMIUM = "/usr/bin/chromium"
@@ -50,3 +52,19 @@ def hub(tmp_path: Path) -> Iterator[LocalHub]:
     """A Hub of the test's own."""
     with LocalHub(tmp_path / "hub") as hub:
         yield hub
+
+
+@pytest.fixture
+def alice(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
+    """Alice's client in this process; the library read its environment long ago, so what it read is changed."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+    return HfApi(endpoint=hub.url, token=ALICE)
+
+
+@pytest.fixture
+def tiny_base(alice: HfApi, tiny_model: Path) -> str:
+    """The id of a public base on the Hub, where a run takes a fraction of what it takes on the starter."""
+    alice.create_repo("alice/tiny")
+    alice.upload_folder(repo_id="alice/tiny", folder_path=tiny_model)
+    return "alice/tiny"

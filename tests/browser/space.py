@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
-from tests.browser.steps import MINUTE
+from tests.browser.steps import MINUTE, choose_base
 from tests.hub.local_hub import LocalHub
 
 SCOPES = ("openid", "profile", "contribute-repos", "gated-repos")
@@ -33,11 +33,13 @@ def sign_in(page: Page) -> None:
     page.wait_for_selector("#photos-upload")
 
 
-def describe(page: Page, photos: list[Path], name: str) -> None:
-    """The Train page for a run of a few steps on the starter."""
+def describe(page: Page, photos: list[Path], name: str, base: str | None = None) -> None:
+    """The Train page for a run of a few steps, on a base of the Hub or on the starter."""
     page.locator("#photos-upload input[type=file]").set_input_files(photos)
     expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=MINUTE)
     page.locator("#name textarea, #name input").fill(name)
+    if base:
+        choose_base(page, base)
     page.locator("#field-steps input").fill("8")
     page.locator("#field-steps input").press("Tab")
     expect(page.locator("#plan")).to_contain_text("8 steps")

@@ -50,6 +50,10 @@ def fill(
         expect(page.locator("#methods .chosen")).to_contain_text(words)
     preset = preset_values(method, Kind.object, inspect_base(base))["steps"]
     expect(page.locator("#plan")).to_contain_text(f"{preset} steps")
+    if method is Method.dreambooth:  # drawing the preset's hundred takes longer than all the rest
+        page.get_by_role("button", name="Advanced settings").click()
+        page.locator("#field-class_images input").fill("3")
+        page.locator("#field-class_images input").press("Tab")
     page.locator("#field-steps input").fill(str(steps))
     page.locator("#field-steps input").press("Tab")
     expect(page.locator("#plan")).to_contain_text(f"{steps} steps")
@@ -61,13 +65,13 @@ def press_train(page: Page) -> None:
     expect(page.get_by_role("tab", name="Jobs", exact=True)).to_have_attribute("aria-selected", "true")
 
 
-def choose_base(page: Page, base: Path) -> None:
-    """Choose a folder as base and wait for the presets that come with it; the starter's differ from all others."""
+def choose_base(page: Page, base: Path | str) -> None:
+    """Choose a folder or a Hub id and wait for the presets that come with it; the starter's differ from all others."""
     field = page.locator("#base input")
     if field.input_value() == str(base):
         return
     field.fill(str(base))
     field.press("Enter")
-    traits = inspect_base(base)
+    traits = inspect_base(base) if isinstance(base, Path) else None
     presets = "|".join(str(preset_values(method, Kind.object, traits)["steps"]) for method in Method)
-    expect(page.locator("#plan")).to_contain_text(re.compile(rf"\b({presets}) steps"))
+    expect(page.locator("#plan")).to_contain_text(re.compile(rf"\b({presets}) steps"), timeout=MINUTE)

@@ -13,7 +13,10 @@ from tests.browser.space import describe, find_no_token, sign_in, space_environm
 from tests.browser.steps import MINUTE, go, phone_photos
 from tests.hub.local_hub import LocalHub
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),  # the Hub's client, of itself
+]
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 
@@ -29,13 +32,13 @@ def space(app: MakeApp, hub: LocalHub, tmp_path: Path) -> App:
 @pytest.mark.fault(30, 59)
 @pytest.mark.timeout(600)
 def test_signed_in_person_finds_and_publishes_their_jobs(
-    space: App, hub: LocalHub, new_page: Open, tmp_path: Path
+    space: App, hub: LocalHub, new_page: Open, tmp_path: Path, tiny_base: str
 ) -> None:
     page = new_page(space.url)
     for tab in ("Jobs", "Train"):
         go(page, tab)
         expect(page.get_by_text("This Space does not keep its disk.").locator("visible=true")).to_have_count(1)
-    describe(page, phone_photos(tmp_path / "phone"), "red-mug")
+    describe(page, phone_photos(tmp_path / "phone"), "red-mug", tiny_base)
     page.locator("#train").click()
     expect(page.locator(".cs-job h3")).to_have_text("red-mug")
     expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=4 * MINUTE)

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi, SpaceHardware, constants
+from huggingface_hub import HfApi, SpaceHardware
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
@@ -32,14 +32,6 @@ def gpu(tmp_path: Path) -> dict[str, str]:
     (tools / "nvidia-smi").write_text(GPU_LIST)
     (tools / "nvidia-smi").chmod(0o755)
     return {"PATH": f"{tools}{os.pathsep}{os.environ['PATH']}"}
-
-
-@pytest.fixture
-def alice(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> HfApi:
-    """Alice's client in this process; the library read its environment long ago, so what it read is changed."""
-    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
-    return HfApi(endpoint=hub.url, token=ALICE)
 
 
 @pytest.fixture

@@ -121,7 +121,7 @@ def test_reference_is_the_picture_itself_or_another_of_the_same_thing(tmp_path: 
     seen: set[bool] = set()
     for step in range(40):
         rng = np.random.default_rng(step)
-        batch = captioner.batch(6, rng, late=1.0, padding="max_length", half_size=False)
+        batch = captioner.batch(6, rng, late=1.0, half_size=False)
         marks = (batch.ids == marker).sum(1)
         assert set(marks.tolist()) <= {0, references.VECTORS}
         empty = (batch.ids == tokenizer.eos_token_id).sum(1) == tokenizer.model_max_length - 1
@@ -139,7 +139,7 @@ def test_late_timesteps_come_up_more_often(tmp_path: Path) -> None:
     captioner = Captioner([Scene("sticker", (Item("cat", "animal"),), None)], tokenizer)
 
     def mean(late: float) -> float:
-        batch = captioner.batch(400, np.random.default_rng(0), late=late, padding="longest", half_size=True)
+        batch = captioner.batch(400, np.random.default_rng(0), late=late, half_size=True)
         assert batch.timesteps.min() >= 0 and batch.timesteps.max() < 1000
         return batch.timesteps.float().mean().item()
 

@@ -35,7 +35,7 @@ from trainer.starter.tokenizer import build_tokenizer
 STAGES = ("pictures", "autoencoder", "latents", "denoiser", "export")
 GLUE = "a an the my one of on in next to background picture style close up photo with and"
 PROMPT_TOKENS = 40  # half of CLIP's 77: captions are short, and every place costs time in each attention layer
-SURFACES = 300
+SURFACES = 1500
 AUTOENCODERS_PARTS = 16  # of the pictures
 
 
@@ -51,7 +51,7 @@ class Recipe:
 
 
 ON = {
-    "cpu": Recipe(AutoencoderPlan(), DenoiserPlan(), pictures=28_672, photo_crops=1024, more_things=False),
+    "cpu": Recipe(AutoencoderPlan(), DenoiserPlan(), pictures=36_864, photo_crops=1024, more_things=False),
     "cuda": Recipe(autoencoder.ON_GPU, denoiser.ON_GPU, pictures=163_840, photo_crops=4096, more_things=True),
 }
 

@@ -15,7 +15,7 @@ from trainer.starter.scenes import Scene, caption
 EMPTY_SHARE = 0.1
 # How often a caption refers to its own picture, and how often to another picture of its one thing. A thing without a
 # name is always referred to.
-OWN_SHARE, TWIN_SHARE = 0.2, 0.1
+OWN_SHARE, TWIN_SHARE = 0.4, 0.1
 
 
 class Batch(NamedTuple):
@@ -38,7 +38,7 @@ class Captioner:
         self._scenes, self._tokenizer = scenes, tokenizer
         self._twins = references.twins_of(scenes)
 
-    def batch(self, size: int, rng: np.random.Generator, *, late: float, padding: str, half_size: bool) -> Batch:
+    def batch(self, size: int, rng: np.random.Generator, *, late: float, half_size: bool) -> Batch:
         """A batch of `size`; a timestep is the `late`-th root of a uniform draw, so that more of them hide shapes."""
         chosen = rng.integers(len(self._scenes), size=size)
         captions, referred = [], []
@@ -50,7 +50,7 @@ class Captioner:
             else:
                 captions.append(caption(scene, rng, thing="" if reference is None else references.WORDS))
             referred.append(int(picture) if reference is None else reference)
-        ids = self._tokenizer(captions, padding=padding, truncation=True, return_tensors="pt").input_ids
+        ids = self._tokenizer(captions, padding="max_length", truncation=True, return_tensors="pt").input_ids
         timesteps = torch.from_numpy(rng.random(size) ** (1 / late) * TIMESTEPS).long()
         return Batch(torch.from_numpy(chosen), ids, torch.tensor(referred), timesteps, half_size)
 

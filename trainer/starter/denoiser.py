@@ -43,7 +43,6 @@ class DenoiserPlan:
     cooldown: int = 4_000
     batch: int = 24
     half_size_batch: int = 64
-    half_size_padding: str = "longest"
     late: float = 1.0
     learning_rate: float = 4e-4
     warmup: int = 500
@@ -56,7 +55,6 @@ class DenoiserPlan:
 ON_GPU = DenoiserPlan(
     batch=512,
     half_size_batch=1024,
-    half_size_padding="max_length",
     late=2.0,
     learning_rate=6e-4,
     average_decay=0.999,
@@ -148,9 +146,8 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         plan, rng = self.plan, np.random.default_rng((2, step))
         if step < plan.half_size:
-            size, padding = plan.half_size_batch, plan.half_size_padding
-            return self._captioner.batch(size, rng, late=HALF_SIZE_LATE, padding=padding, half_size=True)
-        return self._captioner.batch(plan.batch, rng, late=plan.late, padding="max_length", half_size=False)
+            return self._captioner.batch(plan.half_size_batch, rng, late=HALF_SIZE_LATE, half_size=True)
+        return self._captioner.batch(plan.batch, rng, late=plan.late, half_size=False)
 
 
 class Objective:

@@ -15,7 +15,7 @@ from trainer.starter.scenes import Composer, Item, Scene
 
 log = logging.getLogger(__name__)
 PART = 1024
-UNNAMED_SHARE = 0.2
+UNNAMED_SHARE = 0.3
 TWINS = 4
 _composer: Composer
 

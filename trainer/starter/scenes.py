@@ -128,7 +128,7 @@ class Composer:
 
     def compose_unnamed(self, rng: np.random.Generator, count: int) -> list[tuple[np.ndarray, Scene]]:
         """Pictures in one style of a thing, or of a surface, that no word describes."""
-        item = Item(SURFACE if rng.random() < 0.25 else UNNAMED, "", look=int(rng.integers(2**31)))
+        item = Item(SURFACE if rng.random() < 0.4 else UNNAMED, "", look=int(rng.integers(2**31)))
         style = PHOTO if item.noun == SURFACE else _random_style(rng, photo_share=0.75)
         return [self._picture((item,), style, rng) for _ in range(count)]
 
