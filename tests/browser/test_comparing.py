@@ -17,6 +17,7 @@ from trainer.run_folder import RunFolder
 pytestmark = pytest.mark.browser
 
 
+@pytest.mark.fault(39)
 def test_train_both_and_see_them_side_by_side(
     app: Callable[..., App], new_page: Callable[..., Page], tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -34,7 +35,7 @@ def test_train_both_and_see_them_side_by_side(
     page.locator("#compare-steps input").fill("10")
     page.locator("#compare-steps input").press("Tab")
     expect(page.locator(".cs-second-plan")).to_contain_text("10 steps")
-    page.locator("#train").dblclick()
+    page.locator("#train").dblclick()  # is one press
 
     # two jobs, and the view of both while they wait and train
     view = page.locator("#compare-jobs")

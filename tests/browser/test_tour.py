@@ -152,15 +152,3 @@ def test_no_page_is_wider_than_the_screen(quiet_studio: App, new_page: Open, wid
         page.get_by_role("tab").nth(number).click()  # all five fit beside each other, none hides in a menu
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
-
-
-@pytest.mark.fault(39)
-def test_double_press_is_one_job(quiet_studio: App, new_page: Open, tmp_path: Path) -> None:
-    page = new_page(quiet_studio.url)
-    page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
-    expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
-    page.locator("#name textarea, #name input").fill("red-mug")
-    page.locator("#train").dblclick()
-    expect(page.locator(".cs-job h3")).to_have_text("red-mug")
-    page.wait_for_timeout(3000)
-    expect(page.locator(".cs-job")).to_have_count(1)

@@ -77,6 +77,7 @@ def test_second_supervisor_of_a_device_refuses_with_the_pid_of_the_first(
         assert f"already served by pid {first.pid}" in second.stderr
 
 
+@pytest.mark.slow  # quick: tests/test_app.py
 @pytest.mark.fault(1)
 def test_killed_child_goes_on_from_its_checkpoint(settings: Settings, service: JobService, submit: Submit) -> None:
     job = submit(**{**LONG, "steps": 200})
@@ -92,6 +93,7 @@ def test_killed_child_goes_on_from_its_checkpoint(settings: Settings, service: J
     assert starts[1] >= 20
 
 
+@pytest.mark.slow  # quick: tests/test_app.py
 @pytest.mark.fault(2)
 def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(
     settings: Settings, service: JobService, submit: Submit
