@@ -37,6 +37,7 @@ from ui.uploads import keep_uploads_in
 from ui.web import build_middleware
 
 log = logging.getLogger(__name__)
+_TIDY_EVERY_S = 3600.0
 
 
 def build_services(settings: Settings, devices: list[Device]) -> Services:
@@ -106,6 +107,17 @@ def queue_example(jobs: JobService, *, owner: str) -> None:
         log.warning("the example cannot be queued: %s", error)
 
 
+def look_after(children: Children, drafts: Drafts, stop: StopSignal) -> None:
+    """Until told to stop: keep the children alive, and remove photos that nobody trained within their day."""
+    tidied = time.monotonic()
+    while not stop.requested():
+        children.revive()
+        if time.monotonic() - tidied >= _TIDY_EVERY_S:
+            tidied = time.monotonic()
+            drafts.remove_old()
+        time.sleep(0.5)
+
+
 def main() -> int:
     """Serve until told to stop; returns the exit code."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -126,9 +138,7 @@ def main() -> int:
     print(f"Concept Studio is at {page.local_url}", flush=True)
     prepare_home(settings, services, devices, stop)
     with Children(settings, devices) as children:
-        while not stop.requested():
-            children.revive()
-            time.sleep(0.5)
+        look_after(children, services.drafts, stop)
     page.close(verbose=False)
     return 0
 

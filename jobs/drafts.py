@@ -119,8 +119,9 @@ class Drafts:
     def remove_old(self) -> None:
         """Remove drafts that nobody touched for a day."""
         for folder in self._root.glob("*/*"):
-            if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEEP_S:
-                shutil.rmtree(folder, ignore_errors=True)
+            with self._locks[folder], contextlib.suppress(OSError):
+                if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEEP_S:
+                    shutil.rmtree(folder)
 
     def _write(self, folder: Path, photos: list[Photo]) -> PhotoSet:
         photo_set = mark_duplicates(photos)

@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+import os
+import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import cast
 
 import psutil
 import pytest
 
+import app as app_module
+from jobs.children import Children
+from jobs.drafts import Drafts
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.state import JobState
@@ -17,6 +23,7 @@ from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
 from trainer.events import Finished, Started, read_events
 from trainer.photos import take_folder
+from trainer.process import StopKind, StopSignal
 from trainer.settings import Settings
 from ui.owners import SINGLE_OWNER
 
@@ -87,3 +94,28 @@ def test_page_answers_without_torch_and_the_example_is_queued_by_itself_once(app
     studio.start()
     wait_until(lambda: "child" in studio.processes(), "it goes on")
     assert len(service.views(SINGLE_OWNER)) == 1
+
+
+class _WellChildren:
+    """Children that are well; the second look at them is the last."""
+
+    def __init__(self, stop: StopSignal) -> None:
+        self._stop, self.looks = stop, 0
+
+    def revive(self) -> None:
+        self.looks += 1
+        if self.looks == 2:
+            self._stop.kind = StopKind.checkpoint
+
+
+def test_photos_that_nobody_trained_are_removed_while_the_app_runs(
+    tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drafts, stop = Drafts(tmp_path), StopSignal()
+    draft, file = drafts.new_id(), next(photo_folder.glob("*.jpg"))
+    drafts.add("anna", draft, file, source=file.name)
+    yesterday = time.time() - 25 * 3600
+    os.utime(drafts.folder("anna", draft), (yesterday, yesterday))
+    monkeypatch.setattr(app_module, "_TIDY_EVERY_S", 0.0)
+    app_module.look_after(cast("Children", _WellChildren(stop)), drafts, stop)
+    assert not drafts.folder("anna", draft).exists()

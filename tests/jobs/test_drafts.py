@@ -37,6 +37,18 @@ def test_draft_takes_keeps_and_forgets_photos(tmp_path: Path, photo_folder: Path
     assert drafts.read("anna", draft) == PhotoSet(())
 
 
+def test_draft_that_nobody_touched_for_a_day_is_removed(tmp_path: Path, photo_folder: Path) -> None:
+    drafts, file = Drafts(tmp_path), next(photo_folder.glob("*.jpg"))
+    old, new = drafts.new_id(), drafts.new_id()
+    kept = drafts.add("anna", new, file, source=file.name)
+    drafts.add("anna", old, file, source=file.name)
+    yesterday = time.time() - 25 * 3600
+    os.utime(drafts.folder("anna", old), (yesterday, yesterday))
+    drafts.remove_old()
+    assert not drafts.folder("anna", old).exists()
+    assert drafts.read("anna", new) == kept
+
+
 @pytest.mark.parametrize("draft", ["", "..", "../../etc", "x" * 16, "0" * 17, "0123456789abcde/"])
 def test_draft_ids_are_never_paths(tmp_path: Path, draft: str) -> None:
     with pytest.raises(RequestError):
