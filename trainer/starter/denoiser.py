@@ -31,7 +31,7 @@ from trainer.starter.published import load_weights
 from trainer.starter.resumable import Pace, Stepper, train_resumably
 
 SNR_KNEE = 5.0
-HALF_SIZE_LATE = 3.0  # roots of uniform draws, see Captioner.batch
+HALF_SIZE_LATE, FULL_SIZE_LATE = 3.0, 2.0  # roots of uniform draws, see Captioner.batch
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,6 @@ class DenoiserPlan:
     cooldown: int = 4_000
     batch: int = 24
     half_size_batch: int = 64
-    late: float = 1.0
     learning_rate: float = 4e-4
     warmup: int = 500
     average_decay: float = 0.998
@@ -55,7 +54,6 @@ class DenoiserPlan:
 ON_GPU = DenoiserPlan(
     batch=512,
     half_size_batch=1024,
-    late=2.0,
     learning_rate=6e-4,
     average_decay=0.999,
     save_every=500,
@@ -147,7 +145,7 @@ class Batches(Dataset[Batch]):
         plan, rng = self.plan, np.random.default_rng((2, step))
         if step < plan.half_size:
             return self._captioner.batch(plan.half_size_batch, rng, late=HALF_SIZE_LATE, half_size=True)
-        return self._captioner.batch(plan.batch, rng, late=plan.late, half_size=False)
+        return self._captioner.batch(plan.batch, rng, late=FULL_SIZE_LATE, half_size=False)
 
 
 class Objective:
