@@ -152,3 +152,16 @@ def test_no_page_is_wider_than_the_screen(quiet_studio: App, new_page: Open, wid
         page.get_by_role("tab").nth(number).click()  # all five fit beside each other, none hides in a menu
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth") <= width
+
+
+def test_number_that_nobody_entered_is_neither_shown_nor_sent(quiet_studio: App, new_page: Open) -> None:
+    page = new_page(quiet_studio.url)
+    page.get_by_role("button", name="Advanced settings").click()
+    for field in ("ema_decay", "min_snr_gamma", "alpha"):
+        expect(page.locator(f"#field-{field} input")).to_have_value("")
+    page.locator("#name textarea, #name input").fill("red-mug")
+    expect(page.locator("#plan")).to_contain_text("steps", timeout=MINUTE)
+    expect(page.locator("#plan .cs-problems")).to_have_count(0)  # a 0 would be one
+    go(page, "Try it")
+    page.locator("#try-settings button").first.click()
+    expect(page.locator("#try-seed input")).to_have_value("")

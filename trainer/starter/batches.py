@@ -15,7 +15,7 @@ from trainer.starter.scenes import Scene, caption
 EMPTY_SHARE = 0.1
 # How often a caption refers to its own picture, and how often to another picture of its one thing. A thing without a
 # name is always referred to.
-OWN_SHARE, TWIN_SHARE = 0.4, 0.1
+OWN_SHARE, TWIN_SHARE = 0.6, 0.1
 
 
 class Batch(NamedTuple):
