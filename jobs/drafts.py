@@ -121,7 +121,7 @@ class Drafts:
         for folder in self._root.glob("*/*"):
             with self._locks[folder], contextlib.suppress(OSError):
                 if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEEP_S:
-                    shutil.rmtree(folder)
+                    shutil.rmtree(folder, ignore_errors=True)  # a file that cannot go keeps no other
 
     def _write(self, folder: Path, photos: list[Photo]) -> PhotoSet:
         photo_set = mark_duplicates(photos)

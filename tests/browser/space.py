@@ -29,7 +29,7 @@ def space_environment(
 
 def sign_in(page: Page) -> None:
     page.get_by_role("button", name="Sign in with Hugging Face").click()
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible(timeout=2 * MINUTE)
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible(timeout=MINUTE)
     page.wait_for_selector("#photos-upload")
 
 
