@@ -17,6 +17,7 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.errors import RequestError
+from ui.leaving import LeaveInPeace
 from ui.owners import OwnerCookie
 from ui.services import Services
 
@@ -32,6 +33,7 @@ def build_middleware(services: Services) -> list[Middleware]:
         Middleware(BodyLimit),
         Middleware(OwnerCookie, policy=services.owners, adopt=services.adopt),
         Middleware(PrivateFiles, services=services),
+        Middleware(LeaveInPeace),
     ]
 
 

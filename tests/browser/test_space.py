@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi, SpaceHardware
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.app_process import App
 from tests.browser.space import describe, sign_in, space_environment
@@ -21,6 +22,7 @@ pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 SPACE = {"SYSTEM": "spaces", "SPACE_ID": STUDIO, "GRADIO_SERVER_NAME": "0.0.0.0"}
+ANSWERS = "**/queue/data**"  # the stream that brings what each event has led to
 GPU_LIST = "#!/bin/sh\necho '0, GPU-1f2e, Tesla T4, 15360'\n"
 
 
@@ -109,7 +111,7 @@ def test_public_copy_with_a_gpu_trains_for_its_owner_alone(
     page = new_page(studio.url)
     expect(page.locator(".cs-space")).to_contain_text("Here only alice can train", timeout=MINUTE)
     hub.seat_visitor("bob")
-    sign_in(page)
+    sign_in_while_the_network_is_slow(page)
     describe(page, photos, "red-mug")
     page.locator("#train").click()
     expect(page.locator("[data-testid=toast-body]")).to_contain_text(
@@ -123,6 +125,20 @@ def test_public_copy_with_a_gpu_trains_for_its_owner_alone(
     expect(page.locator(".cs-job h3").first).to_have_text("red-mug")
     for part, process in studio.processes().items():  # or a visitor could name what only alice may see
         assert part == "page" or ALICE not in process.environ().values(), part
+
+
+def sign_in_while_the_network_is_slow(page: Page) -> None:
+    """The page still waits for answers when its reader leaves it, and the Hub takes longer than a page's reconnect."""
+
+    def answer_late(login: Route) -> None:
+        page.unroute(ANSWERS)
+        time.sleep(5)
+        login.continue_()
+
+    page.route(ANSWERS, lambda _: None)
+    page.route("**/login/huggingface**", answer_late)
+    page.reload()
+    sign_in(page)
 
 
 def refuse_what_is_too_dear(page: Page, photos: list[Path]) -> None:
