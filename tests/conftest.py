@@ -83,7 +83,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def _starts_processes(item: pytest.Item) -> bool:
     makers = {"app", "chromium"}
-    names = vars(getattr(item, "module", None) or object).values()
-    return not makers.isdisjoint(getattr(item, "fixturenames", ())) or any(
-        getattr(value, "__module__", None) == "tests.jobs.processes" for value in names
+    names = vars(getattr(item, "module", None) or object)
+    return (
+        not makers.isdisjoint(getattr(item, "fixturenames", ()))
+        or "subprocess" in names
+        or any(getattr(value, "__module__", None) == "tests.jobs.processes" for value in names.values())
     )

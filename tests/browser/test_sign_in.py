@@ -13,10 +13,7 @@ from tests.browser.space import describe, find_no_token, sign_in, space_environm
 from tests.browser.steps import MINUTE, go, phone_photos
 from tests.hub.local_hub import LocalHub
 
-pytestmark = [
-    pytest.mark.browser,
-    pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning"),  # the Hub's client, of itself
-]
+pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 

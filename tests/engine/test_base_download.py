@@ -29,7 +29,6 @@ from trainer.errors import BaseModelError, TrainingStopped
 from trainer.events import Phase, PhaseChanged
 from trainer.run_folder import RunFolder
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 NAME = "alice/model"
 WEIGHTS = ["text_encoder/model.safetensors", "unet/diffusion_pytorch_model.safetensors"]
 

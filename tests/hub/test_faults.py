@@ -17,8 +17,6 @@ from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.waiting import wait_until
 
-# said inside the client library, about how it sends LFS files
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 DOG = "alice/dog"
 BIG = b"\0" + b"big" * 4_000_000
 WHOAMI = "GET /api/whoami-v2"

@@ -17,8 +17,6 @@ from tests.hub.conftest import Client, run_trip
 from tests.hub.local_hub import LocalHub
 from tests.hub.round_trip import WEIGHTS
 
-# said inside the client library, about how it sends LFS files
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 DOG = "alice/dog"
 BIG = b"\0" + b"big" * 100_000
 

@@ -23,8 +23,6 @@ from trainer.engine.imports.cached import cached_concept
 from trainer.errors import ConceptError, WeightsError
 from trainer.run_folder import RunFolder
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
 
 @pytest.fixture
 def alice(client: Callable[[str | None], HfApi], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HfApi:

@@ -44,8 +44,6 @@ from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 from trainer.task import prepare_task
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
 
 def _said_by_its_file(service: JobService, job_id: str) -> JobState | None:
     file = read_job_file(service.run_folder(job_id))

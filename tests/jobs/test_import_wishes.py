@@ -22,8 +22,6 @@ from trainer.engine.export.single_file import write_single_file
 from trainer.errors import BaseModelError, HubError, RecipeError, WeightsError
 from trainer.task import suggested_name
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
-
 
 @pytest.mark.parametrize(
     ("tensors", "words"),

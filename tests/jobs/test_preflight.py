@@ -20,8 +20,6 @@ from tests.hub.local_hub import LocalHub
 from trainer.bases import PINNED, BaseReference, find_base
 from trainer.errors import BaseModelError
 
-# said inside the client library, about how it sends LFS files
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 NAME = "alice/model"
 BASE = BaseReference(NAME)
 

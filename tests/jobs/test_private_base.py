@@ -30,7 +30,6 @@ from trainer.settings import Owners, Settings
 from ui.services import Services
 from ui.try_handlers import TryHandlers
 
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 BASE = BaseReference("alice/own-model")
 
 

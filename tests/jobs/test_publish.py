@@ -24,8 +24,6 @@ from trainer.artifact import list_files, read_manifest, write_manifest
 from trainer.errors import HubError, HubTrouble, RequestError, VerificationError
 from trainer.run_folder import RunFolder
 
-# said inside the client library, about how it sends LFS files
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 MUG = "alice/red-mug"
 Client = Callable[[str | None], HfApi]
 

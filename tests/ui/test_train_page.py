@@ -27,8 +27,6 @@ from ui.services import Services
 from ui.train_handlers import Choices, TrainHandlers
 from ui.train_tab import TrainTab
 
-# said inside the client library, about how it sends LFS files
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 BASE = "alice/tiny"
 Client = Callable[[str | None], HfApi]
 

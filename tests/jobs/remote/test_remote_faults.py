@@ -26,8 +26,6 @@ from tests.waiting import wait_until
 from trainer.events import Started, read_events
 from trainer.settings import Settings
 
-# said inside the client library, about how it sends LFS files
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 Send = Callable[..., Job]
 ASK_FOR_A_JOB = "POST /api/jobs/alice"
 

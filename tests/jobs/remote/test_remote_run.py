@@ -24,8 +24,6 @@ from trainer.artifact import check_hashes, read_manifest
 from trainer.events import Started, read_events
 from trainer.settings import Settings
 
-# said inside the client library, about how it sends LFS files
-pytestmark = pytest.mark.filterwarnings("ignore:Use 'content=:DeprecationWarning")
 Send = Callable[..., Job]
 
 
