@@ -58,32 +58,37 @@ class RemoteTrainer:
         """Nothing is ended: the Jobs go on by themselves."""
 
     def train(self, job: Job, run: RunFolder, watch: Watch, /) -> int | None:
+        trouble: HubError | None = None
         tries, lost_token = 0, False
         while (record := read_remote(run)) is not None:
             if record.exit_code is not None:
                 return record.exit_code
-            if not record.has_begun and watch.wish() is StopWish.cancel:
-                return EXIT_STOPPED
-            if watch.leaving():
-                return None
-            if (token := self._vault.of(job.owner)) is None:
-                lost_token = lost_token or record.is_under_way
-                watch.note(_needs_token(watch.wish(), under_way=record.is_under_way))
-                time.sleep(POLL_S)
-                continue
-            began = time.monotonic()
+            token, began = self._vault.of(job.owner), time.monotonic()
             try:
+                if trouble is not None:
+                    _wait(trouble, tries, watch)
+                    trouble = None
+                    continue
+                if not record.has_begun and watch.wish() is StopWish.cancel:
+                    return EXIT_STOPPED
+                if watch.leaving():
+                    return None
+                if token is None:
+                    lost_token = lost_token or record.is_under_way
+                    watch.note(_needs_token(watch.wish(), under_way=record.is_under_way))
+                    time.sleep(POLL_S)
+                    continue
                 errand = Errand(open_hub(token), token, self._image, job.id, run, record)
                 return errand.carry_out(watch, lost_token=lost_token)
             except HubError as error:
-                if error.trouble is HubTrouble.sign_in and self._vault.forget(job.owner, token):
+                if error.trouble is HubTrouble.sign_in and token and self._vault.forget(job.owner, token):
                     continue
                 trouble = error
             except Exception as error:  # whatever it is, a Job that is being paid for must not be left alone
                 log.exception("job %s", job.id)
                 trouble = HubError(f"Something unexpected happened: {redacted(str(error))}", HubTrouble.later)
+                time.sleep(POLL_S)  # if it was the database, nobody can be told, and waiting would be over at once
             tries = tries + 1 if time.monotonic() - began < _WAITS_S[-1] else 1
-            _wait(trouble, tries, watch)
         run.events(Failed(cause="It is not known where this job should train.", advice="Train it again."))
         return EXIT_FAILED
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
+from sqlalchemy.exc import OperationalError
 
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
@@ -264,6 +265,31 @@ def test_hub_that_never_answers_holds_nothing_up_for_ever(
         finally:
             leaving.set()
         assert training.result(20) is None
+
+
+def test_database_that_fails_while_the_hub_is_waited_for_leaves_no_job_alone(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.remote.trainer._WAITS_S", (0,))
+    hub.hold_jobs(held=True)
+    hub.order_fault(ASK_FOR_A_JOB, status=503)
+    job, leaving, waits = send(), threading.Event(), list[str]()
+
+    def note(text: str) -> None:
+        waits.extend([text] if "Nothing is lost" in text else [])
+        if waits == [text]:
+            raise OperationalError("UPDATE jobs", {}, Exception("server closed the connection"))
+
+    watch = Watch(lambda: StopWish.none, leaving.is_set, note)
+    trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(trainer.train, job, service.run_folder(job.id), watch)
+        try:
+            wait_until(lambda: hub_jobs(alice), seconds=30)
+        finally:
+            leaving.set()
+        assert training.result(20) is None
+    assert len(waits) > 1
 
 
 def test_second_follower_of_a_data_root_refuses_and_leaves_the_first_its_socket(
