@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any
 
 import httpx2
-from huggingface_hub import HfApi
+from huggingface_hub import HfApi, set_client_factory
 from huggingface_hub.errors import (
     BucketBatchError,
     GatedRepoError,
@@ -16,7 +17,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
-from huggingface_hub.utils import get_session
+from huggingface_hub.utils._http import default_client_factory
 
 from trainer.errors import HubError, HubTrouble
 from trainer.narrate import duration
@@ -44,18 +45,26 @@ ANSWER_ERRORS = (*CLIENT_ERRORS, KeyError)
 
 def open_hub(token: str | None, endpoint: str | None = None) -> HfApi:
     """A client of the Hub for this token; None is nobody, never whoever is signed in on this machine."""
-    _bound(get_session())
+    _bound_sessions()
     return HfApi(endpoint=endpoint, token=token or False)
 
 
-def _bound(session: httpx2.Client) -> None:
-    """The client's own session has no time-outs on most calls and obeys any Retry-After."""
+@functools.cache
+def _bound_sessions() -> None:
+    """Once in a process: every session of the client is bounded, also one that it opens after a lost connection."""
+    set_client_factory(_open_session)
+
+
+def _open_session() -> httpx2.Client:
+    """The client's own sessions have no time-outs on most calls and obey any Retry-After."""
+    session = default_client_factory()
     session.timeout = httpx2.Timeout(TIMEOUT_S, connect=10.0)
     hooks = session.event_hooks
-    if _limit not in hooks["request"]:
-        hooks = session.event_hooks = {**hooks, "request": [*hooks["request"], _limit]}
-    if _refuse_to_wait_long not in hooks["response"]:
-        session.event_hooks = {**hooks, "response": [*hooks["response"], _refuse_to_wait_long]}
+    session.event_hooks = {
+        "request": [*hooks["request"], _limit],
+        "response": [*hooks["response"], _refuse_to_wait_long],
+    }
+    return session
 
 
 def _limit(request: httpx2.Request) -> None:

@@ -16,7 +16,7 @@ from jobs.keeping import Keeping
 from jobs.outlook import JobView, Outlook
 from jobs.publishing import Publishing
 from jobs.queue import Queue, QueueClient
-from jobs.remote.record import RemoteRun, forget_remote, read_remote, write_remote
+from jobs.remote.record import RemoteRun, Stage, forget_remote, read_remote, write_remote
 from jobs.restored_rows import restore_rows
 from jobs.run_summary import RunSummary, is_run, summary_of
 from jobs.speed import Speeds
@@ -260,8 +260,8 @@ class JobService:
             run, remote = self.run_folder(job.id), self.remote_run(job.id)
             if remote is not None and here:
                 forget_remote(run)
-            elif remote is not None and remote.exit_code is not None:  # else its Job may still run, and is found again
-                write_remote(run, remote.again())
+            elif remote is not None and remote.stage is Stage.over:  # else its Job may still run, and is found again
+                write_remote(run, remote.again(asked=True))
             self._record(job.id)
             self._enqueue(self._store.get(job.id))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import time
 
@@ -10,7 +11,6 @@ from huggingface_hub import BucketFile, HfApi, JobInfo, JobStage
 
 from jobs.remote.bucket import (
     ARTIFACT,
-    CONFIG,
     EVENTS,
     KEEP,
     LOG,
@@ -35,6 +35,10 @@ TORN_OFF = -15
 _HUB_POLL_S = 2.0
 _PASSING = frozenset({HubTrouble.later, HubTrouble.sign_in})
 """Troubles after which the same is tried again."""
+_LISTED_LATE_S = 600
+"""For so long after its end a Job's result may be missing from a listing."""
+_WORTH_A_START_S = 60
+_COMMIT = re.compile(r"[0-9a-f]{40}")
 _RESUME = "Resume goes on from the newest checkpoint, in a new Job."
 
 
@@ -56,6 +60,8 @@ class Errand:
 
         `lost_token`: its token ended on the way. Then so did the Job's, and what it broke off is started again.
         """
+        if self.record.exit_code is not None:
+            return self._clear_away(self.record.exit_code)
         try:
             info = self._jobs.find(self._order.job, self.record)  # what is written here may be older than what was done
             if info is not None and not self.record.hub_job:
@@ -135,10 +141,12 @@ class Errand:
     def _conclude(self, stage: JobStage, files: dict[str, BucketFile], wish: StopWish, *, lost_token: bool) -> int:
         """The Job is over: bring home what it left, and clear away."""
         result = self._read_result(files)
+        if result is None and stage is JobStage.COMPLETED and now() - (self.record.ended or 0.0) < _LISTED_LATE_S:
+            raise HubError("The Job has ended, and its result is not to be seen yet.", HubTrouble.later)
         if result in (EXIT_DONE, EXIT_STOPPED) and ARTIFACT + MANIFEST_FILE in files:
             self._bring_artifact(files)
         if result == EXIT_DONE:
-            self._bucket.fetch([files[CONFIG]], self._run)  # with the commit of the base that was really loaded
+            self._take_base_commit()
         elif (folder := newest_checkpoint(files)) is not None:
             self._bucket.fetch([file for name, file in files.items() if name.startswith(folder)], self._run)
         if wish is StopWish.none and result == EXIT_STOPPED:
@@ -150,10 +158,10 @@ class Errand:
         if (
             lost_token
             and stage not in (JobStage.CANCELED, JobStage.DELETED)
-            and not self.record.reached_its_limit(now())
+            and (again := self.record.again(asked=False)).timeout_s > _WORTH_A_START_S
         ):
-            self._close(EXIT_FAILED)
-            self._keep(self.record.again())
+            self._delete_bucket()
+            self._keep(again)
             return TORN_OFF
         return self._close(EXIT_FAILED, Failed(cause=self._what_happened(stage, result), advice=_RESUME))
 
@@ -172,6 +180,12 @@ class Errand:
         self._bucket.fetch_folder([f for name, f in files.items() if name.startswith(ARTIFACT)], self._run, ARTIFACT)
         if (trouble := self._artifact_trouble()) is not None:
             raise HubError(f"The result did not arrive whole. {trouble}", HubTrouble.later)
+
+    def _take_base_commit(self) -> None:
+        """The commit of the base that was loaded; nothing else of the recipe, for who pays can write to the bucket."""
+        recipe, commit = self._run.read_recipe(), read_manifest(self._run.artifact).base.revision
+        if commit is not None and _COMMIT.fullmatch(commit):
+            self._run.write_recipe(recipe.model_copy(update={"base_revision": commit}))
 
     def _artifact_trouble(self) -> Exception | None:
         try:
@@ -194,18 +208,25 @@ class Errand:
                 return "The Job at Hugging Face ended without a result; the log may tell more."
 
     def _close(self, exit_code: int, failed: Failed | None = None) -> int:
-        """Delete the bucket and write down how it ended."""
+        """Write down how it ended, and delete the bucket: whoever comes after a kill in between has only that to do."""
+        if failed is not None:
+            self._run.events(failed)
+        ended = self.record.ended or (now() if self.record.began else None)
+        self._keep(self.record.model_copy(update={"exit_code": exit_code, "ended": ended}))
+        return self._clear_away(exit_code)
+
+    def _clear_away(self, exit_code: int) -> int:
+        self._delete_bucket()
+        self._keep(self.record.model_copy(update={"stage": Stage.over}))
+        return exit_code
+
+    def _delete_bucket(self) -> None:
         try:
             self._bucket.delete()
         except HubError as error:
             if error.trouble in _PASSING:
                 raise
             self._run.events(Warned(text=f"Delete the bucket {self._order.bucket} at Hugging Face yourself. {error}"))
-        if failed is not None:
-            self._run.events(failed)
-        ended = self.record.ended or (now() if self.record.began else None)
-        self._keep(self.record.model_copy(update={"stage": Stage.over, "exit_code": exit_code, "ended": ended}))
-        return exit_code
 
     def _keep(self, record: RemoteRun) -> None:
         if record != self.record:

@@ -44,7 +44,7 @@ class HubJobs:
                 env={"STUDIO_REMOTE": order.model_dump_json()},
                 secrets={"HF_TOKEN": self._token},
                 flavor=record.flavor,
-                timeout=record.limit_s,
+                timeout=record.timeout_s,
                 name=f"concept-studio-{order.job}",
                 labels={LABEL: label(order.job, record)},
                 namespace=record.namespace,

@@ -47,8 +47,16 @@ class RemoteRun(BaseModel):
     began: float | None = None
     ended: float | None = None
     exit_code: int | None = None
+    """How the training ended. From then on all that is wanted of it is here, and its bucket is to be deleted."""
     earlier_s: float = 0.0
     """How long earlier starts ran."""
+    rest_s: int | None = None
+    """What is left of the limit for a start that nobody asked for; None where its owner pressed a button."""
+
+    @property
+    def timeout_s(self) -> int:
+        """The Hub ends the Job after this long."""
+        return self.limit_s if self.rest_s is None else self.rest_s
 
     @property
     def is_under_way(self) -> bool:
@@ -62,10 +70,10 @@ class RemoteRun(BaseModel):
 
     def ran_s(self, now: float) -> float:
         """How long its machines have run until now: never longer than their limit, whoever knows of their end."""
-        return self.earlier_s + min(self._of_this_start_s(now), self.limit_s)
+        return self.earlier_s + min(self._of_this_start_s(now), self.timeout_s)
 
     def reached_its_limit(self, now: float) -> bool:
-        return self._of_this_start_s(now) >= self.limit_s
+        return self._of_this_start_s(now) >= self.timeout_s
 
     def _of_this_start_s(self, now: float) -> float:
         return max(0.0, (self.ended or now) - self.began) if self.began else 0.0
@@ -74,12 +82,12 @@ class RemoteRun(BaseModel):
         """What its machines have cost until now."""
         return self.usd_per_hour * self.ran_s(now) / 3600
 
-    def again(self) -> RemoteRun:
-        """The record of the next start."""
+    def again(self, *, asked: bool) -> RemoteRun:
+        """The record of the next start; one that its owner did not ask for runs within the limit of this one."""
+        ran_s = min(self._of_this_start_s(self.ended or 0.0), self.timeout_s)
         fresh = {"start": self.start + 1, "stage": Stage.new, "hub_job": "", "exit_code": None}
-        return self.model_copy(
-            update={**fresh, "earlier_s": self.ran_s(self.ended or 0.0), "began": None, "ended": None}
-        )
+        fresh |= {"earlier_s": self.earlier_s + ran_s, "began": None, "ended": None}
+        return self.model_copy(update={**fresh, "rest_s": None if asked else int(self.timeout_s - ran_s)})
 
 
 def read_remote(run: RunFolder) -> RemoteRun | None:

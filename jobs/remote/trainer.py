@@ -15,7 +15,7 @@ from datetime import datetime
 from jobs.hub import open_hub, redacted
 from jobs.queue import Queue
 from jobs.remote.errand import Errand
-from jobs.remote.record import read_remote, speeds_of
+from jobs.remote.record import Stage, read_remote, speeds_of
 from jobs.speed import Speeds
 from jobs.state import StopWish
 from jobs.store import Job, now
@@ -61,7 +61,7 @@ class RemoteTrainer:
         trouble: HubError | None = None
         tries, lost_token = 0, False
         while (record := read_remote(run)) is not None:
-            if record.exit_code is not None:
+            if record.stage is Stage.over:
                 return record.exit_code
             token, began = self._vault.of(job.owner), time.monotonic()
             try:
@@ -74,7 +74,6 @@ class RemoteTrainer:
                 if watch.leaving():
                     return None
                 if token is None:
-                    lost_token = lost_token or record.is_under_way
                     watch.note(_needs_token(watch.wish(), under_way=record.is_under_way))
                     time.sleep(POLL_S)
                     continue
@@ -82,6 +81,7 @@ class RemoteTrainer:
                 return errand.carry_out(watch, lost_token=lost_token)
             except HubError as error:
                 if error.trouble is HubTrouble.sign_in and token and self._vault.forget(job.owner, token):
+                    lost_token = lost_token or record.is_under_way
                     continue
                 trouble = error
             except Exception as error:  # whatever it is, a Job that is being paid for must not be left alone

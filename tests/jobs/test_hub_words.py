@@ -5,8 +5,9 @@ from __future__ import annotations
 import httpx2
 import pytest
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+from huggingface_hub.utils import close_session, get_session
 
-from jobs.hub import AskedToWait, explain, is_slow, redacted
+from jobs.hub import TIMEOUT_S, AskedToWait, explain, is_slow, open_hub, redacted
 from jobs.publish import check_repo_id
 from trainer.errors import HubError, HubTrouble, RequestError
 
@@ -87,3 +88,9 @@ def test_names_of_the_hub_are_taken(name: str) -> None:
 def test_other_names_are_refused_before_anything_is_asked(name: str) -> None:
     with pytest.raises(RequestError):
         check_repo_id(name)
+
+
+def test_session_that_follows_a_lost_connection_is_bounded_too() -> None:
+    open_hub(None)
+    close_session()  # what the client does then
+    assert get_session().timeout.read == TIMEOUT_S

@@ -64,7 +64,8 @@ def test_end_that_was_written_down_is_not_brought_about_again(
 
 def test_next_start_has_a_label_of_its_own(service: JobService, send: Send) -> None:
     record = write(service, send(), stage=Stage.over, hub_job="x", exit_code=1, began=10.0, ended=70.0)
-    again = record.again()
+    again = record.again(asked=True)
     assert (again.start, again.stage, again.hub_job, again.exit_code) == (2, Stage.new, "", None)
     assert again.ran_s(1000.0) == 60.0
+    assert (again.timeout_s, record.again(asked=False).timeout_s) == (record.limit_s, record.limit_s - 60)
     assert not again.is_under_way

@@ -11,6 +11,7 @@ import pytest
 from huggingface_hub import HfApi
 from sqlalchemy.exc import OperationalError
 
+from jobs.remote.record import Stage, read_remote, write_remote
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.state import JobState, StopWish
@@ -229,7 +230,7 @@ def test_result_counts_only_when_every_hash_is_right(
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
         wait_until(lambda: hub_jobs(alice))
-        bad = [(b"damaged", "artifact/notes.json"), (b"../x", "artifact/../../outside")]
+        bad = [(b"damaged", "artifact/notes.json"), (b"../x", "artifact/../../outside"), (b"{}", "config.json")]
         alice.batch_bucket_files(bucket, add=[*files, *bad, (b'{"exit_code": 0}', "result.json")])
         hub.end_job(hub_jobs(alice)[0].id, stage="COMPLETED")
         wait_until(lambda: "did not arrive whole" in message(service, job))
@@ -239,6 +240,7 @@ def test_result_counts_only_when_every_hash_is_right(
     home = {file.name for file in service.run_folder(job.id).artifact.iterdir()}
     assert home == {file.name for file in artifact.iterdir()}
     assert not list(settings.home.rglob("outside"))
+    assert service.run_folder(job.id).read_recipe().name == job.name
     assert list(alice.list_buckets("alice")) == []
 
 
@@ -265,6 +267,26 @@ def test_hub_that_never_answers_holds_nothing_up_for_ever(
         finally:
             leaving.set()
         assert training.result(20) is None
+
+
+def test_kill_before_the_bucket_is_gone_leaves_the_result_and_only_that_to_do(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send
+) -> None:
+    job = send()
+    run = service.run_folder(job.id)
+    record = read_remote(run)
+    assert record is not None
+    write_remote(run, record.model_copy(update={"stage": Stage.sent, "hub_job": "0" * 24, "exit_code": 0}))
+    bucket = f"alice/concept-studio-{job.id}"
+    alice.create_bucket(bucket, private=True)
+    hub.order_fault(f"DELETE /api/buckets/{bucket}", drop=True, after_work=True)
+    trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
+    watch = Watch(lambda: StopWish.none, lambda: False, lambda _text: None)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("jobs.remote.trainer._WAITS_S", (0,))
+        assert trainer.train(job, run, watch) == 0
+    assert asked_for(hub) == 0
+    assert list(alice.list_buckets("alice")) == []
 
 
 def test_database_that_fails_while_the_hub_is_waited_for_leaves_no_job_alone(
