@@ -4,6 +4,7 @@ import errno
 
 import pytest
 import torch
+from safetensors import SafetensorError
 
 from trainer.engine.failures import explain
 from trainer.errors import BaseModelError
@@ -17,6 +18,8 @@ from trainer.errors import BaseModelError
         (MemoryError(), "machine ran out of memory"),
         (RuntimeError("[enforce fail at alloc_cpu.cpp] DefaultCPUAllocator: can't allocate memory"), "machine ran out"),
         (OSError(errno.ENOSPC, "No space left on device"), "disk is full"),
+        (SafetensorError("Error while serializing: I/O error: No space left on device (os error 28)"), "disk is full"),
+        (RuntimeError("[enforce fail at inline_container.cc:672] . unexpected pos 64 vs 0"), "disk is full"),
         (OSError(errno.EROFS, "Read-only file system", "/data/x"), "/data/x cannot be written"),
         (RuntimeError("CUDA error: unspecified launch failure"), "GPU was lost"),
         (KeyError("surprise"), "unexpected error"),

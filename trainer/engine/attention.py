@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from diffusers import UNet2DConditionModel
 from diffusers.models.attention_processor import Attention as AttentionLayer
-from diffusers.models.attention_processor import AttnProcessor
+from diffusers.models.attention_processor import AttnProcessor, XFormersAttnProcessor
 
 log = logging.getLogger(__name__)
 SDPA = "PyTorch SDPA"
@@ -36,7 +36,7 @@ def choose_attention(unet: UNet2DConditionModel, dtype: torch.dtype) -> Attentio
     operator = probe_xformers(device, dtype, head_sizes(unet)) if device.type == "cuda" else None
     if operator is None:
         return Attention(SDPA, xformers=False)
-    unet.enable_xformers_memory_efficient_attention()
+    unet.set_attn_processor(XFormersAttnProcessor())  # diffusers' own switch tries fp32 first, which fails on new GPUs
     return Attention(f"xformers {operator}", xformers=True)
 
 

@@ -78,7 +78,8 @@ def _centre_square(file: Path, resolution_px: int) -> Image.Image:
 def _encode(pictures: Iterable[list[Image.Image]], count: int, family: Family, counted: Counted) -> EncodedPictures:
     posteriors: list[Posterior] = []
     for done, variants in enumerate(pictures, start=1):
-        pixels = torch.stack([picture_to_tensor(v) for v in variants])
-        posteriors.append(family.encode_pictures(pixels))
+        # one at a time: of many large crops at once the encoder would need more memory than training does
+        each = [family.encode_pictures(picture_to_tensor(v)[None]) for v in variants]
+        posteriors.append(Posterior(torch.cat([p.mean for p in each]), torch.cat([p.std for p in each])))
         counted(done, count)
     return EncodedPictures(torch.stack([p.mean for p in posteriors]), torch.stack([p.std for p in posteriors]))

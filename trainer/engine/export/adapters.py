@@ -15,6 +15,8 @@ from trainer.artifact import portable_file
 from trainer.engine.export.kohya import write_kohya_lora
 
 ADAPTER = "default"
+_TOLD = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern")
+"""Of peft's configuration: diffusers hands all that is written to peft, and an older one knows fewer fields."""
 
 
 def write_adapters(folder: Path, name: str, adapted: dict[str, Any]) -> None:
@@ -23,8 +25,8 @@ def write_adapters(folder: Path, name: str, adapted: dict[str, Any]) -> None:
     for part, module in adapted.items():
         layers[f"{part}_lora_layers"] = _portable(get_peft_model_state_dict(module, adapter_name=ADAPTER), part)
         # alpha travels in the metadata; without it a loader assumes alpha = rank
-        adapter = {**module.peft_config[ADAPTER].to_dict(), "base_model_name_or_path": None}
-        metadata[f"{part}_lora_adapter_metadata"] = adapter
+        config = module.peft_config[ADAPTER].to_dict()
+        metadata[f"{part}_lora_adapter_metadata"] = {key: config[key] for key in _TOLD}
     StableDiffusionPipeline.save_lora_weights(folder, **layers, **metadata)
     weights = {part: get_peft_model_state_dict(module, adapter_name=ADAPTER) for part, module in adapted.items()}
     alphas = {part: alphas_of(module) for part, module in adapted.items()}

@@ -21,7 +21,10 @@ _ADVICE = "Resume the run; if it happens again, lower the learning rate."
 
 
 def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: bool = False) -> StableDiffusionPipeline:
-    """The stock pipeline with the artifact loaded, told no dtype; `portable` loads its file for other tools instead.
+    """The stock pipeline with the artifact loaded; `portable` loads its file for other tools instead.
+
+    A model of ours is told no dtype. A base is: of one that is stored in half precision, transformers would keep the
+    text encoder as it is, while diffusers makes everything else fp32, and the two do not work together.
 
     Raises VerificationError where it does not load.
     """
@@ -29,9 +32,10 @@ def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: b
     try:
         if manifest.method is Method.dreambooth and portable:
             pipeline = StableDiffusionPipeline.from_single_file(str(file), config=str(artifact), local_files_only=True)
+        elif manifest.method is Method.dreambooth:
+            pipeline = StableDiffusionPipeline.from_pretrained(artifact, safety_checker=None, local_files_only=True)
         else:
-            source = artifact if manifest.method is Method.dreambooth else base
-            pipeline = StableDiffusionPipeline.from_pretrained(source, safety_checker=None, local_files_only=True)
+            pipeline = open_base(base)
         if manifest.method is Method.textual_inversion:
             embedding = file if portable else artifact / EMBEDDING_FILE
             pipeline.load_textual_inversion(str(embedding), token=manifest.placeholder, local_files_only=True)
@@ -44,11 +48,31 @@ def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: b
     return pipeline
 
 
+def open_base(base: Path) -> StableDiffusionPipeline:
+    """The stock pipeline of a base model, in fp32 however it is stored."""
+    return StableDiffusionPipeline.from_pretrained(
+        base, torch_dtype=torch.float32, safety_checker=None, local_files_only=True
+    )
+
+
 @torch.no_grad()
 def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: torch.device) -> Image.Image:
     """One picture of the concept. Raises VerificationError unless it is finite and not flat."""
-    pipeline.to(device)
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
+    try:
+        pixels = _draw(pipeline, manifest, device)
+    except torch.OutOfMemoryError:  # what was trained may still be there
+        pixels = _draw(pipeline, manifest, torch.device("cpu"))
+    if not np.isfinite(pixels).all():
+        raise VerificationError("The artifact makes pictures that are not numbers.", _ADVICE)
+    if float(pixels.std()) < FLAT_STD:
+        raise VerificationError("The artifact makes flat pictures.", _ADVICE)
+    return Image.fromarray((pixels * 255).round().astype(np.uint8))
+
+
+def _draw(pipeline: StableDiffusionPipeline, manifest: Manifest, device: torch.device) -> np.ndarray:
+    """float32 [height, width, 3] in [0, 1]."""
+    pipeline.to(device)
     made: Any = pipeline(
         f"a picture of {manifest.words_in_diffusers}",
         num_inference_steps=STEPS,
@@ -58,9 +82,4 @@ def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: t
         generator=torch.Generator("cpu").manual_seed(0),
         output_type="np",
     )
-    pixels: np.ndarray = made.images[0]
-    if not np.isfinite(pixels).all():
-        raise VerificationError("The artifact makes pictures that are not numbers.", _ADVICE)
-    if float(pixels.std()) < FLAT_STD:
-        raise VerificationError("The artifact makes flat pictures.", _ADVICE)
-    return Image.fromarray((pixels * 255).round().astype(np.uint8))
+    return made.images[0]

@@ -17,6 +17,7 @@ from trainer.engine.export.adapters import ADAPTER, adapted_layers, adapters_are
 from trainer.engine.export.embeddings import embedding_is_in, write_embedding
 from trainer.engine.export.pipeline_folder import parts_are_in, read_part, write_pipeline_folder
 from trainer.engine.export.single_file import write_single_file
+from trainer.engine.export.verify import open_base
 from trainer.errors import WeightsError
 from trainer.lora_layers import LoraLayer
 from trainer.recognise import Recognised
@@ -55,7 +56,7 @@ class Adapters:
 
 def read_adapters(name: str, file: Path, recognised: Recognised, base: Path) -> Adapters:
     """Load a LoRA of any naming onto its base. Raises WeightsError where a layer has no place there."""
-    pipeline = StableDiffusionPipeline.from_pretrained(base, safety_checker=None, local_files_only=True)
+    pipeline = open_base(base)
     _check_places(recognised.layers, pipeline, base)
     tensors = load_file(file)
     missing = _missing_marker(recognised.layers, tensors, pipeline)

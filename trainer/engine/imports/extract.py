@@ -13,12 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import UNet2DConditionModel
 from peft import LoraConfig
-from transformers import CLIPTextModel
 
 from trainer.choices import AdaptedLayers
 from trainer.engine.export.adapters import ADAPTER, adapted_layers
+from trainer.engine.export.pipeline_folder import read_part
 from trainer.engine.methods.lora import DENOISER_TARGETS, TEXT_TARGETS
 from trainer.errors import ConceptError
 
@@ -41,10 +40,9 @@ def extract_adapters(full: Path, base: Path, rank: int, device: torch.device) ->
     """Compare a full model's folder with its base's. Raises ConceptError where nothing differs."""
     adapted: dict[str, Any] = {}
     changed = kept = 0.0
-    for part, kind in (("unet", UNet2DConditionModel), ("text_encoder", CLIPTextModel)):
-        module: Any = kind.from_pretrained(base / part)
-        module.float()
-        tuned: Any = kind.from_pretrained(full / part)
+    for part in ("unet", "text_encoder"):
+        module: Any = read_part(part, base / part, torch.float32)
+        tuned: Any = read_part(part, full / part, torch.float32)
         changes = _changes(module, tuned)
         del tuned
         part_changed = _energy(changes.values())
