@@ -10,8 +10,8 @@ import re
 import shutil
 import threading
 import time
-from collections import defaultdict
-from collections.abc import Mapping
+from collections import Counter, defaultdict
+from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -39,6 +39,7 @@ class Drafts:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._locks: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
+        self._taking = Counter[Path]()
 
     def new_id(self) -> str:
         return new_job_id()
@@ -97,11 +98,25 @@ class Drafts:
                     (folder / "thumbs" / removed.file).unlink(missing_ok=True)
             return self._write(folder, photos)
 
+    @contextlib.contextmanager
+    def taking(self, owner: str, draft_id: str) -> Generator[None]:
+        """While entered, more photos are on their way into the draft, and it cannot be copied."""
+        folder = self.folder(owner, draft_id)
+        with self._locks[folder]:
+            self._taking[folder] += 1
+        try:
+            yield
+        finally:
+            with self._locks[folder]:
+                self._taking[folder] -= 1
+
     def copy_to(self, owner: str, draft_id: str, target: Path) -> PhotoSet:
-        """Copy the draft's usable photos into a run's photos folder."""
+        """Copy the usable photos into a run's photos folder. Raises RequestError while more are on their way."""
         folder = self.folder(owner, draft_id)
         target.mkdir(parents=True, exist_ok=True)
         with self._locks[folder]:
+            if self._taking[folder]:
+                raise RequestError("Your photos are still being looked at. Press again when all of them are there.")
             photo_set = self.read(owner, draft_id)
             for photo in photo_set.usable:
                 assert photo.file is not None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import html
 from pathlib import Path
 from typing import Any
 
@@ -134,7 +135,7 @@ class AddPanel:
         self._services.jobs.submit_task(owner, bringing.task, bringing.file)
         if file:
             release([Path(file)])  # the run folder has its own copy
-        gr.Info(f"{bringing.task.origin} is being taken in. The Jobs page says how far it is.")
+        gr.Info(f"{html.escape(bringing.task.origin)} is being taken in. The Jobs page says how far it is.")
         return None, "", ""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import html
 import inspect
 import logging
 from collections.abc import Callable
@@ -45,7 +46,8 @@ def _shown(error: Exception) -> gr.Error:
         return error
     if isinstance(error, StudioError):
         log.info("refused: %s", error)
-        return gr.Error(str(error), duration=12, print_exception=False, title="Not possible")
+        words = html.escape(str(error), quote=False)  # toasts are HTML: nothing would be left after a `<name>`
+        return gr.Error(words, duration=12, print_exception=False, title="Not possible")
     log.error("a handler failed", exc_info=error)
     return gr.Error(
         "Something went wrong on our side; it is in the log. Nothing of yours is lost. Reload the page and try again.",

@@ -40,15 +40,25 @@ class RecipeForm:
     def components(self) -> list[Component]:
         return list(self.widgets.values())
 
-    def show(self, method: Method, values: Mapping[str, Any]) -> list[Any]:
-        """Updates of all widgets for a method with these values, in the order of `components`."""
-        return [
-            gr.update(
-                visible=name in self._of_method[method],
-                value=_shown(values.get(name, self.fields[name].default)),
-            )
-            for name in self.widgets
-        ]
+    def show(
+        self, method: Method, values: Mapping[str, Any], *, before: Method, values_before: Mapping[str, Any]
+    ) -> list[Any]:
+        """Updates of all widgets for a method with these values, in the order of `components`.
+
+        What is as it was before is left alone, so that no answer undoes what was typed there.
+        """
+        return [self._change((before, values_before), (method, values), name) for name in self.widgets]
+
+    def _change(
+        self, before: tuple[Method, Mapping[str, Any]], after: tuple[Method, Mapping[str, Any]], name: str
+    ) -> Any:
+        default = self.fields[name].default
+        (was_there, was), (is_there, now) = (
+            (name in self._of_method[method], _shown(values.get(name, default))) for method, values in (before, after)
+        )
+        changes: dict[str, Any] = {} if was_there == is_there else {"visible": is_there}
+        changes |= {} if was == now else {"value": now}
+        return gr.update(**changes) if changes else gr.skip()
 
     def read(self, method: Method, entered: Mapping[str, Any]) -> dict[str, Any]:
         """What was entered for the method's own fields; empty optional fields are None."""

@@ -49,10 +49,11 @@ class PhotosHandlers:
         captions = {p.stem: _caption(p) for p in paths if p.suffix.lower() == ".txt"}
         yield None, draft, photos_html(draft, self._drafts.read(owner, draft))  # what is dropped meanwhile comes alone
         try:
-            for path in paths:
-                if path.suffix.lower() != ".txt" or captions[path.stem] is None:
-                    photos = self._drafts.add(owner, draft, path, source=path.name, caption=captions.get(path.stem))
-                    yield gr.skip(), draft, photos_html(draft, photos)
+            with self._drafts.taking(owner, draft):
+                for path in paths:
+                    if path.suffix.lower() != ".txt" or captions[path.stem] is None:
+                        photos = self._drafts.add(owner, draft, path, source=path.name, caption=captions.get(path.stem))
+                        yield gr.skip(), draft, photos_html(draft, photos)
         finally:
             release(paths)  # the cleaned copies are kept; the originals carried place and camera data
         photos = self._drafts.caption(owner, draft, {stem: text for stem, text in captions.items() if text is not None})

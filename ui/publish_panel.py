@@ -44,14 +44,14 @@ class PublishPanel:
     @property
     def opened(self) -> list[Any]:
         """What `open_for` fills."""
-        return [self.panel, self._job, self._title, self._repo]
+        return [self.panel, self._job, self._title, self._repo, self._private]
 
     def open_for(self, job_id: str, owner: str) -> tuple[Any, ...]:
         """Show the panel for one job's concept."""
         job = self._services.jobs.job(job_id, owner)
         before = self._services.jobs.publishing.of(job.id)
-        repo = before.repo_id if before else job.name
-        return gr.Column(visible=True), job.id, f"## Publish {job.name} to the Hugging Face Hub", repo
+        repo, private = (before.repo_id, before.private) if before else (job.name, True)
+        return gr.Column(visible=True), job.id, f"## Publish {job.name} to the Hugging Face Hub", repo, private
 
     def _publish(
         self,

@@ -28,9 +28,9 @@ def build_theme() -> gr.themes.Base:
         checkbox_border_color_dark="*neutral_500",
         block_border_width="1px",
         block_shadow="none",
-        button_primary_background_fill="*primary_600",
-        button_primary_background_fill_hover="*primary_700",
-        button_primary_background_fill_dark="*primary_600",
-        button_primary_background_fill_hover_dark="*primary_500",
+        button_primary_background_fill="*primary_700",  # white on 600 is 3.7 : 1, and 4.5 is needed
+        button_primary_background_fill_hover="*primary_800",
+        button_primary_background_fill_dark="*primary_700",
+        button_primary_background_fill_hover_dark="*primary_800",
         button_primary_text_color="white",
     )

@@ -13,6 +13,7 @@ from jobs.example import Example
 from trainer.bases import PINNED, STARTER_FOLDER, inspect_base
 from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
 from trainer.config import STARTER
+from trainer.errors import RequestError
 from trainer.presets import preset_values
 from ui.errors import spoken
 from ui.forms import RecipeForm
@@ -149,7 +150,7 @@ class TrainTab:
             button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **_QUIET)
         self.pressed = self.train.click(
             spoken(self._submit),
-            {*self._inputs(), self._photos.draft, self._publish, *self._money.components},
+            {*self._inputs(), self._preset, self._photos.draft, self._publish, *self._money.components},
             [self.submitted, self._photos.draft, self._photos.shown],
             api_visibility="private",
             trigger_mode="once",
@@ -195,7 +196,9 @@ class TrainTab:
         if shown == values[self._preset]:
             return [gr.skip()] * (2 + len(self._form.components))
         of_dreambooth = gr.update(visible=values[self._way] == DREAMBOOTH)
-        return [of_dreambooth, shown, *self._form.show(choices.method, preset)]
+        earlier = values[self._preset]
+        fields = self._form.show(choices.method, preset, before=Method(earlier["method"]), values_before=earlier)
+        return [of_dreambooth, shown, *fields]
 
     def _offer_second(self, values: dict[Component, Any], choices: Choices) -> list[Any]:
         fields = self._second.show(values, choices.method, self._pair.preset_steps(choices))
@@ -209,6 +212,9 @@ class TrainTab:
         return plan, self._handlers.method_guide(choices)
 
     def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
+        choices, _ = self._entered(values, request)
+        if values[self._preset] != _shown_preset(choices.method, self._handlers.preset_of(choices)):
+            raise RequestError("The settings for what you chose are on their way. Look at the plan, then press again.")
         second = self._second.read(values)
         submit = self._handlers.submit if second is None else partial(self._pair.submit, second)
         job = submit(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -26,7 +27,10 @@ from ui.services import Services
 
 MAX_CONCEPTS = 4
 HISTORY = 24
-_SUGGESTED, _SUGGESTED_PLACE = "a photo of ", " on a red background"
+_NAME = "<[a-z0-9-]+>"
+_SUGGESTION = re.compile(
+    f"a picture of a house in the style of {_NAME}|a photo of {_NAME}( next to {_NAME})* on a red background"
+)
 _FIELDS = ("prompt", "negative_prompt", "steps", "guidance", "scheduler", "width", "height", "count", "strength")
 
 
@@ -64,6 +68,8 @@ class TryHandlers:
     ) -> PictureRequest:
         """The request as entered. Raises RequestError, BaseModelError or RecipeError in words."""
         entries = self.describe(job_ids, owner)
+        if len(entries) < len(job_ids):
+            raise RequestError("A concept that you picked is not here any more. Look at what is picked, and try again.")
         uses = use_together([(e.concept.folder, w) for e, w in zip(entries, weights, strict=False)])
         prompt = str(entered["prompt"] or "").strip()
         if not prompt:
@@ -74,8 +80,9 @@ class TryHandlers:
         values: dict[str, object] = {**{name: entered[name] for name in _FIELDS}, "prompt": prompt}
         values["negative_prompt"] = str(entered["negative_prompt"] or "")
         values |= {"base": base, "concepts": uses, "seed": chosen_seed(entered["seed"])}
-        values |= {"base_revision": entries[0].manifest.base.revision if entries else None}
-        values |= {"base_prediction": entries[0].manifest.base.prediction if entries else None}
+        trained_on = entries[0].manifest.base if entries else None
+        if trained_on is not None and trained_on.name == base:
+            values |= {"base_revision": trained_on.revision, "base_prediction": trained_on.prediction}
         if entered["init_image"]:
             values["init_image"] = Path(entered["init_image"])
         return build_request(_whole_numbers(values))
@@ -171,17 +178,16 @@ class TryHandlers:
         """A first prompt for the picked concepts."""
         if entries[0].manifest.kind is Kind.style:
             return f"a picture of a house in the style of {placeholders[0]}"
-        return f"{_SUGGESTED}{' next to '.join(placeholders)}{_SUGGESTED_PLACE}"
+        return f"a photo of {' next to '.join(placeholders)} on a red background"
 
     def is_suggestion(self, prompt: str) -> bool:
         """Whether a prompt is one of ours, so that picking another concept may replace it."""
-        return prompt.startswith("a picture of a house in the style of <") or (
-            prompt.startswith(_SUGGESTED) and prompt.endswith(_SUGGESTED_PLACE)
-        )
+        return _SUGGESTION.fullmatch(prompt) is not None
 
-    def restored_note(self, missing: list[str]) -> str:
+    def restored_note(self, missing: list[str], *, started_from_picture: bool) -> str:
         """What was loaded from a picture, and what could not be."""
-        notes = [f"<{name}> is not in your library, so it was left out." for name in missing]
+        notes = ["It was drawn from another picture, which is not in the file."] if started_from_picture else []
+        notes += [f"<{name}> is not in your library, so it was left out." for name in missing]
         return _line("Settings loaded.", notes=notes)
 
     def delete(self, name: str, owner: str) -> None:

@@ -54,6 +54,7 @@ class TryTab:
                 gr.Slider(0, 2, 1, step=0.05, label="weight", visible=False, min_width=140, elem_id=f"try-weight-{i}")
                 for i in range(MAX_CONCEPTS)
             ]
+        self._weighed = gr.State([])  # whose weights the sliders show, in their order
         self._words = gr.HTML(elem_id="try-words", elem_classes="cs-small")
         self._prompt = gr.Textbox(
             label="Prompt",
@@ -113,8 +114,13 @@ class TryTab:
         }
 
     def _wire(self) -> None:
-        picked = [*self._weights, self._words, self._prompt]
-        self.concepts.change(spoken(self._show_picked), [self.concepts, self._prompt], picked, **_QUIET)
+        weighed = [*self._weights, self._weighed]
+        self.concepts.change(
+            spoken(self._show_picked),
+            {self.concepts, self._prompt, *weighed},
+            [*weighed, self._words, self._prompt],
+            **_QUIET,
+        )
         self.concepts.input(spoken(self._fit), self.concepts, self._fitted, **_QUIET)
         making = self._generate.click(
             spoken(self._make),
@@ -128,7 +134,7 @@ class TryTab:
         self._stop.click(lambda: "", None, self._making, cancels=making, **_QUIET)
         restorable = self._restorable
         self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **_QUIET)
-        self._pictures.click(spoken(self._act), None, [self._pictures, self._init_image, *restorable], **_QUIET)
+        self._pictures.click(spoken(self._act), None, [self._pictures, *restorable], **_QUIET)
 
     def refresh(self, picked: list[str], request: gr.Request) -> tuple[Any, str]:
         """The concepts that can be picked now, and the history."""
@@ -152,22 +158,27 @@ class TryTab:
         owner = self._services.owners.of(request)
         return [gr.update(choices=self._handlers.choices(owner), value=[job_id]), *self._fit([job_id], request)]
 
-    def _show_picked(self, job_ids: list[str], prompt: str, request: gr.Request) -> list[Any]:
-        """Weights and words for the picked concepts."""
-        owner = self._services.owners.of(request)
-        entries = self._handlers.describe(job_ids or [], owner)
+    def _show_picked(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
+        """Weights and words for the picked concepts; a weight stays with its concept."""
+        prompt: str = values[self._prompt]
+        entries = self._handlers.describe(values[self.concepts] or [], self._services.owners.of(request))
+        weight_of = dict(zip(values[self._weighed], [values[w] for w in self._weights], strict=False))
         aliases: list[str] = []
         for entry in entries:
             aliases.append(free_alias(entry.manifest.name, aliases))
         placeholders = [f"<{alias}>" for alias in aliases]
         sliders = [
-            gr.update(visible=i < len(entries), label=f"weight of {placeholders[i]}" if i < len(entries) else "weight")
-            for i in range(MAX_CONCEPTS)
+            gr.update(visible=True, label=f"weight of {placeholder}", value=weight_of.get(entry.job, 1.0))
+            for placeholder, entry in zip(placeholders, entries, strict=True)
         ]
-        words = self._handlers.words(placeholders)
-        if placeholders and (not prompt or self._handlers.is_suggestion(prompt)):
-            prompt = self._handlers.suggestion(placeholders, entries)
-        return [*sliders, words, prompt]
+        sliders += [gr.update(visible=False)] * (MAX_CONCEPTS - len(sliders))
+        suggested = placeholders and (not prompt or self._handlers.is_suggestion(prompt))
+        return [
+            *sliders,
+            [entry.job for entry in entries],
+            self._handlers.words(placeholders),
+            self._handlers.suggestion(placeholders, entries) if suggested else gr.skip(),
+        ]
 
     def _fit(self, job_ids: list[str], request: gr.Request) -> list[Any]:
         """Settings that suit what a person picked; those that came with a picture are not touched."""
@@ -183,7 +194,8 @@ class TryTab:
     @property
     def _restorable(self) -> list[Component]:
         """What `_restored` fills."""
-        fields = [self.concepts, *self._weights, self._base, self._negative, self._seed, self._guidance, self._steps]
+        fields = [self._init_image, self.concepts, *self._weights, self._weighed, self._base, self._negative]
+        fields += [self._seed, self._guidance, self._steps]
         return [*fields, self._scheduler, self._width, self._height, self._strength, self._prompt, self._making]
 
     @property
@@ -207,10 +219,12 @@ class TryTab:
         owner = self._services.owners.of(request)
         jobs, weights, missing = self._handlers.concepts_of(settings, owner)
         sliders = [gr.update(value=weights[i]) if i < len(weights) else gr.skip() for i in range(MAX_CONCEPTS)]
-        note = self._handlers.restored_note(missing)
+        note = self._handlers.restored_note(missing, started_from_picture=settings.strength is not None)
         return [
+            gr.skip() if settings.strength is not None else None,
             gr.update(choices=self._handlers.choices(owner), value=jobs),
             *sliders,
+            jobs,
             self._handlers.base_of(settings, jobs, owner),
             settings.negative_prompt,
             settings.seed,
@@ -233,10 +247,10 @@ class TryTab:
         match pressed.get("action"):
             case "start":
                 picture = decode_photo(self._handlers.picture(name, owner))  # gradio serves no file of the data root
-                return [gr.skip(), picture, *unchanged]
+                return [gr.skip(), picture, *unchanged[1:]]
             case "settings":
                 settings = self._handlers.settings_in_file(str(self._handlers.picture(name, owner)))
-                return [gr.skip(), gr.skip(), *self._restored(settings, request)]
+                return [gr.skip(), *self._restored(settings, request)]
             case _:
                 self._handlers.delete(name, owner)
-                return [self._handlers.history(owner), gr.skip(), *unchanged]
+                return [self._handlers.history(owner), *unchanged]

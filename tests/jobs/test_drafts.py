@@ -49,6 +49,16 @@ def test_draft_that_nobody_touched_for_a_day_is_removed(tmp_path: Path, photo_fo
     assert drafts.read("anna", new) == kept
 
 
+def test_draft_is_not_copied_while_more_photos_are_on_their_way(tmp_path: Path, photo_folder: Path) -> None:
+    drafts, file = Drafts(tmp_path), next(photo_folder.glob("*.jpg"))
+    draft = drafts.new_id()
+    with drafts.taking("anna", draft):
+        drafts.add("anna", draft, file, source=file.name)
+        with pytest.raises(RequestError, match="still being looked at"):
+            drafts.copy_to("anna", draft, tmp_path / "early")
+    assert len(drafts.copy_to("anna", draft, tmp_path / "late").usable) == 1
+
+
 @pytest.mark.parametrize("draft", ["", "..", "../../etc", "x" * 16, "0" * 17, "0123456789abcde/"])
 def test_draft_ids_are_never_paths(tmp_path: Path, draft: str) -> None:
     with pytest.raises(RequestError):

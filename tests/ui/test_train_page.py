@@ -24,7 +24,7 @@ from trainer.settings import Settings
 from ui.layout import build_page
 from ui.money_fields import MoneyWish
 from ui.services import Services
-from ui.train_handlers import Choices, TrainHandlers
+from ui.train_handlers import TEXTUAL_INVERSION, Choices, TrainHandlers
 from ui.train_tab import TrainTab
 
 BASE = "alice/tiny"
@@ -38,6 +38,7 @@ class TrainPage:
         self.services = services
         tab = asyncio.run(_draw(services))
         self._handlers: TrainHandlers = tab._handlers
+        self.form = tab._form
         self._entered = {name: widget.value for name, widget in tab._form.widgets.items()} | {"steps": 8}
         self.draft = services.drafts.new_id()
         for file in sorted(photos.glob("*.jpg")):
@@ -129,6 +130,30 @@ def test_hostile_name_is_refused_with_the_rule_and_shown_as_text(page: TrainPage
 def test_existing_word_is_a_warning_and_no_refusal(page: TrainPage) -> None:
     assert "is a word that the model knows" in page._handlers.name_check("cat", "starter")
     assert page.press("starter", "cat")
+
+
+def test_press_before_the_settings_of_a_choice_have_come_queues_nothing(page: TrainPage) -> None:
+    tab = asyncio.run(_draw(page.services))
+    shown = {**{component: component.value for component in tab._inputs()}, tab._preset: tab._preset.value}
+    shown |= {tab._name: "red-mug", tab._photos.draft: page.draft, tab._way: TEXTUAL_INVERSION}
+    with pytest.raises(RequestError, match="on their way"):
+        tab._submit(shown, gr.Request(Request({"type": "http", "headers": []})))
+    page.assert_nothing_happened()
+
+
+def test_settings_that_a_choice_does_not_change_are_left_as_they_were_typed(page: TrainPage) -> None:
+    form, before = page.form, {"steps": 350, "learning_rate": 2e-3}
+    updates = form.show(
+        Method.dreambooth_lora,
+        {**before, "learning_rate": 1e-4},
+        before=Method.textual_inversion,
+        values_before=before,
+    )
+    by_name = dict(zip(form.widgets, updates, strict=True))
+    assert by_name["steps"] == gr.skip()
+    assert by_name["learning_rate"]["value"] == 1e-4
+    assert by_name["rank"]["visible"]
+    assert not by_name["vectors"]["visible"]
 
 
 def test_listeners_of_an_event_do_not_keep_each_other_busy(services: Services) -> None:

@@ -1,0 +1,119 @@
+"""The Try it page keeps what belongs together: weights with their concepts, a prompt with who wrote it."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from starlette.requests import Request
+
+from app import build_services
+from jobs.store import SINGLE_OWNER
+from tests.engine.conftest import small_recipe
+from tests.jobs.finished_run import write_finished_run
+from trainer.artifact import read_manifest, write_manifest
+from trainer.config import STARTER
+from trainer.devices import cpu
+from trainer.errors import RequestError
+from trainer.photos import take_folder
+from trainer.settings import Settings
+from ui.services import Services
+from ui.try_handlers import MAX_CONCEPTS, TryHandlers
+from ui.try_tab import TryTab
+
+VISITOR = gr.Request(Request({"type": "http", "headers": []}))
+ENTERED = {
+    **{"prompt": "a teapot", "negative_prompt": "", "seed": 1, "guidance": 7.0, "steps": 2, "scheduler": "DDIM"},
+    **{"width": 64, "height": 64, "count": 1, "init_image": None, "strength": 0.5},
+}
+
+
+@pytest.fixture
+def services(tmp_path: Path) -> Any:
+    services = build_services(Settings(home=tmp_path / "home"), [cpu()])
+    yield services
+    services.jobs.close()
+
+
+@pytest.fixture
+def concept(services: Services, tmp_path: Path, photo_folder: Path, tiny_model: Path) -> Callable[[str], str]:
+    """Makes a concept of this name in the library; returns its job."""
+
+    def make(name: str) -> str:
+        recipe = small_recipe(tiny_model, "textual-inversion", name=name)
+        job = services.jobs.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photo_folder, folder))
+        services.jobs.cancel(job.id, SINGLE_OWNER)
+        made = write_finished_run(tmp_path / name, photo_folder, name=name, base=str(tiny_model))
+        for part in (made.artifact, made.previews):
+            shutil.copytree(part, services.jobs.run_folder(job.id).root / part.name)
+        return job.id
+
+    return make
+
+
+def drawn(services: Services) -> TryTab:
+    async def draw() -> TryTab:  # in a running loop: without one gradio makes loops that nobody closes
+        with gr.Blocks():
+            return TryTab(services)
+
+    return asyncio.run(draw())
+
+
+def shown(tab: TryTab, picked: list[str], prompt: str, weights: list[float], whose: list[str]) -> tuple[Any, ...]:
+    """The values of the sliders that are shown, and the prompt, after this was picked."""
+    sliders = dict(zip(tab._weights, [*weights, *[1.0] * (MAX_CONCEPTS - len(weights))], strict=True))
+    values = {tab.concepts: picked, tab._prompt: prompt, tab._weighed: whose, **sliders}
+    *updates, _, _, words = tab._show_picked(values, VISITOR)
+    return [update["value"] for update in updates if update["visible"]], words
+
+
+def test_weight_stays_with_its_concept(services: Services, concept: Callable[[str], str]) -> None:
+    mug, cat = concept("red-mug"), concept("old-cat")
+    tab = drawn(services)
+    assert shown(tab, [mug, cat], "x", [0.3], [mug])[0] == [0.3, 1.0]
+    assert shown(tab, [cat], "x", [0.3, 1.5], [mug, cat])[0] == [1.5]
+    assert shown(tab, [cat], "x", [0.3], [mug])[0] == [1.0]
+
+
+def test_suggestion_is_replaced_and_what_a_person_wrote_is_not(
+    services: Services, concept: Callable[[str], str]
+) -> None:
+    mug, cat = concept("red-mug"), concept("old-cat")
+    tab = drawn(services)
+    for theirs in ("a photo of <red-mug> made of glass on a red background", "a photo of snow on a red background"):
+        assert shown(tab, [mug, cat], theirs, [1.0], [mug])[1] == gr.skip()
+    suggested = "a photo of <red-mug> on a red background"
+    assert shown(tab, [mug], "", [1.0], [])[1] == suggested
+    assert (
+        shown(tab, [mug, cat], suggested, [1.0], [mug])[1]
+        == "a photo of <red-mug> next to <old-cat> on a red background"
+    )
+
+
+@pytest.mark.fault(60)
+def test_concept_that_is_gone_is_said_and_nothing_is_drawn_without_it(
+    services: Services, concept: Callable[[str], str]
+) -> None:
+    mug, cat = concept("red-mug"), concept("old-cat")
+    trying = TryHandlers(services)
+    services.jobs.delete(mug, SINGLE_OWNER)
+    with pytest.raises(RequestError, match="not here any more"):
+        trying.request([mug, cat], [0.5, 1.5], {**ENTERED, "base": STARTER}, SINGLE_OWNER)
+
+
+def test_commit_of_a_concepts_base_is_not_asked_of_another_base(
+    services: Services, concept: Callable[[str], str], tiny_model: Path
+) -> None:
+    mug = concept("red-mug")
+    artifact = services.jobs.run_folder(mug).artifact
+    manifest = read_manifest(artifact)
+    pinned = manifest.base.model_copy(update={"revision": "c0ffee"})
+    write_manifest(artifact, manifest.model_copy(update={"base": pinned}))
+    for base, revision in ((str(tiny_model), "c0ffee"), (STARTER, None)):
+        asked = TryHandlers(services).request([mug], [1.0], {**ENTERED, "base": base}, SINGLE_OWNER)
+        assert asked.base_revision == revision
