@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
 
 import gradio as gr
+from sqlalchemy.exc import SQLAlchemyError
 
 from inference.client import GeneratorClient
 from jobs.admission import Admission
@@ -38,11 +40,12 @@ from ui.web import build_middleware
 
 log = logging.getLogger(__name__)
 _TIDY_EVERY_S = 3600.0
+_QUEUE_EVERY_S = 60.0
 
 
 def build_services(settings: Settings, devices: list[Device]) -> Services:
     """Everything that the page works with, over the data root of the settings."""
-    bases = BaseChecker(settings.own_hub_token)
+    bases = BaseChecker(settings.own_hub_token, shared=not OwnerPolicy(settings).single)
     spending = Spending(settings, has_gpu=devices[0].index is not None)
     return Services(
         jobs=open_service(settings, devices=len(devices)),
@@ -107,14 +110,18 @@ def queue_example(jobs: JobService, *, owner: str) -> None:
         log.warning("the example cannot be queued: %s", error)
 
 
-def look_after(children: Children, drafts: Drafts, stop: StopSignal) -> None:
-    """Until told to stop: keep the children alive, and remove photos that nobody trained within their day."""
-    tidied = time.monotonic()
+def look_after(children: Children, services: Services, stop: StopSignal) -> None:
+    """Until told to stop: keep the children alive, the queue whole, and no photos that nobody trained within a day."""
+    tidied = queued = time.monotonic()
     while not stop.requested():
         children.revive()
         if time.monotonic() - tidied >= _TIDY_EVERY_S:
             tidied = time.monotonic()
-            drafts.remove_old()
+            services.drafts.remove_old()
+        if time.monotonic() - queued >= _QUEUE_EVERY_S:
+            queued = time.monotonic()
+            with contextlib.suppress(SQLAlchemyError):  # the database is away; the next time will do
+                services.jobs.queue_waiting()
         time.sleep(0.5)
 
 
@@ -138,7 +145,7 @@ def main() -> int:
     print(f"Concept Studio is at {page.local_url}", flush=True)
     prepare_home(settings, services, devices, stop)
     with Children(settings, devices) as children:
-        look_after(children, services.drafts, stop)
+        look_after(children, services, stop)
     page.close(verbose=False)
     return 0
 

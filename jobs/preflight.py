@@ -40,10 +40,15 @@ class HubBase:
 
 
 class BaseChecker:
-    """Remembers its answers for a few minutes, because a plan asks at every keystroke."""
+    """Remembers its answers for a few minutes, because a plan asks at every keystroke.
 
-    def __init__(self, token: str | None, endpoint: str | None = None) -> None:
-        self._token, self._endpoint = token, endpoint
+    `shared`: people who are strangers to each other ask. While the Hub is away a copy on this machine serves those to
+    whom the Hub has shown the base before, and nobody else: it may be another one's private model.
+    """
+
+    def __init__(self, token: str | None, endpoint: str | None = None, *, shared: bool = False) -> None:
+        self._token, self._endpoint, self._shared = token, endpoint, shared
+        self._shown_to = set[tuple[str, str | None]]()
         self._known: dict[tuple[BaseReference, str | None], tuple[float, HubBase | BaseModelError]] = {}
 
     def check(self, base: BaseReference, token: str | None = None) -> HubBase:
@@ -53,7 +58,8 @@ class BaseChecker:
         lasting = _REMEMBER_S if isinstance(answer, HubBase) else REMEMBER_REFUSAL_S
         if answer is None or time.monotonic() - asked > lasting:
             try:
-                answer = check_hub_base(base, token, endpoint=self._endpoint)
+                answer = check_hub_base(base, token, endpoint=self._endpoint, copy_will_do=self._may_see(base, token))
+                self._shown_to.add((base.name, token))
             except BaseModelError as error:
                 answer = error
             self._known[base, token] = (time.monotonic(), answer)
@@ -61,9 +67,14 @@ class BaseChecker:
             raise answer
         return answer
 
+    def _may_see(self, base: BaseReference, token: str | None) -> bool:
+        return not self._shared or not self._shown_to.isdisjoint({(base.name, token), (base.name, None)})
 
-def check_hub_base(base: BaseReference, token: str | None, *, endpoint: str | None = None) -> HubBase:
-    """Ask the Hub about a base. Raises BaseModelError."""
+
+def check_hub_base(
+    base: BaseReference, token: str | None, *, endpoint: str | None = None, copy_will_do: bool = True
+) -> HubBase:
+    """Ask the Hub about a base; where the Hub is away, a copy on this machine will do. Raises BaseModelError."""
     hub = open_hub(token, endpoint)
     try:
         return _check(hub, base)
@@ -77,9 +88,10 @@ def check_hub_base(base: BaseReference, token: str | None, *, endpoint: str | No
     except CLIENT_ERRORS as error:
         if isinstance(error, HfHubHTTPError) and explain(error, what=base.name).trouble is not HubTrouble.later:
             raise BaseModelError(str(explain(error, what=base.name))) from error
-        if (copy := _on_this_machine(base)) is not None:
-            return copy  # the Hub is away, but this machine has the model
-        raise BaseModelError(f"{base.name} is not on this machine. {explain(error, what=base.name)}") from error
+        if copy_will_do and (copy := _on_this_machine(base)) is not None:
+            return copy
+        why = "is not on this machine" if copy_will_do else "may be private, and whether it is cannot be asked"
+        raise BaseModelError(f"{base.name} {why}. {explain(error, what=base.name)}") from error
 
 
 def _check(hub: HfApi, base: BaseReference) -> HubBase:

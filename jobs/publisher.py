@@ -13,6 +13,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from datetime import datetime
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from jobs.hub import redacted
 from jobs.photo_keeping import remove_published_photos
 from jobs.publications import Publication, PublicationState, PublicationStore
@@ -28,6 +30,7 @@ from trainer.settings import Settings
 log = logging.getLogger(__name__)
 _AT_ONCE = 3
 _POLL_S = 0.5
+_WRITE_AGAIN_S = 15.0
 _PHOTOS_S = 3600.0
 """How often it is looked whether photos have been kept long enough."""
 _WAITS_S = (15, 60, 300, 900, 1800)
@@ -62,9 +65,12 @@ class Publisher:
                     self._remove_old_photos()
                     next_look = time.monotonic() + _PHOTOS_S
                 running = {future for future in running if not future.done()}
-                for publication in self._due()[: _AT_ONCE - len(running)]:
-                    if self._publications.claim(publication):
-                        running.add(pool.submit(self._attempt, publication))
+                try:
+                    for publication in self._due()[: _AT_ONCE - len(running)]:
+                        if self._publications.claim(publication):
+                            running.add(pool.submit(self._attempt, publication))
+                except (OSError, SQLAlchemyError):  # a full disk, a lost database: the tokens would go with the process
+                    log.exception("looking for what is to be published")
                 time.sleep(_POLL_S)
         os._exit(0)  # an upload in work would be waited for; the next start does it again
 
@@ -89,7 +95,15 @@ class Publisher:
         return job is not None and not job.is_open and (self._run(publication).artifact / MANIFEST_FILE).exists()
 
     def _attempt(self, publication: Publication) -> None:
-        """One try; whatever comes of it is written down, and nothing is raised."""
+        """One try; whatever comes of it is written down as soon as that is possible, and nothing is raised."""
+        while True:
+            try:
+                return self._try_once(publication)
+            except (OSError, SQLAlchemyError):
+                log.exception("writing down what became of %s", publication.job_id)
+                time.sleep(_WRITE_AGAIN_S)
+
+    def _try_once(self, publication: Publication) -> None:
         job = self._jobs.find(publication.job_id)
         if job is None:
             self._publications.delete(publication.job_id)

@@ -31,6 +31,8 @@ from trainer.task import ExtractTask, ImportTask, extraction_of, has_task, prepa
 
 MAX_OPEN_PER_OWNER = 8
 MAX_OPEN = 200
+_GOING = ".going-"
+"""Begins the name of a run folder that is being deleted."""
 
 
 class JobService:
@@ -270,17 +272,34 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
-        self._keeping.forget(job.id)
-        self._store.delete(job.id)
-        self.publishing.forget(job.id)
-        shutil.rmtree(self.run_folder(job.id).root, ignore_errors=True)
+        run, going = self.run_folder(job.id).root, self._runs_dir / f"{_GOING}{job.id}"
+        shutil.rmtree(going, ignore_errors=True)
+        if run.exists():
+            run.rename(going)  # at once out of everybody's sight; what a kill leaves undone the next start does
+        self._forget(job.id)
+        shutil.rmtree(going, ignore_errors=True)
+
+    def _forget(self, job_id: str) -> None:
+        self._keeping.forget(job_id)
+        self._store.delete(job_id)
+        self.publishing.forget(job_id)
 
     def _record(self, job_id: str) -> None:
         write_job_file(self.run_folder(job_id), self._store.get(job_id))
 
     def rebuild(self) -> int:
-        """Add rows for run folders whose job the table does not know (a lost database); returns how many."""
-        return restore_rows(self._store, self.publishing, self._runs_dir, enqueue=self._enqueue)
+        """Make files, rows and queue agree after a kill or a lost database; returns how many jobs got a row again."""
+        for going in self._runs_dir.glob(f"{_GOING}*"):
+            self._forget(going.name.removeprefix(_GOING))
+            shutil.rmtree(going, ignore_errors=True)
+        restored = restore_rows(self._store, self.publishing, self._runs_dir, enqueue=self._enqueue)
+        self.queue_waiting()
+        return restored
+
+    def queue_waiting(self) -> None:
+        """Queue every job that waits: one may have lost its place, or never got one. Queued twice it is queued once."""
+        for job in self._store.in_state(JobState.waiting):
+            self._enqueue(job)
 
 
 def _new_job(job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:

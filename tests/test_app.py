@@ -14,13 +14,13 @@ import pytest
 
 import app as app_module
 from jobs.children import Children
-from jobs.drafts import Drafts
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.state import JobState
 from tests.app_process import App
 from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
+from trainer.devices import cpu
 from trainer.events import Finished, Started, read_events
 from trainer.photos import take_folder
 from trainer.process import StopKind, StopSignal
@@ -111,11 +111,13 @@ class _WellChildren:
 def test_photos_that_nobody_trained_are_removed_while_the_app_runs(
     tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    drafts, stop = Drafts(tmp_path), StopSignal()
+    services, stop = app_module.build_services(Settings(home=tmp_path / "home"), [cpu()]), StopSignal()
+    drafts = services.drafts
     draft, file = drafts.new_id(), next(photo_folder.glob("*.jpg"))
     drafts.add("anna", draft, file, source=file.name)
     yesterday = time.time() - 25 * 3600
     os.utime(drafts.folder("anna", draft), (yesterday, yesterday))
     monkeypatch.setattr(app_module, "_TIDY_EVERY_S", 0.0)
-    app_module.look_after(cast("Children", _WellChildren(stop)), drafts, stop)
+    app_module.look_after(cast("Children", _WellChildren(stop)), services, stop)
+    services.jobs.close()
     assert not drafts.folder("anna", draft).exists()

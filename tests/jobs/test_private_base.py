@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import HfApi, constants
+from huggingface_hub import HfApi, constants, snapshot_download
 
 from app import build_services
 from jobs.preflight import BaseChecker
@@ -18,6 +18,7 @@ from jobs.state import JobState
 from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE, BOB
+from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.processes import supervisor
 from tests.waiting import wait_until
@@ -51,6 +52,21 @@ def test_answer_for_one_token_is_not_given_to_another(hub: LocalHub, published: 
         with pytest.raises(BaseModelError, match="or it is private"):
             checker.check(BASE, stranger)
     assert checker.check(BASE, ALICE).commit == published
+
+
+@pytest.mark.fault(36)
+def test_copy_of_it_serves_its_owner_alone_while_the_hub_is_away(
+    hub: LocalHub, published: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.preflight._REMEMBER_S", 0.0)
+    checker = BaseChecker(None, hub.url, shared=True)
+    assert checker.check(BASE, ALICE).commit == published
+    snapshot_download(BASE.name, endpoint=hub.url, token=ALICE)
+    hub.order_fault(".*", times=FOREVER, status=503)
+    assert checker.check(BASE, ALICE).commit == published
+    for stranger in (None, BOB):
+        with pytest.raises(BaseModelError, match="may be private"):
+            checker.check(BASE, stranger)
 
 
 def test_training_fetches_it_with_its_owners_token(

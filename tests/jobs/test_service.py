@@ -9,6 +9,7 @@ import pytest
 from jobs.job_file import count_try, read_job_file
 from jobs.open import open_service
 from jobs.outlook import Outlook
+from jobs.queue import QueueClient
 from jobs.service import MAX_OPEN_PER_OWNER, JobService
 from jobs.state import JobState
 from jobs.store import Job, new_job_id
@@ -109,6 +110,41 @@ def test_lost_database_is_rebuilt_from_job_files(settings: Settings, service: Jo
         assert restored.view(cancelled.id, "ben").job.state is JobState.cancelled
     finally:
         restored.close()
+
+
+@pytest.mark.fault(11)
+def test_job_that_lost_its_place_in_the_queue_gets_one_at_the_next_start(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as killed:
+        killed.setattr(QueueClient, "enqueue", lambda *_, **__: None)  # as after a kill between row and queue
+        job = submit()
+    queued: list[str] = []
+    enqueue = QueueClient.enqueue
+    monkeypatch.setattr(
+        QueueClient, "enqueue", lambda self, id_, **how: (queued.append(id_), enqueue(self, id_, **how))
+    )
+    restarted = open_service(settings)
+    for _ in range(2):  # the second time it is there already
+        restarted.rebuild()
+    restarted.close()
+    assert queued == [job.id, job.id]
+
+
+def test_deletion_that_a_kill_broke_off_is_finished_by_the_next_start(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit()
+    service.cancel(job.id, "anna")
+    with monkeypatch.context() as killed:
+        killed.setattr(service, "_forget", lambda _id: (_ for _ in ()).throw(KeyboardInterrupt))
+        with pytest.raises(KeyboardInterrupt):
+            service.delete(job.id, "anna")
+    restarted = open_service(settings)
+    assert restarted.rebuild() == 0
+    assert restarted.views("anna") == []
+    restarted.close()
+    assert list(settings.runs_dir.iterdir()) == []
 
 
 def test_tries_count_only_while_no_new_checkpoint_comes(service: JobService, submit: Submit) -> None:
