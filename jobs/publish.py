@@ -19,7 +19,7 @@ from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
 from jobs.hub import CLIENT_ERRORS, explain, is_slow, open_hub, read_account
-from jobs.repository import CARD_FILE, RECORD_FILE, Content, Identity, repository_files
+from jobs.repository import CARD_FILE, RECORD_FILE, Content, Identity, concept_of, repository_files
 from trainer.artifact import read_manifest
 from trainer.bases import HUB_ID
 from trainer.errors import HubError, HubTrouble, RequestError
@@ -49,6 +49,8 @@ class _Remote:
     files: dict[str, RepoFile]
     record: dict[str, Identity]
     """What this app wrote there before."""
+    concept: str
+    """Of which concept; empty where nothing says it."""
 
 
 def check_repo_id(repo_id: str) -> str:
@@ -95,18 +97,20 @@ def publish(
     files = repository_files(run, repo_id, base_licence=_base_licence(hub, run))
     try:
         hub.create_repo(repo_id, private=private, exist_ok=True)
-        commit = _bring_up_to(hub, repo_id, files, private=private)
+        commit = _bring_up_to(hub, repo_id, files, concept_of(read_manifest(run.artifact)), private=private)
     except CLIENT_ERRORS as error:
         raise explain(error, what=repo_id) from error
     return Published(repo_id, commit, f"{hub.endpoint}/{repo_id}")
 
 
-def _bring_up_to(hub: HfApi, repo_id: str, files: dict[str, Content], *, private: bool) -> str:
+def _bring_up_to(hub: HfApi, repo_id: str, files: dict[str, Content], concept: str, *, private: bool) -> str:
     """Commit what differs until nothing does; returns the commit that holds it all."""
     doubt: Exception | None = None
     for _ in range(_ROUNDS):
         remote = _read_remote(hub, repo_id)
         _check_visibility(repo_id, wanted=private, found=remote.private)
+        if remote.concept not in ("", concept):
+            raise HubError(f"{repo_id} holds {remote.concept}; publish under another name.", HubTrouble.taken)
         meant = _without_conflicts(repo_id, files, remote)
         operations = _operations(meant, remote)
         if not operations:
@@ -141,19 +145,20 @@ def _read_remote(hub: HfApi, repo_id: str) -> _Remote:
     commit = str(info.sha)
     tree = hub.list_repo_tree(repo_id, recursive=True, revision=commit)
     files = {entry.path: entry for entry in tree if isinstance(entry, RepoFile)}
-    record = _read_record(hub, repo_id, commit) if RECORD_FILE in files else {}
-    return _Remote(commit, bool(info.private), files, record)
+    record, concept = _read_record(hub, repo_id, commit) if RECORD_FILE in files else ({}, "")
+    return _Remote(commit, bool(info.private), files, record, concept)
 
 
-def _read_record(hub: HfApi, repo_id: str, commit: str) -> dict[str, Identity]:
+def _read_record(hub: HfApi, repo_id: str, commit: str) -> tuple[dict[str, Identity], str]:
     client: Any = hub  # some of its annotations are open
     with TemporaryDirectory() as folder:
         path = Path(client.hf_hub_download(repo_id, RECORD_FILE, revision=commit, local_dir=folder))
         try:
-            listed = json.loads(path.read_text(encoding="utf-8"))["files"]
-            return {str(file): Identity(str(known["sha256"]), str(known["git"])) for file, known in listed.items()}
+            record = json.loads(path.read_text(encoding="utf-8"))
+            files = {str(f): Identity(str(known["sha256"]), str(known["git"])) for f, known in record["files"].items()}
+            return files, str(record.get("concept", ""))
         except (ValueError, KeyError, TypeError, AttributeError):
-            return {}  # then nothing there counts as ours
+            return {}, ""  # then nothing there counts as ours
 
 
 def _without_conflicts(repo_id: str, files: dict[str, Content], remote: _Remote) -> dict[str, Content]:

@@ -18,7 +18,7 @@ from trainer.run_folder import RunFolder
 from trainer.task import has_task
 
 RECORD_FILE = "concept-studio.json"
-"""Lists what this app wrote, with hashes: on a later publish nothing else is touched."""
+"""Says of which concept, and lists what this app wrote, with hashes: on a later publish nothing else is touched."""
 CARD_FILE = "README.md"
 
 
@@ -62,9 +62,15 @@ def repository_files(run: RunFolder, repo_id: str, *, base_licence: str | None) 
     card = build_card(manifest, _photos(run), samples, repo_id=repo_id, base_licence=base_licence)
     files[CARD_FILE] = Content(card.encode())
     files[MANIFEST_FILE] = Content(_public_manifest(manifest).encode())
-    record = {path: asdict(content.identity) for path, content in sorted(files.items())}
-    files[RECORD_FILE] = Content((json.dumps({"files": record}, indent=2) + "\n").encode())
+    written = {path: asdict(content.identity) for path, content in sorted(files.items())}
+    record = {"concept": concept_of(manifest), "files": written}
+    files[RECORD_FILE] = Content((json.dumps(record, indent=2) + "\n").encode())
     return files
+
+
+def concept_of(manifest: Manifest) -> str:
+    """What a repository is of: the same trained again replaces it, another one does not."""
+    return f"{manifest.name} ({manifest.method.value})"
 
 
 def _photos(run: RunFolder) -> PhotoSet:

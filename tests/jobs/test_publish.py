@@ -120,6 +120,18 @@ def test_new_version_replaces_its_own_files_only(
 
 
 @pytest.mark.fault(31)
+def test_another_concept_of_this_app_is_left_alone(
+    hub: LocalHub, alice: HfApi, run: RunFolder, tmp_path: Path, photo_folder: Path
+) -> None:
+    try_publish(hub, run)
+    adapter = write_finished_run(tmp_path / "adapter", photo_folder, method="dreambooth-lora")
+    with pytest.raises(HubError, match=r"holds red-mug \(textual-inversion\); publish under another name") as caught:
+        try_publish(hub, adapter)
+    assert caught.value.trouble is HubTrouble.taken
+    assert_complete(alice, run)
+
+
+@pytest.mark.fault(31)
 def test_repository_of_something_else_is_left_alone(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:
     alice.create_repo(MUG)
     alice.create_commit(MUG, [CommitOperationAdd("model.safetensors", b"theirs")], commit_message="theirs")
