@@ -116,6 +116,8 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
     values |= parse_assignments(options.set)
     flags = ("method", "name", "kind", "class_word", "base", "steps", "seed")
     values |= {flag: getattr(options, flag) for flag in flags if getattr(options, flag) is not None}
+    if values.get("class_images_dir"):
+        values["class_images_dir"] = _existing_folder("class_images_dir", Path(str(values["class_images_dir"])))
     missing = [Problem(f"--{f}", "is required") for f in ("method", "name", "kind") if f not in values]
     if missing:
         raise RecipeError(missing)
@@ -123,6 +125,13 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
     method, kind = _member(Method, values.pop("method")), _member(Kind, values.pop("kind"))
     traits = inspect_base(_downloaded(base, options.settings.cache_dir)) if base.on_hub else inspect_local(base)
     return preset_recipe(method, kind, traits, name=str(values.pop("name")), base=base.name, **values)
+
+
+def _existing_folder(field: str, folder: Path) -> Path:
+    """The folder from the root on, so that the recipe means the same wherever the run is gone on with."""
+    if not folder.expanduser().is_dir():
+        raise RecipeError([Problem(field, f"{folder} is not a folder")])
+    return folder.expanduser().resolve()
 
 
 def _member(kind: Any, value: object) -> Any:

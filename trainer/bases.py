@@ -75,7 +75,7 @@ def find_base(name: str, revision: str | None = None, prediction: str | None = N
     try:
         path = Path(name).expanduser()
         if path.is_dir():
-            return BaseReference(name, path.resolve())
+            return BaseReference(str(path.resolve()), path.resolve())  # a recipe must mean the same from anywhere
     except (OSError, RuntimeError) as error:  # no permission, too long, nobody's home
         raise BaseModelError(f"There is no base model {name[:80]!r} that can be read here.") from error
     if name.endswith((".ckpt", ".pt", ".bin")):
@@ -83,7 +83,7 @@ def find_base(name: str, revision: str | None = None, prediction: str | None = N
     if name.endswith(".safetensors"):
         if not path.is_file():
             raise BaseModelError(f"There is no file {name}.")
-        return BaseReference(name, file=path.resolve(), prediction=prediction)
+        return BaseReference(str(path.resolve()), file=path.resolve(), prediction=prediction)
     if HUB_ID.fullmatch(name) and ".." not in name:
         return BaseReference(name, revision=revision or PINNED.get(name))
     raise BaseModelError(f"There is no base model {name!r}: it is no folder here and no Hub id such as owner/model.")

@@ -261,8 +261,6 @@ class _DreamBoothRecipe(_Recipe):
             found.append(Problem("class_word", "prior preservation needs a class; name it, or set prior_weight to 0"))
         if self.class_images_dir is not None and self.prior_weight == 0:
             found.append(Problem("class_images_dir", "is not used while prior_weight is 0; give a weight, such as 1"))
-        if self.class_images_dir is not None and not self.class_images_dir.is_dir():
-            found.append(Problem("class_images_dir", f"{self.class_images_dir} is not a folder"))
         if self.text_encoder_learning_rate is not None and self.text_encoder_share == 0:
             found.append(Problem("text_encoder_learning_rate", "is not used while text_encoder_share is 0"))
         return found

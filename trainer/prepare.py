@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from trainer.checkup import SetVerdict
 from trainer.config import TrainConfig
@@ -28,6 +29,14 @@ def prepare_run(root: Path, recipe: TrainConfig, take_photos: Callable[[Path], P
 
 
 def refuse_non_empty(root: Path) -> None:
-    """Raise RequestError where something lies in the way of a new run."""
+    """Raise RequestError where something lies in the way of a new run, or the folder cannot be made."""
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise RequestError(f"{root} is not empty; choose a new folder for the run, or resume it.")
+    if root.is_symlink() or root.is_mount() or root.resolve() == Path.cwd():
+        raise RequestError(f"{root} cannot be replaced by the run's folder; name one inside it.")
+    above = next(folder for folder in root.resolve().parents if folder.exists())
+    try:
+        with TemporaryDirectory(dir=above):
+            pass
+    except OSError as error:
+        raise RequestError(f"{root} cannot be made: {above} cannot be written.") from error

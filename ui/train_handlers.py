@@ -102,7 +102,7 @@ class TrainHandlers:
             choices.kind,
             traits,
             name=choices.name.strip(),
-            base=choices.base,
+            base=reference.name,
             **(values | {"class_word": choices.class_word.strip()}),
         )
 

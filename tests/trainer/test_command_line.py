@@ -61,6 +61,8 @@ def train_arguments(photos: Path, base: Path, out: Path, *more: object) -> list[
         (["--recipe", "/nowhere.yaml"], "cannot be read"),
         (["--steps", "0"], "greater than or equal to 1"),
         (["--wrong"], "unrecognized"),
+        (["--set", "class_images_dir=/nowhere"], "not a folder"),
+        (["--out", "/proc/run"], "cannot be"),
     ],
 )
 def test_wrong_request_is_answered_in_one_line_and_writes_nothing(

@@ -149,7 +149,7 @@ def test_job_there_keeps_no_device_of_this_machine_and_its_cost_grows_over_all_s
     assert record.model_copy(update={"began": 1000.0}).cost_usd(2800.0) == pytest.approx(0.2)
     ended = record.model_copy(update={"began": 1000.0, "ended": 2800.0})
     assert ended.again(asked=True).cost_usd(now()) == ended.cost_usd(now()) == pytest.approx(0.2)
-    assert ended.again().model_copy(update={"began": 4000.0}).cost_usd(5800.0) == pytest.approx(0.4)
+    assert ended.again(asked=True).model_copy(update={"began": 4000.0}).cost_usd(5800.0) == pytest.approx(0.4)
 
 
 def test_space_runs_its_own_image_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
