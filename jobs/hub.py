@@ -58,7 +58,6 @@ def _bound_sessions() -> None:
 def _open_session() -> httpx2.Client:
     """The client's own sessions have no time-outs on most calls and obey any Retry-After."""
     session = default_client_factory()
-    session.timeout = httpx2.Timeout(TIMEOUT_S, connect=10.0)
     hooks = session.event_hooks
     session.event_hooks = {
         "request": [*hooks["request"], _limit],
@@ -68,7 +67,7 @@ def _open_session() -> httpx2.Client:
 
 
 def _limit(request: httpx2.Request) -> None:
-    """Listings switch the session's time-outs off."""
+    """Here and not in the session: listings switch its time-outs off."""
     timeout: dict[str, float | None] = request.extensions.get("timeout", {})
     if timeout.get("read") is None:
         request.extensions["timeout"] = httpx2.Timeout(TIMEOUT_S, connect=10.0).as_dict()
