@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import sys
 import time
 
 import gradio as gr
-from sqlalchemy.exc import SQLAlchemyError
 
 from inference.client import GeneratorClient
 from jobs.admission import Admission
@@ -120,8 +118,7 @@ def look_after(children: Children, services: Services, stop: StopSignal) -> None
             services.drafts.remove_old()
         if time.monotonic() - queued >= _QUEUE_EVERY_S:
             queued = time.monotonic()
-            with contextlib.suppress(SQLAlchemyError):  # the database is away; the next time will do
-                services.jobs.queue_waiting()
+            services.jobs.queue_waiting()
         time.sleep(0.5)
 
 

@@ -8,6 +8,8 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
+from sqlalchemy.exc import SQLAlchemyError
+
 from jobs.bill import Bill, write_bill
 from jobs.comparing import SideBySide, side_by_side
 from jobs.comparison import Comparison, Order, comparison_of_press, read_comparison, write_comparison
@@ -297,9 +299,13 @@ class JobService:
         return restored
 
     def queue_waiting(self) -> None:
-        """Queue every job that waits: one may have lost its place, or never got one. Queued twice it is queued once."""
-        for job in self._store.in_state(JobState.waiting):
-            self._enqueue(job)
+        """Queue every job that waits: one may have lost its place, or never got one. Queued twice it is queued once.
+
+        Where the database is away nothing happens; the next time will do.
+        """
+        with contextlib.suppress(SQLAlchemyError):
+            for job in self._store.in_state(JobState.waiting):
+                self._enqueue(job)
 
 
 def _new_job(job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:

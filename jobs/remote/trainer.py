@@ -81,7 +81,7 @@ class RemoteTrainer:
                 return errand.carry_out(watch, lost_token=lost_token)
             except HubError as error:
                 if error.trouble is HubTrouble.sign_in and token and self._vault.forget(job.owner, token):
-                    lost_token = lost_token or record.is_under_way
+                    lost_token = lost_token or (read_remote(run) or record).is_under_way
                     continue
                 trouble = error
             except Exception as error:  # whatever it is, a Job that is being paid for must not be left alone
