@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 # More files of tests at a time than cores: many tests wait for processes. One thread per process: OpenMP threads that
 # outnumber the cores slow each other down.
-FILES_AT_ONCE := 3
+FILES_AT_ONCE := 4
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(FILES_AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 setup: $(STAMP)
@@ -49,7 +49,6 @@ HUB_TESTS := tests/hub tests/jobs/remote tests/test_mirrored_app.py tests/test_f
 	$(addprefix tests/engine/test_, base_download.py bringing_in.py extract.py formats.py single_file_base.py) \
 	$(addprefix tests/trainer/test_, bases.py hub_choice.py weights_file.py) tests/inference/test_hub_concepts.py
 
-test-hub: FILES_AT_ONCE := 4
 test-hub: setup
 	$(PYTEST) -m "not slow" $(HUB_TESTS)
 
