@@ -43,7 +43,8 @@ _QUEUE_EVERY_S = 60.0
 
 def build_services(settings: Settings, devices: list[Device]) -> Services:
     """Everything that the page works with, over the data root of the settings."""
-    bases = BaseChecker(settings.own_hub_token, shared=not OwnerPolicy(settings).single)
+    owners = OwnerPolicy(settings)
+    bases = BaseChecker(settings.own_hub_token, shared=not owners.single)
     spending = Spending(settings, has_gpu=devices[0].index is not None)
     return Services(
         jobs=open_service(settings, devices=len(devices)),
@@ -53,7 +54,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in devices]),
         bases=bases,
         importer=Importer(bases, settings.own_hub_token),
-        owners=OwnerPolicy(settings),
+        owners=owners,
         keeping=Keeping(settings),
         spending=spending,
         admission=Admission(settings, spending),

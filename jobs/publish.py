@@ -94,10 +94,11 @@ def publish(
         raise HubError("Sign in to publish.", HubTrouble.sign_in)
     read_account(token, endpoint=endpoint).check_may_write(repo_id.split("/")[0])
     hub = open_hub(token, endpoint)
-    files = repository_files(run, repo_id, base_licence=_base_licence(hub, run))
+    manifest = read_manifest(run.artifact)
+    files = repository_files(run, repo_id, base_licence=_base_licence(hub, manifest.base.name))
     try:
         hub.create_repo(repo_id, private=private, exist_ok=True)
-        commit = _bring_up_to(hub, repo_id, files, concept_of(read_manifest(run.artifact)), private=private)
+        commit = _bring_up_to(hub, repo_id, files, concept_of(manifest), private=private)
     except CLIENT_ERRORS as error:
         raise explain(error, what=repo_id) from error
     return Published(repo_id, commit, f"{hub.endpoint}/{repo_id}")
@@ -197,9 +198,8 @@ def _is(entry: RepoFile, identity: Identity) -> bool:
     return entry.lfs.sha256 == identity.sha256 if entry.lfs is not None else entry.blob_id == identity.git
 
 
-def _base_licence(hub: HfApi, run: RunFolder) -> str | None:
+def _base_licence(hub: HfApi, base: str) -> str | None:
     """The licence that the base model's own card names, where it can be asked."""
-    base = read_manifest(run.artifact).base.name
     if not HUB_ID.fullmatch(base):
         return None
     try:

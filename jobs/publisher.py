@@ -61,11 +61,11 @@ class Publisher:
             running: set[Future[None]] = set()
             next_look = 0.0
             while not self._stop.requested():
-                if time.monotonic() >= next_look:
-                    self._remove_old_photos()
-                    next_look = time.monotonic() + _PHOTOS_S
                 running = {future for future in running if not future.done()}
                 try:
+                    if time.monotonic() >= next_look:
+                        next_look = time.monotonic() + _PHOTOS_S
+                        self._remove_old_photos()
                     for publication in self._due()[: _AT_ONCE - len(running)]:
                         if self._publications.claim(publication):
                             running.add(pool.submit(self._attempt, publication))

@@ -275,16 +275,16 @@ class JobService:
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
         run, going = self.run_folder(job.id).root, self._runs_dir / f"{_GOING}{job.id}"
-        shutil.rmtree(going, ignore_errors=True)
         if run.exists():
             run.rename(going)  # at once out of everybody's sight; what a kill leaves undone the next start does
-        self._forget(job.id)
-        shutil.rmtree(going, ignore_errors=True)
+        self._finish_deleting(going)
 
-    def _forget(self, job_id: str) -> None:
+    def _finish_deleting(self, going: Path) -> None:
+        job_id = going.name.removeprefix(_GOING)
         self._keeping.forget(job_id)
         self._store.delete(job_id)
         self.publishing.forget(job_id)
+        shutil.rmtree(going, ignore_errors=True)
 
     def _record(self, job_id: str) -> None:
         write_job_file(self.run_folder(job_id), self._store.get(job_id))
@@ -292,8 +292,7 @@ class JobService:
     def rebuild(self) -> int:
         """Make files, rows and queue agree after a kill or a lost database; returns how many jobs got a row again."""
         for going in self._runs_dir.glob(f"{_GOING}*"):
-            self._forget(going.name.removeprefix(_GOING))
-            shutil.rmtree(going, ignore_errors=True)
+            self._finish_deleting(going)
         restored = restore_rows(self._store, self.publishing, self._runs_dir, enqueue=self._enqueue)
         self.queue_waiting()
         return restored

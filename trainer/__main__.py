@@ -33,7 +33,7 @@ from trainer.events import Emit, Event, Failed, Warned
 from trainer.narrate import narrate
 from trainer.one_line_parser import OneLineParser
 from trainer.photos import take_folder
-from trainer.prepare import prepare_run, refuse_non_empty
+from trainer.prepare import prepare_run
 from trainer.presets import preset_recipe
 from trainer.process import StopSignal, read_secret, stop_when_parent_dies
 from trainer.recipe_fields import parse_assignments
@@ -102,7 +102,6 @@ def _parser() -> argparse.ArgumentParser:
 
 def _train(options: argparse.Namespace) -> int:
     recipe = _requested_recipe(options)
-    refuse_non_empty(options.out)
     run, photo_set = prepare_run(options.out, recipe, lambda folder: take_folder(options.photos, folder))
     if not options.json:
         for reason in photo_set.report.reasons:
@@ -117,7 +116,7 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
     flags = ("method", "name", "kind", "class_word", "base", "steps", "seed")
     values |= {flag: getattr(options, flag) for flag in flags if getattr(options, flag) is not None}
     if values.get("class_images_dir"):
-        values["class_images_dir"] = _existing_folder("class_images_dir", Path(str(values["class_images_dir"])))
+        values["class_images_dir"] = _class_images_dir(Path(str(values["class_images_dir"])).expanduser())
     missing = [Problem(f"--{f}", "is required") for f in ("method", "name", "kind") if f not in values]
     if missing:
         raise RecipeError(missing)
@@ -127,11 +126,11 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
     return preset_recipe(method, kind, traits, name=str(values.pop("name")), base=base.name, **values)
 
 
-def _existing_folder(field: str, folder: Path) -> Path:
+def _class_images_dir(folder: Path) -> Path:
     """The folder from the root on, so that the recipe means the same wherever the run is gone on with."""
-    if not folder.expanduser().is_dir():
-        raise RecipeError([Problem(field, f"{folder} is not a folder")])
-    return folder.expanduser().resolve()
+    if not folder.is_dir():
+        raise RecipeError([Problem("class_images_dir", f"{folder} is not a folder")])
+    return folder.resolve()
 
 
 def _member(kind: Any, value: object) -> Any:

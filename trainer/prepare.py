@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from trainer.checkup import SetVerdict
 from trainer.config import TrainConfig
@@ -18,9 +18,7 @@ def prepare_run(root: Path, recipe: TrainConfig, take_photos: Callable[[Path], P
 
     Raises RequestError, leaving nothing behind, where the folder is not empty or the photos cannot be used.
     """
-    refuse_non_empty(root)
-    with written_aside(root) as aside:
-        run = RunFolder(aside)
+    with new_run_folder(root) as run:
         photo_set = take_photos(run.photos)
         if photo_set.report.verdict is SetVerdict.not_usable:
             raise RequestError(" ".join(["These photos cannot be used.", *photo_set.report.reasons]))
@@ -28,15 +26,19 @@ def prepare_run(root: Path, recipe: TrainConfig, take_photos: Callable[[Path], P
     return RunFolder(root), photo_set
 
 
-def refuse_non_empty(root: Path) -> None:
-    """Raise RequestError where something lies in the way of a new run, or the folder cannot be made."""
+@contextmanager
+def new_run_folder(root: Path) -> Generator[RunFolder]:
+    """A folder beside `root` that takes its place when the block ends well.
+
+    Raises RequestError where something lies in the way of a new run, or the folder cannot be made.
+    """
     if root.exists() and (not root.is_dir() or any(root.iterdir())):
         raise RequestError(f"{root} is not empty; choose a new folder for the run, or resume it.")
     if root.is_symlink() or root.is_mount() or root.resolve() == Path.cwd():
         raise RequestError(f"{root} cannot be replaced by the run's folder; name one inside it.")
-    above = next(folder for folder in root.resolve().parents if folder.exists())
-    try:
-        with TemporaryDirectory(dir=above):
-            pass
-    except OSError as error:
-        raise RequestError(f"{root} cannot be made: {above} cannot be written.") from error
+    with ExitStack() as stack:
+        try:
+            aside = stack.enter_context(written_aside(root))
+        except OSError as error:
+            raise RequestError(f"{root} cannot be made: {root.parent} cannot be written.") from error
+        yield RunFolder(aside)

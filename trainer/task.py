@@ -19,9 +19,9 @@ from trainer.choices import Kind, Method
 from trainer.config import NAME_PATTERN
 from trainer.errors import ConceptError, Problem, RecipeError, RequestError, WeightsError
 from trainer.photos import shown_name
-from trainer.prepare import refuse_non_empty
+from trainer.prepare import new_run_folder
 from trainer.recognise import recognise_file
-from trainer.run_folder import RunFolder, write_whole, written_aside
+from trainer.run_folder import RunFolder, write_whole
 from trainer.weights_file import is_torch_zip
 
 
@@ -100,9 +100,7 @@ def prepare_task(root: Path, task: ImportTask | ExtractTask, file: Path | None =
 
     Raises RequestError, leaving nothing behind, where the folder is not empty or the file is not accepted.
     """
-    refuse_non_empty(root)
-    with written_aside(root) as aside:
-        run = RunFolder(aside)
+    with new_run_folder(root) as run:
         if file is not None:
             recognise_file(file)
             run.source.mkdir()

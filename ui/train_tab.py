@@ -191,14 +191,15 @@ class TrainTab:
 
     def _choose(self, values: dict[Component, Any], choices: Choices) -> list[Any]:
         """The preset for what was chosen; where it is the one that is shown already, what was changed in it stays."""
-        preset = self._handlers.preset_of(choices)
-        shown = _shown_preset(choices.method, preset)
-        if shown == values[self._preset]:
+        earlier, shown = values[self._preset], self._shown_for(choices)
+        if shown == earlier:
             return [gr.skip()] * (2 + len(self._form.components))
         of_dreambooth = gr.update(visible=values[self._way] == DREAMBOOTH)
-        earlier = values[self._preset]
-        fields = self._form.show(choices.method, preset, before=Method(earlier["method"]), values_before=earlier)
+        fields = self._form.show(choices.method, shown, before=Method(earlier["method"]), values_before=earlier)
         return [of_dreambooth, shown, *fields]
+
+    def _shown_for(self, choices: Choices) -> dict[str, Any]:
+        return _shown_preset(choices.method, self._handlers.preset_of(choices))
 
     def _offer_second(self, values: dict[Component, Any], choices: Choices) -> list[Any]:
         fields = self._second.show(values, choices.method, self._pair.preset_steps(choices))
@@ -212,13 +213,14 @@ class TrainTab:
         return plan, self._handlers.method_guide(choices)
 
     def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
-        choices, _ = self._entered(values, request)
-        if values[self._preset] != _shown_preset(choices.method, self._handlers.preset_of(choices)):
+        choices, entered = self._entered(values, request)
+        if values[self._preset] != self._shown_for(choices):
             raise RequestError("The settings for what you chose are on their way. Look at the plan, then press again.")
         second = self._second.read(values)
         submit = self._handlers.submit if second is None else partial(self._pair.submit, second)
         job = submit(
-            *self._entered(values, request),
+            choices,
+            entered,
             values[self._photos.draft],
             request,
             publish=bool(values[self._publish]),

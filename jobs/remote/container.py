@@ -15,7 +15,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from jobs.hub import open_hub
-from jobs.remote.bucket import CHECKPOINTS, CONFIG, EVENTS, KEEP, LOG, PHOTOS, RESULT, RunBucket
+from jobs.remote.bucket import CHECKPOINTS, EVENTS, KEEP, LOG, PHOTOS, RESULT, RunBucket
 from jobs.remote.hub_job import Order
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, HubError, HubTrouble, RequestError
 from trainer.process import KEEP_SIGNAL, Child, StopSignal, spawn
@@ -127,7 +127,7 @@ class _Workplace:
             self._send_checkpoint(last=True)
         if exit_code in (EXIT_DONE, EXIT_STOPPED):
             artifact = sorted(file for file in self._run.artifact.rglob("*") if file.is_file())
-            self._send([CONFIG, *(self._run.relative(file) for file in artifact)])
+            self._send([self._run.relative(file) for file in artifact])
         self._bucket.remove(name for name in self._bucket.files() if name.startswith(PHOTOS))
         self._bucket.put([(json.dumps({"exit_code": exit_code}).encode(), RESULT)])
 

@@ -203,6 +203,7 @@ def test_lora_keeps_its_alpha_and_adapts_the_text_encoder_if_asked(
     with safe_open(file, "pt") as opened:
         metadata = opened.metadata()["lora_adapter_metadata"]
     assert json.loads(metadata)["unet.lora_alpha"] == 2
+    assert str(tiny_model) not in metadata
     told = {"r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern"}  # what peft of any version knows
     assert set(json.loads(metadata)) == {f"{part}.{key}" for part in ("unet", "text_encoder") for key in told}
     pipeline = plain_pipeline(run, tiny_model)

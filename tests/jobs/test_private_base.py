@@ -21,6 +21,7 @@ from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.processes import supervisor
+from tests.ui.conftest import PICTURE
 from tests.waiting import wait_until
 from trainer.bases import BaseReference
 from trainer.config import STARTER
@@ -103,11 +104,7 @@ def shared_page(hub: LocalHub, tmp_path: Path) -> Iterator[Services]:
 
 def test_nobody_else_draws_with_what_is_on_the_disk(shared_page: Services, published: str) -> None:
     trying = TryHandlers(shared_page)
-    entered = {
-        **{"prompt": "a teapot", "negative_prompt": "", "seed": 1, "guidance": 7.0, "steps": 2, "scheduler": "DDIM"},
-        **{"width": 64, "height": 64, "count": 1, "init_image": None, "strength": 0.5},
-    }
     with pytest.raises(BaseModelError, match="or it is private"):
-        trying.request([], [], entered | {"base": BASE.name}, "bert", hub_token=BOB)
-    assert trying.request([], [], entered | {"base": BASE.name}, "anna", hub_token=ALICE).base == BASE.name
-    assert trying.request([], [], entered | {"base": STARTER}, "bert").base == STARTER
+        trying.request([], [], PICTURE | {"base": BASE.name}, "bert", hub_token=BOB)
+    assert trying.request([], [], PICTURE | {"base": BASE.name}, "anna", hub_token=ALICE).base == BASE.name
+    assert trying.request([], [], PICTURE | {"base": STARTER}, "bert").base == STARTER

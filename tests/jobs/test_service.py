@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -121,9 +122,12 @@ def test_job_that_lost_its_place_in_the_queue_gets_one_at_the_next_start(
         job = submit()
     queued: list[str] = []
     enqueue = QueueClient.enqueue
-    monkeypatch.setattr(
-        QueueClient, "enqueue", lambda self, id_, **how: (queued.append(id_), enqueue(self, id_, **how))
-    )
+
+    def counted(client: QueueClient, job_id: str, **how: Any) -> None:
+        queued.append(job_id)
+        enqueue(client, job_id, **how)
+
+    monkeypatch.setattr(QueueClient, "enqueue", counted)
     restarted = open_service(settings)
     for _ in range(2):  # the second time it is there already
         restarted.rebuild()
@@ -134,10 +138,13 @@ def test_job_that_lost_its_place_in_the_queue_gets_one_at_the_next_start(
 def test_deletion_that_a_kill_broke_off_is_finished_by_the_next_start(
     settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def kill(_going: Path) -> None:
+        raise KeyboardInterrupt
+
     job = submit()
     service.cancel(job.id, "anna")
     with monkeypatch.context() as killed:
-        killed.setattr(service, "_forget", lambda _id: (_ for _ in ()).throw(KeyboardInterrupt))
+        killed.setattr(service, "_finish_deleting", kill)
         with pytest.raises(KeyboardInterrupt):
             service.delete(job.id, "anna")
     restarted = open_service(settings)

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, TypeVar
 
+import gradio as gr
 import pytest
+from starlette.requests import Request
 
 from app import build_services
 from jobs.store import Job
@@ -15,12 +19,39 @@ from trainer.photos import take_folder
 from trainer.settings import Owners, Settings
 from ui.services import Services
 
+_T = TypeVar("_T")
+VISITOR = gr.Request(Request({"type": "http", "headers": []}))
+PICTURE: dict[str, Any] = {
+    **{"prompt": "a teapot", "negative_prompt": "", "seed": 1, "guidance": 7.0, "steps": 2, "scheduler": "DDIM"},
+    **{"width": 64, "height": 64, "count": 1, "init_image": None, "strength": 0.5},
+}
+"""What is entered on the Try it page, but for the base."""
+
 
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
     services = build_services(Settings(home=tmp_path / "home", owners=Owners.browser), [cpu()])
     yield services
     services.jobs.close()
+
+
+def in_a_loop(build: Callable[[], _T]) -> _T:
+    """What `build` makes, inside an event loop: without one gradio makes loops that nobody closes."""
+
+    async def made() -> _T:
+        return build()
+
+    return asyncio.run(made())
+
+
+def drawn(build: Callable[[gr.Blocks], _T]) -> _T:
+    """A part of the page, drawn on a page of its own, which `build` is given."""
+
+    def draw() -> _T:
+        with gr.Blocks() as page:
+            return build(page)
+
+    return in_a_loop(draw)
 
 
 def trained_job(services: Services, owner: str, tiny_model: Path, photo_folder: Path) -> Job:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -16,7 +15,7 @@ from app import build_services
 from jobs.space_state import ReleaseStage, SpaceState, keep_wish_file, write_state
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
-from tests.ui.conftest import trained_job
+from tests.ui.conftest import in_a_loop, trained_job
 from tests.ui.test_sign_in import ON_SPACE, scope
 from trainer.devices import Device, cpu
 from trainer.errors import RequestError
@@ -46,11 +45,6 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
     yield make
     for services in made:
         services.jobs.close()
-
-
-async def drawn(services: Services) -> gr.Blocks:
-    """The page, made inside an event loop: without one gradio makes one and leaves it open."""
-    return build_page(services)
 
 
 def visit(services: Services, name: str | None = None, **signed_in: Any) -> None:
@@ -152,7 +146,7 @@ def test_every_handler_that_spends_asks_first(
     bob = request_of()
     job = trained_job(services, services.owners.of(bob), tiny_model, photo_folder)
     services.jobs.cancel(job.id, job.owner)
-    page = asyncio.run(drawn(services))
+    page = in_a_loop(lambda: build_page(services))
     handlers = {function.fn.__qualname__: function for function in page.fns.values() if function.fn}
     submit = handlers["TrainTab._submit"]
     calls: list[tuple[Any, ...]] = [

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -15,6 +14,7 @@ from starlette.requests import Request
 from jobs.comparison import Comparison, Order
 from tests.engine.conftest import small_recipe
 from tests.jobs.finished_run import write_finished_run
+from tests.ui.conftest import drawn
 from tests.ui.test_sign_in import scope
 from trainer.config import STARTER, Kind, Method
 from trainer.errors import RequestError
@@ -83,7 +83,7 @@ class OfferedFields:
     """The second method's fields on a page where an adapter is the first, and what somebody enters."""
 
     def __init__(self) -> None:
-        self.fields = asyncio.run(_draw_fields())
+        self.fields = drawn(lambda _: SecondMethodFields(Method.dreambooth_lora, STEPS))
         self.values: dict[Any, Any] = {field: field.value for field in (*self.fields.components, self.fields.offered)}
 
     def enter(self, *, wanted: bool = True, method: Method | None = None, steps: int | None = None) -> None:
@@ -180,19 +180,8 @@ def test_another_owner_sees_no_more_than_of_a_job_that_never_was(services: Servi
 
 
 def test_panel_says_once_that_one_of_the_two_is_gone(services: Services, queued: Comparison) -> None:
-    panel = asyncio.run(_draw(services))
+    panel = drawn(lambda _: ComparePanel(services, "test"))
     request = gr.Request(Request(scope()))
-    shown, drawn = panel._refresh(*queued.jobs, "", request)
+    shown, seen = panel._refresh(*queued.jobs, "", request)
     assert "One of the two is not there any more" in shown
-    assert panel._refresh(*queued.jobs, drawn, request) == (gr.skip(), gr.skip())
-
-
-async def _draw_fields() -> SecondMethodFields:
-    with gr.Blocks():
-        return SecondMethodFields(Method.dreambooth_lora, STEPS)
-
-
-async def _draw(services: Services) -> ComparePanel:
-    """In a running loop: without one gradio makes loops that nobody closes."""
-    with gr.Blocks():
-        return ComparePanel(services, "test")
+    assert panel._refresh(*queued.jobs, seen, request) == (gr.skip(), gr.skip())

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -10,13 +9,13 @@ from pathlib import Path
 import gradio as gr
 import pytest
 from huggingface_hub import HfApi, constants
-from starlette.requests import Request
 
 from app import build_services
 from jobs import preflight
 from jobs.store import SINGLE_OWNER
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
+from tests.ui.conftest import VISITOR, drawn, in_a_loop
 from trainer.choices import Kind, Method
 from trainer.devices import cpu
 from trainer.errors import BaseModelError, RecipeError, RequestError
@@ -36,9 +35,9 @@ class TrainPage:
 
     def __init__(self, services: Services, photos: Path) -> None:
         self.services = services
-        tab = asyncio.run(_draw(services))
+        tab = drawn(lambda page: TrainTab(services, page))
         self._handlers: TrainHandlers = tab._handlers
-        self.form = tab._form
+        self.tab = tab
         self._entered = {name: widget.value for name, widget in tab._form.widgets.items()} | {"steps": 8}
         self.draft = services.drafts.new_id()
         for file in sorted(photos.glob("*.jpg")):
@@ -48,19 +47,12 @@ class TrainPage:
         return self._handlers.plan(_choices(base, name), self._entered)
 
     def press(self, base: str, name: str = "red-mug", *, publish: bool = False) -> str:
-        request = gr.Request(Request({"type": "http", "headers": []}))
         choices = _choices(base, name)
-        return self._handlers.submit(choices, self._entered, self.draft, request, publish=publish, money=MoneyWish())
+        return self._handlers.submit(choices, self._entered, self.draft, VISITOR, publish=publish, money=MoneyWish())
 
     def assert_nothing_happened(self) -> None:
         assert self.services.jobs.views(SINGLE_OWNER) == []
         assert len(self.services.drafts.read(SINGLE_OWNER, self.draft).usable) == 5
-
-
-async def _draw(services: Services) -> TrainTab:
-    """In a running loop: without one gradio makes loops that nobody closes."""
-    with gr.Blocks() as page:
-        return TrainTab(services, page)
 
 
 def _choices(base: str, name: str) -> Choices:
@@ -133,16 +125,16 @@ def test_existing_word_is_a_warning_and_no_refusal(page: TrainPage) -> None:
 
 
 def test_press_before_the_settings_of_a_choice_have_come_queues_nothing(page: TrainPage) -> None:
-    tab = asyncio.run(_draw(page.services))
+    tab = page.tab
     shown = {**{component: component.value for component in tab._inputs()}, tab._preset: tab._preset.value}
     shown |= {tab._name: "red-mug", tab._photos.draft: page.draft, tab._way: TEXTUAL_INVERSION}
     with pytest.raises(RequestError, match="on their way"):
-        tab._submit(shown, gr.Request(Request({"type": "http", "headers": []})))
+        tab._submit(shown, VISITOR)
     page.assert_nothing_happened()
 
 
 def test_settings_that_a_choice_does_not_change_are_left_as_they_were_typed(page: TrainPage) -> None:
-    form, before = page.form, {"steps": 350, "learning_rate": 2e-3}
+    form, before = page.tab._form, {"steps": 350, "learning_rate": 2e-3}
     updates = form.show(
         Method.dreambooth_lora,
         {**before, "learning_rate": 1e-4},
@@ -158,15 +150,11 @@ def test_settings_that_a_choice_does_not_change_are_left_as_they_were_typed(page
 
 def test_listeners_of_an_event_do_not_keep_each_other_busy(services: Services) -> None:
     """Gradio repeats the whole event for each listener that was busy when it came, if that is "always_last"."""
-    page = asyncio.run(_build(services))
+    page = in_a_loop(lambda: build_page(services))
     repeating = [listener for listener in page.fns.values() if listener.trigger_mode == "always_last"]
     events = Counter(event for listener in repeating for event in listener.targets)
     assert events
     assert [page.blocks[number].elem_id for (number, _), count in events.items() if count > 1] == []
-
-
-async def _build(services: Services) -> gr.Blocks:
-    return build_page(services)
 
 
 @pytest.mark.fault(47)

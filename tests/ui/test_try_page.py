@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import gradio as gr
 import pytest
-from starlette.requests import Request
 
 from app import build_services
 from jobs.store import SINGLE_OWNER
 from tests.engine.conftest import small_recipe
 from tests.jobs.finished_run import write_finished_run
+from tests.ui.conftest import PICTURE, VISITOR, drawn
 from trainer.artifact import read_manifest, write_manifest
 from trainer.config import STARTER
 from trainer.devices import cpu
@@ -26,15 +25,9 @@ from ui.services import Services
 from ui.try_handlers import MAX_CONCEPTS, TryHandlers
 from ui.try_tab import TryTab
 
-VISITOR = gr.Request(Request({"type": "http", "headers": []}))
-ENTERED = {
-    **{"prompt": "a teapot", "negative_prompt": "", "seed": 1, "guidance": 7.0, "steps": 2, "scheduler": "DDIM"},
-    **{"width": 64, "height": 64, "count": 1, "init_image": None, "strength": 0.5},
-}
-
 
 @pytest.fixture
-def services(tmp_path: Path) -> Any:
+def services(tmp_path: Path) -> Iterator[Services]:
     services = build_services(Settings(home=tmp_path / "home"), [cpu()])
     yield services
     services.jobs.close()
@@ -56,14 +49,6 @@ def concept(services: Services, tmp_path: Path, photo_folder: Path, tiny_model: 
     return make
 
 
-def drawn(services: Services) -> TryTab:
-    async def draw() -> TryTab:  # in a running loop: without one gradio makes loops that nobody closes
-        with gr.Blocks():
-            return TryTab(services)
-
-    return asyncio.run(draw())
-
-
 def shown(tab: TryTab, picked: list[str], prompt: str, weights: list[float], whose: list[str]) -> tuple[Any, ...]:
     """The values of the sliders that are shown, and the prompt, after this was picked."""
     sliders = dict(zip(tab._weights, [*weights, *[1.0] * (MAX_CONCEPTS - len(weights))], strict=True))
@@ -74,7 +59,7 @@ def shown(tab: TryTab, picked: list[str], prompt: str, weights: list[float], who
 
 def test_weight_stays_with_its_concept(services: Services, concept: Callable[[str], str]) -> None:
     mug, cat = concept("red-mug"), concept("old-cat")
-    tab = drawn(services)
+    tab = drawn(lambda _: TryTab(services))
     assert shown(tab, [mug, cat], "x", [0.3], [mug])[0] == [0.3, 1.0]
     assert shown(tab, [cat], "x", [0.3, 1.5], [mug, cat])[0] == [1.5]
     assert shown(tab, [cat], "x", [0.3], [mug])[0] == [1.0]
@@ -84,7 +69,7 @@ def test_suggestion_is_replaced_and_what_a_person_wrote_is_not(
     services: Services, concept: Callable[[str], str]
 ) -> None:
     mug, cat = concept("red-mug"), concept("old-cat")
-    tab = drawn(services)
+    tab = drawn(lambda _: TryTab(services))
     for theirs in ("a photo of <red-mug> made of glass on a red background", "a photo of snow on a red background"):
         assert shown(tab, [mug, cat], theirs, [1.0], [mug])[1] == gr.skip()
     suggested = "a photo of <red-mug> on a red background"
@@ -103,7 +88,7 @@ def test_concept_that_is_gone_is_said_and_nothing_is_drawn_without_it(
     trying = TryHandlers(services)
     services.jobs.delete(mug, SINGLE_OWNER)
     with pytest.raises(RequestError, match="not here any more"):
-        trying.request([mug, cat], [0.5, 1.5], {**ENTERED, "base": STARTER}, SINGLE_OWNER)
+        trying.request([mug, cat], [0.5, 1.5], {**PICTURE, "base": STARTER}, SINGLE_OWNER)
 
 
 def test_commit_of_a_concepts_base_is_not_asked_of_another_base(
@@ -115,5 +100,5 @@ def test_commit_of_a_concepts_base_is_not_asked_of_another_base(
     pinned = manifest.base.model_copy(update={"revision": "c0ffee"})
     write_manifest(artifact, manifest.model_copy(update={"base": pinned}))
     for base, revision in ((str(tiny_model), "c0ffee"), (STARTER, None)):
-        asked = TryHandlers(services).request([mug], [1.0], {**ENTERED, "base": base}, SINGLE_OWNER)
+        asked = TryHandlers(services).request([mug], [1.0], {**PICTURE, "base": base}, SINGLE_OWNER)
         assert asked.base_revision == revision

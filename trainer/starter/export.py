@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 from pathlib import Path
@@ -12,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from trainer.engine.export.pipeline_folder import declare_float32_text_encoder
+from trainer.engine.export.pipeline_folder import declare_float32_text_encoder, forget_folders
 from trainer.starter.denoiser import TextAndDenoiser, build_scheduler
 
 log = logging.getLogger(__name__)
@@ -45,7 +44,7 @@ def export_starter(
     shutil.rmtree(aside / "tokenizer")
     shutil.copytree(tokenizer_folder, aside / "tokenizer")
     declare_float32_text_encoder(aside)
-    _forget_folders(aside)
+    forget_folders(aside)
     sizes = {file: file.stat().st_size for file in aside.rglob("*") if file.is_file()}
     if sum(sizes.values()) > MAX_TOTAL_BYTES or max(sizes.values()) > MAX_FILE_BYTES:
         raise ValueError(f"the starter is too large: {sum(sizes.values())} bytes, largest file {max(sizes.values())}")
@@ -54,11 +53,3 @@ def export_starter(
     shutil.rmtree(target, ignore_errors=True)
     aside.replace(target)
     log.info("%s: %.1f MB", target, sum(sizes.values()) / 1e6)
-
-
-def _forget_folders(pipeline: Path) -> None:
-    """Take out of the configuration from which folder of this machine a part was loaded."""
-    for file in pipeline.glob("*/config.json"):
-        config = json.loads(file.read_text(encoding="utf-8"))
-        config.pop("_name_or_path", None)
-        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")

@@ -244,21 +244,12 @@ def test_result_counts_only_when_every_hash_is_right(
     assert list(alice.list_buckets("alice")) == []
 
 
-@pytest.mark.fault(27)
-def test_hub_that_never_answers_holds_nothing_up_for_ever(
-    hub: LocalHub,
-    alice: HfApi,
-    settings: Settings,
-    service: JobService,
-    send: Send,
-    monkeypatch: pytest.MonkeyPatch,
+def follow_until_it_is_asked_for(
+    alice: HfApi, settings: Settings, service: JobService, job: Job, *, note: Callable[[str], None]
 ) -> None:
-    """In this process, where the patience can be shortened. Listings are the calls that the client never limits."""
-    monkeypatch.setattr("jobs.hub.TIMEOUT_S", 4.0)
-    hub.hold_jobs(held=True)
-    hub.order_fault("/tree", hang_s=60)
-    job, leaving = send(), threading.Event()
-    watch = Watch(lambda: StopWish.none, leaving.is_set, lambda _text: None)
+    """Follow a job in a thread of this process, where patience can be shortened, until its Job is there; then leave."""
+    leaving = threading.Event()
+    watch = Watch(lambda: StopWish.none, leaving.is_set, note)
     trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(trainer.train, job, service.run_folder(job.id), watch)
@@ -269,8 +260,25 @@ def test_hub_that_never_answers_holds_nothing_up_for_ever(
         assert training.result(20) is None
 
 
+@pytest.mark.fault(27)
+def test_hub_that_never_answers_holds_nothing_up_for_ever(
+    hub: LocalHub,
+    alice: HfApi,
+    settings: Settings,
+    service: JobService,
+    send: Send,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Listings are the calls that the client never limits."""
+    monkeypatch.setattr("jobs.hub.TIMEOUT_S", 4.0)
+    hub.hold_jobs(held=True)
+    hub.order_fault("/tree", hang_s=60)
+    job = send()
+    follow_until_it_is_asked_for(alice, settings, service, job, note=lambda _text: None)
+
+
 def test_kill_before_the_bucket_is_gone_leaves_the_result_and_only_that_to_do(
-    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     job = send()
     run = service.run_folder(job.id)
@@ -282,9 +290,8 @@ def test_kill_before_the_bucket_is_gone_leaves_the_result_and_only_that_to_do(
     hub.order_fault(f"DELETE /api/buckets/{bucket}", drop=True, after_work=True)
     trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
     watch = Watch(lambda: StopWish.none, lambda: False, lambda _text: None)
-    with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("jobs.remote.trainer._WAITS_S", (0,))
-        assert trainer.train(job, run, watch) == 0
+    monkeypatch.setattr("jobs.remote.trainer._WAITS_S", (0,))
+    assert trainer.train(job, run, watch) == 0
     assert asked_for(hub) == 0
     assert list(alice.list_buckets("alice")) == []
 
@@ -295,22 +302,14 @@ def test_database_that_fails_while_the_hub_is_waited_for_leaves_no_job_alone(
     monkeypatch.setattr("jobs.remote.trainer._WAITS_S", (0,))
     hub.hold_jobs(held=True)
     hub.order_fault(ASK_FOR_A_JOB, status=503)
-    job, leaving, waits = send(), threading.Event(), list[str]()
+    job, waits = send(), list[str]()
 
     def note(text: str) -> None:
         waits.extend([text] if "Nothing is lost" in text else [])
         if waits == [text]:
             raise OperationalError("UPDATE jobs", {}, Exception("server closed the connection"))
 
-    watch = Watch(lambda: StopWish.none, leaving.is_set, note)
-    trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
-    with ThreadPoolExecutor(1) as pool:
-        training = pool.submit(trainer.train, job, service.run_folder(job.id), watch)
-        try:
-            wait_until(lambda: hub_jobs(alice), seconds=30)
-        finally:
-            leaving.set()
-        assert training.result(20) is None
+    follow_until_it_is_asked_for(alice, settings, service, job, note=note)
     assert len(waits) > 1
 
 

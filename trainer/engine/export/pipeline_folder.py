@@ -22,21 +22,22 @@ def write_pipeline_folder(folder: Path, *, like: Path, trained: dict[str, torch.
     for part in ("unet", "vae", "text_encoder"):
         module = trained[part] if part in trained else read_part(part, like / part, torch.float16)
         module.half().save_pretrained(folder / part)  # type: ignore[operator]
-        _forget_origin(folder / part / "config.json")
     for part in ("tokenizer", "scheduler"):
         shutil.copytree(like / part, folder / part)
     declare_float32_text_encoder(folder)
+    forget_folders(folder)
     index = json.loads((like / "model_index.json").read_text(encoding="utf-8"))
     absent = {name: [None, None] for name in ("safety_checker", "feature_extractor", "image_encoder")}
     index |= absent | {"requires_safety_checker": False}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
-def _forget_origin(config: Path) -> None:
-    """diffusers writes down which folder of this machine a part was loaded from."""
-    values = json.loads(config.read_text(encoding="utf-8"))
-    values.pop("_name_or_path", None)
-    config.write_text(json.dumps(values, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+def forget_folders(pipeline: Path) -> None:
+    """Take out of the configuration from which folder of this machine a part was loaded."""
+    for file in pipeline.glob("*/config.json"):
+        config = json.loads(file.read_text(encoding="utf-8"))
+        config.pop("_name_or_path", None)
+        file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
 def parts_are_in(pipeline: StableDiffusionPipeline, parts: dict[str, torch.nn.Module]) -> bool:
