@@ -39,6 +39,7 @@ from ui.web import build_middleware
 log = logging.getLogger(__name__)
 _TIDY_EVERY_S = 3600.0
 _QUEUE_EVERY_S = 60.0
+_THREADS = 120  # gradio's 40 would be used up by people who wait for pictures: each waits in a thread
 
 
 def build_services(settings: Settings, devices: list[Device]) -> Services:
@@ -76,6 +77,7 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
             app_kwargs={"middleware": build_middleware(services)},
             footer_links=[],
             run_history=False,
+            max_threads=_THREADS,
             max_file_size="200mb",
             show_error=True,
             quiet=True,

@@ -9,7 +9,7 @@ from typing import IO
 
 from pydantic import ValidationError
 
-from inference.protocol import ANSWERS, MAX_LINE, Answer, Ask, Made, Refused, generator_socket
+from inference.protocol import ANSWERS, MAX_LINE, Answer, Ask, Made, Refused, Working, generator_socket
 from inference.request import PictureRequest
 
 _SILENCE_S = 600.0
@@ -18,6 +18,7 @@ _DIED = (
     "The picture process ended while it worked on this, most likely because memory ran out. It is started again by "
     "itself; try a smaller size or fewer pictures."
 )
+_DIED_ON_ANOTHER = "The picture process was started again while you waited. Please press Generate once more."
 
 
 class GeneratorClient:
@@ -42,15 +43,15 @@ class GeneratorClient:
                 yield Refused(text=_NOT_THERE)
                 return
             with connection.makefile("rb") as lines:
-                while True:
-                    answer = _read(lines)
+                answer: Answer | None = None
+                while not isinstance(answer, Made | Refused):
+                    answer = _read(lines) or Refused(text=_DIED if isinstance(answer, Working) else _DIED_ON_ANOTHER)
                     yield answer
-                    if isinstance(answer, Made | Refused):
-                        return
 
 
-def _read(lines: IO[bytes]) -> Answer:
+def _read(lines: IO[bytes]) -> Answer | None:
+    """The next answer; None where the generator is gone."""
     try:
         return ANSWERS.validate_json(lines.readline(MAX_LINE))
     except (OSError, ValidationError):
-        return Refused(text=_DIED)
+        return None

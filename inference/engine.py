@@ -114,7 +114,7 @@ class Engine:
 
     def _open(self, request: PictureRequest, base: Path) -> tuple[Family, StableDiffusionPipeline]:
         """The base, or the whole model among the concepts that stands in for it; loaded if it is not yet."""
-        whole = next((c for use in request.concepts if (c := open_concept(use.folder)).is_whole_model), None)
+        whole = next((c for use in request.concepts if (c := _concept_of(use)).is_whole_model), None)
         folder = whole.folder if whole else base
         written = whole.manifest.weights_sha256 if whole else ""  # a resumed run writes its result anew
         identity = f"{folder} {inspect_base(folder).identity} {written}"
@@ -129,7 +129,7 @@ class Engine:
 
     def _swap(self, request: PictureRequest, pipeline: StableDiffusionPipeline) -> None:
         """Put exactly the request's concepts in place, as they are on disk now, and set their weights."""
-        wanted = {use.alias: open_concept(use.folder) for use in request.concepts}
+        wanted = {use.alias: _concept_of(use) for use in request.concepts}
         for loaded in [entry for entry in self._loaded if wanted.get(entry.use.alias) != entry.concept]:
             _remove(pipeline, loaded)
             self._loaded.remove(loaded)
@@ -155,11 +155,19 @@ class Engine:
         return spelt, list(translated.notes)
 
 
+def _concept_of(use: ConceptUse) -> Concept:
+    """The concept as it is on disk now. Raises ConceptError where it was deleted since the request was made."""
+    try:
+        return open_concept(use.folder)
+    except ConceptError as error:  # the folder that it names says nothing to a visitor
+        raise ConceptError(f"The concept <{use.alias}> is not here any more.") from error
+
+
 def _check_fit(request: PictureRequest, whole: Concept | None, base: Path) -> None:
     """Raise ConceptError for a concept that was trained on another base."""
     identity = whole.manifest.base.identity if whole else inspect_base(base).identity
     for use in request.concepts:
-        manifest = open_concept(use.folder).manifest
+        manifest = _concept_of(use).manifest
         if manifest.base.identity != identity:
             raise ConceptError(
                 f"<{manifest.name}> was trained on {manifest.base.name}; choose that base, or leave the concept out."
@@ -171,7 +179,7 @@ def _adapter_name(use: ConceptUse) -> str:
 
 
 def _add(pipeline: StableDiffusionPipeline, use: ConceptUse) -> _Loaded:
-    concept = open_concept(use.folder)
+    concept = _concept_of(use)
     words = replace(concept.manifest.words, alias=use.alias)
     match concept.manifest.method:
         case Method.textual_inversion:

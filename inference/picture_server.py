@@ -114,6 +114,7 @@ class PictureServer:
 
     def _answer(self, visit: _Visit) -> None:
         """Answer one request. It counts as done before its client hears so: whoever asks next does not wait for it."""
+        self._tell_those_who_wait()
         try:
             last = self._make(visit)
         except _TrainingFirst:

@@ -10,6 +10,7 @@ import re
 from dataclasses import dataclass
 
 _EMPHASIS = re.compile(r"\(([^()\[\]]+?)\s*:\s*([0-9]*\.?[0-9]+)\s*\)")
+_NESTED = re.compile(r"(\({2,})([^()\[\]]+)(\){2,})(?![\d.+-])")
 _EDITING = re.compile(r"\[[^\[\]]*[:|][^\[\]]*\]")
 _NETWORK_TAG = re.compile(r"<(lora|lyco|hypernet|embedding):[^<>]*>", re.IGNORECASE)
 _DAMPED = re.compile(r"(?<!\\)\[([^\[\]:|]+)\]")
@@ -24,7 +25,10 @@ class Translated:
 
 
 def translate_weights(prompt: str) -> Translated:
-    """`(words:1.2)` becomes `(words)1.2`, `[words]` becomes `(words)0.9`; compel's own syntax is left alone."""
+    """`(words:1.2)` becomes `(words)1.2`, `((words))` `(words)1.21`, `[words]` `(words)0.9`.
+
+    compel's own syntax is left alone, and so is `(words)`, which it reads as words in brackets.
+    """
     notes: list[str] = []
     for pattern, what in (
         (_NETWORK_TAG, "is another tool's tag; pick the concept above"),
@@ -34,8 +38,15 @@ def translate_weights(prompt: str) -> Translated:
             notes.append(f"{match.group(0)} {what}, so it was left out.")
         prompt = pattern.sub("", prompt)
     prompt = _EMPHASIS.sub(lambda m: f"({m.group(1).strip()}){float(m.group(2)):g}", prompt)
+    prompt = _NESTED.sub(_strengthened, prompt)
     prompt = _DAMPED.sub(lambda m: f"({m.group(1).strip()})0.9", prompt)
     return Translated(re.sub(r"\s{2,}", " ", prompt).strip() if notes else prompt, tuple(notes))
+
+
+def _strengthened(nested: re.Match[str]) -> str:
+    opening, words, closing = nested.groups()
+    depth = min(len(opening), len(closing))  # brackets without a partner stay
+    return f"{opening[depth:]}({words}){1.1**depth:.4g}{closing[depth:]}"
 
 
 def spell_weighed(prompt: str, placeholder: str, words: str, weight: float = 1.0) -> str:

@@ -143,8 +143,7 @@ def _upright(picture: Image.Image) -> Image.Image:
 def _eight_bit(picture: Image.Image) -> Image.Image:
     """16-bit grey as 8-bit; Pillow itself would clip instead of scale."""
     if picture.mode.startswith("I"):
-        values = np.asarray(picture, dtype=np.int64)
-        return Image.fromarray(np.clip(values // 257, 0, 255).astype(np.uint8))
+        return Image.fromarray(np.clip(np.asarray(picture) // 257, 0, 255).astype(np.uint8))
     return picture
 
 

@@ -17,6 +17,9 @@ from trainer.errors import BusyError, RequestError
 from trainer.events import EventLog
 from trainer.recipe import build_recipe
 
+_BEFORE = ".before"
+"""How the name of a folder ends that a newer one is just taking the place of."""
+
 
 class RunFolder:
     """Paths of one run. The layout is a contract; see the README."""
@@ -104,6 +107,9 @@ class RunFolder:
 
     def remove_unfinished(self) -> None:
         """Remove what a process that was ended was writing aside; only for who knows that no process is at it."""
+        for before in self.root.glob(f".{self.artifact.name}.*{_BEFORE}"):
+            if not self.artifact.exists():  # it was ended in the moment between two renames
+                before.replace(self.artifact)
         for rest in (*self.root.glob(f".{self.artifact.name}.*"), *self.checkpoints.glob(".step-*")):
             shutil.rmtree(rest, ignore_errors=True)
 
@@ -155,6 +161,7 @@ def written_aside(target: Path) -> Generator[Path]:
     """A folder beside `target` that takes its place when the block ends well: whole or absent."""
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    before = aside.with_name(aside.name + _BEFORE)
     try:
         yield aside
         for file in aside.rglob("*"):
@@ -162,9 +169,10 @@ def written_aside(target: Path) -> Generator[Path]:
                 _flush(file)
         _flush(aside)
         if target.exists():
-            shutil.rmtree(target)
+            target.replace(before)
         aside.replace(target)
         _flush(target.parent)
+        shutil.rmtree(before, ignore_errors=True)
     finally:
         shutil.rmtree(aside, ignore_errors=True)
 

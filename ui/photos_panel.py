@@ -47,13 +47,15 @@ class PhotosHandlers:
         draft = self._open_draft(draft)
         paths = [Path(file) for file in files or []]
         captions = {p.stem: _caption(p) for p in paths if p.suffix.lower() == ".txt"}
-        yield None, draft, photos_html(draft, self._drafts.read(owner, draft))  # what is dropped meanwhile comes alone
+        looked_at = [p for p in paths if p.suffix.lower() != ".txt" or captions[p.stem] is None]
+        left = len(looked_at)
+        yield None, draft, photos_html(draft, self._drafts.read(owner, draft), left)  # more can be dropped meanwhile
         try:
             with self._drafts.taking(owner, draft):
-                for path in paths:
-                    if path.suffix.lower() != ".txt" or captions[path.stem] is None:
-                        photos = self._drafts.add(owner, draft, path, source=path.name, caption=captions.get(path.stem))
-                        yield gr.skip(), draft, photos_html(draft, photos)
+                for path in looked_at:
+                    left -= 1
+                    photos = self._drafts.add(owner, draft, path, source=path.name, caption=captions.get(path.stem))
+                    yield gr.skip(), draft, photos_html(draft, photos, left)
         finally:
             release(paths)  # the cleaned copies are kept; the originals carried place and camera data
         photos = self._drafts.caption(owner, draft, {stem: text for stem, text in captions.items() if text is not None})
@@ -92,8 +94,9 @@ def _caption(file: Path) -> str | None:
         return None
 
 
-def photos_html(draft: str, photos: PhotoSet) -> str:
-    return render("photos.html", photos=photos.photos, report=photos.report, draft=draft)
+def photos_html(draft: str, photos: PhotoSet, left: int = 0) -> str:
+    """The photos of a draft with their verdicts; `left` more are still to be looked at."""
+    return render("photos.html", photos=photos.photos, report=photos.report, draft=draft, left=left)
 
 
 def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:

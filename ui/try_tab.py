@@ -18,6 +18,7 @@ from ui.html import ACTIONS_JS
 from ui.services import Services
 from ui.try_handlers import MAX_CONCEPTS, TryHandlers
 
+_WAITING_AT_ONCE = 60  # the generator tells each of them their place; gradio's own queue would show them nothing
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 _SYNTAX = (
     "Write `<name>` for a concept. Stress words with `word++` or `(some words)1.3`, play them down with `word--`. "
@@ -129,7 +130,7 @@ class TryTab:
             api_visibility="private",
             show_progress="hidden",
             trigger_mode="once",
-            concurrency_limit=8,
+            concurrency_limit=_WAITING_AT_ONCE,
         )
         self._stop.click(lambda: "", None, self._making, cancels=making, **_QUIET)
         restorable = self._restorable

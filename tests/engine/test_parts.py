@@ -16,7 +16,7 @@ from trainer.choices import Precision
 from trainer.crop import Crop
 from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average
-from trainer.engine.batches import Batches, ClassPictures, prompts_of
+from trainer.engine.batches import Batches, PriorPictures, prompts_of
 from trainer.engine.cache import EncodedPictures, variant
 from trainer.engine.checkpoint import Checkpoint, Checkpoints
 from trainer.engine.device import choose_precision
@@ -74,7 +74,7 @@ def test_batch_is_a_pure_function_of_its_number(tiny_model: Path) -> None:
 
 def test_class_pictures_come_with_their_own_prompt_in_the_same_pass(tiny_model: Path) -> None:
     recipe = small_recipe(tiny_model, "dreambooth", batch_size=3, prior_weight=1.0)
-    prior = ClassPictures(encoded(10, 1, offset=1000), "a photo of a teapot")
+    prior = PriorPictures(encoded(10, 1, offset=1000), "a photo of a teapot")
     batch = Batches(recipe, photos(4), encoded(4), prior, KeyedNoise(0, CPU)).at(0)
     assert batch.is_prior.tolist() == [False] * 3 + [True] * 3
     assert (batch.mean.flatten() >= 1000).tolist() == batch.is_prior.tolist()

@@ -251,7 +251,8 @@ def test_own_class_pictures_are_used(prepared: Prepare, tiny_model: Path, cache:
     for number in range(2):
         Image.new("RGB", (80, 60), (90 * number, 40, 40)).save(tmp_path / "mine" / f"{number}.jpg")
     run = prepared(tiny_model, "dreambooth", prior_weight=1.0, class_images_dir=tmp_path / "mine")
-    go_on(run, cache)
+    read = [e for e in go_on(run, cache) if isinstance(e, PhaseChanged) and e.phase is Phase.class_images]
+    assert [(e.done, e.total) for e in read] == [(1, 2), (2, 2)]
     assert not (cache / "class-images").exists()
 
 

@@ -119,6 +119,16 @@ def test_concept_of_another_base_is_refused_in_words(engine: Engine, tiny_model:
     assert engine.generate(ask(tiny_model, [], "still works")).pictures
 
 
+def test_concept_that_is_deleted_meanwhile_is_named_without_its_folder(
+    engine: Engine, tiny_model: Path, concepts: Runs, tmp_path: Path
+) -> None:
+    run = RunFolder(Path(shutil.copytree(concepts["textual-inversion"].root, tmp_path / "run")))
+    request = ask(tiny_model, [(run, 1.0)], "<red-mug>")
+    shutil.rmtree(run.root)
+    with pytest.raises(ConceptError, match=r"^The concept <red-mug> is not here any more\.$"):
+        engine.generate(request)
+
+
 @pytest.mark.fault(60)
 def test_missing_base_is_refused_in_words(engine: Engine, tmp_path: Path) -> None:
     with pytest.raises(BaseModelError, match="no base model"):

@@ -101,12 +101,17 @@ def test_generator_that_dies_is_said_to_have_died(
 ) -> None:
     client = GeneratorClient(settings.runtime_dir)
     answers = client.generate(ask(tiny_model, steps=150, width=256, height=256), tmp_path)
-    next(answers)
+    assert isinstance(next(answers), Working)
+    waiting = client.generate(ask(tiny_model), tmp_path)
+    assert next(waiting) == Waiting(ahead=1)
     generator.kill()
     generator.wait()
     last = list(answers)[-1]
     assert isinstance(last, Refused)
     assert "started again by itself" in last.text
+    last = list(waiting)[-1]  # it was not this request that it died of
+    assert isinstance(last, Refused)
+    assert "while you waited" in last.text
     (answer,) = client.generate(ask(tiny_model), tmp_path)
     assert isinstance(answer, Refused)
     assert "try again" in answer.text

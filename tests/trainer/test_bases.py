@@ -24,6 +24,11 @@ def test_traits_are_read_from_the_models_own_files(tiny_model: Path, tiny_v_mode
 def test_identity_follows_the_weights(base: Path, tiny_model: Path, tiny_v_model: Path) -> None:
     assert inspect_base(base).identity == inspect_base(tiny_model).identity
     assert inspect_base(base).identity != inspect_base(tiny_v_model).identity
+    denoiser = base / "unet" / "diffusion_pytorch_model.safetensors"
+    content = bytearray(denoiser.read_bytes())
+    content[-len(content) // 3] ^= 1  # far behind the header
+    denoiser.write_bytes(content)
+    assert inspect_base(base).identity != inspect_base(tiny_model).identity
 
 
 @pytest.mark.parametrize("name", ["nothing", "a/b/c", "../x/y", "owner/mo..del", "weights.safetensors", "x.ckpt"])

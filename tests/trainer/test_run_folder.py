@@ -50,6 +50,30 @@ def test_folder_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert [f.name for f in tmp_path.iterdir()] == ["x"]
 
 
+@pytest.mark.fault(3)
+def test_result_outlives_an_end_between_the_renames_that_replace_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = RunFolder(tmp_path)
+    with written_aside(run.artifact) as aside:
+        (aside / "model").write_text("1")
+    renames, rename = iter((True, False)), Path.replace
+
+    def replace_once(source: Path, target: Path) -> Path:
+        if next(renames):
+            return rename(source, target)
+        raise SystemExit
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Path, "replace", replace_once)
+        with pytest.raises(SystemExit), written_aside(run.artifact):
+            pass
+    assert not run.artifact.exists()
+    run.remove_unfinished()
+    assert (run.artifact / "model").read_text() == "1"
+    assert [f.name for f in tmp_path.iterdir()] == ["artifact"]
+
+
 def test_small_file_is_replaced_whole(tmp_path: Path) -> None:
     write_whole(tmp_path / "deep" / "f", "one")
     write_whole(tmp_path / "deep" / "f", "two")

@@ -35,6 +35,21 @@ def test_two_people_send_the_same_photo(services: Services, photo_folder: Path, 
         assert len(services.drafts.read(services.owners.of(request), draft).usable) == 3
 
 
+def test_page_says_how_many_photos_are_still_to_be_looked_at(
+    services: Services, photo_folder: Path, tmp_path: Path
+) -> None:
+    photos = [shutil.copy(photo, tmp_path) for photo in sorted(photo_folder.glob("*.jpg"))[:3]]
+    draft = services.drafts.new_id()
+    shown = [html for _, _, html in PhotosHandlers(services).add([*map(str, photos)], draft, visitor(0))]
+    assert [[f"{left} to go" in html for left in (3, 2, 1)] for html in shown[:3]] == [
+        [True, False, False],
+        [False, True, False],
+        [False, False, True],
+    ]
+    assert "to go" not in shown[-1]
+    assert "Ready." in shown[-1] or "Usable." in shown[-1]
+
+
 def test_draft_that_became_a_job_takes_no_more_photos(
     services: Services, tiny_model: Path, photo_folder: Path, tmp_path: Path
 ) -> None:

@@ -27,7 +27,7 @@ class Batch:
 
 
 @dataclass(frozen=True)
-class ClassPictures:
+class PriorPictures:
     """Pictures for prior preservation, and the prompt of the class that they all share."""
 
     pictures: EncodedPictures
@@ -42,7 +42,7 @@ class Batches:
         recipe: TrainConfig,
         photos: PhotoSet,
         own: EncodedPictures,
-        prior: ClassPictures | None,
+        prior: PriorPictures | None,
         noise: KeyedNoise,
     ) -> None:
         self._recipe, self._own, self._prior, self._noise = recipe, own, prior, noise

@@ -48,10 +48,10 @@ def encode_photos(
     return _encode(pictures, len(squares), family, counted)
 
 
-def encode_class_pictures(files: list[Path], resolution_px: int, family: Family) -> EncodedPictures:
+def encode_class_pictures(files: list[Path], resolution_px: int, family: Family, counted: Counted) -> EncodedPictures:
     """Encode class pictures, each once, from their centre square."""
     pictures = ([_centre_square(file, resolution_px)] for file in files)
-    return _encode(pictures, len(files), family, lambda _done, _total: None)
+    return _encode(pictures, len(files), family, counted)
 
 
 def variant(square: Image.Image, recipe: TrainConfig, *, index: int, number: int) -> Image.Image:

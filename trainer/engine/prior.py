@@ -28,6 +28,10 @@ def class_prompt(class_word: str) -> str:
     return f"a photo of {'an' if class_word[:1].lower() in 'aeiou' else 'a'} {class_word}"
 
 
+MAX_OWN = 1000
+"""As many as can be generated; somebody's whole collection would take hours to read."""
+
+
 def class_pictures(
     recipe: DreamBoothLoraRecipe | DreamBoothRecipe, family: Family, traits: BaseTraits, cache: Path, counted: Counted
 ) -> list[Path]:
@@ -36,7 +40,7 @@ def class_pictures(
     `family` must be the untouched base. Raises TrainingError where the user's own folder holds no usable picture.
     """
     if recipe.class_images_dir is not None:
-        return _own_pictures(recipe.class_images_dir)
+        return _own_pictures(recipe.class_images_dir, counted)
     prompt = class_prompt(recipe.class_word)
     look = Look(**look_values(starter=traits.starter))
     folder = cache / "class-images" / _key(traits, prompt, recipe.resolution_px, look)
@@ -60,9 +64,11 @@ def _key(traits: BaseTraits, prompt: str, resolution_px: int, look: Look) -> str
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:24]
 
 
-def _own_pictures(folder: Path) -> list[Path]:
-    files: list[Path] = []
-    for file in files_of_folder(folder):
+def _own_pictures(folder: Path, counted: Counted) -> list[Path]:
+    """The usable pictures of a folder, of its first MAX_OWN files."""
+    found, files = files_of_folder(folder)[:MAX_OWN], []
+    for number, file in enumerate(found, start=1):
+        counted(number, len(found))
         try:
             decode_photo(file)
         except PhotoError:

@@ -16,7 +16,7 @@ from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
 from trainer.engine.attention import choose_attention
 from trainer.engine.averaging import Average
 from trainer.engine.base_files import base_folder, with_commit
-from trainer.engine.batches import Batches, ClassPictures
+from trainer.engine.batches import Batches, PriorPictures
 from trainer.engine.cache import encode_class_pictures, encode_photos
 from trainer.engine.checkpoint import Checkpoints
 from trainer.engine.device import Compute, open_compute
@@ -192,7 +192,7 @@ class _Work:
         method, base_prediction = prepare_method(recipe, family), None
         if isinstance(method, Lora) and method.recipe.preserves_by_prediction:
             base_prediction = BasePrediction(family, method.untrained)
-            prior = ClassPictures(own, class_prompt(recipe.class_word))
+            prior = PriorPictures(own, class_prompt(recipe.class_word))
         groups = method.groups()
         optimizer = build_optimizer(recipe, groups, lambda text: place.emit(Warned(text=text)))
         average = Average(groups, recipe.ema_decay)
@@ -223,15 +223,14 @@ class _Work:
         )
         return training, yardstick
 
-    def _class_pictures(self, family: Family, start: int) -> ClassPictures | None:
+    def _class_pictures(self, family: Family, start: int) -> PriorPictures | None:
         recipe = self.recipe
         if not isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) or not recipe.trains_on_class_pictures:
             return None
         counter = self._counter(Phase.class_images, start)
         files = class_pictures(recipe, family, self.traits, self.place.cache, counter)
-        return ClassPictures(
-            encode_class_pictures(files, recipe.resolution_px, family), class_prompt(recipe.class_word)
-        )
+        encoded = encode_class_pictures(files, recipe.resolution_px, family, self._counter(Phase.cache, start))
+        return PriorPictures(encoded, class_prompt(recipe.class_word))
 
     def _counter(self, phase: Phase, start: int) -> Callable[[int, int], None]:
         """Reports the progress of a phase before training, and ends it where a stop is requested."""
