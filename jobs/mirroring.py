@@ -133,9 +133,15 @@ class Mirroring:
     def _report(self, **changes: object) -> None:
         """Write the status down where it changed, and now and then to show that this process lives."""
         status = self._status.model_copy(update={**changes, "mirror_id": self._mirror.mirror_id})
-        if status != self._status or time.time() - status.checked > _BEAT_S:
-            self._status = status.model_copy(update={"checked": time.time()})
-            self._keeping.report(self._status)
+        if status == self._status and time.time() - status.checked <= _BEAT_S:
+            return
+        self._status, told = status, status.model_copy(update={"checked": time.time()})
+        try:
+            self._keeping.report(told)
+        except OSError as error:  # the disk of the data root is full: what can be copied away is copied all the more
+            log.warning("the mirror's state cannot be written down: %s", error)
+        else:
+            self._status = told
 
 
 def _look(run: Path) -> _Glance | None:

@@ -13,7 +13,7 @@ from PIL import Image
 MIN_PHOTOS, MAX_PHOTOS = 3, 200
 SMALL_PX = 256
 BLUR_LIMIT = 25.0
-NEAR_DUPLICATE_BITS = 4
+NEAR_DUPLICATE_SHARE = 0.2
 
 
 class Verdict(StrEnum):
@@ -74,15 +74,18 @@ def _sharpness(grey: np.ndarray) -> float:
 
 
 def fingerprint(picture: Image.Image) -> int:
-    """A 64-bit difference hash: photos that look alike differ in few bits."""
-    small = np.asarray(picture.convert("L").resize((9, 8), Image.Resampling.BOX), dtype=np.int16)
+    """A 256-bit difference hash: a bit is set where the picture gets lighter to the right."""
+    small = np.asarray(picture.convert("L").resize((17, 16), Image.Resampling.BOX), dtype=np.int16)
     bits = (small[:, 1:] > small[:, :-1]).flatten()
     return int("".join("1" if bit else "0" for bit in bits), 2)
 
 
 def looks_like(one: int, other: int) -> bool:
-    """Whether two fingerprints belong to (nearly) the same photo."""
-    return (one ^ other).bit_count() <= NEAR_DUPLICATE_BITS
+    """Whether two fingerprints belong to (nearly) the same photo.
+
+    Measured by the bits that are set: where most of two pictures is one flat white, most bits agree anyway.
+    """
+    return (one ^ other).bit_count() <= NEAR_DUPLICATE_SHARE * (one | other).bit_count()
 
 
 def judge_set(verdicts: Sequence[Verdict], duplicates: int) -> SetReport:

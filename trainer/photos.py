@@ -160,7 +160,7 @@ def write_dataset(folder: Path, photo_set: PhotoSet) -> None:
             "height": p.height,
             "crop": p.crop.as_dict() if p.crop else None,
             "caption": p.caption,
-            "fingerprint": f"{p.fingerprint:016x}",
+            "fingerprint": f"{p.fingerprint:064x}",
             "verdict": p.verdict.value,
             "reasons": list(p.reasons),
             "duplicate": p.duplicate,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable, Iterable
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
@@ -20,6 +21,10 @@ RESULT = "result.json"
 """Written last of all, when everything else is there."""
 KEEP = "wishes/keep"
 """Its presence is the message: stop, and export what was learnt."""
+
+_MB = 10**6
+_LEFT_FREE = 200 * _MB
+"""So much stays free on the disk, for the database and whoever else works here."""
 
 
 class RunBucket:
@@ -71,10 +76,20 @@ class RunBucket:
         }
 
     def fetch(self, files: Iterable[BucketFile], run: RunFolder) -> None:
-        """Bring files into the run folder; each appears there whole, in the order given."""
+        """Bring files into the run folder; each appears there whole, in the order given.
+
+        Nothing is fetched where the disk would become full: whoever pays can put into the bucket what he likes.
+        """
         wanted = list(files)
         if not wanted:
             return
+        size, free = sum(file.size for file in wanted), shutil.disk_usage(run.root).free
+        if size + _LEFT_FREE > free:
+            raise HubError(
+                f"What is to be brought home has {size / _MB:,.0f} MB, and the disk here {free / _MB:,.0f} MB to spare "
+                "for everything.",
+                HubTrouble.later,
+            )
         with TemporaryDirectory(dir=run.root, prefix=".fetched.") as aside:
             targets = [(file, Path(aside) / file.path) for file in wanted]
             for _, target in targets:

@@ -186,6 +186,24 @@ def test_full_mirror_is_said_and_harms_neither_side(
     assert service.view(job.id, "anna").job.state is JobState.waiting
 
 
+def test_full_data_root_ends_no_copying(
+    settings: Settings, submit: Submit, keeping: Keeping, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, mirroring = submit(), attempts(settings)
+
+    def full(_status: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(mirroring._keeping, "report", full)
+        assert mirroring.attempt()
+    assert listed(settings, job)
+    assert not keeping.status().last_copy
+    monkeypatch.setattr("jobs.mirroring._BEAT_S", -1.0)
+    assert mirroring.attempt()
+    assert keeping.status().last_copy
+
+
 def test_second_process_for_a_data_root_refuses(settings: Settings, submit: Submit) -> None:
     submit()
     with mirroring(settings) as first:

@@ -1,12 +1,14 @@
 from __future__ import annotations
 
+import io
+import itertools
 import json
 import os
 from pathlib import Path
 
 import numpy as np
 import pytest
-from PIL import Image, ImageFilter
+from PIL import Image, ImageDraw, ImageFilter
 
 from tests.pictures import exif_with_gps, subject_picture, write_photos
 from trainer.checkup import SetVerdict, Verdict, find_flaws, fingerprint, judge_set, looks_like
@@ -65,6 +67,26 @@ def test_same_photo_in_another_size_looks_alike_and_another_does_not() -> None:
     one = subject_picture(1, (640, 480))
     assert looks_like(fingerprint(one), fingerprint(one.resize((320, 240))))
     assert not looks_like(fingerprint(one), fingerprint(subject_picture(5, (640, 480), centre=(0.2, 0.7))))
+
+
+def test_different_things_on_white_are_no_copies_and_a_smaller_one_of_the_same_is() -> None:
+    """As in a shop's catalogue: one flat white for the most part."""
+    rng = np.random.default_rng(3)
+    photos: list[Image.Image] = []
+    for _ in range(12):
+        photo = Image.new("RGB", (640, 640), "white")
+        draw = ImageDraw.Draw(photo)
+        for _ in range(5):
+            left, top = (int(v) for v in rng.integers(180, 400, 2))
+            width, height = (int(v) for v in rng.integers(60, 140, 2))
+            draw.ellipse((left, top, left + width, top + height), fill=tuple(int(v) for v in rng.integers(0, 220, 3)))
+        photos.append(photo)
+    prints = [fingerprint(photo) for photo in photos]
+    assert not any(looks_like(one, other) for one, other in itertools.combinations(prints, 2))
+    for photo, known in zip(photos, prints, strict=True):
+        encoded = io.BytesIO()
+        photo.resize((420, 420)).save(encoded, "JPEG", quality=60)
+        assert looks_like(fingerprint(Image.open(encoded)), known)
 
 
 def test_folder_becomes_cleaned_photos_with_a_verdict_for_every_file(tmp_path: Path) -> None:
