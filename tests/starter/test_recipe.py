@@ -15,10 +15,11 @@ import torch
 from trainer.bases import STARTER_FOLDER
 from trainer.starter import references, savepoint
 from trainer.starter.autoencoder import CROP_PX, Crops, build_autoencoder
-from trainer.starter.batches import Captioner
+from trainer.starter.batches import PLAIN_SHARE, Captioner
 from trainer.starter.denoiser import DenoiserPlan, rate_at, train_denoiser
 from trainer.starter.latents import LatentBank, build_latents
 from trainer.starter.networks import TextAndDenoiser
+from trainer.starter.optimizers import MuonAndAdamW
 from trainer.starter.pictures import PART, compose_parts, parts_of, read_pictures, read_scenes
 from trainer.starter.published import adopt_tokenizer, load_weights
 from trainer.starter.resumable import Pace, Stepper, train_resumably
@@ -132,6 +133,39 @@ def test_reference_is_the_picture_itself_or_another_of_the_same_thing(tmp_path: 
         unnamed = (batch.pictures % 3 == 2) & ~empty
         assert (marks[unnamed] > 0).all()
     assert seen == {True, False}
+
+
+def test_most_of_a_batch_shows_one_named_thing_in_its_own_colours(tmp_path: Path) -> None:
+    cat, red_cat, secret = Item("cat", "animal"), Item("cat", "animal", "red"), Item(UNNAMED, "", look=7)
+    others = [("photo", (cat,)), ("sticker", (red_cat,)), ("sticker", (secret,)), ("sticker", (cat, cat))]
+    scenes = [Scene(style, items, None) for style, items in [*others, ("sticker", (cat,))]]
+    captioner = Captioner(scenes, build_tokenizer(["a", "cat", "animal", *STYLES], tmp_path))
+    batch = captioner.batch(500, np.random.default_rng(0), late=1.0, half_size=False)
+    shares = np.bincount(batch.pictures.numpy(), minlength=5) / 500
+    assert shares[4] == pytest.approx(PLAIN_SHARE + (1 - PLAIN_SHARE) / 5, abs=0.05)
+    assert (shares[:4] > 0).all()
+
+
+def test_both_optimizers_update_the_weights_that_the_processes_share(tmp_path: Path) -> None:
+    torch.manual_seed(0)
+    model = TextAndDenoiser(build_tokenizer(["a", "cat"], tmp_path))
+    optimizer = MuonAndAdamW(model)
+    model.share_memory()
+    before = {name: p.detach().clone() for name, p in model.named_parameters()}
+    for parameter in model.parameters():
+        parameter.grad = torch.randn_like(parameter)
+    for group in optimizer.param_groups:
+        group["lr"] = 1e-3
+    optimizer.step()
+    moved = {n: (p - before[n]).square().mean().sqrt().item() for n, p in model.named_parameters()}
+    by_muon = {name for name, size in moved.items() if size == pytest.approx(2e-4, rel=0.4)}
+    by_adamw = {name for name, size in moved.items() if size == pytest.approx(1e-3, rel=0.05)}
+    assert by_muon | by_adamw == set(moved)
+    assert "unet.mid_block.resnets.0.conv1.weight" in by_muon
+    assert {"unet.conv_in.weight", "unet.conv_out.weight", "unet.conv_norm_out.weight"} <= by_adamw
+    assert {name for name in moved if "embeddings" in name} <= by_adamw
+    optimizer.zero_grad()
+    assert all(parameter.grad is None for parameter in model.parameters())
 
 
 def test_late_timesteps_come_up_more_often(tmp_path: Path) -> None:

@@ -10,12 +10,15 @@ from transformers import CLIPTokenizer
 
 from trainer.starter import references
 from trainer.starter.networks import TIMESTEPS
-from trainer.starter.scenes import Scene, caption
+from trainer.starter.scenes import PHOTO, Scene, caption
 
 EMPTY_SHARE = 0.1
 # How often a caption refers to its own picture, and how often to another picture of its one thing. A thing without a
 # name is always referred to.
-OWN_SHARE, TWIN_SHARE = 0.6, 0.1
+OWN_SHARE, TWIN_SHARE = 0.1, 0.05
+# How much of a batch shows one thing, named and in its own colours, on a flat background: what words mean is learnt
+# from these. The rest of it may show anything, so that photos and what has no name stay known.
+PLAIN_SHARE = 0.8
 
 
 class Batch(NamedTuple):
@@ -37,10 +40,13 @@ class Captioner:
     def __init__(self, scenes: list[Scene], tokenizer: CLIPTokenizer) -> None:
         self._scenes, self._tokenizer = scenes, tokenizer
         self._twins = references.twins_of(scenes)
+        self._plain = np.array([number for number, scene in enumerate(scenes) if _is_plain(scene)])
 
     def batch(self, size: int, rng: np.random.Generator, *, late: float, half_size: bool) -> Batch:
         """A batch of `size`; a timestep is the `late`-th root of a uniform draw, so that more of them hide shapes."""
         chosen = rng.integers(len(self._scenes), size=size)
+        if len(self._plain):
+            chosen = np.where(rng.random(size) < PLAIN_SHARE, rng.choice(self._plain, size), chosen)
         captions, referred = [], []
         for picture in chosen:
             scene = self._scenes[picture]
@@ -65,3 +71,8 @@ class Captioner:
             place = int(rng.integers(len(twins) - 1))
             return twins[place] if twins[place] != picture else twins[-1]
         return picture if scene.items[0].look is not None else None
+
+
+def _is_plain(scene: Scene) -> bool:
+    item = scene.items[0]
+    return scene.style != PHOTO and len(scene.items) == 1 and item.look is None and item.colour is None

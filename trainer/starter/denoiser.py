@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,11 +28,12 @@ from trainer.starter.batches import Batch, Captioner
 from trainer.starter.graphed import GraphedStepper
 from trainer.starter.latents import LatentBank
 from trainer.starter.networks import TextAndDenoiser, build_scheduler
+from trainer.starter.optimizers import MuonAndAdamW
 from trainer.starter.published import load_weights
-from trainer.starter.resumable import Pace, Stepper, train_resumably
+from trainer.starter.resumable import Optimizer, Pace, Stepper, Steps, train_resumably
 
 SNR_KNEE = 5.0
-HALF_SIZE_LATE, FULL_SIZE_LATE = 3.0, 2.0  # roots of uniform draws, see Captioner.batch
+LATE = 3.0  # root of uniform draws, see Captioner.batch
 
 
 @dataclass(frozen=True)
@@ -89,12 +91,9 @@ def train_denoiser(
         load_weights(model.text_encoder, model.unet, start)
     model.to(device)
     on_gpu = device.type == "cuda"
-    optimizer = torch.optim.AdamW(
-        model.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True, capturable=on_gpu
-    )
     batches = Batches(bank, tokenizer, plan)
     objective = Objective(model, bank, device)
-    stepper = (_stepper_on_gpu if on_gpu else _stepper_on_cpu)(model, optimizer, batches, objective)
+    optimizer, stepper = (_on_gpu if on_gpu else _on_cpu)(model, batches, objective)
     train_resumably(
         model,
         optimizer,
@@ -106,9 +105,8 @@ def train_denoiser(
     return model.eval()
 
 
-def _stepper_on_cpu(
-    model: TextAndDenoiser, optimizer: torch.optim.Optimizer, batches: Batches, objective: Objective
-) -> Stepper:
+def _on_cpu(model: TextAndDenoiser, batches: Batches, objective: Objective) -> tuple[Optimizer, Steps]:
+    optimizer = MuonAndAdamW(model)
     model.unet.set_attn_processor(AttnProcessor())  # a CPU's fused attention is slower backwards
     model.text_encoder.set_attn_implementation("eager")  # and of the text encoder's time it takes more than half
 
@@ -117,12 +115,13 @@ def _stepper_on_cpu(
         loss = objective(batches[step])
         return loss, loss.detach()
 
-    return Stepper(model, optimizer, lambda step: rate_at(step, batches.plan), loss_at)
+    return optimizer, Stepper(model, optimizer, partial(rate_at, plan=batches.plan), loss_at)
 
 
-def _stepper_on_gpu(
-    model: TextAndDenoiser, optimizer: torch.optim.Optimizer, batches: Batches, objective: Objective
-) -> GraphedStepper:
+def _on_gpu(model: TextAndDenoiser, batches: Batches, objective: Objective) -> tuple[Optimizer, Steps]:
+    optimizer = torch.optim.AdamW(
+        model.parameters(), lr=0.0, betas=(0.9, 0.99), weight_decay=0.01, fused=True, capturable=True
+    )
     unet: Any = model.unet
     unet.to(memory_format=torch.channels_last)
 
@@ -131,7 +130,8 @@ def _stepper_on_gpu(
         workers = max(1, usable_cores() - 2)
         return iter(DataLoader(batches, None, sampler=steps, num_workers=workers, prefetch_factor=8, pin_memory=True))
 
-    return GraphedStepper(model, optimizer, lambda step: rate_at(step, batches.plan), batches_from, objective)
+    rate = partial(rate_at, plan=batches.plan)
+    return optimizer, GraphedStepper(model, optimizer, rate, batches_from, objective)
 
 
 class Batches(Dataset[Batch]):
@@ -144,8 +144,8 @@ class Batches(Dataset[Batch]):
     def __getitem__(self, step: int) -> Batch:
         plan, rng = self.plan, np.random.default_rng((2, step))
         if step < plan.half_size:
-            return self._captioner.batch(plan.half_size_batch, rng, late=HALF_SIZE_LATE, half_size=True)
-        return self._captioner.batch(plan.batch, rng, late=FULL_SIZE_LATE, half_size=False)
+            return self._captioner.batch(plan.half_size_batch, rng, late=LATE, half_size=True)
+        return self._captioner.batch(plan.batch, rng, late=LATE, half_size=False)
 
 
 class Objective:

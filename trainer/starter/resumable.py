@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 
@@ -29,6 +29,21 @@ class Pace:
     steps: int
     save_every: int
     workers: int = 1
+
+
+class Optimizer(Protocol):
+    """What updates the weights; torch's own optimizers are such."""
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]: ...
+
+    def step(self) -> Any: ...
+
+    def zero_grad(self) -> None: ...
+
+    def state_dict(self) -> dict[str, Any]: ...
+
+    def load_state_dict(self, state: dict[str, Any], /) -> None: ...
 
 
 class Steps(Protocol):
@@ -52,7 +67,7 @@ class Stepper:
     """
 
     def __init__(
-        self, model: torch.nn.Module, optimizer: torch.optim.Optimizer, rate_at: Callable[[int], float], loss_at: Loss
+        self, model: torch.nn.Module, optimizer: Optimizer, rate_at: Callable[[int], float], loss_at: Loss
     ) -> None:
         self._model, self._optimizer, self._rate_at, self._loss_at = model, optimizer, rate_at, loss_at
         self._taken = multiprocessing.get_context("fork").Value("q", 0)
@@ -98,7 +113,7 @@ class Stepper:
 
 def train_resumably(
     model: torch.nn.Module,
-    optimizer: torch.optim.Optimizer,
+    optimizer: Optimizer,
     average: savepoint.Average,
     path: Path,
     pace: Pace,

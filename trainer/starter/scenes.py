@@ -141,10 +141,11 @@ class Composer:
             canvas = self._flat(background or "white", rng)
         for position, item in enumerate(() if surface else items):
             if len(items) > 1:
-                side, shift = rng.uniform(0.46, 0.54), ((position - 0.5) * 0.47, rng.normal(0, 0.04))
+                side, shift = rng.normal(0.5, 0.01), ((position - 0.5) * 0.47, rng.normal(0, 0.01))
             else:
-                side = np.clip(rng.normal(0.82, 0.09), 0.5, 0.96)
-                shift = tuple(rng.normal(0, 0.5 * (1 - side) / 2, 2))
+                loose = item.look is not None  # a noun has one place to be, so that its shape is learnt sooner
+                side = np.clip(rng.normal(0.82, 0.09 if loose else 0.015), 0.5, 0.96)
+                shift = tuple(rng.normal(0, 0.5 * (1 - side) / 2 if loose else 0.006, 2))
             canvas = self._paste(canvas, item, style, float(side), shift, rng)
         if style == PHOTO:
             canvas = _photographed(canvas, rng)
@@ -173,7 +174,7 @@ class Composer:
             sprite = np.concatenate([_tinted(sprite[..., :3], item.colour, rng), sprite[..., 3:]], axis=2)
         alpha = sprite[..., 3:] / 255
         layer = np.concatenate([sprite[..., :3] * alpha, alpha], axis=2)  # premultiplied, or edges turn dark
-        angle = rng.normal(0, 12 if style == PHOTO else 5)
+        angle = rng.normal(0, 2 if item.look is None else 12 if style == PHOTO else 5)
         matrix = cv2.getRotationMatrix2D(
             (sprite.shape[1] / 2, sprite.shape[0] / 2), angle, side * PICTURE_PX / sprite.shape[0]
         )
