@@ -11,8 +11,10 @@ from pathlib import Path
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.bill import Bill, write_bill
+from jobs.caps import check_caps
 from jobs.comparing import SideBySide, side_by_side
 from jobs.comparison import Comparison, Order, comparison_of_press, read_comparison, write_comparison
+from jobs.deletion import Deletion
 from jobs.job_file import write_job_file
 from jobs.keeping import Keeping
 from jobs.outlook import JobView, Outlook
@@ -22,7 +24,7 @@ from jobs.remote.record import RemoteRun, Stage, forget_remote, read_remote, wri
 from jobs.restored_rows import restore_rows
 from jobs.run_summary import RunSummary, is_run, summary_of
 from jobs.speed import Speeds
-from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
+from jobs.state import RESUMABLE_STATES, JobState, StopWish
 from jobs.store import Job, JobStore, new_job_id, now
 from trainer.config import TrainConfig
 from trainer.errors import RequestError
@@ -30,11 +32,6 @@ from trainer.photos import PhotoSet
 from trainer.prepare import prepare_run
 from trainer.run_folder import RunFolder
 from trainer.task import ExtractTask, ImportTask, extraction_of, has_task, prepare_task
-
-MAX_OPEN_PER_OWNER = 8
-MAX_OPEN = 200
-_GOING = ".going-"
-"""Begins the name of a run folder that is being deleted."""
 
 
 class JobService:
@@ -51,7 +48,8 @@ class JobService:
         *,
         devices: int = 1,
     ) -> None:
-        self._store, self._queue, self._runs_dir, self._keeping = store, queue, runs_dir, keeping
+        self._store, self._queue, self._runs_dir = store, queue, runs_dir
+        self._deletion = Deletion(store, publishing, keeping, runs_dir)
         self.speeds, self.publishing = speeds, publishing
         self._outlook = Outlook(store, runs_dir, speeds, publishing, devices=devices)
 
@@ -81,7 +79,7 @@ class JobService:
         job_id = press_id or new_job_id()
         if (earlier := self._store.find(job_id)) is not None:
             return self._store.get(earlier.id, owner=owner)
-        own_open = self._check_caps(owner)
+        own_open = check_caps(self._store, owner)
         self._prepare(job_id, Order(recipe, bill, remote), take_photos)
         return self._queue_new(job_id, owner, summary_of(recipe), own_open)
 
@@ -102,7 +100,7 @@ class JobService:
             for job_id in comparison.jobs:
                 self._store.get(job_id, owner=owner)
             return comparison
-        own_open = self._check_caps(owner, coming=2)
+        own_open = check_caps(self._store, owner, coming=2)
         with contextlib.ExitStack() as undo:
             for job_id, order in zip(comparison.jobs, orders, strict=True):
                 run = self._prepare(job_id, order, take_photos)
@@ -135,7 +133,7 @@ class JobService:
         job_id = press_id or new_job_id()
         if (earlier := self._store.find(job_id)) is not None:
             return self._store.get(earlier.id, owner=owner)
-        own_open = self._check_caps(owner)
+        own_open = check_caps(self._store, owner)
         prepare_task(self.run_folder(job_id).root, task, file)
         return self._queue_new(job_id, owner, summary_of(task), own_open)
 
@@ -165,17 +163,6 @@ class JobService:
     def remote_run(self, job_id: str) -> RemoteRun | None:
         """Where a job trains at Hugging Face; None where it trains on this machine."""
         return read_remote(self.run_folder(job_id))
-
-    def _check_caps(self, owner: str, *, coming: int = 1) -> int:
-        """How many open jobs the owner has. Raises RequestError where so many more are over a cap."""
-        open_jobs = self._store.in_state(*OPEN_STATES)
-        own = sum(job.owner == owner for job in open_jobs)
-        if own + coming > MAX_OPEN_PER_OWNER:
-            many = "" if coming == 1 else f" {coming} more would be over the limit of {MAX_OPEN_PER_OWNER}."
-            raise RequestError(f"You have {own} jobs waiting or running; wait for one to end, or cancel one.{many}")
-        if len(open_jobs) + coming > MAX_OPEN:
-            raise RequestError("The queue is full. Please come back in a while; nothing was queued.")
-        return own
 
     def job(self, job_id: str, owner: str) -> Job:
         """The row of one job that this owner may look at. Raises RequestError where there is none."""
@@ -250,7 +237,7 @@ class JobService:
             raise RequestError(f"This job is {job.state.value}; there is nothing to resume.")
         if not is_run(self.run_folder(job.id)):
             raise RequestError("The files of this job are gone; train again.")
-        priority = self._check_caps(owner) + 1
+        priority = check_caps(self._store, owner) + 1
         changed = self._store.change_state(
             job.id,
             JobState.waiting,
@@ -274,25 +261,14 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
-        run, going = self.run_folder(job.id).root, self._runs_dir / f"{_GOING}{job.id}"
-        if run.exists():
-            run.rename(going)  # at once out of everybody's sight; what a kill leaves undone the next start does
-        self._finish_deleting(going)
-
-    def _finish_deleting(self, going: Path) -> None:
-        job_id = going.name.removeprefix(_GOING)
-        self._keeping.forget(job_id)
-        self._store.delete(job_id)
-        self.publishing.forget(job_id)
-        shutil.rmtree(going, ignore_errors=True)
+        self._deletion.delete(job.id)
 
     def _record(self, job_id: str) -> None:
         write_job_file(self.run_folder(job_id), self._store.get(job_id))
 
     def rebuild(self) -> int:
         """Make files, rows and queue agree after a kill or a lost database; returns how many jobs got a row again."""
-        for going in self._runs_dir.glob(f"{_GOING}*"):
-            self._finish_deleting(going)
+        self._deletion.finish()
         restored = restore_rows(self._store, self.publishing, self._runs_dir, enqueue=self._enqueue)
         self.queue_waiting()
         return restored

@@ -13,10 +13,11 @@ import pytest
 
 from jobs.__main__ import main
 from jobs.bill import Bill, read_bill
+from jobs.caps import MAX_OPEN_PER_OWNER
 from jobs.comparing import waited_s, worked_s
 from jobs.comparison import Comparison, Order
 from jobs.open import open_service
-from jobs.service import MAX_OPEN_PER_OWNER, JobService
+from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job, new_job_id
 from tests.engine.conftest import small_recipe

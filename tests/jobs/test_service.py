@@ -7,11 +7,12 @@ from typing import Any
 
 import pytest
 
+from jobs.caps import MAX_OPEN_PER_OWNER
 from jobs.job_file import count_try, read_job_file
 from jobs.open import open_service
 from jobs.outlook import Outlook
 from jobs.queue import QueueClient
-from jobs.service import MAX_OPEN_PER_OWNER, JobService
+from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job, new_job_id
 from tests.engine.conftest import small_recipe
@@ -144,7 +145,7 @@ def test_deletion_that_a_kill_broke_off_is_finished_by_the_next_start(
     job = submit()
     service.cancel(job.id, "anna")
     with monkeypatch.context() as killed:
-        killed.setattr(service, "_finish_deleting", kill)
+        killed.setattr(service._deletion, "_finish", kill)
         with pytest.raises(KeyboardInterrupt):
             service.delete(job.id, "anna")
     restarted = open_service(settings)

@@ -40,23 +40,27 @@ LATE = 3.0  # root of uniform draws, see Captioner.batch
 class DenoiserPlan:
     """Hyperparameters: the first `half_size` of `steps` see small latents, the last `cooldown` a falling rate."""
 
-    steps: int = 30_000
-    half_size: int = 15_000
-    cooldown: int = 4_000
-    batch: int = 24
+    steps: int = 20_000
+    half_size: int = 8_000
+    cooldown: int = 2_000
+    batch: int = 64
     half_size_batch: int = 64
-    learning_rate: float = 4e-4
-    warmup: int = 500
-    average_decay: float = 0.998
+    learning_rate: float = 1.5e-3
+    warmup: int = 200
+    average_decay: float = 0.995
     save_every: int = 100
     workers: int = 1
 
 
 # A GPU wants large batches, all of one shape: its steps are recorded once.
 ON_GPU = DenoiserPlan(
+    steps=30_000,
+    half_size=15_000,
+    cooldown=4_000,
     batch=512,
     half_size_batch=1024,
     learning_rate=6e-4,
+    warmup=500,
     average_decay=0.999,
     save_every=500,
 )
