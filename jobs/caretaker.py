@@ -9,10 +9,10 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from jobs import back_off
 from jobs.bill import read_bill
 from jobs.prices import Price, read_price
 from jobs.progress import read_progress
@@ -89,7 +89,7 @@ class Caretaker:
         try:
             seen = self._space.look()
         except HubError as error:
-            self._next_look = moment + _wait_s(self._looks_in_vain, error)
+            self._next_look = moment + back_off.wait_s(_WAITS_S, self._looks_in_vain, error)
             self._looks_in_vain += 1
             return self._put(state, trouble=str(error))
         self._looks_in_vain = 0
@@ -160,7 +160,7 @@ class Caretaker:
         try:
             seen = self._space.set_sleep(seconds)
         except HubError as error:
-            self._next_sleep = moment + _wait_s(0, error)
+            self._next_sleep = moment + back_off.wait_s(_WAITS_S, 0, error)
             return self._put(state, trouble=f"The sleep timer could not be set. {error}")
         return self._put(state, sleep_s=seen.sleep_s, owners_sleep_s=owners, sleep_is_ours=ours, trouble="")
 
@@ -206,11 +206,10 @@ class Caretaker:
         try:
             seen = self._space.give_back()
         except HubError as error:
-            next_try = moment + _wait_s(state.release.tries, error)
-            at = datetime.fromtimestamp(next_try).astimezone().strftime("%H:%M")
+            next_try = moment + back_off.wait_s(_WAITS_S, state.release.tries, error)
             note = (
-                f"The hardware could not be given back yet, and goes on to cost. {error} The next try is at {at}; "
-                "or choose CPU basic in the Space's Settings yourself."
+                f"The hardware could not be given back yet, and goes on to cost. {error} The next try is at "
+                f"{back_off.clock(next_try)}; or choose CPU basic in the Space's Settings yourself."
             )
             again = {"note": note, "tries": state.release.tries + 1, "next_try": next_try}
             self._put(state, release=state.release.model_copy(update=again))
@@ -227,10 +226,5 @@ class Caretaker:
 
 
 def _done(moment: float) -> Release:
-    at = datetime.fromtimestamp(moment).astimezone().strftime("%H:%M")
-    note = f"The hardware was given back at {at}, confirmed by the Hub."
+    note = f"The hardware was given back at {back_off.clock(moment)}, confirmed by the Hub."
     return Release(stage=ReleaseStage.done, since=moment, note=note)
-
-
-def _wait_s(tries: int, error: HubError) -> float:
-    return max(error.retry_after_s or 0.0, _WAITS_S[min(tries, len(_WAITS_S) - 1)])

@@ -11,10 +11,10 @@ import os
 import time
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
-from datetime import datetime
 
 from sqlalchemy.exc import SQLAlchemyError
 
+from jobs import back_off
 from jobs.hub import redacted
 from jobs.photo_keeping import remove_published_photos
 from jobs.publications import Publication, PublicationState, PublicationStore
@@ -143,13 +143,11 @@ def after_trouble(publication: Publication, error: HubError) -> Publication:
                 publication, state=PublicationState.needs_sign_in, note=f"{trained} Sign in again to publish."
             )
         case HubTrouble.later:
-            wait_s = max(error.retry_after_s or 0, _WAITS_S[min(publication.tries, len(_WAITS_S) - 1)])
-            next_try = now() + wait_s
-            at = datetime.fromtimestamp(next_try).astimezone().strftime("%H:%M")
+            next_try = now() + back_off.wait_s(_WAITS_S, publication.tries, error)
             return replace(
                 publication,
                 state=PublicationState.waiting,
-                note=f"{trained} {error} The next try is at {at}. Nothing is lost.",
+                note=f"{trained} {back_off.told(error, next_try)}",
                 next_try=next_try,
                 tries=publication.tries + 1,
             )

@@ -176,6 +176,10 @@ class JobService:
         """All jobs that this owner may look at, newest first."""
         return self._outlook.views(self._store.visible_to(owner))
 
+    def ended(self, owner: str) -> list[Job]:
+        """The rows of all jobs that are over and that this owner may look at, newest first."""
+        return [job for job in self._store.visible_to(owner) if not job.is_open]
+
     def everybodys_views(self) -> list[JobView]:
         """All jobs, for the command line of the machine's owner."""
         return self._outlook.views(self._store.all_jobs())

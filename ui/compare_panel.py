@@ -12,8 +12,8 @@ from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from ui.errors import spoken
 from ui.html import render
+from ui.method_words import METHOD_WORDS
 from ui.services import Services
-from ui.train_handlers import METHOD_WORDS
 
 POLL_S = 2.0
 

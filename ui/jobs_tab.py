@@ -21,8 +21,8 @@ from ui.compare_panel import ComparePanel
 from ui.errors import spoken
 from ui.html import ACTIONS_AND_TITLE_JS, render
 from ui.keeping_notice import draw_keeping_notice
+from ui.method_words import METHOD_WORDS
 from ui.services import Services
-from ui.train_handlers import METHOD_WORDS
 
 POLL_S = 2.0
 TITLE = "Concept Studio"

@@ -19,9 +19,9 @@ from ui.compare_panel import ComparePanel
 from ui.errors import spoken
 from ui.extract_panel import ExtractPanel
 from ui.html import ACTIONS_JS, render
+from ui.method_words import METHOD_WORDS
 from ui.publish_panel import PublishPanel
 from ui.services import Services
-from ui.train_handlers import METHOD_WORDS
 
 SAMPLES = 4
 
@@ -57,17 +57,16 @@ class LibraryEntry:
 def library_entries(services: Services, owner: str) -> list[LibraryEntry]:
     """The owner's finished concepts, newest first."""
     entries: list[LibraryEntry] = []
-    for view in services.jobs.views(owner):
-        run = services.jobs.run_folder(view.job.id)
-        own = view.job.owner == owner
-        if view.job.is_open:
-            continue
+    ended = services.jobs.ended(owner)
+    publications = services.jobs.publishing.of_all(job.id for job in ended)
+    for job in ended:
+        run = services.jobs.run_folder(job.id)
         try:
-            entries.append(
-                LibraryEntry(view.job.id, open_concept(run.root), _last_previews(run), own, view.publication)
-            )
+            concept = open_concept(run.root)
         except ConceptError:
             continue
+        own = job.owner == owner
+        entries.append(LibraryEntry(job.id, concept, _last_previews(run), own, publications.get(job.id)))
     return entries
 
 

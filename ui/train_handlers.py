@@ -21,6 +21,7 @@ from trainer.presets import artifact_bytes, preset_recipe, preset_values
 from trainer.single_file_base import inspect_local
 from ui.forms import RecipeForm
 from ui.html import file_size, render
+from ui.method_words import METHOD_GLANCES
 from ui.money_fields import MoneyWish
 from ui.photos_panel import photos_html
 from ui.publishing import prepare_publication
@@ -29,30 +30,6 @@ from ui.services import Services
 
 DREAMBOOTH, TEXTUAL_INVERSION = "DreamBooth", "Textual inversion"
 ADAPTER, FULL = "adapter (LoRA)", "full model"
-METHOD_WORDS = {
-    Method.textual_inversion.value: "textual inversion",
-    Method.dreambooth_lora.value: "DreamBooth adapter",
-    Method.dreambooth.value: "DreamBooth full model",
-}
-
-# what the page says of each method in one glance, the default first
-_GLANCES: dict[Method, dict[str, str]] = {
-    Method.dreambooth_lora: {
-        "name": "DreamBooth adapter",
-        "learns": "small additions to the model",
-        "use": "The usual choice; several combine.",
-    },
-    Method.dreambooth: {
-        "name": "DreamBooth full model",
-        "learns": "the whole model anew",
-        "use": "The most faithful likeness.",
-    },
-    Method.textual_inversion: {
-        "name": "Textual inversion",
-        "learns": "a few new words",
-        "use": "Smallest; good for styles, many combine.",
-    },
-}
 
 
 def chosen_method(way: str, form: str) -> Method:
@@ -141,14 +118,14 @@ class TrainHandlers:
             traits = self.traits(choices)
         except RequestError:
             traits = None  # the plan says what is wrong with the base
-        rows = [self._glance(method, choices, traits) for method in _GLANCES]
+        rows = [self._glance(method, choices, traits) for method in METHOD_GLANCES]
         return render("methods.html", rows=rows, chosen=choices.method)
 
     def _glance(self, method: Method, choices: Choices, traits: BaseTraits | None) -> dict[str, Any]:
         recipe = preset_recipe(method, choices.kind, traits, name="unnamed", base=choices.base)
         estimate = self._services.jobs.speeds.estimate_s(recipe)
         seconds = estimate[0] if estimate else None
-        return {"method": method, "size": _result_bytes(recipe), "seconds": seconds, **_GLANCES[method]}
+        return {"method": method, "size": _result_bytes(recipe), "seconds": seconds, **METHOD_GLANCES[method]}
 
     def _remote_plan(self, recipe: TrainConfig, flavor: str, *, named: bool) -> str:
         assert self._services.remote is not None  # or no machine there could be chosen

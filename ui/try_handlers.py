@@ -23,6 +23,7 @@ from trainer.presets import look_values
 from trainer.single_file_base import inspect_local
 from ui.html import render
 from ui.library_tab import LibraryEntry, library_entries
+from ui.method_words import METHOD_IN_A_WORD
 from ui.services import Services
 
 MAX_CONCEPTS = 4
@@ -43,7 +44,7 @@ class TryHandlers:
     def choices(self, owner: str) -> list[tuple[str, str]]:
         """(label, job id) of every concept of the owner."""
         entries = library_entries(self._services, owner)
-        return [(f"{e.manifest.name} · {_short(e)}", e.job) for e in entries]
+        return [(f"{e.manifest.name} · {METHOD_IN_A_WORD[e.manifest.method.value]}", e.job) for e in entries]
 
     def describe(self, job_ids: list[str], owner: str) -> list[LibraryEntry]:
         """The picked concepts, in the order they were picked; ids that are not the owner's are ignored."""
@@ -211,11 +212,6 @@ def _whole_numbers(values: dict[str, object]) -> dict[str, object]:
 
 def _line(text: str, *, done: int = 0, total: int = 0, notes: list[str] | None = None, kind: str = "") -> str:
     return render("making.html", text=text, done=done, total=total, notes=notes or [], kind=kind)
-
-
-def _short(entry: LibraryEntry) -> str:
-    from_method = {"textual-inversion": "textual inversion", "dreambooth-lora": "adapter", "dreambooth": "full model"}
-    return from_method[entry.manifest.method.value]
 
 
 def _traits(base: str) -> Any:

@@ -10,8 +10,8 @@ import logging
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
-from datetime import datetime
 
+from jobs import back_off
 from jobs.hub import open_hub, redacted
 from jobs.queue import Queue
 from jobs.remote.errand import Errand
@@ -103,9 +103,8 @@ def _needs_token(wish: StopWish, *, under_way: bool) -> str:
 
 def _wait(error: HubError, tries: int, watch: Watch) -> None:
     """Say when the next try is, and wait for it; a new wish or a supervisor that leaves is not kept waiting."""
-    wait_s = max(error.retry_after_s or 0, _WAITS_S[min(tries, len(_WAITS_S)) - 1])
-    at = datetime.fromtimestamp(now() + wait_s).astimezone().strftime("%H:%M")
-    watch.note(f"{error} The next try is at {at}. Nothing is lost.")
+    wait_s = back_off.wait_s(_WAITS_S, tries - 1, error)
+    watch.note(back_off.told(error, now() + wait_s))
     wish, deadline = watch.wish(), time.monotonic() + wait_s
     while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
         time.sleep(POLL_S)

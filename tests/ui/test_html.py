@@ -11,14 +11,14 @@ from trainer.photos import Photo
 from trainer.recipe_fields import recipe_fields
 from ui.html import file_size, loss_curve, render, smoothed
 from ui.jobs_tab import PHASE_WORDS, _Card
-from ui.train_handlers import METHOD_WORDS
+from ui.method_words import METHOD_WORDS
 
 
 @pytest.mark.fault(45)
 def test_names_of_files_are_shown_literally() -> None:
     photo = Photo("<img src=x onerror=alert(1)>.jpg", Verdict.refused, ("is damaged & bad",))
     report = SetReport(SetVerdict.not_usable, ("<b>no</b>",))
-    html = render("photos.html", photos=[photo], report=report, draft="x")
+    html = render("photos.html", photos=[photo], report=report, draft="x", left=0)
     assert "<img src=x" not in html
     assert "&lt;img src=x onerror=alert(1)&gt;.jpg" in html
     assert "damaged &amp; bad" in html

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import pickle
@@ -16,6 +15,7 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 
+from trainer.artifact import sha256_of
 from trainer.events import CheckpointWritten, Emit, Warned
 from trainer.run_folder import RunFolder, written_aside
 
@@ -50,7 +50,7 @@ class Checkpoints:
             if checkpoint.average:
                 save_file(_stored(checkpoint.average), folder / _AVERAGE)
             torch.save(checkpoint.optimizer, folder / _OPTIMIZER)
-            hashes = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+            hashes = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
             meta = {"step": checkpoint.step, "rate_scale": checkpoint.rate_scale, "sha256": hashes}
             (folder / _META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
         for old in self._folders()[: -self._keep]:
@@ -76,7 +76,7 @@ class Checkpoints:
 def _read(folder: Path) -> Checkpoint:
     meta = json.loads((folder / _META).read_text(encoding="utf-8"))
     for name, expected in meta["sha256"].items():
-        if _sha256(folder / name) != expected:
+        if sha256_of(folder / name) != expected:
             raise ValueError(f"{name} is not what was written")
     average = folder / _AVERAGE
     return Checkpoint(
@@ -90,8 +90,3 @@ def _read(folder: Path) -> Checkpoint:
 
 def _stored(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-
-
-def _sha256(file: Path) -> str:
-    with file.open("rb") as stream:
-        return hashlib.file_digest(stream, "sha256").hexdigest()

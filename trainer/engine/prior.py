@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -13,6 +12,7 @@ from PIL import Image
 from trainer.bases import BaseTraits
 from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe
 from trainer.decode import decode_photo
+from trainer.engine.cache import Counted
 from trainer.engine.families import Family
 from trainer.engine.sampling import Look, Prompts, sample
 from trainer.errors import PhotoError, TrainingError
@@ -20,7 +20,6 @@ from trainer.photos import files_of_folder
 from trainer.presets import look_values
 
 BATCH = 4
-Counted = Callable[[int, int], None]
 
 
 def class_prompt(class_word: str) -> str:

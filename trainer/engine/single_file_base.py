@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import json
-import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,7 +14,7 @@ from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from trainer.bases import PINNED, BaseReference, inspect_base
-from trainer.engine.export.pipeline_folder import declare_float32_text_encoder
+from trainer.engine.export.pipeline_folder import copy_around_weights, declare_float32_text_encoder
 from trainer.errors import BaseModelError
 from trainer.run_folder import written_aside
 from trainer.single_file_base import SingleFile, judge_single_file
@@ -72,14 +71,9 @@ def convert_single_file(single: SingleFile, configuration: Path, folder: Path) -
         raise BaseModelError(f"{single.file.name} does not fit its configuration: {error}") from error
     for part in ("unet", "vae", "text_encoder"):
         getattr(pipeline, part).save_pretrained(folder / part)
-    for part in ("tokenizer", "scheduler"):
-        shutil.copytree(configuration / part, folder / part)
+    copy_around_weights(folder, like=configuration)
     if dtype is not torch.float32:
         declare_float32_text_encoder(folder)
     scheduler = folder / "scheduler" / "scheduler_config.json"
     settings = json.loads(scheduler.read_text(encoding="utf-8"))
     scheduler.write_text(json.dumps({**settings, "prediction_type": single.prediction}, indent=2), encoding="utf-8")
-    index = json.loads((configuration / "model_index.json").read_text(encoding="utf-8"))
-    absent = {name: [None, None] for name in ("safety_checker", "feature_extractor", "image_encoder")}
-    index |= absent | {"requires_safety_checker": False}
-    (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")

@@ -22,10 +22,15 @@ def write_pipeline_folder(folder: Path, *, like: Path, trained: dict[str, torch.
     for part in ("unet", "vae", "text_encoder"):
         module = trained[part] if part in trained else read_part(part, like / part, torch.float16)
         module.half().save_pretrained(folder / part)  # type: ignore[operator]
-    for part in ("tokenizer", "scheduler"):
-        shutil.copytree(like / part, folder / part)
+    copy_around_weights(folder, like=like)
     declare_float32_text_encoder(folder)
     forget_folders(folder)
+
+
+def copy_around_weights(folder: Path, *, like: Path) -> None:
+    """Tokenizer, scheduler and index of the model of `like`, without the parts that this app does not use."""
+    for part in ("tokenizer", "scheduler"):
+        shutil.copytree(like / part, folder / part)
     index = json.loads((like / "model_index.json").read_text(encoding="utf-8"))
     absent = {name: [None, None] for name in ("safety_checker", "feature_extractor", "image_encoder")}
     index |= absent | {"requires_safety_checker": False}
