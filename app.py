@@ -60,6 +60,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         spending=spending,
         admission=Admission(settings, spending),
         devices=tuple(devices),
+        runtime_dir=settings.runtime_dir,
         remote=RemoteOffer(settings) if settings.can_run_jobs else None,
     )
 

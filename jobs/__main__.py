@@ -136,6 +136,7 @@ def _worker(options: argparse.Namespace) -> int:
     settings: Settings = options.settings
     vault = TokenVault(settings.own_hub_token)
     trainer = LocalTrainer(settings, device, vault)
+    trainer.check_device()
     Supervisor(settings, trainer).serve(taking_tokens(vault, settings.runtime_dir, fetching_tokens(trainer.key)))
     return EXIT_DONE
 

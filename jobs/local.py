@@ -11,6 +11,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from pathlib import Path
 
+from jobs.gpu_watch import GpuWatch
 from jobs.queue import Queue
 from jobs.speed import Speeds
 from jobs.state import StopWish
@@ -44,9 +45,15 @@ class LocalTrainer:
         self._device = device
         self._speeds = Speeds(settings.home / "speeds.json")
         self._lease = DeviceLease(settings.runtime_dir, device)
+        self._gpu = GpuWatch(settings.runtime_dir, device, settings.environment_for_visitors())
         self._child: Child | None = None
 
+    def check_device(self) -> None:
+        """Look whether PyTorch can use the device, so that it is known before the first job is."""
+        self._gpu.check()
+
     def lease(self, give_up: Callable[[], bool]) -> AbstractContextManager[bool]:
+        self._gpu.wait_until_good(give_up)
         return self._lease.for_training(give_up)
 
     def speeds(self, _run: RunFolder) -> Speeds:
@@ -72,6 +79,7 @@ class LocalTrainer:
             self._child = None
         if code != EXIT_DONE:
             run.remove_unfinished()
+            self._gpu.doubt()
         return code
 
     def leave(self) -> None:

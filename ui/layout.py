@@ -19,16 +19,17 @@ from ui.space_banner import SpaceBanner
 from ui.train_tab import TrainTab
 from ui.try_tab import TryTab
 
+_LOOK_AT_GPUS_S = 30.0
 _QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
 
 def build_page(services: Services) -> gr.Blocks:
     """Draw everything and wire it; launching is the caller's."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=(3600, 86400)) as page:
-        gr.HTML(
-            render("header.html", device=services.device_words, demo=not services.has_gpu),
-            elem_id="header",
-        )
+        header = gr.HTML(header_html(services), elem_id="header")
+        if services.has_gpu:
+            for trigger in (gr.Timer(_LOOK_AT_GPUS_S).tick, page.load):
+                trigger(spoken(lambda: header_html(services)), None, header, **_QUIET)
         SpaceBanner(services, page)
         if services.owners.can_sign_in:
             gr.LoginButton("Sign in with Hugging Face", logout_value="Sign out {}", size="sm", elem_id="sign-in")
@@ -50,6 +51,12 @@ def build_page(services: Services) -> gr.Blocks:
         for trigger in (library_page.select, page.load):
             trigger(spoken(library.refresh), None, library.shown, **_QUIET)
     return page
+
+
+def header_html(services: Services) -> str:
+    """The name of the app, what it trains on, and what is wrong with that."""
+    trouble = services.device_trouble()
+    return render("header.html", device=services.device_words, demo=not services.has_gpu, trouble=trouble)
 
 
 def _welcome_back(services: Services) -> Callable[[gr.Request], None]:

@@ -10,17 +10,25 @@ from jobs.remote.record import RemoteRun
 from trainer.config import TrainConfig
 from trainer.errors import HubError, HubTrouble, RequestError
 from trainer.narrate import duration
+from ui.money_fields import MoneyWish
 from ui.services import Services
 
 
-def prepare_remote(services: Services, recipe: TrainConfig, flavor: str, request: gr.Request) -> RemoteRun:
-    """Check base, price and token, and hand the token to who will follow the Job.
+def prepare_remote(
+    services: Services, recipe: TrainConfig, flavor: str, request: gr.Request, money: MoneyWish
+) -> RemoteRun:
+    """Check base, price and token, and hand the token to who will follow the Job, which ends at what it may cost.
 
     Raises RequestError for what cannot be trained there, HubError for a token that will not do.
     """
     if services.remote is None:
         raise RequestError("Training at Hugging Face is not set up here.")
-    quote = services.remote.quote(recipe, flavor)
+    if money.release:
+        raise RequestError(
+            "A job at Hugging Face does not use this Space's paid hardware, so it is not given back after it. Take "
+            "that wish back, or train on this machine."
+        )
+    quote = services.remote.quote(recipe, flavor, limit_usd=money.limit_usd)
     signed_in = services.owners.token_of(request)
     token = signed_in or services.tokens.own
     if token is None:

@@ -11,6 +11,7 @@ from gradio.components import Component
 
 from jobs.bill import Bill, dollars
 from jobs.comparison import Order
+from jobs.remote.record import RemoteRun
 from trainer.config import Method, TrainConfig
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.presets import preset_values
@@ -192,7 +193,7 @@ class PairHandlers:
         if not draft:
             raise RequestError("Add some photos first.")
         repos = [self._repo(recipe, request) for recipe in recipes] if publish else []
-        remotes = [prepare_remote(self._services, r, flavor, request) if flavor is not None else None for r in recipes]
+        remotes = self._remotes(recipes, flavor, request, money)
         bills = (None, None) if flavor is not None else self._bills(recipes, money)
         orders = Order(recipes[0], bills[0], remotes[0]), Order(recipes[1], bills[1], remotes[1])
         comparison = self._services.jobs.submit_pair(
@@ -206,6 +207,16 @@ class PairHandlers:
     def _repo(self, recipe: TrainConfig, request: gr.Request) -> str:
         """Each method has a repository of its own; both concepts have the same name."""
         return prepare_publication(self._services, f"{recipe.name}-{recipe.method.value}", request)
+
+    def _remotes(
+        self, recipes: tuple[TrainConfig, TrainConfig], flavor: str | None, request: gr.Request, money: MoneyWish
+    ) -> tuple[RemoteRun | None, RemoteRun | None]:
+        """Where both train at Hugging Face, each of them on half of what they may cost."""
+        if flavor is None:
+            return None, None
+        half = replace(money, limit_usd=None if money.limit_usd is None else money.limit_usd / 2)
+        first, second = (prepare_remote(self._services, recipe, flavor, request, half) for recipe in recipes)
+        return first, second
 
     def _bills(self, recipes: tuple[TrainConfig, TrainConfig], money: MoneyWish) -> tuple[Bill | None, Bill | None]:
         """The limit is for both together; each gets a share of it by the time that it should take."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import gradio as gr
 
@@ -10,6 +11,7 @@ from inference.client import GeneratorClient
 from jobs.admission import Admission
 from jobs.bringing_in import Importer
 from jobs.drafts import Drafts
+from jobs.gpu_watch import gpu_trouble
 from jobs.keeping import Keeping
 from jobs.preflight import BaseChecker
 from jobs.remote.offer import RemoteOffer
@@ -37,6 +39,7 @@ class Services:
     spending: Spending
     admission: Admission
     devices: tuple[Device, ...]
+    runtime_dir: Path
     remote: RemoteOffer | None = None
     """Training at Hugging Face, where it can be offered."""
 
@@ -57,3 +60,7 @@ class Services:
     @property
     def device_words(self) -> str:
         return ", ".join(device.name for device in self.devices)
+
+    def device_trouble(self) -> list[str]:
+        """Why devices of this machine cannot be used now, in words."""
+        return gpu_trouble(self.runtime_dir, self.devices)

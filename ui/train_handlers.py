@@ -189,7 +189,7 @@ class TrainHandlers:
         if not draft:
             raise RequestError("Add some photos first.")
         repo_id = prepare_publication(self._services, recipe.name, request) if publish else None
-        remote = prepare_remote(self._services, recipe, flavor, request) if flavor is not None else None
+        remote = prepare_remote(self._services, recipe, flavor, request, money) if flavor is not None else None
         job = self._services.jobs.submit(
             owner,
             recipe,

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from jobs.bill import dollars
 from jobs.remote.hardware import Flavor, PriceList
 from jobs.remote.record import RemoteRun, speeds_of
 from trainer.bases import find_base
 from trainer.config import STARTER, DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
 from trainer.errors import RequestError
+from trainer.narrate import duration
 from trainer.settings import Settings
+
+_LEAST_S = 300
+"""A Job's first minutes go into its image and the base."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +36,12 @@ class RemoteOffer:
         self._home, self._limit_s = settings.home, settings.jobs_limit_min * 60
         self.prices = prices or PriceList()
 
-    def quote(self, recipe: TrainConfig, flavor_name: str) -> Quote:
-        """Raises RequestError for what cannot be trained there, HubError where the prices cannot be read."""
+    def quote(self, recipe: TrainConfig, flavor_name: str, *, limit_usd: float | None = None) -> Quote:
+        """A run that is ended where it would cost more than `limit_usd`.
+
+        Raises RequestError for what cannot be trained there or for so little money, HubError where the prices cannot
+        be read.
+        """
         if recipe.base != STARTER and not find_base(recipe.base).on_hub:
             raise RequestError("Hugging Face does not have this base; choose the demo model or a model of the Hub.")
         if isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) and recipe.class_images_dir is not None:
@@ -42,12 +51,20 @@ class RemoteOffer:
         flavor = self.prices.flavor(flavor_name)
         estimate = speeds_of(self._home, flavor.name).estimate_s(recipe)
         seconds = estimate[0] if estimate is not None and estimate[1] else None  # guesses are for this machine
+        limit_s = self._limit_s
+        if limit_usd is not None and flavor.usd_per_hour > 0:
+            limit_s = min(limit_s, int(limit_usd / flavor.usd_per_hour * 3600))
+        if limit_s < max(_LEAST_S, seconds or 0):
+            raise RequestError(
+                f"{dollars(limit_usd or 0)} pays for {duration(limit_s)} on this machine, which is too short. Allow it "
+                "to cost more, or choose another machine."
+            )
         return Quote(
             flavor=flavor,
             seconds=seconds,
             usd=seconds / 3600 * flavor.usd_per_hour if seconds is not None else None,
-            limit_s=self._limit_s,
-            most_usd=self._limit_s / 3600 * flavor.usd_per_hour,
+            limit_s=limit_s,
+            most_usd=limit_s / 3600 * flavor.usd_per_hour,
         )
 
 

@@ -19,12 +19,14 @@ from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
+from tests.ui.conftest import VISITOR
 from tests.ui.test_sign_in import ON_SPACE, scope
 from trainer.devices import cpu
 from trainer.errors import HubError, RequestError, StudioError
 from trainer.photos import take_folder
 from trainer.run_folder import write_whole
 from trainer.settings import Settings
+from ui.money_fields import MoneyWish
 from ui.owners import SINGLE_OWNER
 from ui.place_panel import REMOTE, show_machines
 from ui.remote import prepare_remote
@@ -132,8 +134,22 @@ def test_sign_in_must_outlast_the_job(
     if person:
         signed_in["session"]["oauth_info"]["access_token"] = ALICE
     with pytest.raises(StudioError, match=words):
-        prepare_remote(services, small_recipe(ON_HUB, "textual-inversion"), "t4-small", gr.Request(Request(signed_in)))
+        prepare_remote(
+            services, small_recipe(ON_HUB, "textual-inversion"), "t4-small", gr.Request(Request(signed_in)), MoneyWish()
+        )
     services.jobs.close()
+
+
+def test_what_a_job_may_cost_ends_it_there(offering: Services) -> None:
+    recipe, remote = small_recipe(ON_HUB, "textual-inversion"), remote_of(offering)
+    whole = remote.quote(recipe, "t4-small")
+    cheaper = remote.quote(recipe, "t4-small", limit_usd=whole.most_usd / 2)
+    assert (cheaper.limit_s, cheaper.most_usd) == (whole.limit_s // 2, pytest.approx(whole.most_usd / 2))
+    assert remote.quote(recipe, "t4-small", limit_usd=whole.most_usd * 2) == whole
+    with pytest.raises(RequestError, match=r"\$0\.01 pays for 1 min.* too short"):
+        remote.quote(recipe, "t4-small", limit_usd=0.01)
+    with pytest.raises(RequestError, match="not given back"):
+        prepare_remote(offering, recipe, "t4-small", VISITOR, MoneyWish(release=True))
 
 
 def test_job_there_keeps_no_device_of_this_machine_and_its_cost_grows_over_all_starts(

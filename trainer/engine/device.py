@@ -13,6 +13,7 @@ from accelerate.state import AcceleratorState
 from trainer.choices import Precision
 from trainer.cores import CoreShare
 from trainer.devices import usable_cores
+from trainer.engine.gpu_check import gpu_trouble
 from trainer.errors import TrainingError
 
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
@@ -64,7 +65,13 @@ def choose_precision(asked: Precision, device_type: str) -> Precision:
 
 
 def open_compute(asked: Precision, *, device: str | None = None) -> Compute:
-    """The accelerator of this process. Raises TrainingError where the precision cannot be had."""
+    """The accelerator of this process.
+
+    Raises TrainingError where the precision cannot be had, or where PyTorch cannot use the GPU that there is: days on
+    the processor are not what anybody wants who has one.
+    """
+    if device != "cpu" and not torch.cuda.is_available() and (trouble := gpu_trouble()):
+        raise TrainingError(trouble, "Repair that, or set CUDA_VISIBLE_DEVICES to nothing to compute on the processor.")
     use_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
     kind = "cpu" if use_cpu else ("cuda" if torch.cuda.is_available() else "mps")
     precision = choose_precision(asked, kind)
