@@ -100,6 +100,8 @@ def prepare_home(settings: Settings, services: Services, devices: list[Device], 
     if restored := services.jobs.rebuild():
         log.info("%d jobs were restored from their files", restored)
     services.drafts.remove_old()
+    if services.owners.single:
+        services.adopt_everything(SINGLE_OWNER)
     if first_time and settings.example and devices[0].index is None:
         queue_example(services.jobs, owner=SINGLE_OWNER if services.owners.single else EVERYBODY)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import secrets
 import sys
+import tempfile
 from pathlib import Path
 
 from inference.catalog import open_concept, use_together
@@ -25,6 +26,7 @@ def main(arguments: list[str] | None = None) -> int:
         options.settings = Settings()  # what is wrong with it is said before anything else
         request = _request(options)
         files = _target_files(options.out, request)
+        _check_files(files, request)
         from inference.engine import Engine  # noqa: PLC0415 - the engine brings torch
         from trainer.engine.failures import explain  # noqa: PLC0415
 
@@ -35,7 +37,10 @@ def main(arguments: list[str] | None = None) -> int:
         for note in result.notes:
             print(note, file=sys.stderr)
         for seed, picture, file in zip(request.seeds, result.pictures, files, strict=True):
-            save_picture(picture, file, settings_of(request, seed, result.concepts))
+            try:
+                save_picture(picture, file, settings_of(request, seed, result.concepts))
+            except OSError as error:
+                raise explain(error) from error
             print(file)
     except StudioError as error:
         print(error, file=sys.stderr)
@@ -121,6 +126,19 @@ def _target_files(out: Path, request: PictureRequest) -> list[Path]:
             return [out.with_stem(f"{out.stem}-{number}") for number in range(request.count)]
         return [out]
     return [out / f"{seed}.png" for seed in request.seeds]
+
+
+def _check_files(files: list[Path], request: PictureRequest) -> None:
+    """Raise RequestError, before a model is loaded, for a picture that is not there or files that cannot be written."""
+    if request.init_image is not None and not request.init_image.is_file():
+        raise RequestError(f"There is no picture {request.init_image}.")
+    folder = files[0].parent
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            return
+    except OSError as error:
+        raise RequestError(f"Pictures cannot be written to {folder} ({error.strerror}).") from error
 
 
 if __name__ == "__main__":

@@ -20,7 +20,7 @@ from jobs.publisher import Publisher
 from jobs.remote.container import run_here
 from jobs.remote.worker import serve_remote
 from jobs.service import JobService, JobView
-from jobs.store import SINGLE_OWNER
+from jobs.store import EVERYBODY, SINGLE_OWNER
 from jobs.tokens import TokenVault, fetching_tokens, taking_tokens
 from jobs.treasurer import Treasurer
 from jobs.worker import Supervisor
@@ -32,7 +32,7 @@ from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError, Studio
 from trainer.narrate import duration
 from trainer.one_line_parser import OneLineParser
 from trainer.process import stop_when_parent_dies
-from trainer.settings import Settings
+from trainer.settings import Owners, Settings
 
 _ACTIONS = {
     "cancel": (JobService.cancel, "cancel a waiting or running job"),
@@ -180,6 +180,7 @@ def _publish(options: argparse.Namespace) -> int:
         raise HubError("Set HF_TOKEN to a token that may write.", HubTrouble.sign_in)
     repo_id = options.repo or f"{read_account(token).name}/{read_manifest(run.artifact).name}"
     published = publish(run, repo_id, token, private=not options.public)
+    service.publishing.record(options.job, repo_id, published, private=not options.public)
     print(f"{published.url} holds the concept, confirmed at commit {published.commit}")
     return EXIT_DONE
 
@@ -190,7 +191,8 @@ def _import(options: argparse.Namespace) -> int:
     said = (options.name, options.kind, options.class_word, options.base, options.base_prediction)
     wish = Wish(options.source, *said)
     bringing = Importer(BaseChecker(token), token).judge_source(wish)
-    job = open_service(settings).submit_task(SINGLE_OWNER, bringing.task, bringing.file)
+    owner = SINGLE_OWNER if settings.owner_mode is Owners.single else EVERYBODY
+    job = open_service(settings).submit_task(owner, bringing.task, bringing.file)
     print(f"{job.id} is queued: {job.name}, to be imported from {bringing.task.origin}")
     return EXIT_DONE
 

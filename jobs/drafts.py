@@ -50,6 +50,10 @@ class Drafts:
             raise RequestError("There are no such photos.")
         return self._root / owner / draft_id
 
+    def owners(self) -> set[str]:
+        """Everybody who has drafts."""
+        return {folder.name for folder in self._root.glob("*")}
+
     def adopt(self, old: str, new: str) -> None:
         """Give an owner's drafts to another, who may have one of the same id: then the newer one stays."""
         for draft in (self._root / old).glob("*"):

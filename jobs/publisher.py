@@ -58,6 +58,7 @@ class Publisher:
             taking_tokens(self._vault, runtime, PUBLISHING_TOKENS),
         ):
             self._release_claims()
+            self._go_on_with_own_token()
             running: set[Future[None]] = set()
             next_look = 0.0
             while not self._stop.requested():
@@ -83,6 +84,13 @@ class Publisher:
         """What a killed publisher had in work waits again."""
         for publication in self._publications.in_state(PublicationState.running):
             self._put(replace(publication, state=PublicationState.waiting))
+
+    def _go_on_with_own_token(self) -> None:
+        """What waited for a token: this start may have brought one."""
+        for publication in self._publications.in_state(PublicationState.needs_sign_in):
+            job = self._jobs.find(publication.job_id)
+            if job is not None and self._vault.of(job.owner) is not None:
+                self._put(replace(publication, state=PublicationState.waiting))
 
     def _due(self) -> list[Publication]:
         """Waiting publications whose job has left a concept, and those that the owner has signed in for again."""
@@ -114,7 +122,7 @@ class Publisher:
         except HubError as error:
             if error.trouble is HubTrouble.sign_in:
                 self._vault.forget(job.owner, token)
-            self._put(after_trouble(publication, error))
+            self._put(after_trouble(publication, error, can_sign_in=self._settings.can_sign_in))
         except StudioError as error:
             self._put(replace(publication, state=PublicationState.failed, note=str(error)))
         except Exception as error:
@@ -134,14 +142,13 @@ class Publisher:
             self._publications.put(publication, run)
 
 
-def after_trouble(publication: Publication, error: HubError) -> Publication:
+def after_trouble(publication: Publication, error: HubError, *, can_sign_in: bool) -> Publication:
     """What becomes of a publication that the Hub did not take."""
     trained = "Trained and verified."
     match error.trouble:
         case HubTrouble.sign_in:
-            return replace(
-                publication, state=PublicationState.needs_sign_in, note=f"{trained} Sign in again to publish."
-            )
+            way = "Sign in again to publish." if can_sign_in else "Publish it again with a token that may write."
+            return replace(publication, state=PublicationState.needs_sign_in, note=f"{trained} {way}")
         case HubTrouble.later:
             next_try = now() + back_off.wait_s(_WAITS_S, publication.tries, error)
             return replace(

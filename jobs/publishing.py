@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.publications import Publication, PublicationState, PublicationStore
-from jobs.publish import check_repo_id
+from jobs.publish import Published, check_repo_id
 from jobs.store import JobStore
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
@@ -39,6 +39,13 @@ class Publishing:
         publication = Publication(job.id, check_repo_id(repo_id), private)
         self._publications.put(publication, run)
         return publication
+
+    def record(self, job_id: str, repo_id: str, published: Published, *, private: bool) -> None:
+        """Write down that a job's concept is on the Hub, for who published it without the publisher."""
+        done = Publication(
+            job_id, repo_id, private, PublicationState.published, url=published.url, commit=published.commit
+        )
+        self._publications.put(done, RunFolder(self._runs_dir / job_id))
 
     def retry(self, job_id: str, owner: str) -> None:
         """Try again at once: after signing in, or sooner than planned. One that is done or in work stays as it is."""

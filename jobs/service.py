@@ -206,6 +206,10 @@ class JobService:
                 self._store.change_owner(job.id, new)
                 self._record(job.id)
 
+    def owners(self) -> set[str]:
+        """Everybody who has a job."""
+        return {job.owner for job in self._store.all_jobs()}
+
     def knows(self, job_id: str) -> bool:
         """Whether there is such a job, whosever it is."""
         return self._store.find(job_id) is not None

@@ -215,6 +215,8 @@ def _message(state: JobState, ended: _Ended, run: RunFolder) -> str:
             return "Cancelled." if has_task(run) else f"Cancelled at step {progress.step}."
         case JobState.stopped if has_task(run):
             return "Stopped. Resume begins it anew."
+        case JobState.stopped if not progress.step:
+            return "Stopped before the first step; nothing was learnt yet. Resume begins with it."
         case JobState.stopped:
             return f"Stopped at step {progress.step} of {progress.total}; what was learnt so far is kept."
         case _ if progress.failure is not None:

@@ -41,7 +41,7 @@ from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 from trainer.task import has_task, read_task
-from trainer.task_commands import add_task_commands
+from trainer.task_commands import add_task_commands, remove_if_refused
 
 if TYPE_CHECKING:
     from trainer.engine.run import Workplace  # torch
@@ -59,6 +59,9 @@ def main(arguments: list[str] | None = None) -> int:
     except StudioError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:  # where no run was begun yet, as while a base comes down
+        print("Stopped; nothing was begun.", file=sys.stderr)
+        return EXIT_STOPPED
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -106,7 +109,7 @@ def _train(options: argparse.Namespace) -> int:
     if not options.json:
         for reason in photo_set.report.reasons:
             print(reason)
-    return _run_in_engine(run, options)
+    return remove_if_refused(run, _run_in_engine(run, options))
 
 
 def _requested_recipe(options: argparse.Namespace) -> TrainConfig:

@@ -82,7 +82,8 @@ class TrainingStopped(StudioError):
 
     def __init__(self, step: int) -> None:
         self.step = step
-        super().__init__(f"Stopped at step {step}. The checkpoint is kept; resume goes on from there.")
+        kept = f"Stopped at step {step}. The checkpoint is kept; resume goes on from there."
+        super().__init__(kept if step else "Stopped before the first step; resume begins with it.")
 
 
 class TrainingError(StudioError):

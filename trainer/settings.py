@@ -69,7 +69,7 @@ class Settings(BaseSettings):
     )
     database_url: str | None = Field(
         default=None,
-        pattern=r"^(sqlite:///|postgres(ql)?(\+psycopg)?://).",
+        pattern=r"^(sqlite:////|postgres(ql)?(\+psycopg)?://).",
         description="Jobs database; default SQLite under the data root.",
     )
     owners: Owners | None = Field(
@@ -273,7 +273,7 @@ class Settings(BaseSettings):
 _MUST_BE = {
     "home": "a whole path that begins with /",
     "mirror": "a whole path that begins with /",
-    "database_url": "a URL that begins with sqlite:/// or postgresql://",
+    "database_url": "a URL that begins with sqlite://// (a whole path) or postgresql://",
 }
 
 

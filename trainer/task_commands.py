@@ -54,7 +54,11 @@ def _extract(run_in_engine: RunInEngine, options: argparse.Namespace) -> int:
 
 
 def _carried_out(run: RunFolder, options: argparse.Namespace, run_in_engine: RunInEngine) -> int:
-    code = run_in_engine(run, options)
-    if code == EXIT_REQUEST:  # refused: nothing stays
+    return remove_if_refused(run, run_in_engine(run, options))
+
+
+def remove_if_refused(run: RunFolder, code: int) -> int:
+    """The exit code of a run that was just made; of one that was refused nothing stays."""
+    if code == EXIT_REQUEST:
         shutil.rmtree(run.root, ignore_errors=True)
     return code

@@ -27,6 +27,10 @@ class PictureHistory:
     def folder(self, owner: str) -> Path:
         return self._root / owner
 
+    def owners(self) -> set[str]:
+        """Everybody who has pictures."""
+        return {folder.name for folder in self._root.glob("*")}
+
     def adopt(self, old: str, new: str) -> None:
         """Give an owner's pictures to another."""
         for file in self.folder(old).glob("*.png"):

@@ -17,6 +17,7 @@ from jobs.preflight import BaseChecker
 from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
 from jobs.spending import Spending
+from jobs.store import EVERYBODY
 from jobs.tokens import TokenDesk
 from trainer.devices import Device
 from ui.owners import OwnerPolicy
@@ -48,6 +49,12 @@ class Services:
         self.jobs.adopt(browser, person)
         self.drafts.adopt(browser, person)
         self.pictures.adopt(browser, person)
+
+    def adopt_everything(self, owner: str) -> None:
+        """Give one owner what all others have, but for what is everybody's: where there is only one, it is theirs."""
+        everybody = self.jobs.owners() | self.drafts.owners() | self.pictures.owners()
+        for other in everybody - {owner, EVERYBODY}:
+            self.adopt(other, owner)
 
     def admit(self, request: gr.Request) -> None:
         """Raise RequestError where this visitor may queue nothing here: the machine's owner pays for it."""

@@ -153,12 +153,14 @@ class TrainHandlers:
         except RequestError as error:
             return Markup("<span class='cs-bad'>{}</span>").format(str(error))
         folder = _folder_of(base)
-        if folder is not None and knows_word(folder, name):
+        known = knows_word(folder, name) if folder is not None else None
+        if known:
             return Markup(
                 "<span class='cs-warn'>“{}” is a word that the model knows. It works, but its old meaning will shine "
                 "through.</span>"
             ).format(name)
-        return Markup("✓ In prompts you write <code>{}</code>.").format(f"<{name}>")
+        mark = "" if known is None else "✓ "  # of a base that is not here yet, training says it
+        return Markup("{}In prompts you write <code>{}</code>.").format(mark, f"<{name}>")
 
     def admit(self, choices: Choices, request: gr.Request, *, flavor: str | None) -> str:
         """The owner, who may train where they want to. Raises RequestError for who may not.

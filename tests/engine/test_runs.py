@@ -264,6 +264,26 @@ def test_folder_without_class_pictures_fails_in_words(
         go_on(prepared(tiny_model, "dreambooth", prior_weight=1.0, class_images_dir=tmp_path / "none"), cache)
 
 
+def test_stop_before_the_first_step_keeps_nothing(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
+    for looks in (3, 12, 15):  # while photos are encoded, measured, and drawn before training
+        run = prepared(tiny_model, "dreambooth-lora", f"run-{looks}", steps=50)
+        with pytest.raises(TrainingStopped, match="before the first step"):
+            go_on(run, cache, StopAt(looks, StopKind.keep))
+        assert not run.artifact.exists()
+
+
+def test_word_that_the_base_knows_is_warned_of(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
+    def warnings(method: str, name: str) -> list[str]:
+        run = prepared(tiny_model, method, f"{method}-{name}", steps=1)
+        run.write_recipe(run.read_recipe().model_copy(update={"name": name}))
+        return [event.text for event in go_on(run, cache) if isinstance(event, Warned)]
+
+    assert warnings("dreambooth-lora", "object") == [
+        "“object” is a word that the base knows; its old meaning will shine through."
+    ]
+    assert warnings("dreambooth-lora", "red-mug") == warnings("textual-inversion", "object") == []
+
+
 def test_stop_keeps_a_checkpoint_and_says_so(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
     run = prepared(tiny_model, "dreambooth-lora", checkpoint_every_steps=0, preview_every_steps=0, steps=50)
     with pytest.raises(TrainingStopped) as stopped:

@@ -42,10 +42,11 @@ def supervisor(home: Path) -> AbstractContextManager[subprocess.Popen[bytes]]:
 
 
 @contextmanager
-def publisher(settings: Settings, hub: LocalHub) -> Generator[subprocess.Popen[bytes]]:
+def publisher(settings: Settings, hub: LocalHub, **environment: str) -> Generator[subprocess.Popen[bytes]]:
     """A publisher, pointed at the local Hub, that takes tokens already."""
     settings.runtime_dir.mkdir(parents=True, exist_ok=True)
-    with jobs_process("publisher", settings.home, **hub.environment(settings.home / "hf")) as process:
+    environment = {**hub.environment(settings.home / "hf"), **environment}
+    with jobs_process("publisher", settings.home, **environment) as process:
         wait_until(lambda: _takes_tokens(settings, PUBLISHING_TOKENS))
         yield process
 

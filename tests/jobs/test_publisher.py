@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -104,7 +105,7 @@ def test_without_a_token_it_waits_for_a_sign_in_and_goes_on_after_it(
     with publisher(settings, hub):
         service.publishing.ask(job, "anna", MUG, private=True)
         wait_until(lambda: state(service, job) is PublicationState.needs_sign_in)
-        assert note(service, job) == "Trained and verified. Sign in again to publish."
+        assert note(service, job) == "Trained and verified. Publish it again with a token that may write."
         desk.hand_over("bert", ALICE)  # somebody else's token is no help
         service.publishing.retry(job, "anna")
         wait_until(lambda: state(service, job) is PublicationState.needs_sign_in)
@@ -280,13 +281,25 @@ def test_rows_come_back_from_the_files(service: JobService, settings: Settings, 
     assert service.publishing.of(job) == asked
 
 
+@pytest.mark.fault(30)
+def test_token_of_the_machine_that_a_later_start_brings_is_enough(
+    hub: LocalHub, service: JobService, settings: Settings, job: str
+) -> None:
+    with publisher(settings, hub):
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: state(service, job) is PublicationState.needs_sign_in)
+    with publisher(settings, hub, HF_TOKEN=ALICE):
+        wait_until(lambda: state(service, job) is PublicationState.published)
+
+
 def test_each_trouble_has_its_own_end() -> None:
     publication = Publication("job", MUG, private=True)
-    later = after_trouble(publication, HubError("The Hub asks.", HubTrouble.later, retry_after_s=7200))
+    end = partial(after_trouble, can_sign_in=True)
+    later = end(publication, HubError("The Hub asks.", HubTrouble.later, retry_after_s=7200))
     assert later.state is PublicationState.waiting
     assert later.next_try > now() + 7000
-    assert after_trouble(replace(publication, tries=99), HubError("x", HubTrouble.later)).next_try < now() + 1900
-    ends = {t: after_trouble(publication, HubError("No.", t)).state for t in HubTrouble if t is not HubTrouble.later}
+    assert end(replace(publication, tries=99), HubError("x", HubTrouble.later)).next_try < now() + 1900
+    ends = {t: end(publication, HubError("No.", t)).state for t in HubTrouble if t is not HubTrouble.later}
     assert ends.pop(HubTrouble.sign_in) is PublicationState.needs_sign_in
     assert set(ends.values()) == {PublicationState.failed}
 

@@ -116,7 +116,7 @@ def test_child_that_works_for_visitors_has_no_token_that_is_not_theirs(monkeypat
 WRONG = {
     "STUDIO_HOME": ("data", "a whole path that begins with /"),
     "STUDIO_MIRROR": ("mirror", "a whole path that begins with /"),
-    "STUDIO_DATABASE_URL": ("hf_secretsecret", "a URL that begins with sqlite:/// or postgresql://"),
+    "STUDIO_DATABASE_URL": ("hf_secretsecret", "a URL that begins with sqlite://// (a whole path) or postgresql://"),
     "STUDIO_OWNERS": ("nobody", "single, browser or huggingface"),
     "STUDIO_EXAMPLE": ("maybe", "1 or 0"),
     "GRADIO_SERVER_PORT": ("99999", "a whole number from 1 to 65535"),

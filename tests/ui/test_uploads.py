@@ -11,6 +11,7 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
+from jobs.store import EVERYBODY, SINGLE_OWNER
 from tests.engine.conftest import small_recipe
 from tests.ui.test_sign_in import scope
 from tests.waiting import wait_until
@@ -64,6 +65,21 @@ def test_draft_that_became_a_job_takes_no_more_photos(
     *_, (_, following, _) = handlers.add([str(photo)], draft, request)
     assert following != draft
     assert len(services.drafts.read(owner, following).usable) == 1
+
+
+def test_whoever_is_alone_on_a_machine_has_what_its_browsers_left(
+    services: Services, tiny_model: Path, photo_folder: Path
+) -> None:
+    """It was served to many browsers, and then with STUDIO_OWNERS=single."""
+    recipe = small_recipe(tiny_model, "textual-inversion")
+    jobs = [services.jobs.submit(owner, recipe, lambda f: take_folder(photo_folder, f)) for owner in ("a", EVERYBODY)]
+    draft = services.drafts.new_id()
+    photo = next(photo_folder.glob("*.jpg"))
+    services.drafts.add("b", draft, photo, source="mug.jpg")
+    services.adopt_everything(SINGLE_OWNER)
+    assert {view.job.id for view in services.jobs.views(SINGLE_OWNER)} == {job.id for job in jobs}
+    assert services.jobs.owner_of(jobs[1].id) == EVERYBODY
+    assert len(services.drafts.read(SINGLE_OWNER, draft).usable) == 1
 
 
 def test_upload_is_removed_after_a_while(tmp_path: Path) -> None:

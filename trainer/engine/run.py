@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import NoReturn
 
 from trainer.artifact import describe_artifact
-from trainer.bases import find_base, inspect_base
+from trainer.bases import find_base, inspect_base, knows_word
 from trainer.checkup import MIN_PHOTOS
-from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
+from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 from trainer.engine.attention import choose_attention
 from trainer.engine.averaging import Average
 from trainer.engine.base_files import base_folder, with_commit
@@ -74,6 +74,8 @@ def run_training(run: RunFolder, place: Workplace) -> None:
     began = time.monotonic()  # a download happens once, and says nothing of how long the next run takes
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
+    if not isinstance(recipe, TextualInversionRecipe) and knows_word(folder, recipe.name):
+        place.emit(Warned(text=f"“{recipe.name}” is a word that the base knows; its old meaning will shine through."))
     work = _Work(run, place, recipe, photos, folder, open_compute(recipe.precision))
     for rewinds in range(MAX_REWINDS + 1):
         try:
@@ -139,7 +141,7 @@ class _Work:
         del checkpoint  # as large as the optimizer
         self.place.emit(PhaseChanged(phase=Phase.train, done=start, total=self.recipe.steps))
         steps = train(training, start=start)
-        if self.place.stop.kind is StopKind.checkpoint:
+        if self.place.stop.kind is StopKind.checkpoint or steps == 0:  # there is nothing to keep of no step
             self._stop(steps)
         method, average = training.method, training.average
         del training  # verification opens a second copy of the model: there must be room
