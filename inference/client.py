@@ -32,13 +32,13 @@ class GeneratorClient:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             return connection.connect_ex(str(self._path)) == 0
 
-    def generate(self, request: PictureRequest, folder: Path) -> Iterator[Answer]:
+    def generate(self, request: PictureRequest, folder: Path, token: str | None = None) -> Iterator[Answer]:
         """Ask, and yield answers until pictures are made or refused. Closing the iterator withdraws the request."""
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_SILENCE_S)
             try:
                 connection.connect(str(self._path))
-                connection.sendall(Ask(request=request, folder=folder).model_dump_json().encode() + b"\n")
+                connection.sendall(Ask(request=request, folder=folder, token=token).model_dump_json().encode() + b"\n")
             except OSError:
                 yield Refused(text=_NOT_THERE)
                 return

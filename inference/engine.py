@@ -81,16 +81,18 @@ class Engine:
         request: PictureRequest,
         step_done: Callable[[int, int], None] | None = None,
         downloaded: Callable[[int, int], None] | None = None,
+        *,
+        token: str | None = None,
     ) -> Result:
         """Make the pictures. `step_done(done, total)` counts picture-steps of the request; it may raise to stop.
 
-        `downloaded` counts the megabytes of a base that is not here yet, and may raise, too: what came is kept.
+        `downloaded` counts the megabytes of a base that is not here yet, and may raise, too: what came is kept. `token`
+        is the Hub's, of who asks; None: as this machine is signed in, if it is.
 
         Raises ConceptError or BaseModelError where the request does not fit together.
         """
-        base = base_folder(
-            find_base(request.base, request.base_revision, request.base_prediction), self._cache, downloaded
-        )
+        reference = find_base(request.base, request.base_revision, request.base_prediction)
+        base = base_folder(reference, self._cache, downloaded, token=token)
         family, pipeline = self._open(request, base)
         self._swap(request, pipeline)
         positive, notes = self._spell(request.prompt)

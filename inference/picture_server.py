@@ -141,6 +141,7 @@ class PictureServer:
                     visit.ask.request,
                     lambda done, total: self._step(visit, done, total),
                     lambda done, total: self._downloaded(visit, done, total),
+                    token=visit.ask.token,
                 )
             files = []
             for seed, picture in zip(visit.ask.request.seeds, result.pictures, strict=True):

@@ -24,6 +24,8 @@ class Ask(BaseModel):
 
     request: PictureRequest
     folder: Path
+    token: str | None = Field(None, repr=False)
+    """Of who asks: with it a base is fetched that not everybody may read. It is kept nowhere."""
 
 
 class Waiting(BaseModel):

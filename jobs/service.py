@@ -48,7 +48,7 @@ class JobService:
         *,
         devices: int = 1,
     ) -> None:
-        self._store, self._queue, self._runs_dir = store, queue, runs_dir
+        self._store, self._queue, self.runs_dir = store, queue, runs_dir
         self._deletion = Deletion(store, publishing, keeping, runs_dir)
         self.speeds, self.publishing = speeds, publishing
         self._outlook = Outlook(store, runs_dir, speeds, publishing, devices=devices)
@@ -59,7 +59,7 @@ class JobService:
         self._store.close()
 
     def run_folder(self, job_id: str) -> RunFolder:
-        return RunFolder(self._runs_dir / job_id)
+        return RunFolder(self.runs_dir / job_id)
 
     def submit(
         self,
@@ -277,7 +277,7 @@ class JobService:
     def rebuild(self) -> int:
         """Make files, rows and queue agree after a kill or a lost database; returns how many jobs got a row again."""
         self._deletion.finish()
-        restored = restore_rows(self._store, self.publishing, self._runs_dir, enqueue=self._enqueue)
+        restored = restore_rows(self._store, self.publishing, self.runs_dir, enqueue=self._enqueue)
         self.queue_waiting()
         return restored
 

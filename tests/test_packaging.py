@@ -59,7 +59,7 @@ def test_space_asks_for_what_the_work_needs_and_no_more(space: dict[str, Any]) -
     assert space["startup_duration_timeout"] == "1h"
     assert space["hf_oauth"] is True
     assert space["hf_oauth_scopes"][:2] == ["contribute-repos", "gated-repos"]
-    assert set(space["hf_oauth_scopes"]) <= {"contribute-repos", "gated-repos", "jobs"}
+    assert set(space["hf_oauth_scopes"]) <= {"contribute-repos", "gated-repos", "read-repos", "jobs"}
     assert 60 <= space["hf_oauth_expiration_minutes"] <= 43200
 
 

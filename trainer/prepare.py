@@ -8,6 +8,7 @@ from pathlib import Path
 
 from trainer.checkup import SetVerdict
 from trainer.config import TrainConfig
+from trainer.disk_need import check_disk
 from trainer.errors import RequestError
 from trainer.photos import PhotoSet
 from trainer.run_folder import RunFolder, written_aside
@@ -16,8 +17,10 @@ from trainer.run_folder import RunFolder, written_aside
 def prepare_run(root: Path, recipe: TrainConfig, take_photos: Callable[[Path], PhotoSet]) -> tuple[RunFolder, PhotoSet]:
     """A run folder with config.json and cleaned photos; `take_photos` fills the folder that it is given.
 
-    Raises RequestError, leaving nothing behind, where the folder is not empty or the photos cannot be used.
+    Raises RequestError, leaving nothing behind, where the folder is not empty, the photos cannot be used or the disk
+    would become full.
     """
+    check_disk(recipe, root)
     with new_run_folder(root) as run:
         photo_set = take_photos(run.photos)
         if photo_set.report.verdict is SetVerdict.not_usable:

@@ -115,15 +115,3 @@ def preset_recipe(
 def look_values(*, starter: bool) -> dict[str, Any]:
     """How to sample by default: the starter is content with less guidance than a full-size model."""
     return {"steps": 20, "guidance": 4.0 if starter else 7.0, "scheduler": "DPM++ 2M"}
-
-
-def artifact_bytes(method: Method, *, starter: bool, rank: int = 16, vectors: int = 4) -> int:
-    """About how large the result will be, before anything is trained: once for diffusers, once for other tools."""
-    match method:
-        case Method.textual_inversion:
-            once = vectors * (160 if starter else 768) * 4 + 200
-        case Method.dreambooth_lora:
-            once = rank * (420_000 if starter else 800_000)
-        case Method.dreambooth:
-            once = 30_000_000 if starter else 2_130_000_000
-    return 2 * once

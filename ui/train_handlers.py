@@ -15,9 +15,10 @@ from trainer.bases import BaseTraits, find_base, knows_word
 from trainer.choices import Kind, Method
 from trainer.concept import check_name
 from trainer.config import STARTER, TrainConfig
+from trainer.disk_need import check_disk, result_bytes
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.photos import PhotoSet
-from trainer.presets import artifact_bytes, preset_recipe, preset_values
+from trainer.presets import preset_recipe, preset_values
 from trainer.single_file_base import inspect_local
 from ui.forms import RecipeForm
 from ui.html import file_size, render
@@ -97,6 +98,10 @@ class TrainHandlers:
             return render("plan.html", problems=[Problem("base", str(error))])
         if flavor is not None:
             return self._remote_plan(recipe, flavor, named=named)
+        try:
+            check_disk(recipe, self._services.jobs.runs_dir)
+        except RequestError as error:
+            return render("plan.html", problems=[Problem("disk", str(error))])
         estimate = self._services.jobs.speeds.estimate_s(recipe)
         ahead, ahead_s = self._services.jobs.ahead()
         return render(
@@ -125,7 +130,7 @@ class TrainHandlers:
         recipe = preset_recipe(method, choices.kind, traits, name="unnamed", base=choices.base)
         estimate = self._services.jobs.speeds.estimate_s(recipe)
         seconds = estimate[0] if estimate else None
-        return {"method": method, "size": _result_bytes(recipe), "seconds": seconds, **METHOD_GLANCES[method]}
+        return {"method": method, "size": result_bytes(recipe), "seconds": seconds, **METHOD_GLANCES[method]}
 
     def _remote_plan(self, recipe: TrainConfig, flavor: str, *, named: bool) -> str:
         assert self._services.remote is not None  # or no machine there could be chosen
@@ -218,17 +223,9 @@ class TrainHandlers:
         return draft, photos_html(draft, PhotoSet(()))
 
 
-def _result_bytes(recipe: TrainConfig) -> int:
-    """About how large the result will be."""
-    starter = recipe.base == STARTER
-    return artifact_bytes(
-        recipe.method, starter=starter, rank=getattr(recipe, "rank", 16), vectors=getattr(recipe, "vectors", 4)
-    )
-
-
 def size_words(recipe: TrainConfig) -> str:
     """About how large the result will be, to be read."""
-    return f"about {file_size(_result_bytes(recipe))}"
+    return f"about {file_size(result_bytes(recipe))}"
 
 
 def _folder_of(base: str) -> Path | None:

@@ -97,10 +97,10 @@ class TryHandlers:
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
         self._services.bases.check(reference, hub_token)
 
-    def generate(self, request: PictureRequest, owner: str) -> Iterator[tuple[str, str]]:
+    def generate(self, request: PictureRequest, owner: str, hub_token: str | None = None) -> Iterator[tuple[str, str]]:
         """Progress and history as HTML, until the pictures are there or refused."""
-        shown = self.history(owner)
-        for answer in self._services.generator.generate(request, self._services.pictures.folder(owner)):
+        shown, folder = self.history(owner), self._services.pictures.folder(owner)
+        for answer in self._services.generator.generate(request, folder, hub_token):
             if isinstance(answer, Made):
                 shown = self.history(owner, [file.name for file in answer.files])
             yield self._making(answer), shown

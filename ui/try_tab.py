@@ -207,10 +207,9 @@ class TryTab:
         owner = self._services.owners.of(request)
         weights = [float(values[w]) for w in self._weights]
         entered = {name: values[widget] for name, widget in self._fields.items()}
-        made = self._handlers.request(
-            values[self.concepts] or [], weights, entered, owner, hub_token=self._services.owners.token_of(request)
-        )
-        yield from self._handlers.generate(made, owner)
+        token = self._services.owners.token_of(request)
+        made = self._handlers.request(values[self.concepts] or [], weights, entered, owner, hub_token=token)
+        yield from self._handlers.generate(made, owner, token)
 
     def _restore_uploaded(self, file: str, request: gr.Request) -> list[Any]:
         return [*self._restored(self._handlers.settings_in_file(file), request), None]

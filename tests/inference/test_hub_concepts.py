@@ -13,6 +13,8 @@ import torch
 from huggingface_hub import HfApi, constants
 from safetensors.torch import load_file, save_file
 
+from inference.engine import Engine
+from inference.request import PictureRequest
 from jobs.publish import publish
 from tests import ROOT
 from tests.hub.accounts import ALICE
@@ -20,7 +22,7 @@ from tests.hub.local_hub import LocalHub
 from tests.tiny_models import WIDTH
 from trainer.artifact import read_manifest
 from trainer.engine.imports.cached import cached_concept
-from trainer.errors import ConceptError, WeightsError
+from trainer.errors import BaseModelError, ConceptError, WeightsError
 from trainer.run_folder import RunFolder
 
 
@@ -58,6 +60,19 @@ def test_strangers_are_refused_in_words(alice: HfApi, cache: Path) -> None:
         cached_concept("alice/Cat_Toy", None, cache, lambda _line: None)
     with pytest.raises(ConceptError, match="alice/nothing"):
         cached_concept("alice/nothing", None, cache, lambda _line: None)
+
+
+def test_base_that_not_everybody_may_read_is_fetched_with_the_token_of_who_asks(
+    alice: HfApi, tiny_model: Path, cache: Path
+) -> None:
+    alice.create_repo("alice/own-model", private=True)
+    alice.upload_folder(repo_id="alice/own-model", folder_path=tiny_model)
+    request = PictureRequest(prompt="a cat", base="alice/own-model", width=64, height=64, steps=1, seed=1)
+    engine = Engine(cache)
+    with pytest.raises(BaseModelError, match="or it is private"):
+        engine.generate(request)
+    assert len(engine.generate(request, token=ALICE).pictures) == 1
+    engine.unload()
 
 
 def test_command_line_takes_a_hub_id(hub: LocalHub, alice: HfApi, tiny_model: Path, tmp_path: Path) -> None:

@@ -44,7 +44,7 @@ def heard(theirs: socket.socket) -> list[Any]:
     return [ANSWERS.validate_json(line) for line in theirs.recv(10_000).splitlines()]
 
 
-def downloading(_request: PictureRequest, _step: Tell, downloaded: Tell) -> None:
+def downloading(_request: PictureRequest, _step: Tell, downloaded: Tell, *, token: str | None) -> None:
     downloaded(120, 4300)
     raise BaseModelError("That was enough.")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import VISITOR, drawn, in_a_loop
 from trainer.choices import Kind, Method
+from trainer.config import STARTER
 from trainer.devices import cpu
 from trainer.errors import BaseModelError, RecipeError, RequestError
 from trainer.settings import Settings
@@ -161,4 +163,14 @@ def test_listeners_of_an_event_do_not_keep_each_other_busy(services: Services) -
 def test_name_that_the_hub_does_not_take_is_said_before_anything_is_queued(page: TrainPage) -> None:
     with pytest.raises(RequestError, match="The Hub does not allow the name 'red--mug'"):
         page.press("starter", "red--mug", publish=True)
+    page.assert_nothing_happened()
+
+
+@pytest.mark.fault(17)
+def test_disk_that_is_too_full_is_said_in_the_plan(page: TrainPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = shutil.disk_usage("/")
+    monkeypatch.setattr("trainer.disk_need.shutil.disk_usage", lambda _folder: usage._replace(free=1000))
+    assert "The disk is too full: this training needs" in page.plan(STARTER)
+    with pytest.raises(RequestError, match="too full"):
+        page.press(STARTER)
     page.assert_nothing_happened()

@@ -1,0 +1,48 @@
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from trainer.bases import BaseTraits
+from trainer.choices import Kind, Method
+from trainer.config import TrainConfig
+from trainer.disk_need import result_bytes, training_bytes
+from trainer.errors import RequestError
+from trainer.photos import PhotoSet
+from trainer.prepare import prepare_run
+from trainer.presets import preset_recipe
+
+FULL_SIZE = BaseTraits("stable-diffusion", 512, "epsilon", "x")
+
+
+def recipe(method: Method, **changes: object) -> TrainConfig:
+    return preset_recipe(method, Kind.object, FULL_SIZE, name="mug", base="someone/model", **changes)
+
+
+def test_need_grows_with_what_is_learnt_and_kept() -> None:
+    recipes = [recipe(method) for method in Method]
+    for needs in ([result_bytes(r) for r in recipes], [training_bytes(r) for r in recipes]):
+        assert needs == sorted(needs)
+    assert all(training_bytes(r) > 2 * result_bytes(r) for r in recipes)
+    whole = training_bytes(recipe(Method.dreambooth))
+    assert 15e9 < whole < 25e9
+    assert training_bytes(recipe(Method.dreambooth, keep_checkpoints=3)) > whole
+    assert training_bytes(recipe(Method.dreambooth, optimizer="adamw")) > whole
+    assert training_bytes(recipe(Method.dreambooth, checkpoint_every_steps=0)) < whole
+
+
+@pytest.mark.fault(17)
+def test_training_that_would_fill_the_disk_is_refused_before_it_is_begun(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    usage = shutil.disk_usage(tmp_path)
+    monkeypatch.setattr("trainer.disk_need.shutil.disk_usage", lambda _folder: usage._replace(free=300_000_000))
+
+    def take(_folder: Path) -> PhotoSet:
+        raise AssertionError("photos were copied to a full disk")
+
+    with pytest.raises(RequestError, match=r"needs about 21\.3 GB, and 0\.3 GB are free"):
+        prepare_run(tmp_path / "deep" / "run", recipe(Method.dreambooth), take)
+    assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,51 @@
+"""How much disk a training takes, from its recipe alone, and whether there is so much."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from trainer.choices import Optimizer
+from trainer.config import STARTER, DreamBoothLoraRecipe, TextualInversionRecipe, TrainConfig
+from trainer.errors import RequestError
+
+_GB = 10**9
+
+
+def result_bytes(recipe: TrainConfig) -> int:
+    """About how large the result will be: once for diffusers, once for other tools."""
+    return 2 * _weights_bytes(recipe)
+
+
+def training_bytes(recipe: TrainConfig) -> int:
+    """About how much a training takes at most, its result included.
+
+    A checkpoint holds fp32 weights, AdamW's two states for each of them and, with an average, the averaged weights. A
+    new one is written before the oldest is removed, and a result before an earlier one.
+    """
+    whole = not isinstance(recipe, TextualInversionRecipe | DreamBoothLoraRecipe)
+    trained = _weights_bytes(recipe) * (2 if whole else 1)  # whole models are written in fp16
+    states = 0.5 if recipe.optimizer is Optimizer.adamw_8bit else 2.0
+    checkpoint = trained * (1 + states + (1 if recipe.ema_decay else 0))
+    count = recipe.keep_checkpoints + 1 if recipe.checkpoint_every_steps else 1
+    return int(2 * result_bytes(recipe) + count * checkpoint)
+
+
+def check_disk(recipe: TrainConfig, folder: Path) -> None:
+    """Raise RequestError where the disk of `folder` has less free than the training needs."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    needed, free = training_bytes(recipe), shutil.disk_usage(there).free
+    if free < needed:
+        raise RequestError(
+            f"The disk is too full: this training needs about {needed / _GB:.1f} GB, and {free / _GB:.1f} GB are free."
+        )
+
+
+def _weights_bytes(recipe: TrainConfig) -> int:
+    """About how large one file of the result is."""
+    starter = recipe.base == STARTER
+    if isinstance(recipe, TextualInversionRecipe):
+        return recipe.vectors * (160 if starter else 768) * 4 + 200
+    if isinstance(recipe, DreamBoothLoraRecipe):
+        return recipe.rank * (420_000 if starter else 800_000)
+    return 30_000_000 if starter else 2_130_000_000
