@@ -44,7 +44,7 @@ _STARTER: dict[Method, dict[str, Any]] = {
     },
 }
 
-# Stable Diffusion 1.x and 2.x. Rates and steps are the ones that the field's tools agree on most; see the README.
+# Stable Diffusion 1.x and 2.x. Rates and steps are the ones that the field's tools agree on most.
 _FULL_SIZE: dict[Method, dict[str, Any]] = {
     Method.textual_inversion: {
         "steps": 1500,

@@ -58,6 +58,18 @@ def test_copies_of_training_pictures_are_over_the_limit_of_memorisation_and_new_
     assert measures.memorisation(around(0, 40, spread=0.1, seed=3), train) < limit
 
 
+def test_pairs_that_are_left_out_count_neither_for_nor_against_likeness() -> None:
+    own, real = torch.eye(3)[:1], torch.eye(3)
+    assert measures.mean_cosine(own, real) == pytest.approx(1 / 3)
+    assert measures.mean_cosine(own, real, torch.tensor([[False, True, True]])) == 0
+
+
+def test_a_few_copies_among_many_pictures_are_seen() -> None:
+    train, drawn = torch.eye(4)[:2], torch.eye(4)
+    assert measures.memorisation(drawn, train) == 0.5
+    assert measures.share_over(drawn, train, 0.7) == 0.5
+
+
 def test_limit_of_memorisation_leaves_out_a_pictures_likeness_to_itself() -> None:
     assert measures.memorisation_limit(torch.eye(WIDTH)[:2], torch.eye(WIDTH)[2:4]) == pytest.approx(0.0)
 

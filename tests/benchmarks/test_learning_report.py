@@ -8,13 +8,15 @@ from typing import Any
 
 import pytest
 
+from tests.benchmarks.learning.__main__ import _parser
 from tests.benchmarks.learning.cells import Bench, run_cell
+from tests.benchmarks.learning.conditions import conditions
 from tests.benchmarks.learning.ledger import Ledger
 from tests.benchmarks.learning.plan import Cell, Pace, Rates, Side, Wanted, standard_phases
 from tests.benchmarks.learning.report import write_report
-from tests.benchmarks.learning.subjects import Subject
+from tests.benchmarks.learning.subjects import STYLES, SUBJECTS, Subject
 from tests.benchmarks.learning.summary import compare, summarise
-from tests.benchmarks.learning.sweep import read_rates, sweep_cells, sweep_rows, write_sweep
+from tests.benchmarks.learning.sweep import SWEPT, read_rates, sweep_cells, sweep_rows, write_sweep
 from trainer.bases import BaseTraits
 from trainer.config import Kind, Method
 
@@ -29,7 +31,7 @@ def result(subject: str, side: str = "ours", likeness: float = 0.5, **more: Any)
     made = {"subject": subject, "group": "drawn", "method": "textual-inversion", "side": side, "pace": "equal-steps"}
     made |= {"seed": 0, "values": {"learning_rate": 0.02}, "likeness": likeness, "prompt_following": 0.8}
     made |= {"asked": {"style": 0.7, "company": 0.9}, "memorisation": 0.6, "memorisation_limit": 0.7}
-    made["likeness_unclipped"] = likeness
+    made |= {"likeness_unclipped": likeness, "copies": 0.25}
     return made | {"diversity": 0.2, "drift": 0.0, "steps": 350, "seconds": 70.0, "cost_s": 60.0} | more
 
 
@@ -84,7 +86,8 @@ def test_equal_time_needs_both_sides_at_equal_steps(tmp_path: Path) -> None:
     bench = Bench(tmp_path / "base", tmp_path, checkout=tmp_path / "diffusers")
     (bench.subjects / "fox").mkdir(parents=True)
     (bench.subjects / "fox" / "subject.json").write_text(
-        '{"name": "fox", "group": "drawn", "kind": "pet", "class_word": "animal", "things": []}'
+        '{"name": "fox", "group": "drawn", "kind": "pet", "class_word": "animal", "things": [], "trained_things": [], '
+        '"pictures": ""}'
     )
     cell = Cell("fox", LORA, 0, Side.theirs, Pace.equal_time, rival=Cell("fox", LORA, 0))
     with pytest.raises(LookupError, match="equal steps"):
@@ -105,6 +108,7 @@ def test_rows_take_the_median_of_subjects_and_count_memorised_cells() -> None:
     assert (row.cells, row.subjects) == (5, 3)
     assert row.likeness.value == pytest.approx(0.6)
     assert row.memorised == pytest.approx(0.2)
+    assert row.copies == pytest.approx(0.25)
     assert row.likeness.low < 0.6 < row.likeness.high
 
 
@@ -120,8 +124,9 @@ def test_comparison_is_made_subject_by_subject() -> None:
 def test_report_shows_both_paces_and_the_bases_own_answers(tmp_path: Path) -> None:
     results = [result("a"), result("a", "theirs"), result("a", "theirs", pace="equal-time", steps=90)]
     class_words = {"drawn": {"a": {"style": 1.0, "company": 0.5}}}
-    text = write_report(results, tmp_path, planned=7, base="x", class_words=class_words)
+    text = write_report(results, tmp_path, planned=7, base="x", class_words=class_words, note="No sweep.")
     assert "3 of 7 runs" in text
+    assert text.startswith("No sweep.")
     assert "at equal steps" in text
     assert "at equal time" in text
     assert "| the base with the class word | 100% | 50% |" in text
@@ -146,7 +151,7 @@ def test_best_rate_of_a_saved_sweep_is_read_on_the_same_base_only(tmp_path: Path
     cells = sweep_cells([FOX], [INVERSION], [Side.ours], ["learning_rate"], TRAITS, {})
     tried = [(c, result("fox", likeness=0.1 * n, values=c.values)) for n, c in enumerate(cells)]
     file = tmp_path / "sweep.json"
-    write_sweep(file, "x", sweep_rows(tried))
+    write_sweep(file, "x", sweep_rows(tried, {}))
     best = cells[-1].values["learning_rate"]
     assert read_rates(file, "x").of(Side.ours, INVERSION, "drawn") == best
     assert read_rates(file, "x").of(Side.ours, INVERSION, "style") == best  # not swept: as things
@@ -158,7 +163,46 @@ def test_a_later_sweep_of_another_field_keeps_the_earlier_rows(tmp_path: Path) -
     file = tmp_path / "sweep.json"
     for field in ("learning_rate", "vectors"):
         cells = sweep_cells([FOX], [INVERSION], [Side.ours], [field], TRAITS, {})
-        write_sweep(file, "x", sweep_rows([(c, result("fox", values=c.values)) for c in cells]))
+        write_sweep(file, "x", sweep_rows([(c, result("fox", values=c.values)) for c in cells], {}))
     table = file.with_suffix(".md").read_text()
     assert "| learning_rate |" in table
     assert "| vectors |" in table
+
+
+def test_rates_are_compared_on_the_same_subjects_and_the_preset_alone(tmp_path: Path) -> None:
+    """A value that failed on one subject, and rows of another recipe, must not win by being easier."""
+    cells = sweep_cells([FOX, POT], [INVERSION], [Side.ours], ["learning_rate"], TRAITS, {})
+    rates = sorted({cell.values["learning_rate"] for cell in cells})
+
+    def likeness(cell: Cell) -> float:
+        return {rates[0]: 0.9, rates[1]: 0.4}.get(cell.values["learning_rate"], 0.2)
+
+    done = [cell for cell in cells if (cell.subject, cell.values["learning_rate"]) != ("pot", rates[0])]
+    file = tmp_path / "sweep.json"
+    write_sweep(
+        file, "x", sweep_rows([(c, result(c.subject, likeness=likeness(c), values=c.values)) for c in done], {})
+    )
+    assert read_rates(file, "x").of(Side.ours, INVERSION, "drawn") == rates[1]
+    other = [
+        (c, result(c.subject, likeness=1.0, values=c.values)) for c in cells if c.values["learning_rate"] == rates[2]
+    ]
+    write_sweep(file, "x", sweep_rows(other, {"vectors": 2}))
+    assert read_rates(file, "x").of(Side.ours, INVERSION, "drawn") == rates[1]
+    write_sweep(file, "y", sweep_rows(other, {}))
+    assert read_rates(file, "y").of(Side.ours, INVERSION, "drawn") == rates[2]
+    assert read_rates(file, "x").of(Side.ours, INVERSION, "drawn") == rates[1]
+    assert "vectors=2" in file.with_suffix(".md").read_text()
+
+
+def test_sweep_learns_what_the_standard_run_does_not() -> None:
+    run, sweep = (_parser().parse_args([command]) for command in ("run", "sweep"))
+    assert run.subjects is None
+    assert not set(SWEPT) & {name.replace(" ", "-") for name in (*SUBJECTS, *STYLES)}
+    assert sweep.subjects is None  # SWEPT, unless others are asked for
+
+
+def test_results_of_another_exam_or_other_defaults_lie_elsewhere(monkeypatch: pytest.MonkeyPatch) -> None:
+    usual = conditions(None)
+    assert conditions(None) == usual != conditions(1)
+    monkeypatch.setattr("tests.benchmarks.learning.exam.BACKGROUNDS", ("red",))
+    assert conditions(None) != usual

@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.benchmarks.learning.__main__ import main
+from tests.benchmarks.learning.conditions import conditions
 from tests.benchmarks.learning.exam import NAME, PLACEHOLDER
 from tests.benchmarks.learning.files import read_json
 from tests.benchmarks.learning.peers import SCRIPTS, train_theirs
@@ -44,7 +45,7 @@ def run(model: Path, out: Path, *more: str) -> int:
 
 
 def test_a_run_is_measured_reported_and_goes_on_where_it_stopped(tiny_model: Path, tmp_path: Path) -> None:
-    folder = tmp_path / inspect_base(tiny_model).identity
+    folder = tmp_path / f"{inspect_base(tiny_model).identity}-{conditions(1)}"
     write_subjects(folder / "subjects")
     assert run(tiny_model, tmp_path, "--set", "steps=2") == 0
     (cell,) = (folder / "cells").iterdir()
@@ -70,7 +71,7 @@ def test_a_run_is_measured_reported_and_goes_on_where_it_stopped(tiny_model: Pat
 
 
 def test_a_training_that_fails_leaves_its_cell_open(tiny_model: Path, tmp_path: Path) -> None:
-    folder = tmp_path / inspect_base(tiny_model).identity
+    folder = tmp_path / f"{inspect_base(tiny_model).identity}-{conditions(1)}"
     write_subjects(folder / "subjects")
     assert run(tiny_model, tmp_path, "--set", "steps=0") == 1
     assert not list(folder.glob("cells/*/result.json"))

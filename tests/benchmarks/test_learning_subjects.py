@@ -103,6 +103,14 @@ def test_real_photos_become_square_subjects_with_their_class_word(tmp_path: Path
     subject = read_subjects(tmp_path / "subjects")["photo-berry-bowl"]
     assert (subject.group, subject.class_word, subject.kind) == ("photo", "bowl", Kind.object)
     assert {p.size for p in subject.train()} == {(512, 512)}
+    write_photo_subjects(tmp_path / "photos", tmp_path / "subjects")
+    Image.new("RGB", (640, 400), "white").save(tmp_path / "photos" / "berry_bowl" / "2.jpg")
+    with pytest.raises(SystemExit, match="other pictures"):
+        write_photo_subjects(tmp_path / "photos", tmp_path / "subjects")
+    for number in (3, 4):
+        (tmp_path / "photos" / "berry_bowl" / f"{number}.jpg").unlink()
+    with pytest.raises(SystemExit, match="has 3 photos; 4 or more"):
+        write_photo_subjects(tmp_path / "photos", tmp_path / "elsewhere")
 
 
 @pytest.mark.parametrize("style", DRAWN_STYLES)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import shutil
 import sys
 from functools import partial
 from pathlib import Path
@@ -16,6 +17,7 @@ import numpy as np
 import torch
 
 from tests.benchmarks.learning.cells import Bench
+from tests.benchmarks.learning.conditions import conditions
 from tests.benchmarks.learning.exam import exam_of, with_article
 from tests.benchmarks.learning.features import LiteFeatures
 from tests.benchmarks.learning.marking import mark_class_word
@@ -46,6 +48,7 @@ SURFACES = 30
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; 1 where a training failed, 0 otherwise."""
     options = _parser().parse_args(arguments)
+    options.base = options.base.resolve()  # the starter's presets are for the starter, however its folder is named
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s")
     torch.set_num_threads(1)
     return options.command(options)
@@ -69,6 +72,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     starter = commands.add_parser("starter", parents=[shared], help="does the base draw what it was taught?")
     starter.add_argument("--prompts", type=int, default=220)
+    starter.add_argument("--more-things", action="store_true", help="it was taught all things, as on a GPU")
     starter.set_defaults(command=_starter)
     run = commands.add_parser("run", parents=[shared, cells], help="the standard run")
     run.add_argument("--full", action="store_true", help="12 things and 4 styles, real photos as often")
@@ -77,14 +81,15 @@ def _parser() -> argparse.ArgumentParser:
     run.set_defaults(command=_run)
     sweep = commands.add_parser("sweep", parents=[shared, cells], help="try values of recipe fields")
     sweep.add_argument("--fields", nargs="+", choices=FIELDS, default=list(FIELDS))
-    sweep.set_defaults(command=_sweep, full=False, subjects=list(SWEPT))
+    sweep.set_defaults(command=_sweep, full=False)
     return parser
 
 
 def _starter(options: argparse.Namespace) -> int:
-    nouns = [thing.noun for thing in load_things() if not thing.held_out]
+    things = load_things(more=options.more_things)
+    nouns = [thing.noun for thing in things if not thing.held_out]
     space = LiteFeatures(options.out / "features")
-    source = Source(options.base, load_sprites(options.work, load_things()), nouns, space, options.out)
+    source = Source(options.base, load_sprites(options.work, things), nouns, space, options.out)
     figures = report_starter(source, count=options.prompts, photos=options.photos, look_steps=options.look_steps)
     print(describe(figures))
     return 0
@@ -103,19 +108,27 @@ def _run(options: argparse.Namespace) -> int:
     results = [result for _, result in bench.ledger.results(cells)]
     learnt = {result["subject"] for result in results}
     class_words = _class_words(bench, [s for s in subjects if s.name in learnt])
-    report = write_report(results, bench.folder, planned=len(cells), base=traits.identity, class_words=class_words)
-    print(report if rates.best else f"{report}\nThere is no sweep on this base: learning rates are the presets' own.")
+    report = write_report(
+        results,
+        bench.folder,
+        planned=len(cells),
+        base=traits.identity,
+        class_words=class_words,
+        note="" if rates.best else "There is no sweep on this base: learning rates are the presets' own.",
+    )
+    print(report)
     return int(failed > 0)
 
 
 def _sweep(options: argparse.Namespace) -> int:
+    options.subjects = options.subjects or list(SWEPT)
     bench, subjects, traits = _prepared(options)
     sides = [Side.ours, Side.theirs] if options.diffusers else [Side.ours]
     overrides = parse_assignments(options.set)
     fields = sorted(options.fields, key=lambda field: field != RATE)
     cells = sweep_cells(subjects, options.methods, sides, fields, traits, overrides)
     failed = run_phases(bench, [cells], workers=options.workers)
-    write_sweep(options.sweep, traits.identity, sweep_rows(bench.ledger.results(cells)))
+    write_sweep(options.sweep, traits.identity, sweep_rows(bench.ledger.results(cells), overrides))
     print(options.sweep.with_suffix(".md").read_text(encoding="utf-8"))
     return int(failed > 0)
 
@@ -123,9 +136,8 @@ def _sweep(options: argparse.Namespace) -> int:
 def _prepared(options: argparse.Namespace) -> tuple[Bench, list[Subject], Any]:
     """The bench of the base, with all pictures in place, and the subjects that are asked for."""
     traits = inspect_base(options.base)
-    bench = Bench(
-        options.base.resolve(), (options.out / traits.identity).resolve(), options.diffusers, options.look_steps
-    )
+    folder = options.out / f"{traits.identity}-{conditions(options.look_steps)}"
+    bench = Bench(options.base, folder.resolve(), options.diffusers, options.look_steps)
     _write_subjects(bench.subjects, options)
     everything = read_subjects(bench.subjects)
     chosen = choose(everything.values(), full=options.full)
@@ -142,7 +154,10 @@ def _write_subjects(folder: Path, options: argparse.Namespace) -> None:
         things = load_things()
         held_out = {thing.noun: (Kind(thing.kind), thing.class_word) for thing in things if thing.held_out}
         surfaces = build_textures(np.random.default_rng(7), fetch_photos(options.work), SURFACES)
-        write_drawn_subjects(load_sprites(options.work, things), held_out, surfaces, folder)
+        aside = folder.with_name(f".{folder.name}")
+        shutil.rmtree(aside, ignore_errors=True)  # of a start that was broken off
+        write_drawn_subjects(load_sprites(options.work, things), held_out, surfaces, aside)
+        aside.replace(folder)
     if options.photos:
         write_photo_subjects(options.photos, folder)
 

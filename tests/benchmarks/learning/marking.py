@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -26,6 +26,8 @@ class Figures:
     """Tells trainings apart that are all nearer to other subjects than to their own."""
     memorisation: float
     memorisation_limit: float
+    copies: float
+    """Share of the pictures that are over the limit: the mean hides a few copies among many other pictures."""
     diversity: float
     drift: float
     asked: dict[str, float]
@@ -46,18 +48,37 @@ def mark(
     own = torch.cat([space.of(draw(shot)) for shot in exam.own])
     train, compare = space.of(subject.train()), space.of(subject.compare())
     others = torch.cat([space.of(s.train() + s.compare()) for s in strangers])
+    shown = [thing for thing in subject.things for _ in range(len(own) // len(subject.things))]
+    elsewhere = [thing for s in strangers for thing in (*s.trained_things, *s.things)]
     without = torch.cat([space.of(draw(shot)) for shot in exam.without])
     base_without = torch.cat([space.of(draw_base(shot)) for shot in exam.without])
-    unclipped = measures.subject_likeness(own, compare, train, others)
+    limit = measures.memorisation_limit(train, compare)
+    unclipped = measures.subject_likeness(
+        own,
+        compare,
+        train,
+        others,
+        drawn_differs=_differ(shown, subject.things),
+        others_differ=_differ(elsewhere, subject.things),
+    )
     return Figures(
         likeness=measures.clipped(unclipped),
         likeness_unclipped=unclipped,
         memorisation=measures.memorisation(own, train),
-        memorisation_limit=measures.memorisation_limit(train, compare),
+        memorisation_limit=limit,
+        copies=measures.share_over(own, train, limit),
         diversity=sum(measures.diversity(space.of(draw(shot))) for shot in exam.own) / len(exam.own),
         drift=measures.drift(without, base_without),
         asked=mark_questions(exam, draw, draw_base, space),
     )
+
+
+def _differ(left: Sequence[str], right: Sequence[str]) -> torch.Tensor | None:
+    """Which pairs of a style's pictures show different things, bool [left, right]; None for anything but a style.
+
+    Real pictures of a style never show the same thing twice, so pairs that do would raise likeness for the thing.
+    """
+    return torch.tensor([[one != other for other in right] for one in left]) if left and right else None
 
 
 def mark_questions(exam: Exam, draw: Draw, draw_base: Draw, space: FeatureSpace) -> dict[str, float]:

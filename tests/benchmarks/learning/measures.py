@@ -13,9 +13,10 @@ from torch.nn.functional import normalize
 LIMIT_QUANTILE = 0.95
 
 
-def mean_cosine(pictures: torch.Tensor, real: torch.Tensor) -> float:
-    """Mean cosine of every picture to every real picture."""
-    return float((pictures @ real.T).mean())
+def mean_cosine(pictures: torch.Tensor, real: torch.Tensor, counted: torch.Tensor | None = None) -> float:
+    """Mean cosine of every picture to every real picture, or over the pairs of `counted`, bool [pictures, real]."""
+    cosines = pictures @ real.T
+    return float((cosines if counted is None else cosines[counted]).mean())
 
 
 def mean_other_cosine(pictures: torch.Tensor, real: torch.Tensor) -> float:
@@ -29,15 +30,25 @@ def likeness(cosine: float, *, among_own: float, of_others: float) -> float:
     return (cosine - of_others) / (among_own - of_others)
 
 
-def subject_likeness(drawn: torch.Tensor, compare: torch.Tensor, train: torch.Tensor, others: torch.Tensor) -> float:
+def subject_likeness(
+    drawn: torch.Tensor,
+    compare: torch.Tensor,
+    train: torch.Tensor,
+    others: torch.Tensor,
+    *,
+    drawn_differs: torch.Tensor | None = None,
+    others_differ: torch.Tensor | None = None,
+) -> float:
     """Likeness of drawn pictures to the real pictures that were kept from training; not clipped.
 
     0: the mean cosine that other subjects' pictures have to them. 1: the mean cosine between different real pictures of
-    the subject, trained on or not.
+    the subject, trained on or not. `drawn_differs` and `others_differ`, bool [pictures, compare], leave pairs out.
     """
     real = torch.cat([train, compare])
     return likeness(
-        mean_cosine(drawn, compare), among_own=mean_other_cosine(real, real), of_others=mean_cosine(others, compare)
+        mean_cosine(drawn, compare, drawn_differs),
+        among_own=mean_other_cosine(real, real),
+        of_others=mean_cosine(others, compare, others_differ),
     )
 
 
@@ -49,6 +60,11 @@ def clipped(value: float) -> float:
 def memorisation(drawn: torch.Tensor, train: torch.Tensor) -> float:
     """Mean, over drawn pictures, of the cosine to the nearest training picture."""
     return float((drawn @ train.T).max(dim=1).values.mean())
+
+
+def share_over(drawn: torch.Tensor, train: torch.Tensor, limit: float) -> float:
+    """Share of the drawn pictures whose cosine to the nearest training picture is over the limit."""
+    return float(((drawn @ train.T).max(dim=1).values > limit).float().mean())
 
 
 def memorisation_limit(train: torch.Tensor, compare: torch.Tensor) -> float:

@@ -13,9 +13,13 @@ from inference.catalog import open_concept
 from tests.benchmarks.learning.exam import NAME
 from tests.benchmarks.learning.painter import Learnt
 from tests.benchmarks.learning.subjects import Subject
-from tests.benchmarks.learning.training import Trained, run_timed
+from tests.benchmarks.learning.training import Trained, TrainingFailed, run_timed
 from trainer.bases import STARTER_FOLDER
 from trainer.config import STARTER, Method
+from trainer.events import Warned, read_events
+from trainer.run_folder import RunFolder
+
+REWOUND = "became infinite"
 
 
 def train_ours(
@@ -36,5 +40,7 @@ def train_ours(
     command = [sys.executable, "-m", "trainer", "train", "--photos", str(subject.train_folder)]
     command += ["--recipe", str(place / "recipe.yaml"), "--out", str(run)]
     seconds, cpu_seconds = run_timed(command, place, {"STUDIO_HOME": str(place / "home")})
+    if any(isinstance(e, Warned) and REWOUND in e.text for e in read_events(RunFolder(run).events_file)):
+        raise TrainingFailed("the loss became infinite, and training went on at half the learning rate")
     concept = open_concept(run)
     return Trained(Learnt(concept.folder, concept.manifest.words), concept.manifest.steps, seconds, cpu_seconds)

@@ -12,11 +12,14 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from tests.benchmarks.learning.exam import NAME, PLACEHOLDER
 from tests.benchmarks.learning.painter import Learnt
 from tests.benchmarks.learning.subjects import Subject
 from tests.benchmarks.learning.training import Trained, run_timed
 from trainer.bases import knows_word
+from trainer.choices import Optimizer
 from trainer.concept import ConceptWords, first_prompt
 from trainer.config import Kind, Method, Precision
 from trainer.engine.device import choose_precision
@@ -93,6 +96,10 @@ def _dreambooth_options(
         "instance_data_dir": photos,
         "instance_prompt": words.spell(first_prompt(subject.kind, NAME)),
     }
+    if values.get("gradient_checkpointing"):
+        options["gradient_checkpointing"] = True
+    if values.get("optimizer") == Optimizer.adamw_8bit:
+        options["use_8bit_adam"] = True
     if method is Method.dreambooth_lora:
         options["rank"] = values["rank"]
     elif values.get("min_snr_gamma"):
@@ -114,7 +121,8 @@ def _precision(method: Method) -> str:
     """The fastest that does not harm: the LoRA script would train adapters that are themselves in bf16."""
     if method is Method.dreambooth_lora:
         return "no"
-    return {Precision.bf16: "bf16"}.get(choose_precision(Precision.auto, "cpu"), "no")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return {Precision.bf16: "bf16", Precision.fp16: "fp16"}.get(choose_precision(Precision.auto, device), "no")
 
 
 def _as_flag(name: str, value: Any) -> list[str]:

@@ -12,8 +12,8 @@ from tests.benchmarks.learning.plan import Pace, Side
 from tests.benchmarks.learning.summary import Comparison, Result, Row, compare, summarise
 
 GROUPS = {"drawn": "Held-out things", "style": "Held-out styles", "photo": "Real subjects, by photos"}
-HEAD = "| method | likeness | prompt following | memorisation over its limit | over the limit | diversity | drift |"
-HEAD += " steps | seconds | learning rate | runs |"
+HEAD = "| method | likeness | prompt following | memorisation over its limit | runs over it | pictures over it |"
+HEAD += " diversity | drift | steps | seconds | learning rate | runs |"
 
 
 def write_report(
@@ -23,10 +23,12 @@ def write_report(
     planned: int,
     base: str,
     class_words: Mapping[str, Mapping[str, Mapping[str, float]]],
+    note: str = "",
 ) -> str:
     """Write results.json, report.md and the charts; returns the Markdown.
 
-    `class_words` is group -> subject -> question -> what the base reaches with the plain class word.
+    `class_words` is group -> subject -> question -> what the base reaches with the plain class word; `note` is said
+    before everything else.
     """
     rows, comparisons = summarise(results), compare(results)
     write_json(
@@ -41,6 +43,7 @@ def write_report(
     )
     write_charts(rows, folder)
     text = describe(rows, comparisons, planned=planned, done=len(results), base=base, class_words=class_words)
+    text = f"{note}\n\n{text}" if note else text
     write_whole(folder / "report.md", lambda aside: aside.write_text(text, encoding="utf-8"))
     return text
 
@@ -73,7 +76,7 @@ def describe(
 
 def _row_line(row: Row) -> str:
     figures = f"| {row.method} | {row.likeness} | {row.prompt_following} | {row.memorisation_over_limit:+.2f} |"
-    figures += f" {row.memorised:.0%} | {row.diversity:.2f} | {row.drift:.2f} |"
+    figures += f" {row.memorised:.0%} | {row.copies:.0%} | {row.diversity:.2f} | {row.drift:.2f} |"
     return f"{figures} {row.steps:.0f} | {row.cost_s:.0f} | {row.learning_rate:.3g} | {row.cells} |"
 
 

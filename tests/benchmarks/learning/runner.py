@@ -39,6 +39,8 @@ def run_phases(bench: Bench, phases: list[list[Cell]], *, workers: int) -> int:
 
 def _finished(bench: Bench, cells: list[Cell], workers: int) -> Iterator[tuple[Cell, BaseException | None]]:
     """Each cell as it ends, with what went wrong."""
+    if torch.cuda.is_available():
+        workers = min(workers, 1)  # two on one GPU would each be slower for the other
     if workers == 0:
         for cell in cells:
             yield cell, _error_of(bench, cell)

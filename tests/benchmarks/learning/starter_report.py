@@ -16,6 +16,7 @@ import torch
 from PIL import Image
 
 from tests.benchmarks.learning.colours import background_obeys
+from tests.benchmarks.learning.exam import with_article
 from tests.benchmarks.learning.features import FeatureSpace, square
 from tests.benchmarks.learning.files import write_json, write_whole
 from tests.benchmarks.learning.measures import likeness, mean_cosine, mean_other_cosine
@@ -46,11 +47,7 @@ class Asked:
     @property
     def prompt(self) -> str:
         thing = f"{self.tint} {self.noun}" if self.tint else self.noun
-        return f"a {self.style} of {_article(thing)} on {_article(self.colour)} background"
-
-
-def _article(words: str) -> str:
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"
+        return f"a {self.style} of {with_article(thing)} on {with_article(self.colour)} background"
 
 
 def plan_prompts(nouns: list[str], count: int, *, seed: int = 0, tinted: bool = False) -> list[Asked]:
@@ -86,7 +83,7 @@ def report_starter(source: Source, *, count: int, photos: Path | None, look_step
     asked = plan_prompts(source.nouns, count)
     combined = plan_prompts(source.nouns, max(1, count // 8), tinted=True)
     figures: dict[str, Any] = {"base": identity, "things": len(source.nouns)}
-    for name, prompts in (("prompts", asked), ("unseen combinations", combined)):
+    for name, prompts in (("prompts", asked), ("in other colours", combined)):
         drawn = []
         for number, one in enumerate(prompts):
             drawn += painter.draw(one.prompt, [one.seed], keep)
@@ -186,7 +183,7 @@ def describe(figures: dict[str, Any]) -> str:
         "| pictures | number | background as asked | thing nearest | thing among the nearest 5 |",
         "|---|---|---|---|---|",
     ]
-    for name in ("prompts", "unseen combinations", "composed", "composed, through the autoencoder"):
+    for name in ("prompts", "in other colours", "composed", "composed, through the autoencoder"):
         f = figures[name]
         lines.append(f"| {name} | {f['pictures']} | {f['background']:.1%} | {f['top 1']:.1%} | {f['top 5']:.1%} |")
     drawn = figures["prompts"]

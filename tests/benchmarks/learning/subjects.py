@@ -6,6 +6,7 @@ angle, bend, distance, place, side, light, background and in what hides a part o
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -42,6 +43,8 @@ class Subject:
     folder: Path
     things: tuple[str, ...] = ()
     """What the pictures to compare with show, where the subject is a style."""
+    trained_things: tuple[str, ...] = ()
+    """And what the others show."""
 
     @property
     def train_folder(self) -> Path:
@@ -71,13 +74,26 @@ def write_drawn_subjects(
     for number, style in enumerate((*STYLES, *MORE_STYLES)):
         rng = np.random.default_rng((12, number))
         drawn = [DRAWN_STYLES[style](sprites[thing]["drawing"][0], rng) for thing in STYLE_THINGS]
-        subject = Subject(_slug(style), "style", Kind.style, "", to / _slug(style), things=STYLE_THINGS[1::2])
+        subject = Subject(
+            _slug(style),
+            "style",
+            Kind.style,
+            "",
+            to / _slug(style),
+            things=STYLE_THINGS[1::2],
+            trained_things=STYLE_THINGS[::2],
+        )
         write_subject(subject, [Image.fromarray(p) for p in drawn])
 
 
 def write_photo_subjects(photos: Path, to: Path) -> None:
-    """Real photos, cut to a square in the middle; a folder's name ends with its class word."""
+    """Real photos, cut to a square in the middle; a folder's name ends with its class word.
+
+    Raises SystemExit where there are too few to keep some from training, or others of that name were here before.
+    """
     for name, pictures in read_photo_folders(photos).items():
+        if len(pictures) <= MIN_TRAINED:
+            raise SystemExit(f"{photos / name} has {len(pictures)} photos; {MIN_TRAINED + 1} or more can be compared.")
         kind = PHOTO_KINDS.get(name, Kind.object)
         subject = Subject(f"photo-{_slug(name)}", "photo", kind, name.split("_")[-1], to / f"photo-{_slug(name)}")
         side = (PICTURE_PX, PICTURE_PX)
@@ -86,12 +102,15 @@ def write_photo_subjects(photos: Path, to: Path) -> None:
 
 def write_subject(subject: Subject, pictures: Sequence[Image.Image]) -> None:
     """Even pictures to train on, odd ones to compare with (at least three to train on); subject.json comes last."""
+    digest = hashlib.sha256(b"".join(picture.tobytes() for picture in pictures)).hexdigest()[:16]
     if (subject.folder / "subject.json").exists():
+        if read_json(subject.folder / "subject.json").get("pictures") != digest:
+            raise SystemExit(f"{subject.folder} holds other pictures; give the new ones another --out.")
         return
     train = set(range(0, len(pictures), 2)) | set(range(MIN_TRAINED if len(pictures) < 2 * MIN_TRAINED - 1 else 0))
     for number, picture in enumerate(pictures):
         write_picture(subject.folder / ("train" if number in train else "compare") / f"{number:02d}.png", picture)
-    described = {key: value for key, value in asdict(subject).items() if key != "folder"}
+    described = {key: value for key, value in asdict(subject).items() if key != "folder"} | {"pictures": digest}
     write_json(subject.folder / "subject.json", described)
 
 
@@ -102,8 +121,9 @@ def read_subjects(folder: Path) -> dict[str, Subject]:
 
 def read_subject(folder: Path) -> Subject:
     values = read_json(folder / "subject.json")
-    values |= {"kind": Kind(values["kind"]), "things": tuple(values["things"])}
-    return Subject(folder=folder, **values)
+    del values["pictures"]
+    lists = {name: tuple(values[name]) for name in ("things", "trained_things")}
+    return Subject(**{**values, **lists, "kind": Kind(values["kind"]), "folder": folder})
 
 
 def choose(subjects: Iterable[Subject], *, full: bool) -> list[Subject]:

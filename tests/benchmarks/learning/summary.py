@@ -31,6 +31,8 @@ class Row:
     """Mean of memorisation less its limit: at most 0 is wanted."""
     memorised: float
     """Share of cells whose memorisation is over its limit."""
+    copies: float
+    """Share of pictures that are nearer to a training picture than the limit."""
     diversity: float
     drift: float
     steps: float
@@ -61,6 +63,7 @@ def _row(names: tuple[str, ...], found: list[Result]) -> Row:
         asked={question: _mean([r["asked"][question] for r in found]) for question in found[0]["asked"]},
         memorisation_over_limit=_mean(over),
         memorised=_mean([value > 0 for value in over]),
+        copies=_mean([r["copies"] for r in found]),
         diversity=_mean([r["diversity"] for r in found]),
         drift=_mean([r["drift"] for r in found]),
         steps=_mean([r["steps"] for r in found]),

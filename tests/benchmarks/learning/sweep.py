@@ -17,7 +17,7 @@ from trainer.bases import BaseTraits
 from trainer.config import Kind, Method
 
 RATE = "learning_rate"
-SWEPT = ("fox", "teapot", "blueprint")  # subjects of a sweep, unless others are asked for
+SWEPT = ("panda", "cactus", "halftone")  # none of them is in the standard run, whose rates are chosen on these
 LORA, WHOLE, INVERSION = Method.dreambooth_lora, Method.dreambooth, Method.textual_inversion
 # field -> (methods that have it, values; or factors of the preset's value)
 FACTORS: dict[str, tuple[tuple[Method, ...], tuple[float, ...]]] = {
@@ -68,15 +68,16 @@ def _variants(
     return [{**preset, field: value} for value in tried]
 
 
-def sweep_rows(tried: Iterable[tuple[Cell, Result]]) -> list[dict[str, Any]]:
+def sweep_rows(tried: Iterable[tuple[Cell, Result]], overrides: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One row for each value that was tried, averaged over subjects, with its score and whether it is on the front."""
     sets: dict[tuple[str, ...], list[tuple[Cell, Result]]] = {}
     for cell, result in tried:
         key = (cell.side, cell.method, result["group"], cell.varied, str(cell.values.get(cell.varied)))
         sets.setdefault(key, []).append((cell, result))
-    rows = [_row(found) for found in sets.values()]
+    given = ", ".join(f"{name}={value}" for name, value in sorted(overrides.items()))
+    rows = [{**_row(found), "overrides": given} for found in sets.values()]
     for row in rows:
-        rivals = [r for r in rows if all(r[n] == row[n] for n in ("side", "method", "group"))]
+        rivals = [r for r in rows if all(r[n] == row[n] for n in ("side", "method", "group", "subjects"))]
         points = [(r["likeness"], r["prompt_following"]) for r in rivals]
         row["front"] = not dominated(row["likeness"], row["prompt_following"], points)
     return rows
@@ -100,40 +101,48 @@ def _row(tried: Sequence[tuple[Cell, Result]]) -> dict[str, Any]:
 
 
 def write_sweep(file: Path, base: str, rows: list[dict[str, Any]]) -> None:
-    """Write FILE.json and, beside it, the same as a table. Rows of other fields on the same base stay."""
-    kept = read_json(file)["rows"] if file.exists() and read_json(file)["base"] == base else []
-    names = ("side", "method", "group", "field", "value")
+    """Write FILE.json and, beside it, the same as a table. Other rows stay, of this base and of others."""
+    kept = read_json(file) if file.exists() else {}
+    names = ("side", "method", "group", "field", "value", "overrides", "subjects")
     new = {tuple(str(row[n]) for n in names) for row in rows}
-    rows = [*(r for r in kept if tuple(str(r[n]) for n in names) not in new), *rows]
-    write_json(file, {"base": base, "rows": rows, "best": _best_rates(rows)})
-    text = describe_sweep(base, rows)
+    earlier = kept.get(base, {"rows": []})["rows"]
+    rows = [*(r for r in earlier if tuple(str(r[n]) for n in names) not in new), *rows]
+    kept[base] = {"rows": rows, "best": _best_rates(rows)}
+    write_json(file, kept)
+    text = "\n".join(describe_sweep(base, each["rows"]) for base, each in kept.items())
     write_whole(file.with_suffix(".md"), lambda aside: aside.write_text(text, encoding="utf-8"))
 
 
 def _best_rates(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The rate with the highest score for every side, method and group; of equal ones the one with more likeness."""
-    best: dict[str, Mapping[str, Any]] = {}
+    """The rate with the highest score for every side, method and group; of equal ones the one with more likeness.
+
+    Only rows of the preset count, and only those on as many subjects as any: means over others cannot be compared.
+    """
+    tried: dict[str, list[Mapping[str, Any]]] = {}
     for row in rows:
-        if row["field"] == RATE:
-            key = rate_key(Side(row["side"]), Method(row["method"]), row["group"])
-            best[key] = max(best.get(key, row), row, key=lambda r: (r["score"], r["likeness_unclipped"]))
-    return {key: float(row["value"]) for key, row in best.items()}
+        if row["field"] == RATE and not row["overrides"]:
+            tried.setdefault(rate_key(Side(row["side"]), Method(row["method"]), row["group"]), []).append(row)
+    best: dict[str, float] = {}
+    for key, rivals in tried.items():
+        most = max((row["subjects"] for row in rivals), key=lambda subjects: (len(subjects), subjects))
+        comparable = [row for row in rivals if row["subjects"] == most]
+        best[key] = float(max(comparable, key=lambda r: (r["score"], r["likeness_unclipped"]))["value"])
+    return best
 
 
 def read_rates(file: Path, base: str) -> Rates:
     """The best rates of a saved sweep; none where there is no sweep on this base."""
-    if not file.exists() or read_json(file)["base"] != base:
-        return Rates({})
-    return Rates(read_json(file)["best"])
+    return Rates(read_json(file).get(base, {"best": {}})["best"] if file.exists() else {})
 
 
 def describe_sweep(base: str, rows: Sequence[Mapping[str, Any]]) -> str:
     """The rows as a Markdown table; the best of each field is in bold."""
-    head = "| group | method | side | field | value | likeness | prompt following | over memorisation limit | drift |"
-    head += " seconds | score | on the front |"
-    lines = [f"Base {base}; one field varied at a time around the preset.", "", head, "|---" * 12 + "|"]
+    head = "| group | method | side | with | field | value | likeness | prompt following | over memorisation limit |"
+    head += " drift | seconds | score | on the front |"
+    lines = [f"Base {base}; one field varied at a time around the preset.", "", head, "|---" * 13 + "|"]
     for row in sorted(rows, key=lambda r: (r["group"], r["method"], r["side"], r["field"], str(r["value"]).zfill(12))):
-        line = f"| {row['group']} | {row['method']} | {row['side']} | {row['field']} | {row['value']} |"
+        line = f"| {row['group']} | {row['method']} | {row['side']} | {row['overrides']} | {row['field']} |"
+        line += f" {row['value']} |"
         line += f" {row['likeness']:.2f} | {row['prompt_following']:.2f} | {row['memorisation_over_limit']:+.2f} |"
         line += f" {row['drift']:.2f} | {row['cost_s']:.0f} | {_score(row, rows)} | {'yes' if row['front'] else ''} |"
         lines.append(line)
@@ -141,6 +150,6 @@ def describe_sweep(base: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 
 def _score(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
-    names = ("group", "method", "side", "field")
+    names = ("group", "method", "side", "field", "overrides", "subjects")
     best = max(r["score"] for r in rows if all(r[n] == row[n] for n in names))
     return f"**{row['score']:.2f}**" if row["score"] == best else f"{row['score']:.2f}"
