@@ -25,6 +25,7 @@ from trainer.starter.published import adopt_tokenizer, load_weights
 from trainer.starter.resumable import Pace, Stepper, train_resumably
 from trainer.starter.scenes import COLOURS, PICTURE_PX, STYLES, SURFACE, UNNAMED, Composer, Item, Scene, caption
 from trainer.starter.sources import Thing, load_things
+from trainer.starter.stages import denoiser_key, pictures_key
 from trainer.starter.textures import build_textures
 from trainer.starter.tokenizer import build_tokenizer
 
@@ -224,6 +225,19 @@ def test_crops_are_pieces_of_the_pictures_or_of_pictures_at_half_their_size() ->
     assert torch.allclose(steps[:32], torch.ones(32, CROP_PX - 1), atol=1e-3)
     assert torch.equal(steps[32:48], torch.zeros(16, CROP_PX - 1))
     assert {round(step.mean().item()) for step in steps[48:]} == {1, 2}
+
+
+def test_stages_of_another_recipe_are_told_apart(tmp_path: Path) -> None:
+    things = load_things()
+    assert pictures_key(things, 3) == pictures_key(load_things(), 3)
+    assert len({pictures_key(things, 3), pictures_key(things[1:], 3), pictures_key(things, 4)}) == 3
+    torch.manual_seed(0)
+    first, second = build_autoencoder(), build_autoencoder()
+    words = [build_tokenizer(["a", noun], tmp_path / noun) for noun in ("cat", "dog")]
+    keys = {denoiser_key(vae, tokens, "cpu") for vae in (first, second) for tokens in words}
+    assert len(keys) == 4
+    assert denoiser_key(first, words[0], "cpu") in keys
+    assert denoiser_key(first, words[0], "cuda") not in keys
 
 
 def test_training_can_go_on_from_the_published_starter(tmp_path: Path) -> None:

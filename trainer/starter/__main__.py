@@ -29,6 +29,7 @@ from trainer.starter.pictures import compose_parts, parts_of, read_pictures
 from trainer.starter.published import adopt_tokenizer, load_autoencoder
 from trainer.starter.scenes import COLOURS, FILLERS, PHOTO, STYLES, Composer
 from trainer.starter.sources import Thing, fetch_photos, load_sprites, load_things
+from trainer.starter.stages import denoiser_key, pictures_key, weights_key
 from trainer.starter.textures import build_textures, photo_crop
 from trainer.starter.tokenizer import build_tokenizer
 
@@ -134,7 +135,8 @@ class Material:
 def build_starter(material: Material, recipe: Recipe, options: argparse.Namespace) -> None:
     """Run the stages up to the one that is asked for."""
     work, device = options.work, torch.device(options.device)
-    parts = parts_of(work / "pictures", recipe.pictures)
+    pictures = pictures_key(material.things, SURFACES)
+    parts = parts_of(work / f"pictures-{pictures}", recipe.pictures)
     if missing := [part for part in parts if not part.exists()]:
         compose_parts(material.composer(), missing, processes=usable_cores())
     if options.until == "pictures":
@@ -149,10 +151,11 @@ def build_starter(material: Material, recipe: Recipe, options: argparse.Namespac
         tokenizer = build_tokenizer(caption_words(material.things), work / "tokenizer", max_tokens=PROMPT_TOKENS)
     if options.until == "autoencoder":
         return
-    bank = build_latents(vae, parts, work / "latents")
+    bank = build_latents(vae, parts, work / f"latents-{pictures}-{weights_key(vae)}")
     if options.until == "latents":
         return
-    model = train_denoiser(bank, tokenizer, work, recipe.denoiser, start=start, device=device)
+    run = work / f"denoiser-{denoiser_key(vae, tokenizer, options.device)}"
+    model = train_denoiser(bank, tokenizer, run, recipe.denoiser, start=start, device=device)
     if options.until == "export":
         export_starter(vae, bank.scaling_factor, model, work / "tokenizer", options.out)
 

@@ -89,6 +89,7 @@ def train_denoiser(
     The first step's weights are random, or those of the starter in `start`.
     """
     device = device or torch.device("cpu")
+    folder.mkdir(parents=True, exist_ok=True)
     torch.manual_seed(0)
     model = TextAndDenoiser(tokenizer)
     if start is not None:
