@@ -37,9 +37,10 @@ def result(subject: str, side: str = "ours", likeness: float = 0.5, **more: Any)
 
 def test_standard_run_has_all_cells_and_first_seeds_first() -> None:
     phases = standard_phases(Wanted([FOX, POT], list(Method)), TRAITS, Rates({}))
-    assert [len(phase) for phase in phases] == [2 * 3 * 2, 2 * 3, 2 * 3 * 2]
+    assert [len(phase) for phase in phases] == [2 * 3 * 2, 2 * 3 * 2, 2 * 3 * 2]
     assert {cell.seed for cell in phases[0]} == {0}
-    assert {(cell.side, cell.pace) for cell in phases[1]} == {(Side.theirs, Pace.equal_time)}
+    assert {(c.side, c.pace) for c in phases[1]} == {(Side.theirs, Pace.equal_time), (Side.ours, Pace.half_time)}
+    assert all(cell.rival.side is not cell.side for cell in phases[1] if cell.rival)
     assert all(cell.rival in phases[0] for cell in phases[1])
     assert all(replace(cell, pace=Pace.equal_steps, rival=None) in phases[0] for cell in phases[1])
     keys = [cell.key for phase in phases for cell in phase]
@@ -121,6 +122,18 @@ def test_comparison_is_made_subject_by_subject() -> None:
     assert comparison.time_ratio == pytest.approx(0.5)
 
 
+def test_half_of_their_time_is_compared_with_their_run_at_equal_steps() -> None:
+    results = [result("a", likeness=0.5), result("a", likeness=0.45, pace="half-time", cost_s=50.0, steps=290)]
+    results += [result("a", "theirs", likeness=0.4, cost_s=100.0)]
+    results += [result("a", "theirs", likeness=0.2, cost_s=60.0, pace="equal-time")]
+    found = {c.pace: (c.likeness.value, c.time_ratio) for c in compare(results)}
+    assert found == {
+        "equal-steps": (pytest.approx(0.1), pytest.approx(0.6)),
+        "equal-time": (pytest.approx(0.3), pytest.approx(1.0)),
+        "half-time": (pytest.approx(0.05), pytest.approx(0.5)),
+    }
+
+
 def test_report_shows_both_paces_and_the_bases_own_answers(tmp_path: Path) -> None:
     results = [result("a"), result("a", "theirs"), result("a", "theirs", pace="equal-time", steps=90)]
     class_words = {"drawn": {"a": {"style": 1.0, "company": 0.5}}}
@@ -128,6 +141,7 @@ def test_report_shows_both_paces_and_the_bases_own_answers(tmp_path: Path) -> No
     assert "3 of 7 runs" in text
     assert text.startswith("No sweep.")
     assert "at equal steps" in text
+    assert "in half of their time" not in text
     assert "at equal time" in text
     assert "| the base with the class word | 100% | 50% |" in text
     assert {file.name for file in tmp_path.iterdir()} == {

@@ -100,8 +100,8 @@ def _trained(bench: Bench, cell: Cell, subject: Subject, place: Path) -> Trained
         if bench.checkout is None:
             raise LookupError("The scripts' side needs --diffusers, the path of a checkout.")
         train = partial(train_theirs, checkout=bench.checkout)
-        if cell.pace is Pace.equal_time:
-            values["steps"] = _steps_in_our_time(bench.ledger, cell)
+    if cell.pace is not Pace.equal_steps:
+        values["steps"] = _steps_in_time(bench.ledger, cell)
     trained: Trained = train(subject, cell.method, cell.seed, values, base=bench.base, place=place)
     folder = trained.learnt.folder.relative_to(place)
     words = {"class_word": trained.learnt.words.class_word, "vectors": trained.learnt.words.vectors}
@@ -122,13 +122,14 @@ def _remembered(values: dict[str, Any], place: Path, cell: Cell) -> Trained:
     return Trained(learnt, values["steps"], values["seconds"], values["cost_s"])
 
 
-def _steps_in_our_time(ledger: Ledger, cell: Cell) -> int:
-    """How many of their steps fit into the time that our training of the same took, from their run at equal steps."""
-    theirs = ledger.result(replace(cell, pace=Pace.equal_steps))
-    ours = ledger.result(cell.rival) if cell.rival else None
-    if ours is None or theirs is None:
+def _steps_in_time(ledger: Ledger, cell: Cell) -> int:
+    """How many of a side's steps fit into the time that the other's training took, from its own run at equal steps."""
+    own = ledger.result(replace(cell, pace=Pace.equal_steps, rival=None))
+    rival = ledger.result(cell.rival) if cell.rival else None
+    if own is None or rival is None:
         raise LookupError(f"{cell.key} needs both sides' runs at equal steps")
-    return max(1, round(theirs["steps"] * ours["cost_s"] / theirs["cost_s"]))
+    share = 0.5 if cell.pace is Pace.half_time else 1.0
+    return max(1, round(own["steps"] * share * rival["cost_s"] / own["cost_s"]))
 
 
 def _write_exam_sheet(file: Path, subject: Subject, exam: Exam, draw: Draw) -> None:

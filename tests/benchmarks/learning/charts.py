@@ -61,14 +61,15 @@ def _bars(rows: list[Row], group: str) -> tuple[list[str], int, int]:
 
 
 def _fill(row: Row, colour: str) -> str:
-    """Full for ours, empty for theirs at equal steps, grey at equal time."""
-    if row.side == Side.ours:
-        return colour
-    return "white" if row.pace == Pace.equal_steps else "#c8c8c8"
+    """Full for ours, empty for theirs at equal steps, grey for runs that were given another's time."""
+    if row.pace != Pace.equal_steps:
+        return "#c8c8c8"
+    return colour if row.side == Side.ours else "white"
 
 
 def _name(row: Row) -> str:
-    return f"{row.method}, {row.side}" + (f", {row.pace}" if row.side == Side.theirs else "")
+    name = f"{row.method}, {row.side}"
+    return name if (row.side, row.pace) == (Side.ours, Pace.equal_steps) else f"{name}, {row.pace}"
 
 
 def _x(value: float) -> float:

@@ -26,10 +26,13 @@ class Side(StrEnum):
 
 
 class Pace(StrEnum):
-    """How long: as many steps as the preset says, or as many as fit into the time that we take for those."""
+    """How long: as many steps as the preset says, or as many as fit into the other side's time for those, or half."""
 
     equal_steps = "equal-steps"
     equal_time = "equal-time"
+    """Theirs, in the time that we take for the preset's steps."""
+    half_time = "half-time"
+    """Ours, in half the time that they take for the preset's steps."""
 
 
 @dataclass(frozen=True)
@@ -45,7 +48,7 @@ class Cell:
     varied: str = ""
     """The recipe field that a sweep tries values of."""
     rival: Cell | None = None
-    """Our cell whose time an equal-time cell of theirs is given."""
+    """The other side's cell at equal steps whose time this one is given, or half of it."""
 
     @property
     def key(self) -> str:
@@ -110,6 +113,7 @@ def standard_phases(wanted: Wanted, traits: BaseTraits, rates: Rates) -> list[li
 
     first, later = cells(Side.ours, range(1)), cells(Side.ours, range(1, wanted.our_seeds))
     theirs = cells(Side.theirs, range(wanted.their_seeds))
-    rivals = {(cell.subject, cell.method): cell for cell in first}
-    timed = [replace(c, pace=Pace.equal_time, rival=rivals[c.subject, c.method]) for c in theirs]
+    ours_of, theirs_of = ({(c.subject, c.method): c for c in side if c.seed == 0} for side in (first, theirs))
+    timed = [replace(c, pace=Pace.equal_time, rival=ours_of[c.subject, c.method]) for c in theirs]
+    timed += [replace(ours_of[key], pace=Pace.half_time, rival=rival) for key, rival in theirs_of.items()]
     return [phase for phase in (first + theirs, timed, later) if phase]

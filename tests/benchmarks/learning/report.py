@@ -67,11 +67,16 @@ def describe(
         if not of_group:
             continue
         lines += [f"## {title}", "", HEAD, "|---" * (HEAD.count("|") - 1) + "|"]
-        lines += [_row_line(row) for row in of_group if row.side == Side.ours]
+        lines += [_row_line(row) for row in of_group if _is_ours(row)]
         lines += ["", *_asked_lines(of_group, class_words.get(group, {}))]
         for pace in Pace:
             lines += _versus_lines(of_group, [c for c in comparisons if c.group == group], pace)
     return "\n".join(lines).rstrip() + "\n"
+
+
+def _is_ours(row: Row) -> bool:
+    """Whether it is our side as anybody would train, not the short runs that only the comparison needs."""
+    return row.side == Side.ours and row.pace == Pace.equal_steps
 
 
 def _row_line(row: Row) -> str:
@@ -85,7 +90,7 @@ def _asked_lines(rows: Sequence[Row], class_words: Mapping[str, Mapping[str, flo
     questions = list(rows[0].asked)
     lines = [f"| asked | {' | '.join(questions)} |", "|---" * (len(questions) + 1) + "|"]
     for row in rows:
-        if row.side == Side.ours:
+        if _is_ours(row):
             lines.append(f"| {row.method} | {' | '.join(f'{row.asked[q]:.0%}' for q in questions)} |")
     if class_words:
         means = [sum(asked[q] for asked in class_words.values()) / len(class_words) for q in questions]
@@ -98,13 +103,16 @@ def _versus_lines(rows: Sequence[Row], comparisons: Sequence[Comparison], pace: 
     found = [c for c in comparisons if c.pace == pace]
     if not found:
         return []
-    lines = [f"### Against diffusers' scripts at {pace.replace('-', ' ')}", ""]
+    title = "ours in half of their time" if pace is Pace.half_time else f"at {pace.replace('-', ' ')}"
+    lines = [f"### Against diffusers' scripts, {title}", ""]
     lines += ["| method | likeness, ours | theirs | difference | prompt following, ours | theirs | difference |"]
     lines[-1] += " our time / theirs | their steps | their learning rate |"
     lines += ["|---" * 10 + "|"]
+    our_pace = pace if pace is Pace.half_time else Pace.equal_steps
+    their_pace = pace if pace is Pace.equal_time else Pace.equal_steps
     for c in found:
-        ours = next(r for r in rows if (r.method, r.side) == (c.method, Side.ours))
-        theirs = next(r for r in rows if (r.method, r.side, r.pace) == (c.method, Side.theirs, pace))
+        ours = next(r for r in rows if (r.method, r.side, r.pace) == (c.method, Side.ours, our_pace))
+        theirs = next(r for r in rows if (r.method, r.side, r.pace) == (c.method, Side.theirs, their_pace))
         line = f"| {c.method} | {ours.likeness} | {theirs.likeness} | {c.likeness} | {ours.prompt_following} |"
         line += f" {theirs.prompt_following} | {c.prompt_following} | {c.time_ratio:.2f} | {theirs.steps:.0f} |"
         lines.append(f"{line} {theirs.learning_rate:.3g} |")

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from tests.benchmarks.learning.intervals import Interval, bootstrap
-from tests.benchmarks.learning.plan import Side
+from tests.benchmarks.learning.plan import Pace, Side
 
 Result = dict[str, Any]
 
@@ -85,7 +85,11 @@ def _mean(values: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Comparison:
-    """Ours less theirs, subject by subject, at one pace; `time_ratio` is our time over theirs."""
+    """Ours less theirs, subject by subject, at one pace; `time_ratio` is our time over theirs.
+
+    At equal time our runs at equal steps stand beside theirs of the same time; at half time ours of half the time stand
+    beside theirs at equal steps.
+    """
 
     group: str
     method: str
@@ -97,17 +101,19 @@ class Comparison:
 
 def compare(results: Sequence[Result]) -> list[Comparison]:
     """One comparison for each group, method and pace in which both sides learnt the same subjects."""
-    ours: dict[tuple[str, str, str], list[Result]] = {}
-    theirs: dict[tuple[str, str, str], list[tuple[Result, list[Result]]]] = {}
+    runs: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
-        if result["side"] == Side.ours:
-            ours.setdefault((result["group"], result["method"], result["subject"]), []).append(result)
-    for result in results:
-        rivals = ours.get((result["group"], result["method"], result["subject"]))
-        if result["side"] == Side.theirs and rivals:
-            pair = (result, rivals)
-            theirs.setdefault((result["group"], result["method"], result["pace"]), []).append(pair)
-    return [_comparison(names, pairs) for names, pairs in theirs.items()]
+        runs.setdefault(tuple(str(result[n]) for n in ("side", "pace", "group", "method", "subject")), []).append(
+            result
+        )
+    pairs: dict[tuple[str, str, str], list[tuple[Result, list[Result]]]] = {}
+    for (side, pace, group, method, subject), found in runs.items():
+        if side == Side.theirs:
+            for compared in (Pace.half_time, Pace.equal_steps) if pace == Pace.equal_steps else (Pace.equal_time,):
+                our_pace = Pace.half_time if compared is Pace.half_time else Pace.equal_steps
+                if ours := runs.get((Side.ours.value, our_pace.value, group, method, subject)):
+                    pairs.setdefault((group, method, compared.value), []).extend((their, ours) for their in found)
+    return [_comparison(names, found) for names, found in pairs.items()]
 
 
 def _comparison(names: tuple[str, str, str], pairs: list[tuple[Result, list[Result]]]) -> Comparison:
