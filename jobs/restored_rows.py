@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
@@ -15,6 +16,8 @@ from jobs.store import Job, JobStore
 from trainer.errors import RequestError
 from trainer.run_folder import RunFolder
 
+log = logging.getLogger(__name__)
+
 
 def restore_rows(store: JobStore, publishing: Publishing, runs_dir: Path, *, enqueue: Callable[[Job], None]) -> int:
     """Add rows for run folders whose job the table does not know, and queue the open ones; returns how many."""
@@ -22,7 +25,8 @@ def restore_rows(store: JobStore, publishing: Publishing, runs_dir: Path, *, enq
     for file, run in _lost(store, runs_dir):
         try:
             summary = summary_of_run(run)
-        except RequestError:
+        except RequestError as error:
+            log.warning("the job %s (%s) cannot be brought back: %s", file.id, file.title, error)
             continue
         was_open = file.state in OPEN_STATES
         remote = read_remote(run)

@@ -18,12 +18,12 @@ from jobs.state import JobState, StopWish, explain_exit, outcome
 from jobs.store import Job, JobStore, new_job_id, now, open_engine
 from jobs.training import POLL_S, Trainer, Watch
 from trainer.artifact import check_hashes, read_manifest
-from trainer.errors import ConceptError, StudioError, VerificationError
+from trainer.errors import ConceptError, RecipeError, RequestError, StudioError, VerificationError
 from trainer.events import read_events
 from trainer.process import StopSignal
 from trainer.run_folder import RunFolder, hold_lock, write_whole
 from trainer.settings import Settings
-from trainer.task import has_task
+from trainer.task import has_task, read_task
 
 log = logging.getLogger(__name__)
 MAX_TRIES = 3
@@ -110,6 +110,7 @@ class Supervisor:
 
     def _attempt_until_settled(self, job: Job, run: RunFolder) -> None:
         """Train; what was torn off is started again, until three starts brought no new checkpoint."""
+        _check_recipe(run)
         last_exit = 0
         watch = self._watch(job.id)
         while True:
@@ -183,6 +184,17 @@ class Supervisor:
         if job is None or not job.is_open:  # cancelled before it was said to run
             return StopWish.cancel
         return job.wish
+
+
+def _check_recipe(run: RunFolder) -> None:
+    """Raise RequestError for a job of another version of the app, whose recipe is not understood."""
+    try:
+        _ = read_task(run) if has_task(run) else run.read_recipe()
+    except RecipeError as error:
+        raise RequestError(
+            f"It was made by another version of this app, and its recipe is not understood here ({error}). Its photos "
+            "are kept; train again."
+        ) from error
 
 
 def _artifact_is_whole(run: RunFolder) -> bool:

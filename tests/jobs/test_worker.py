@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
@@ -80,6 +81,20 @@ def test_job_whose_training_breaks_down_fails_in_words_and_can_be_resumed(
     assert words in ended.message
     service.resume(job.id, "anna")
     assert service.job(job.id, "anna").state is JobState.waiting
+
+
+@pytest.mark.fault(9)
+def test_waiting_job_of_another_version_says_so(settings: Settings, service: JobService, submit: Submit) -> None:
+    job = submit()
+    run = service.run_folder(job.id)
+    recipe = json.loads(run.config_file.read_text())
+    run.config_file.write_text(json.dumps({**recipe, "sharpness": 3}))
+    trainer = AtHand(lambda watch: EXIT_STOPPED)
+    Supervisor(settings, trainer)._run_job(job.id)
+    failed = service.job(job.id, "anna")
+    assert (failed.state, trainer.trained) == (JobState.failed, 0)
+    assert failed.message.startswith("It was made by another version of this app")
+    assert "sharpness" in failed.message
 
 
 def test_cancel_before_the_job_is_said_to_run_is_heard(settings: Settings, service: JobService, submit: Submit) -> None:
