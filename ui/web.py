@@ -12,6 +12,7 @@ from http import HTTPStatus
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
+from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
@@ -32,6 +33,7 @@ def build_middleware(services: Services) -> list[Middleware]:
     """What stands between the browser and gradio, the outermost first."""
     return [
         Middleware(BodyLimit),
+        Middleware(WholeUploads),
         Middleware(OwnerCookie, policy=services.owners, adopt=services.adopt),
         Middleware(PrivateFiles, services=services),
         Middleware(LeaveInPeace),
@@ -68,6 +70,29 @@ class BodyLimit:
 def _is_upload(scope: Scope) -> bool:
     is_form = any(n == b"content-type" and v.startswith(b"multipart/form-data") for n, v in scope["headers"])
     return is_form and scope["path"] == UPLOADS
+
+
+class WholeUploads:
+    """Tells gradio that an upload was broken off, in the one way in which it removes what had come of it."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http" or not _is_upload(scope):
+            await self._app(scope, receive, send)
+            return
+        whole = False
+
+        async def until_whole() -> Message:
+            nonlocal whole
+            message = await receive()
+            if message["type"] == "http.disconnect" and not whole:
+                raise MultiPartException("The upload was broken off.")
+            whole = whole or not message.get("more_body", False)
+            return message
+
+        await self._app(scope, until_whole, send)
 
 
 class PrivateFiles:

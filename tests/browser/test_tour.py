@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import re
+import socket
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.app_process import App
 from tests.browser.steps import MINUTE, fill, go, phone_photos
+from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
@@ -165,3 +168,25 @@ def test_number_that_nobody_entered_is_neither_shown_nor_sent(quiet_studio: App,
     go(page, "Try it")
     page.locator("#try-settings button").first.click()
     expect(page.locator("#try-seed input")).to_have_value("")
+
+
+@pytest.mark.fault(37)
+def test_upload_that_is_broken_off_leaves_nothing(quiet_studio: App) -> None:
+    """As where a tab is closed, or a phone loses its network."""
+    before = {file for file in quiet_studio.home.rglob("*") if file.is_file()}
+    address = urlsplit(quiet_studio.url)
+    assert address.hostname is not None
+    head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="mug.jpg"\r\n\r\n'
+    with socket.create_connection((address.hostname, address.port or 80)) as browser:
+        browser.sendall(
+            b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            b"Content-Length: 9000000\r\n\r\n" + head
+        )
+        browser.sendall(b"x" * 3_000_000)
+        wait_until(lambda: large(quiet_studio.home) - before)  # it arrives
+    wait_until(lambda: not large(quiet_studio.home) - before)
+
+
+def large(folder: Path) -> set[Path]:
+    """Files that hold a good part of what was sent."""
+    return {file for file in folder.rglob("*") if file.is_file() and file.stat().st_size > 1_000_000}
