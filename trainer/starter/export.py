@@ -48,8 +48,9 @@ def export_starter(
     sizes = {file: file.stat().st_size for file in aside.rglob("*") if file.is_file()}
     if sum(sizes.values()) > MAX_TOTAL_BYTES or max(sizes.values()) > MAX_FILE_BYTES:
         raise ValueError(f"the starter is too large: {sum(sizes.values())} bytes, largest file {max(sizes.values())}")
-    if (target / "README.md").exists():
-        shutil.copy2(target / "README.md", aside / "README.md")
+    for file in target.glob("*.*"):  # its card, and the pictures in that
+        if file.is_file() and not (aside / file.name).exists():
+            shutil.copy2(file, aside / file.name)
     shutil.rmtree(target, ignore_errors=True)
     aside.replace(target)
     log.info("%s: %.1f MB", target, sum(sizes.values()) / 1e6)
