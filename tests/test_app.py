@@ -44,7 +44,7 @@ def test_job_outlives_the_kill_of_each_process_and_finishes_once(
     app: MakeApp, service: JobService, tiny_model: Path, photo_folder: Path
 ) -> None:
     recipe = small_recipe(tiny_model, "textual-inversion", steps=1200, checkpoint_every_steps=10, preview_every_steps=0)
-    job = service.submit("anna", recipe, lambda folder: take_folder(photo_folder, folder))
+    job = service.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photo_folder, folder))
     run = service.run_folder(job.id)
     studio = app(STUDIO_EXAMPLE="0")
     studio.start()
@@ -68,7 +68,7 @@ def test_job_outlives_the_kill_of_each_process_and_finishes_once(
             before -= 1  # training does not even notice
         wait_until(lambda: studio.processes().get(part, victim) != victim, f"the {part} is back")  # noqa: B023
         wait_until(lambda: trains_again(before), f"training goes on after the kill of the {part}")  # noqa: B023
-    wait_until(lambda: service.view(job.id, "anna").job.state is JobState.finished, "the job is finished", 180)
+    wait_until(lambda: service.view(job.id, SINGLE_OWNER).job.state is JobState.finished, "the job is finished", 180)
 
     events = list(read_events(run.events_file))
     resumed = [e.resumed_from for e in events if isinstance(e, Started)]

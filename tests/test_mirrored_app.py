@@ -18,7 +18,7 @@ from jobs.mirroring import Mirroring
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.state import JobState
-from jobs.store import Job
+from jobs.store import SINGLE_OWNER, Job
 from tests.app_process import App
 from tests.disks import mirrored_settings
 from tests.engine.conftest import go_on, small_recipe
@@ -49,7 +49,7 @@ def submit(settings: Settings, base: Path, photos: Path, *, steps: int = STEPS) 
     recipe = small_recipe(base, "textual-inversion", steps=steps, checkpoint_every_steps=10, preview_every_steps=0)
     service = open_service(settings)
     try:
-        return service.submit("anna", recipe, lambda folder: take_folder(photos, folder))
+        return service.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photos, folder))
     finally:
         service.close()
 
@@ -86,8 +86,8 @@ def _works_for(process: psutil.Process, settings: Settings) -> bool:
 
 
 def finished(service: JobService, job: Job) -> bool:
-    views = service.views("anna")
-    return bool(views) and service.view(job.id, "anna").job.state is JobState.finished
+    views = service.views(SINGLE_OWNER)
+    return bool(views) and service.view(job.id, SINGLE_OWNER).job.state is JobState.finished
 
 
 def trained_without_a_break(like: RunFolder, photos: Path, root: Path) -> RunFolder:
@@ -111,7 +111,7 @@ def test_results_outlive_the_machine_and_training_goes_on_once_from_the_mirrored
         wait_until(lambda: '"finished"' in mirrored_state(settings, ended), "the result is in the mirror", 300)  # noqa: B023
     kept_events = RunFolder(settings.runs_dir / kept.id).events_file.read_bytes()
     with opened(settings) as service:
-        service.delete(deleted.id, "anna")
+        service.delete(deleted.id, SINGLE_OWNER)
     wait_until(lambda: not mirrored(settings, deleted).files, "the mirror forgets it")
     wait_until(lambda: "checkpoints" in str(mirrored(settings, job)), "a checkpoint is in the mirror", 120)
     lose_machine(studio, settings)
@@ -120,11 +120,11 @@ def test_results_outlive_the_machine_and_training_goes_on_once_from_the_mirrored
     studio.start()
     with opened(settings) as service:
         wait_until(lambda: finished(service, job), "the job is finished", 300)
-        assert {view.job.id for view in service.views("anna")} == {kept.id, job.id, waiting.id}
+        assert {view.job.id for view in service.views(SINGLE_OWNER)} == {kept.id, job.id, waiting.id}
         assert_kept(service.run_folder(kept.id), kept_events)
-        assert service.view(kept.id, "anna").job.state is JobState.finished
+        assert service.view(kept.id, SINGLE_OWNER).job.state is JobState.finished
         assert_trained_once(service.run_folder(job.id), photo_folder, tmp_path)
-        service.cancel(waiting.id, "anna")
+        service.cancel(waiting.id, SINGLE_OWNER)
 
 
 @contextmanager

@@ -20,8 +20,8 @@ def prepare_run(root: Path, recipe: TrainConfig, take_photos: Callable[[Path], P
     Raises RequestError, leaving nothing behind, where the folder is not empty, the photos cannot be used or the disk
     would become full.
     """
-    check_disk(recipe, root)
     with new_run_folder(root) as run:
+        check_disk(recipe, root.parent)
         photo_set = take_photos(run.photos)
         if photo_set.report.verdict is SetVerdict.not_usable:
             raise RequestError(" ".join(["These photos cannot be used.", *photo_set.report.reasons]))

@@ -44,5 +44,5 @@ def test_training_that_would_fill_the_disk_is_refused_before_it_is_begun(
         raise AssertionError("photos were copied to a full disk")
 
     with pytest.raises(RequestError, match=r"needs about 21\.3 GB, and 0\.3 GB are free"):
-        prepare_run(tmp_path / "deep" / "run", recipe(Method.dreambooth), take)
+        prepare_run(tmp_path / "run", recipe(Method.dreambooth), take)
     assert list(tmp_path.iterdir()) == []

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import torch
 
 from trainer.devices import find_devices
+from trainer.settings import Settings
 
 
 def gpu_trouble() -> str:
     """Why PyTorch cannot use the GPU that the driver reports, in words; empty where it can, or where there is none."""
-    gpu = find_devices(os.environ.get("CUDA_VISIBLE_DEVICES"))[0]
+    gpu = find_devices(Settings().visible_gpus)[0]
     if gpu.index is None:
         return ""
     cannot = f"PyTorch cannot use {gpu.label} ({gpu.name}): "

@@ -254,7 +254,7 @@ def follow_until_it_is_asked_for(
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(trainer.train, job, service.run_folder(job.id), watch)
         try:
-            wait_until(lambda: hub_jobs(alice), seconds=30)
+            wait_until(lambda: hub_jobs(alice), seconds=120)
         finally:
             leaving.set()
         assert training.result(20) is None
@@ -272,7 +272,7 @@ def test_hub_that_never_answers_holds_nothing_up_for_ever(
     """Listings are the calls that the client never limits."""
     monkeypatch.setattr("jobs.hub.TIMEOUT_S", 4.0)
     hub.hold_jobs(held=True)
-    hub.order_fault("/tree", hang_s=60)
+    hub.order_fault("/tree", hang_s=180)
     job = send()
     follow_until_it_is_asked_for(alice, settings, service, job, note=lambda _text: None)
 
