@@ -21,7 +21,7 @@ from jobs.preflight import BaseChecker
 from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
 from jobs.spending import Spending
-from jobs.store import EVERYBODY, SINGLE_OWNER
+from jobs.store import SINGLE_OWNER, machines_owner
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
 from trainer.devices import Device, find_devices
@@ -103,7 +103,7 @@ def prepare_home(settings: Settings, services: Services, devices: list[Device], 
     if services.owners.single:
         services.adopt_everything(SINGLE_OWNER)
     if first_time and settings.example and devices[0].index is None:
-        queue_example(services.jobs, owner=SINGLE_OWNER if services.owners.single else EVERYBODY)
+        queue_example(services.jobs, owner=machines_owner(single=services.owners.single))
 
 
 def queue_example(jobs: JobService, *, owner: str) -> None:

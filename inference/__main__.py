@@ -32,16 +32,13 @@ def main(arguments: list[str] | None = None) -> int:
 
         try:
             result = Engine(options.settings.cache_dir).generate(request)
+            for note in result.notes:
+                print(note, file=sys.stderr)
+            for seed, picture, file in zip(request.seeds, result.pictures, files, strict=True):
+                save_picture(picture, file, settings_of(request, seed, result.concepts))
+                print(file)
         except Exception as error:
             raise explain(error) from error
-        for note in result.notes:
-            print(note, file=sys.stderr)
-        for seed, picture, file in zip(request.seeds, result.pictures, files, strict=True):
-            try:
-                save_picture(picture, file, settings_of(request, seed, result.concepts))
-            except OSError as error:
-                raise explain(error) from error
-            print(file)
     except StudioError as error:
         print(error, file=sys.stderr)
         return error.exit_code if isinstance(error, RequestError) else EXIT_FAILED

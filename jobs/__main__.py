@@ -6,7 +6,8 @@ import argparse
 import json
 import logging
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
 
 from jobs.bringing_in import Importer, Wish
 from jobs.comparing import as_numbers, as_table
@@ -20,7 +21,7 @@ from jobs.publisher import Publisher
 from jobs.remote.container import run_here
 from jobs.remote.worker import serve_remote
 from jobs.service import JobService, JobView
-from jobs.store import EVERYBODY, SINGLE_OWNER
+from jobs.store import machines_owner
 from jobs.tokens import TokenVault, fetching_tokens, taking_tokens
 from jobs.treasurer import Treasurer
 from jobs.worker import Supervisor
@@ -136,9 +137,16 @@ def _worker(options: argparse.Namespace) -> int:
     settings: Settings = options.settings
     vault = TokenVault(settings.own_hub_token)
     trainer = LocalTrainer(settings, device, vault)
-    trainer.check_device()
-    Supervisor(settings, trainer).serve(taking_tokens(vault, settings.runtime_dir, fetching_tokens(trainer.key)))
+    Supervisor(settings, trainer).serve(_made_ready(trainer, vault, settings))
     return EXIT_DONE
+
+
+@contextmanager
+def _made_ready(trainer: LocalTrainer, vault: TokenVault, settings: Settings) -> Generator[None]:
+    """What a supervisor does once it is certain that it is the only one."""
+    with taking_tokens(vault, settings.runtime_dir, fetching_tokens(trainer.key)):
+        trainer.check_device()
+        yield
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -191,7 +199,7 @@ def _import(options: argparse.Namespace) -> int:
     said = (options.name, options.kind, options.class_word, options.base, options.base_prediction)
     wish = Wish(options.source, *said)
     bringing = Importer(BaseChecker(token), token).judge_source(wish)
-    owner = SINGLE_OWNER if settings.owner_mode is Owners.single else EVERYBODY
+    owner = machines_owner(single=settings.owner_mode is Owners.single)
     job = open_service(settings).submit_task(owner, bringing.task, bringing.file)
     print(f"{job.id} is queued: {job.name}, to be imported from {bringing.task.origin}")
     return EXIT_DONE

@@ -5,7 +5,6 @@ Only configuration files are fetched. The answer names the commit, so that the j
 
 from __future__ import annotations
 
-import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,6 +21,7 @@ from huggingface_hub.errors import (
 
 from jobs.hub import CLIENT_ERRORS, explain, open_hub
 from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, inspect_base, inspect_listed, is_loaded
+from trainer.disk_need import free_bytes
 from trainer.errors import BaseModelError, HubTrouble
 
 _REMEMBER_S = 300.0
@@ -128,9 +128,6 @@ def _on_this_machine(base: BaseReference) -> HubBase | None:
 def _check_disk(base: BaseReference, needed: int) -> None:
     if _on_this_machine(base) is not None:
         return
-    folder = Path(constants.HF_HUB_CACHE)
-    while not folder.exists():
-        folder = folder.parent
-    free = shutil.disk_usage(folder).free
+    free = free_bytes(Path(constants.HF_HUB_CACHE))
     if free < needed * 1.1:
         raise BaseModelError(f"{base.name} needs {needed / _GB:.1f} GB of disk, and {free / _GB:.1f} GB are free.")

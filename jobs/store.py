@@ -52,6 +52,11 @@ EVERYBODY = "everybody"
 """Owner of what all visitors may look at: the embedded example of a shared page."""
 
 
+def machines_owner(*, single: bool) -> str:
+    """Whose is what the machine itself queues: its one owner's, or everybody's."""
+    return SINGLE_OWNER if single else EVERYBODY
+
+
 @dataclass(frozen=True)
 class Job:
     """One row. Times are seconds since the epoch; `message` says in words why the job is where it is."""

@@ -33,12 +33,17 @@ def training_bytes(recipe: TrainConfig) -> int:
 
 def check_disk(recipe: TrainConfig, folder: Path) -> None:
     """Raise RequestError where the disk of `folder` has less free than the training needs."""
-    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
-    needed, free = training_bytes(recipe), shutil.disk_usage(there).free
+    needed, free = training_bytes(recipe), free_bytes(folder)
     if free < needed:
         raise RequestError(
             f"The disk is too full: this training needs about {needed / _GB:.1f} GB, and {free / _GB:.1f} GB are free."
         )
+
+
+def free_bytes(folder: Path) -> int:
+    """What is free on the disk that a folder, made yet or not, is on."""
+    there = next(place for place in (folder, *folder.absolute().parents) if place.exists())
+    return shutil.disk_usage(there).free
 
 
 def _weights_bytes(recipe: TrainConfig) -> int:

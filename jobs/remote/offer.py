@@ -53,12 +53,13 @@ class RemoteOffer:
         seconds = estimate[0] if estimate is not None and estimate[1] else None  # guesses are for this machine
         limit_s = self._limit_s
         if limit_usd is not None and flavor.usd_per_hour > 0:
-            limit_s = min(limit_s, int(limit_usd / flavor.usd_per_hour * 3600))
-        if limit_s < max(_LEAST_S, seconds or 0):
-            raise RequestError(
-                f"{dollars(limit_usd or 0)} pays for {duration(limit_s)} on this machine, which is too short. Allow it "
-                "to cost more, or choose another machine."
-            )
+            paid_s = int(limit_usd / flavor.usd_per_hour * 3600)
+            if paid_s < max(_LEAST_S, seconds or 0):
+                raise RequestError(
+                    f"{dollars(limit_usd)} pays for {duration(paid_s)} on this machine, which is too short. Allow it "
+                    "to cost more, or choose another machine."
+                )
+            limit_s = min(limit_s, paid_s)
         return Quote(
             flavor=flavor,
             seconds=seconds,

@@ -95,6 +95,10 @@ def test_cost_is_told_once_it_was_measured_and_its_limit_from_the_start(offering
     write_whole(home / "speeds-t4-small.json", '{"textual-inversion alice/tiny 64px": [1.0, 60.0]}')
     assert remote.quote(recipe, "t4-small").usd == pytest.approx(72 / 3600 * T4_USD)
     assert remote.quote(recipe, "cpu-basic").seconds is None
+    write_whole(home / "speeds-t4-small.json", '{"textual-inversion alice/tiny 64px": [1000.0, 60.0]}')
+    longer = remote.quote(recipe, "t4-small")  # it is ended at the limit then, which is no matter of money
+    assert longer.seconds is not None
+    assert longer.seconds > longer.limit_s == first.limit_s
 
 
 def test_folder_of_this_machine_cannot_be_trained_there(offering: Services, tiny_model: Path) -> None:

@@ -20,15 +20,13 @@ from trainer.photos import files_of_folder
 from trainer.presets import look_values
 
 BATCH = 4
+MAX_OWN = 1000
+"""As many as can be generated; somebody's whole collection would take hours to read."""
 
 
 def class_prompt(class_word: str) -> str:
     """What class pictures show."""
     return f"a photo of {'an' if class_word[:1].lower() in 'aeiou' else 'a'} {class_word}"
-
-
-MAX_OWN = 1000
-"""As many as can be generated; somebody's whole collection would take hours to read."""
 
 
 def class_pictures(

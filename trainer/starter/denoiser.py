@@ -2,9 +2,9 @@
 
 v-prediction on Stable Diffusion's schedule, rescaled to end in pure noise (Lin et al. 2024, arXiv 2305.08891), so
 that plain backgrounds get exactly the colour they were asked for. The first steps see the latents at half their size,
-where a picture costs a fifth of the time and which words make which shapes is learnt as well; noise that hides shapes
-comes up more often there. The rate is constant after a warm-up and falls to zero over the last steps; a run can be
-made longer until then.
+where a picture costs a fifth of the time and which words make which shapes is learnt as well. Noise that hides shapes
+comes up more often than other noise. The rate is constant after a warm-up and falls to zero over the last steps; a run
+can be made longer until then.
 """
 
 from __future__ import annotations

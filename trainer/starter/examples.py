@@ -14,9 +14,9 @@ import numpy as np
 import yaml
 from PIL import Image
 
+from trainer.starter.looks import Sprites
 from trainer.starter.textures import dead_leaves, fractal_surface, photo_crop
 
-Sprites = dict[str, dict[str, list[np.ndarray]]]
 WIDTH, HEIGHT = 640, 512
 PER_SET = 7
 
