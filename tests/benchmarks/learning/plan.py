@@ -34,6 +34,13 @@ class Pace(StrEnum):
     half_time = "half-time"
     """Ours, in half the time that they take for the preset's steps."""
 
+    @property
+    def compared(self) -> tuple[Pace, Pace]:
+        """The paces of our runs and of theirs that are put beside each other at this one."""
+        ours = Pace.half_time if self is Pace.half_time else Pace.equal_steps
+        theirs = Pace.equal_time if self is Pace.equal_time else Pace.equal_steps
+        return ours, theirs
+
 
 @dataclass(frozen=True)
 class Cell:

@@ -108,8 +108,7 @@ def _versus_lines(rows: Sequence[Row], comparisons: Sequence[Comparison], pace: 
     lines += ["| method | likeness, ours | theirs | difference | prompt following, ours | theirs | difference |"]
     lines[-1] += " our time / theirs | their steps | their learning rate |"
     lines += ["|---" * 10 + "|"]
-    our_pace = pace if pace is Pace.half_time else Pace.equal_steps
-    their_pace = pace if pace is Pace.equal_time else Pace.equal_steps
+    our_pace, their_pace = pace.compared
     for c in found:
         ours = next(r for r in rows if (r.method, r.side, r.pace) == (c.method, Side.ours, our_pace))
         theirs = next(r for r in rows if (r.method, r.side, r.pace) == (c.method, Side.theirs, their_pace))

@@ -103,16 +103,15 @@ def compare(results: Sequence[Result]) -> list[Comparison]:
     """One comparison for each group, method and pace in which both sides learnt the same subjects."""
     runs: dict[tuple[str, ...], list[Result]] = {}
     for result in results:
-        runs.setdefault(tuple(str(result[n]) for n in ("side", "pace", "group", "method", "subject")), []).append(
-            result
-        )
+        names = tuple(str(result[n]) for n in ("side", "pace", "group", "method", "subject"))
+        runs.setdefault(names, []).append(result)
     pairs: dict[tuple[str, str, str], list[tuple[Result, list[Result]]]] = {}
-    for (side, pace, group, method, subject), found in runs.items():
-        if side == Side.theirs:
-            for compared in (Pace.half_time, Pace.equal_steps) if pace == Pace.equal_steps else (Pace.equal_time,):
-                our_pace = Pace.half_time if compared is Pace.half_time else Pace.equal_steps
-                if ours := runs.get((Side.ours.value, our_pace.value, group, method, subject)):
-                    pairs.setdefault((group, method, compared.value), []).extend((their, ours) for their in found)
+    for pace in Pace:
+        our_pace, their_pace = pace.compared
+        for (side, own_pace, group, method, subject), found in runs.items():
+            ours = runs.get((Side.ours, our_pace, group, method, subject))
+            if ours and (side, own_pace) == (Side.theirs, their_pace):
+                pairs.setdefault((group, method, pace.value), []).extend((their, ours) for their in found)
     return [_comparison(names, found) for names, found in pairs.items()]
 
 
