@@ -39,6 +39,7 @@ from ui.web import build_middleware
 log = logging.getLogger(__name__)
 _TIDY_EVERY_S = 3600.0
 _QUEUE_EVERY_S = 60.0
+_QUEUE_LOOKS_EVERY_S = 0.02  # gradio's millisecond takes 5 % of a core from the training while nobody is there
 _THREADS = 120  # gradio's 40 would be used up by people who wait for pictures: each waits in a thread
 
 
@@ -68,6 +69,7 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
 def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None:
     """Serve the page from a thread of its own and return. Raises RequestError where its address cannot be had."""
     page.queue(max_size=200, default_concurrency_limit=16)
+    page._queue.sleep_when_free = _QUEUE_LOOKS_EVERY_S  # noqa: SLF001 - gradio offers no other way
     try:
         page.launch(
             prevent_thread_lock=True,

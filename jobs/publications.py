@@ -40,6 +40,10 @@ class PublicationState(StrEnum):
     failed = "failed"
 
 
+UNDER_WAY = frozenset({PublicationState.waiting, PublicationState.running})
+"""In these it changes without anybody's doing."""
+
+
 @dataclass(frozen=True)
 class Publication:
     """One row. `next_try` is in seconds since the epoch; `note` says in words why it is where it is."""

@@ -15,6 +15,7 @@ from typing import ClassVar
 import psutil
 
 from tests import ROOT
+from tests.waiting import PATIENCE_S
 
 _PARTS = {
     "page": "app.py",
@@ -63,7 +64,7 @@ class App:
             )
         while True:
             assert self.process.poll() is None, self.log.read_text()
-            assert time.monotonic() - began < 60
+            assert time.monotonic() - began < PATIENCE_S
             with socket.socket() as probe:
                 if probe.connect_ex(("127.0.0.1", self.port)) == 0:
                     return time.monotonic() - began

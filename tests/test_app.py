@@ -39,7 +39,6 @@ def service(tmp_path: Path) -> Iterator[JobService]:
 
 
 @pytest.mark.fault(1, 2)
-@pytest.mark.timeout(400)
 def test_job_outlives_the_kill_of_each_process_and_finishes_once(
     app: MakeApp, service: JobService, tiny_model: Path, photo_folder: Path
 ) -> None:

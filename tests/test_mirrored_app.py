@@ -99,7 +99,6 @@ def trained_without_a_break(like: RunFolder, photos: Path, root: Path) -> RunFol
 
 @pytest.mark.slow
 @pytest.mark.fault(7)
-@pytest.mark.timeout(900)
 def test_results_outlive_the_machine_and_training_goes_on_once_from_the_mirrored_checkpoint(
     studio: App, settings: Settings, tiny_model: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
@@ -158,7 +157,6 @@ def assert_trained_once(run: RunFolder, photos: Path, root: Path) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(900)
 def test_stop_leaves_the_newest_step_in_the_mirror(
     studio: App, settings: Settings, tiny_model: Path, photo_folder: Path
 ) -> None:

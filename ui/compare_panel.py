@@ -7,6 +7,7 @@ from typing import Any
 
 import gradio as gr
 
+from jobs.comparing import SideBySide
 from jobs.service import JobView
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
@@ -15,7 +16,8 @@ from ui.html import render
 from ui.method_words import METHOD_WORDS
 from ui.services import Services
 
-POLL_S = 2.0
+POLL_S, CALM_POLL_S = 2.0, 8.0
+"""How often to look while one of the two trains, and otherwise."""
 
 # The slider shows every picture's newest version up to a moment of the training. It stays where it was put when new
 # content arrives; at its end it follows what is newest.
@@ -66,7 +68,7 @@ class ComparePanel:
             [self._timer.tick, self._left.input, self._right.input],
             spoken(self._refresh),
             [*chosen, self._drawn],
-            [self._shown, self._drawn],
+            [self._shown, self._drawn, self._timer],
             **quiet,
         )
         close.click(_closed, None, [self._panel, self._timer], **quiet)
@@ -79,14 +81,11 @@ class ComparePanel:
     def open_for(self, job_id: str, owner: str) -> tuple[Any, ...]:
         """Show a job beside the one that it was queued with, or else the newest other concept."""
         choices, left, right = choose_pair(self._services, job_id, owner)
-        content = comparison_html(self._services, left, right, owner)
         return (
             gr.update(visible=True),
             gr.update(choices=choices, value=left),
             gr.update(choices=choices, value=right),
-            content,
-            content,
-            gr.Timer(active=True),
+            *self._drawn_anew(left, right, owner),
         )
 
     def open_if_pair(self, job_id: str, request: gr.Request) -> tuple[Any, ...]:
@@ -96,20 +95,28 @@ class ComparePanel:
             return (gr.skip(),) * len(self.opened)
         return self.open_for(job_id, owner)
 
-    def _refresh(self, left: str | None, right: str | None, drawn: str, request: gr.Request) -> tuple[Any, Any]:
+    def _refresh(self, left: str | None, right: str | None, drawn: str, request: gr.Request) -> tuple[Any, Any, Any]:
         """New content, or nothing where nothing changed, or nobody looks."""
+        nothing = (gr.skip(), gr.skip(), gr.skip())
         if not left or not right:
-            return gr.skip(), gr.skip()
+            return nothing
         try:
-            content = comparison_html(self._services, left, right, self._services.owners.of(request))
-        except RequestError:  # this comes every two seconds
+            anew = self._drawn_anew(left, right, self._services.owners.of(request))
+        except RequestError:  # this comes by itself, again and again
             content = render("gone.html")
-        return (gr.skip(), gr.skip()) if content == drawn else (content, content)
+            anew = (content, content, gr.Timer(CALM_POLL_S))
+        return nothing if anew[0] == drawn else anew
+
+    def _drawn_anew(self, left: str, right: str, owner: str) -> tuple[str, str, Any]:
+        """Content, twice (shown and remembered), and when to look again. Raises RequestError as `compare` does."""
+        compared = self._services.jobs.compare(left, right, owner)
+        content = comparison_html(compared)
+        goes_on = compared.left.job.is_open or compared.right.job.is_open
+        return content, content, gr.Timer(POLL_S if goes_on else CALM_POLL_S, active=True)
 
 
-def comparison_html(services: Services, left: str, right: str, owner: str) -> str:
-    """The comparison of two jobs. Raises RequestError where the owner may not look at both."""
-    compared = services.jobs.compare(left, right, owner)
+def comparison_html(compared: SideBySide) -> str:
+    """The comparison of two jobs."""
     return render("compare.html", compared=compared, sides=[compared.left, compared.right], methods=METHOD_WORDS)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -9,7 +10,7 @@ import gradio as gr
 
 from jobs.comparison import read_comparison
 from jobs.progress import PHASES, TASK_PHASES, Progress
-from jobs.publications import Publication
+from jobs.publications import UNDER_WAY, Publication
 from jobs.remote.record import RemoteRun
 from jobs.service import JobView
 from jobs.state import JobState
@@ -24,8 +25,10 @@ from ui.keeping_notice import draw_keeping_notice
 from ui.method_words import METHOD_WORDS
 from ui.services import Services
 
-POLL_S = 2.0
+POLL_S, CALM_POLL_S = 2.0, 8.0
+"""How often to look while something goes on, and otherwise: each look costs a browser some 50 ms of a core."""
 TITLE = "Concept Studio"
+_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 PHASE_WORDS = {
     "prepare": "photos",
     "class-images": "class pictures",
@@ -70,15 +73,20 @@ class JobsTab:
         self.comparing = ComparePanel(services, "jobs")
         self._shown = gr.HTML(elem_id="jobs-shown", js_on_load=ACTIONS_AND_TITLE_JS)
         self.timer = gr.Timer(POLL_S)
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
-        for trigger in (self.timer.tick, page.load):
-            trigger(spoken(self._refresh), self._drawn, [self._shown, self._drawn], **quiet)
-        outputs = [self._shown, self._drawn, self.chosen, *self.comparing.opened]
-        self.acted = self._shown.click(spoken(self._act), None, outputs, **quiet)
+        self.refresh_on(self.timer.tick)
+        self.refresh_on(page.load)
+        outputs = [self._shown, self._drawn, self.timer, self.chosen, *self.comparing.opened]
+        self.acted = self._shown.click(spoken(self._act), None, outputs, **_QUIET)
+
+    def refresh_on(self, trigger: Callable[..., Any]) -> None:
+        """Look again when something happens, without waiting for the timer."""
+        trigger(spoken(self._refresh), self._drawn, [self._shown, self._drawn, self.timer], **_QUIET)
 
     def html(self, owner: str) -> str:
         """The page's content for an owner."""
-        views = self._services.jobs.views(owner)
+        return self._html(self._services.jobs.views(owner), owner)
+
+    def _html(self, views: list[JobView], owner: str) -> str:
         return render(
             "jobs.html",
             views=[self._card(view, owner, {v.job.id for v in views}) for view in views],
@@ -86,6 +94,12 @@ class JobsTab:
             phase_words=PHASE_WORDS,
             title=_title(views),
         )
+
+    def _drawn_anew(self, owner: str) -> tuple[str, str, Any]:
+        """Content, twice (shown and remembered), and when to look again."""
+        views = self._services.jobs.views(owner)
+        content = self._html(views, owner)
+        return content, content, gr.Timer(POLL_S if any(_goes_on(view) for view in views) else CALM_POLL_S)
 
     def _card(self, view: JobView, owner: str, visible: set[str]) -> _Card:
         run = self._services.jobs.run_folder(view.job.id)
@@ -104,10 +118,10 @@ class JobsTab:
             has_partner=comparison is not None and comparison.other(view.job.id) in visible,
         )
 
-    def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any]:
+    def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any, Any]:
         """New content, or nothing where nothing changed: pictures must not flicker."""
-        content = self.html(self._services.owners.of(request))
-        return (gr.skip(), gr.skip()) if content == drawn else (content, content)
+        anew = self._drawn_anew(self._services.owners.of(request))
+        return (gr.skip(), gr.skip(), gr.skip()) if anew[0] == drawn else anew
 
     def _act(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         """A press on one of a card's buttons."""
@@ -134,14 +148,17 @@ class JobsTab:
             case "retry-publish":
                 jobs.publishing.retry(job_id, owner)
             case "try":
-                content = self.html(owner)
-                return content, content, jobs.job(job_id, owner).id, *comparing
+                return *self._drawn_anew(owner), jobs.job(job_id, owner).id, *comparing
             case "compare":
-                return gr.skip(), gr.skip(), gr.skip(), *self.comparing.open_for(job_id, owner)
+                return gr.skip(), gr.skip(), gr.skip(), gr.skip(), *self.comparing.open_for(job_id, owner)
             case other:
                 raise RequestError(f"The button {other!r} is not known.")
-        content = self.html(owner)
-        return content, content, gr.skip(), *comparing
+        return *self._drawn_anew(owner), gr.skip(), *comparing
+
+
+def _goes_on(view: JobView) -> bool:
+    """Whether what is shown of a job changes by itself."""
+    return view.job.is_open or (view.publication is not None and view.publication.state in UNDER_WAY)
 
 
 def _title(views: list[JobView]) -> str:

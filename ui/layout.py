@@ -37,7 +37,7 @@ def build_page(services: Services) -> gr.Blocks:
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Train", id="train"):
                 train = TrainTab(services, page)
-            with gr.Tab("Jobs", id="jobs"):
+            with gr.Tab("Jobs", id="jobs") as jobs_page:
                 jobs = JobsTab(services, page)
             with gr.Tab("Try it", id="try") as try_page:
                 trying = TryTab(services)
@@ -46,6 +46,7 @@ def build_page(services: Services) -> gr.Blocks:
             with gr.Tab("About", id="about"):
                 build_about_tab(services)
         _connect(page, tabs, train, jobs, trying, library)
+        jobs.refresh_on(jobs_page.select)
         try_page.select(spoken(trying.refresh), trying.concepts, trying.refreshed, **_QUIET)
         page.load(spoken(trying.refresh), trying.concepts, trying.refreshed, **_QUIET)
         for trigger in (library_page.select, page.load):
@@ -83,6 +84,7 @@ def _connect(
 ) -> None:
     """A started job is watched on the Jobs page; a concept of Jobs or Library is tried on the Try it page."""
     train.pressed.success(lambda: gr.Tabs(selected="jobs"), None, tabs, **_QUIET)
+    jobs.refresh_on(train.pressed.success)
     train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **_QUIET)
     for tab in (jobs, library):
         tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **_QUIET).then(

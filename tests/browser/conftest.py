@@ -14,7 +14,7 @@ from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 
 CHROMIUM = "/usr/bin/chromium"
-expect.set_options(timeout=30_000)  # a busy machine answers late; a test that passes does not wait
+expect.set_options(timeout=120_000)  # a busy machine answers late; a test that passes does not wait
 
 
 @pytest.fixture(scope="module")  # while it lives, its event loop runs in this process, and no other may
@@ -35,7 +35,7 @@ def new_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
 
     def open_page(url: str, *, width: int = 1280, height: int = 900) -> Page:
         page = chromium.new_context(viewport={"width": width, "height": height}).new_page()
-        page.set_default_timeout(30_000)
+        page.set_default_timeout(120_000)
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)
         page.wait_for_selector("#photos-upload")

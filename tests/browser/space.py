@@ -7,7 +7,7 @@ from pathlib import Path
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
-from tests.browser.steps import MINUTE, choose_base
+from tests.browser.steps import PATIENCE_MS, choose_base
 from tests.hub.local_hub import LocalHub
 
 SCOPES = ("openid", "profile", "contribute-repos", "gated-repos")
@@ -29,14 +29,14 @@ def space_environment(
 
 def sign_in(page: Page) -> None:
     page.get_by_role("button", name="Sign in with Hugging Face").click()
-    expect(page.get_by_role("button", name="Sign out")).to_be_visible(timeout=MINUTE)
+    expect(page.get_by_role("button", name="Sign out")).to_be_visible(timeout=PATIENCE_MS)
     page.wait_for_selector("#photos-upload")
 
 
 def describe(page: Page, photos: list[Path], name: str, base: str | None = None) -> None:
     """The Train page for a run of a few steps, on a base of the Hub or on the starter."""
     page.locator("#photos-upload input[type=file]").set_input_files(photos)
-    expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=MINUTE)
+    expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=PATIENCE_MS)
     page.locator("#name textarea, #name input").fill(name)
     if base:
         choose_base(page, base)
@@ -52,7 +52,7 @@ def train_and_publish(page: Page, photos: list[Path], name: str, repo_id: str) -
     page.locator("#train").click()
     expect(page.locator(".cs-job h3").first).to_have_text(name)
     expect(page.locator(".cs-job").first).to_contain_text(f"To be published to {repo_id}")
-    expect(page.locator(".cs-job").first).to_contain_text(f"On the Hub as {repo_id}", timeout=6 * MINUTE)
+    expect(page.locator(".cs-job").first).to_contain_text(f"On the Hub as {repo_id}", timeout=PATIENCE_MS)
 
 
 def find_no_token(studio: App, hub: LocalHub) -> None:

@@ -9,11 +9,12 @@ import pillow_heif
 from playwright.sync_api import Page, expect
 
 from tests.pictures import exif_with_gps, subject_picture
+from tests.waiting import PATIENCE_S
 from trainer.bases import inspect_base
 from trainer.choices import Kind, Method
 from trainer.presets import preset_values
 
-MINUTE = 60_000
+PATIENCE_MS = PATIENCE_S * 1000
 # how a method is chosen, each press with the words that its answer brings
 WAYS = {
     Method.textual_inversion: {"Textual inversion": "a few new words"},
@@ -75,4 +76,4 @@ def choose_base(page: Page, base: Path | str) -> None:
     field.press("Enter")
     traits = inspect_base(base) if isinstance(base, Path) else None
     presets = "|".join(str(preset_values(method, Kind.object, traits)["steps"]) for method in Method)
-    expect(page.locator("#plan")).to_contain_text(re.compile(rf"\b({presets}) steps"), timeout=MINUTE)
+    expect(page.locator("#plan")).to_contain_text(re.compile(rf"\b({presets}) steps"), timeout=PATIENCE_MS)

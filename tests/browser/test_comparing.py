@@ -10,7 +10,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
-from tests.browser.steps import MINUTE, fill, go, phone_photos
+from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos
 from tests.browser.test_tour import width_of
 from trainer.run_folder import RunFolder
 
@@ -25,7 +25,7 @@ def test_train_both_and_see_them_side_by_side(
     studio.start()
     page = new_page(studio.url)
     page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
-    expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
+    expect(page.locator(".cs-photo")).to_have_count(5, timeout=PATIENCE_MS)
     fill(page, "red-mug", "teapot", tiny_model, 20)
 
     # the second method's plan is below the first one's
@@ -43,7 +43,7 @@ def test_train_both_and_see_them_side_by_side(
     expect(page.locator(".cs-job")).to_have_count(2)
     recipes = [RunFolder(run).read_recipe() for run in (studio.home / "runs").iterdir()]
     assert sorted(recipe.steps for recipe in recipes) == [10, 20]  # or they train for long, and not what was entered
-    expect(view.locator(".cs-heads .cs-pill.finished")).to_have_count(2, timeout=3 * MINUTE)
+    expect(view.locator(".cs-heads .cs-pill.finished")).to_have_count(2, timeout=PATIENCE_MS)
     expect(view.locator(".cs-pair")).to_have_count(2)
     expect(view.locator(".cs-pair h4").first).to_have_text("a photo of <red-mug> seed 1000")
     shown = view.locator(".cs-pair").first.locator("img:visible")

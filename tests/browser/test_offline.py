@@ -15,7 +15,7 @@ from jobs.job_file import JobFile
 from jobs.state import JobState
 from jobs.store import SINGLE_OWNER, new_job_id, now
 from tests.app_process import App
-from tests.browser.steps import MINUTE, fill, go, phone_photos, press_train
+from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos, press_train
 from tests.jobs.finished_run import write_finished_run
 from tests.tiny_models import WIDTH
 from trainer.choices import Method
@@ -42,30 +42,28 @@ def studio(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> Iter
 
 def wait_until_finished(page: Page, name: str) -> None:
     go(page, "Jobs")
-    expect(page.locator(".cs-job", has_text=name).locator(".cs-pill.finished")).to_be_visible(timeout=4 * MINUTE)
+    expect(page.locator(".cs-job", has_text=name).locator(".cs-pill.finished")).to_be_visible(timeout=PATIENCE_MS)
     go(page, "Library")
 
 
 @pytest.mark.fault(36)
-@pytest.mark.timeout(600)
 def test_local_work_goes_on_without_the_hub(studio: App, new_page: Open, tmp_path: Path, tiny_model: Path) -> None:
     page = new_page(studio.url)
     base = page.locator("#base input")
     base.fill("somebody/some-model")
     base.press("Enter")
-    expect(page.locator("#plan")).to_contain_text("The Hub cannot be reached", timeout=MINUTE)
+    expect(page.locator("#plan")).to_contain_text("The Hub cannot be reached", timeout=PATIENCE_MS)
 
     page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
-    expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
+    expect(page.locator(".cs-photo")).to_have_count(5, timeout=PATIENCE_MS)
     fill(page, "red-mug", "mug", tiny_model, 4, Method.textual_inversion)
     press_train(page)
     wait_until_finished(page, "red-mug")
     page.locator(".cs-concept", has_text="red-mug").get_by_role("button", name="Publish").click()
     page.locator("#publish").click()
-    expect(page.locator("[data-testid=toast-body]")).to_contain_text("The Hub cannot be reached", timeout=MINUTE)
+    expect(page.locator("[data-testid=toast-body]")).to_contain_text("The Hub cannot be reached", timeout=PATIENCE_MS)
 
 
-@pytest.mark.timeout(600)
 def test_concept_is_added_from_a_file(studio: App, new_page: Open, tmp_path: Path, tiny_v_model: Path) -> None:
     (tmp_path / "evil.pt").write_bytes(b"\x80\x04\x95 this would run code")
     save_file({"emb_params": torch.randn(2, WIDTH)}, tmp_path / "Cat Toy.safetensors")
@@ -112,4 +110,4 @@ def test_lora_is_extracted_from_a_full_model(studio: App, new_page: Open) -> Non
     expect(job).to_contain_text("DreamBooth adapter")
     job.get_by_role("button", name="Cancel").click()
     page.get_by_role("button", name="Really cancel?").click()
-    expect(job.locator(".cs-pill.cancelled")).to_be_visible(timeout=MINUTE)
+    expect(job.locator(".cs-pill.cancelled")).to_be_visible(timeout=PATIENCE_MS)

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
-from tests.browser.steps import MINUTE, fill, go, phone_photos, press_train
+from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos, press_train
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from trainer.choices import Method
@@ -41,7 +41,6 @@ MakeApp = Callable[..., App]
 
 
 @pytest.mark.fault(21, 26, 59)
-@pytest.mark.timeout(900)
 def test_concept_of_each_method_comes_back_from_the_hub(
     app: MakeApp, new_page: Open, hub: LocalHub, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -53,7 +52,7 @@ def test_concept_of_each_method_comes_back_from_the_hub(
     for method in METHODS:
         train(page, photos, tiny_model, method)
         expect(page.locator(".cs-job h3").first).to_have_text("red-mug")
-    expect(page.locator(".cs-pill.finished")).to_have_count(len(METHODS), timeout=6 * MINUTE)
+    expect(page.locator(".cs-pill.finished")).to_have_count(len(METHODS), timeout=PATIENCE_MS)
     hub.order_fault("repos/create", status=503)
     for place, method in enumerate(reversed(METHODS)):  # the newest is shown first
         publish(page, place, f"alice/{method}", retry=place == 0)
@@ -72,7 +71,7 @@ def say_that_there_is_no_such_base(page: Page) -> None:
     base = page.locator("#base input")
     base.fill("alice/nothing")
     base.press("Enter")
-    expect(page.locator("#plan")).to_contain_text("There is no model alice/nothing", timeout=MINUTE)
+    expect(page.locator("#plan")).to_contain_text("There is no model alice/nothing", timeout=PATIENCE_MS)
     page.locator("#train").click()
     expect(page.locator("[data-testid=toast-body]")).to_contain_text("There is no model alice/nothing")
     go(page, "Jobs")
@@ -82,7 +81,7 @@ def say_that_there_is_no_such_base(page: Page) -> None:
 def train(page: Page, photos: list[Path], base: Path, method: Method) -> None:
     go(page, "Train")
     page.locator("#photos-upload input[type=file]").set_input_files(photos)
-    expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=MINUTE)
+    expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=PATIENCE_MS)
     fill(page, "red-mug", "teapot", base, 12, method)
     press_train(page)
 
@@ -99,9 +98,10 @@ def publish(page: Page, place: int, repo_id: str, *, retry: bool) -> None:
     go(page, "Jobs")
     card = page.locator(".cs-job").nth(place)
     if retry:
-        expect(card).to_contain_text("Trained and verified. The Hub has a problem of its own (503).", timeout=MINUTE)
+        words = "Trained and verified. The Hub has a problem of its own (503)."
+        expect(card).to_contain_text(words, timeout=PATIENCE_MS)
         card.get_by_role("button", name="Retry publishing").click()
-    expect(card).to_contain_text(f"On the Hub as {repo_id}, private", timeout=MINUTE)
+    expect(card).to_contain_text(f"On the Hub as {repo_id}, private", timeout=PATIENCE_MS)
 
 
 def find_no_token(studio: App, hub: LocalHub) -> None:

@@ -11,7 +11,7 @@ from playwright.sync_api import Page, expect
 from tests import ROOT
 from tests.app_process import App
 from tests.browser.space import SCOPES, describe, find_no_token, sign_in, space_environment
-from tests.browser.steps import MINUTE, go, phone_photos
+from tests.browser.steps import PATIENCE_MS, go, phone_photos
 from tests.hub.accounts import ALICE
 from tests.hub.conftest import Client, client  # noqa: F401 - a fixture
 from tests.hub.local_hub import LocalHub
@@ -30,7 +30,6 @@ def hub(tmp_path: Path) -> Iterator[LocalHub]:
 
 @pytest.mark.slow
 @pytest.mark.fault(59)
-@pytest.mark.timeout(600)
 def test_signed_in_person_trains_at_hugging_face(
     app: MakeApp,
     hub: LocalHub,
@@ -59,11 +58,11 @@ def test_signed_in_person_trains_at_hugging_face(
     page.locator("#publish-when-done input").check()
     page.locator("#train").click()
     expect(page.locator(".cs-job")).to_contain_text("To be published to alice/red-mug")
-    expect(page.locator(".cs-job")).to_contain_text("At Hugging Face on Nvidia T4", timeout=MINUTE)
-    expect(page.locator(".cs-cost")).to_contain_text("so far, at $0.40 an hour", timeout=MINUTE)
-    expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=4 * MINUTE)
+    expect(page.locator(".cs-job")).to_contain_text("At Hugging Face on Nvidia T4", timeout=PATIENCE_MS)
+    expect(page.locator(".cs-cost")).to_contain_text("so far, at $0.40 an hour", timeout=PATIENCE_MS)
+    expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.locator(".cs-film figure").first).to_be_visible()
-    expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug", timeout=MINUTE)
+    expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug", timeout=PATIENCE_MS)
     go(page, "Library")
     expect(page.locator(".cs-concept h3")).to_have_text("red-mug")
     assert list(api.list_buckets("alice")) == []

@@ -10,7 +10,7 @@ from playwright.sync_api import Page, expect
 
 from tests.app_process import App
 from tests.browser.space import describe, find_no_token, sign_in, space_environment
-from tests.browser.steps import MINUTE, go, phone_photos
+from tests.browser.steps import PATIENCE_MS, go, phone_photos
 from tests.hub.local_hub import LocalHub
 
 pytestmark = pytest.mark.browser
@@ -27,7 +27,6 @@ def space(app: MakeApp, hub: LocalHub, tmp_path: Path) -> App:
 
 
 @pytest.mark.fault(30, 59)
-@pytest.mark.timeout(600)
 def test_signed_in_person_finds_and_publishes_their_jobs(
     space: App, hub: LocalHub, new_page: Open, tmp_path: Path, tiny_base: str
 ) -> None:
@@ -38,7 +37,7 @@ def test_signed_in_person_finds_and_publishes_their_jobs(
     describe(page, phone_photos(tmp_path / "phone"), "red-mug", tiny_base)
     page.locator("#train").click()
     expect(page.locator(".cs-job h3")).to_have_text("red-mug")
-    expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=4 * MINUTE)
+    expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=PATIENCE_MS)
 
     # publishing asks to sign in, not for a token
     go(page, "Library")
@@ -66,5 +65,5 @@ def test_signed_in_person_finds_and_publishes_their_jobs(
     page.locator(".cs-concept").get_by_role("button", name="Publish").click()
     page.locator("#publish").click()
     go(page, "Jobs")
-    expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug, private", timeout=MINUTE)
+    expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug, private", timeout=PATIENCE_MS)
     find_no_token(space, hub)

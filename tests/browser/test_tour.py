@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Locator, Page, expect
 
 from tests.app_process import App
-from tests.browser.steps import MINUTE, fill, go, phone_photos
+from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
@@ -35,7 +35,7 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
 
     # photos: a verdict for each
     page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
-    expect(page.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
+    expect(page.locator(".cs-photo")).to_have_count(5, timeout=PATIENCE_MS)
     expect(page.locator(".cs-photo.refused")).to_contain_text("ends in the middle")
     expect(page.locator(".cs-set")).to_contain_text("1 file was left out")
     page.locator(".cs-photo.refused .cs-remove").click()
@@ -53,8 +53,8 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
 
     # watch it learn; reload in the middle; a second tab sees the same, a second user on this machine too
     expect(page.locator(".cs-job h3")).to_have_text("red-mug")
-    expect(page.locator(".cs-film figure").nth(0)).to_contain_text("before", timeout=MINUTE)
-    expect(page.locator(".cs-status")).to_contain_text(re.compile(r"step \d+ of 300"), timeout=MINUTE)
+    expect(page.locator(".cs-film figure").nth(0)).to_contain_text("before", timeout=PATIENCE_MS)
+    expect(page.locator(".cs-status")).to_contain_text(re.compile(r"step \d+ of 300"), timeout=PATIENCE_MS)
     assert re.match(r"\d+ % red-mug", page.title())
     page.reload()
     go(page, "Jobs")
@@ -63,7 +63,7 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     second_tab.goto(studio.url)
     go(second_tab, "Jobs")
     expect(second_tab.locator(".cs-job h3")).to_have_text("red-mug")
-    expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=3 * MINUTE)
+    expect(page.locator(".cs-pill.finished")).to_be_visible(timeout=PATIENCE_MS)
     expect(page.locator(".cs-message")).to_contain_text("Trained and verified")
     assert width_of(page.locator(".cs-film img").first) == 64
 
@@ -78,7 +78,7 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     expect(page.locator("#try-width input")).to_have_value("64")
     page.locator("#try-steps input[type=number]").fill("7")
     page.locator("#try-generate").click()
-    expect(page.locator("#try-pictures figure")).to_have_count(4, timeout=2 * MINUTE)
+    expect(page.locator("#try-pictures figure")).to_have_count(4, timeout=PATIENCE_MS)
     assert width_of(page.locator("#try-pictures img").first) == 64
 
     # the same settings again, from a picture, on a page where nothing is picked yet
@@ -112,7 +112,7 @@ def test_another_browser_sees_nothing(app: MakeApp, new_page: Open, tmp_path: Pa
     studio.start()
     anna, eve = new_page(studio.url), new_page(studio.url)
     anna.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
-    expect(anna.locator(".cs-photo")).to_have_count(5, timeout=MINUTE)
+    expect(anna.locator(".cs-photo")).to_have_count(5, timeout=PATIENCE_MS)
     thumbnail = anna.locator(".cs-photo img").first.evaluate("image => image.src")
     anna.locator("#name textarea, #name input").fill("red-mug")
     anna.locator("#train").click()
@@ -136,7 +136,7 @@ def test_another_browser_sees_nothing(app: MakeApp, new_page: Open, tmp_path: Pa
     go(anna, "Jobs")
     anna.get_by_role("button", name="Cancel").click()
     anna.get_by_role("button", name="Really cancel?").click()
-    expect(anna.locator(".cs-pill.cancelled")).to_be_visible(timeout=MINUTE)
+    expect(anna.locator(".cs-pill.cancelled")).to_be_visible(timeout=PATIENCE_MS)
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +163,7 @@ def test_number_that_nobody_entered_is_neither_shown_nor_sent(quiet_studio: App,
     for field in ("ema_decay", "min_snr_gamma", "alpha"):
         expect(page.locator(f"#field-{field} input")).to_have_value("")
     page.locator("#name textarea, #name input").fill("red-mug")
-    expect(page.locator("#plan")).to_contain_text("steps", timeout=MINUTE)
+    expect(page.locator("#plan")).to_contain_text("steps", timeout=PATIENCE_MS)
     expect(page.locator("#plan .cs-problems")).to_have_count(0)  # a 0 would be one
     go(page, "Try it")
     page.locator("#try-settings button").first.click()

@@ -35,7 +35,6 @@ def command(base: Path, photos: Path, out: Path, method: str, precision: str, **
     ]
 
 
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("precision", HALF)
 @pytest.mark.parametrize("method", ["textual-inversion", "dreambooth-lora", "dreambooth"])
 def test_method_trains_with_xformers_to_a_verified_artifact(

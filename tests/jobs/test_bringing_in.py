@@ -58,7 +58,7 @@ def test_file_becomes_a_job_that_lives_like_any_other(
     assert (job.state, job.method, job.steps) == (JobState.waiting, "textual-inversion", 0)
     assert service.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef").id == job.id
     with supervisor(settings.home):  # the file is written after the row
-        wait_until(lambda: _said_by_its_file(service, job.id) is JobState.finished, seconds=200)
+        wait_until(lambda: _said_by_its_file(service, job.id) is JobState.finished)
     job = service.job(job.id, "anna")
     assert (job.state, job.message) == (JobState.finished, "Imported from my style.safetensors, and verified.")
     with pytest.raises(RequestError):
@@ -113,7 +113,7 @@ def test_refusal_that_only_shows_later_is_said_by_the_job(
     bringing = importer.judge_file(about(tiny_model), tmp_path / "old.pt", shown_name="old.pt")
     job = service.submit_task("anna", bringing.task, bringing.file)
     with supervisor(settings.home):
-        wait_until(lambda: not service.job(job.id, "anna").is_open, seconds=200)
+        wait_until(lambda: not service.job(job.id, "anna").is_open)
     job = service.job(job.id, "anna")
     assert job.state is JobState.failed
     assert "768 numbers wide" in job.message
@@ -197,7 +197,7 @@ def test_private_concept_comes_in_with_the_token_of_who_asks_and_of_nobody_else(
         assert "--token-from-parent" in told
         assert not [text for text in (*told, *environment.values()) if ALICE in text or BOB in text]
         for job in (theirs, others):
-            wait_until(lambda job=job: not service.job(job.id, job.owner).is_open, seconds=200)
+            wait_until(lambda job=job: not service.job(job.id, job.owner).is_open)
     assert service.job(theirs.id, "anna").message == (
         "Imported from alice/secret-style/learned_embeds.safetensors, and verified."
     )

@@ -145,13 +145,13 @@ def test_kill_between_training_and_publishing_trains_nothing_again(
     service.publishing.ask(job.id, "anna", MUG, private=True)
     events = service.run_folder(job.id).events_file
     with supervisor(settings.home) as first:
-        wait_until(lambda: any(isinstance(event, Finished) for event in read_events(events)), seconds=120)
+        wait_until(lambda: any(isinstance(event, Finished) for event in read_events(events)))
         first.kill()
         first.wait()
     assert state(service, job.id) is PublicationState.waiting
     with supervisor(settings.home), publisher(settings, hub):
         desk.hand_over("anna", ALICE)
-        wait_until(lambda: state(service, job.id) is PublicationState.published, seconds=120)
+        wait_until(lambda: state(service, job.id) is PublicationState.published)
     assert sum(isinstance(event, Started) for event in read_events(events)) == 1
     assert [event.step for event in read_events(events) if isinstance(event, Step)] == list(range(1, job.steps + 1))
 

@@ -50,7 +50,7 @@ def test_jobs_run_one_after_another_to_verified_artifacts(
 ) -> None:
     jobs = [submit(method=m) for m in ("textual-inversion", "dreambooth-lora")]
     with supervisor(settings.home):
-        wait_until(lambda: all(state(service, j) is JobState.finished for j in jobs), seconds=120)
+        wait_until(lambda: all(state(service, j) is JobState.finished for j in jobs))
     for job in jobs:
         assert read_manifest(service.run_folder(job.id).artifact).steps == 6
         assert service.view(job.id, "anna").job.message == "Trained and verified."
@@ -87,7 +87,7 @@ def test_killed_child_goes_on_from_its_checkpoint(settings: Settings, service: J
         assert pid is not None
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: training_pid(service, job) not in (None, pid))
-        wait_until(lambda: state(service, job) is JobState.finished, seconds=120)
+        wait_until(lambda: state(service, job) is JobState.finished)
     starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
     assert len(starts) == 2
     assert starts[1] >= 20
@@ -106,7 +106,7 @@ def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(
         first.kill()
         wait_until(lambda: not psutil.pid_exists(child), seconds=30)
     with supervisor(settings.home):
-        wait_until(lambda: state(service, job) is JobState.finished, seconds=120)
+        wait_until(lambda: state(service, job) is JobState.finished)
     starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
     assert len(starts) == 2
     assert starts[1] > 0
@@ -155,7 +155,7 @@ def test_job_that_cannot_train_fails_in_words_and_the_queue_goes_on(
     broken, healthy = submit(), submit("ben")
     (service.run_folder(broken.id).photos / "0001.jpg").write_bytes(b"not a photo any more")
     with supervisor(settings.home):
-        wait_until(lambda: state(service, healthy) is JobState.finished, seconds=120)
+        wait_until(lambda: state(service, healthy) is JobState.finished)
     assert state(service, broken) is JobState.failed
     assert service.view(broken.id, "anna").job.message
     assert service.run_folder(broken.id).log_file.exists()

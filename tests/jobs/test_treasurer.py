@@ -61,7 +61,6 @@ def settle(settings: Settings) -> None:
     write_state(settings.home, state.model_copy(update={"release": release}))
 
 
-@pytest.mark.timeout(400)
 def test_job_at_its_limit_is_stopped_kept_and_never_released_unpublished(
     settings: Settings, hub: LocalHub, service: JobService, submit: Submit
 ) -> None:
@@ -71,11 +70,11 @@ def test_job_at_its_limit_is_stopped_kept_and_never_released_unpublished(
     with treasurer(settings, hub):
         wait_until(lambda: (state := read_state(settings.home)) is not None and state.usd_per_hour is not None)
     with supervisor(settings.home):
-        wait_until(lambda: service.view(job.id, "anna").progress.step > 5, seconds=180)
+        wait_until(lambda: service.view(job.id, "anna").progress.step > 5)
         write_bill(run, Bill(limit_usd=0.4 / 3600, release=True))
         with treasurer(settings, hub):
-            wait_until(lambda: service.view(job.id, "anna").job.state is not JobState.running, seconds=120)
-        wait_until(lambda: service.view(job.id, "anna").job.state is JobState.stopped, seconds=120)
+            wait_until(lambda: service.view(job.id, "anna").job.state is not JobState.running)
+        wait_until(lambda: service.view(job.id, "anna").job.state is JobState.stopped)
     assert read_manifest(run.artifact).steps < 3000
     with treasurer(settings, hub):
         wait_until(lambda: (bill := read_bill(run)) is not None and not bill.running)

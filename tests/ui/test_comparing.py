@@ -20,7 +20,7 @@ from trainer.config import STARTER, Kind, Method
 from trainer.errors import RequestError
 from trainer.photos import take_folder
 from trainer.presets import preset_values
-from ui.compare_panel import ComparePanel, choose_pair, comparison_html
+from ui.compare_panel import CALM_POLL_S, POLL_S, ComparePanel, choose_pair, comparison_html
 from ui.forms import RecipeForm
 from ui.money_fields import MoneyWish
 from ui.second_method import PairHandlers, SecondMethod, SecondMethodFields, split_limit
@@ -132,7 +132,7 @@ def test_free_machine_makes_no_bills(pair: PairHandlers, entered: dict[str, Any]
 
 
 def test_waiting_pair_is_drawn_with_what_is_known(services: Services, queued: Comparison) -> None:
-    html = comparison_html(services, *queued.jobs, "anna")
+    html = comparison_html(services.jobs.compare(*queued.jobs, "anna"))
     assert "textual inversion" in html
     assert "DreamBooth full model" in html
     assert "a photo of &lt;red-mug&gt;" in html
@@ -161,7 +161,7 @@ def test_any_two_finished_concepts_can_be_chosen(
     choices, left, right = choose_pair(services, jobs[1], "anna")
     assert (left, right) == (jobs[0], jobs[1])
     assert {value for _, value in choices} == set(jobs[:2])  # the third waits, and nobody asked for it
-    assert "11 KB" in comparison_html(services, left, right, "anna")
+    assert "11 KB" in comparison_html(services.jobs.compare(left, right, "anna"))
 
 
 def test_only_concept_has_nothing_to_be_compared_with(services: Services, tiny_model: Path, photo_folder: Path) -> None:
@@ -176,12 +176,21 @@ def test_another_owner_sees_no_more_than_of_a_job_that_never_was(services: Servi
         with pytest.raises(RequestError, match=r"^There is no such job\.$"):
             choose_pair(services, job_id, "eve")
         with pytest.raises(RequestError, match=r"^There is no such job\.$"):
-            comparison_html(services, job_id, job_id, "eve")
+            services.jobs.compare(job_id, job_id, "eve")
 
 
 def test_panel_says_once_that_one_of_the_two_is_gone(services: Services, queued: Comparison) -> None:
     panel = drawn(lambda _: ComparePanel(services, "test"))
     request = gr.Request(Request(scope()))
-    shown, seen = panel._refresh(*queued.jobs, "", request)
+    shown, seen, timer = panel._refresh(*queued.jobs, "", request)
     assert "One of the two is not there any more" in shown
-    assert panel._refresh(*queued.jobs, seen, request) == (gr.skip(), gr.skip())
+    assert timer.value == CALM_POLL_S
+    assert panel._refresh(*queued.jobs, seen, request) == (gr.skip(), gr.skip(), gr.skip())
+
+
+def test_panel_is_looked_at_often_only_while_one_of_the_two_trains(services: Services, queued: Comparison) -> None:
+    panel = drawn(lambda _: ComparePanel(services, "test"))
+    assert panel.open_for(queued.id, "anna")[-1].value == POLL_S
+    for job_id in queued.jobs:
+        services.jobs.cancel(job_id, "anna")
+    assert panel.open_for(queued.id, "anna")[-1].value == CALM_POLL_S

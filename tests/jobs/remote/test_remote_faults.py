@@ -254,7 +254,7 @@ def follow_until_it_is_asked_for(
     with ThreadPoolExecutor(1) as pool:
         training = pool.submit(trainer.train, job, service.run_folder(job.id), watch)
         try:
-            wait_until(lambda: hub_jobs(alice), seconds=120)
+            wait_until(lambda: hub_jobs(alice))
         finally:
             leaving.set()
         assert training.result(20) is None
