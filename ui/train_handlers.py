@@ -17,6 +17,7 @@ from trainer.concept import check_name
 from trainer.config import STARTER, TrainConfig
 from trainer.disk_need import check_disk, result_bytes
 from trainer.errors import HubError, Problem, RecipeError, RequestError
+from trainer.evidence import evidence_for
 from trainer.photos import PhotoSet
 from trainer.presets import preset_recipe, preset_values
 from trainer.single_file_base import inspect_local
@@ -124,7 +125,8 @@ class TrainHandlers:
         except RequestError:
             traits = None  # the plan says what is wrong with the base
         rows = [self._glance(method, choices, traits) for method in METHOD_GLANCES]
-        return render("methods.html", rows=rows, chosen=choices.method)
+        evidence = evidence_for(choices.method, choices.kind, traits)
+        return render("methods.html", rows=rows, chosen=choices.method, evidence=evidence)
 
     def _glance(self, method: Method, choices: Choices, traits: BaseTraits | None) -> dict[str, Any]:
         recipe = preset_recipe(method, choices.kind, traits, name="unnamed", base=choices.base)

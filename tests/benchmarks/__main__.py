@@ -1,6 +1,7 @@
-"""`python -m tests.benchmarks [start] [example] [subjects DIR] [gpu]`: measures, and prints rows for RESULTS.md.
+"""`python -m tests.benchmarks [start] [example] [subjects] [gpu] [readme]`: measures, and prints rows for RESULTS.md.
 
-Without arguments it measures what every machine can: the start of the page and the embedded example.
+Without arguments it measures what every machine can: the start of the page and the embedded example. `readme` draws the
+README's pictures again.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import torch
 from tests.benchmarks.durations import measure_example, measure_methods, measure_start
 from tests.benchmarks.full_size import measure_full_size
 from tests.benchmarks.likeness import FORMS, measure_subjects
+from tests.benchmarks.readme_pictures import draw_readme_pictures
 from trainer.choices import Method
 from trainer.devices import usable_cores
 from trainer.engine.versions import library_versions
@@ -22,7 +24,7 @@ from trainer.engine.versions import library_versions
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks", description=__doc__)
-    parser.add_argument("what", nargs="*", default=["start", "example"], metavar="start|example|subjects|gpu")
+    parser.add_argument("what", nargs="*", default=["start", "example"], metavar="start|example|subjects|gpu|readme")
     parser.add_argument("--photos", type=Path, help="for subjects: a folder of one folder of photos for each subject")
     parser.add_argument("--forms", nargs="*", default=list(FORMS), help=f"for subjects: some of {', '.join(FORMS)}")
     parser.add_argument("--methods", nargs="*", default=[m.value for m in Method])
@@ -40,6 +42,8 @@ def main() -> None:
                 measure_subjects(options.photos, options.forms, options.methods)
             case "gpu":
                 measure_full_size()
+            case "readme":
+                draw_readme_pictures()
             case _:
                 parser.error(f"there is no benchmark {what!r}")
 

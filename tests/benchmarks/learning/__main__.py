@@ -36,12 +36,12 @@ from tests.benchmarks.learning.subjects import (
 from tests.benchmarks.learning.sweep import FIELDS, RATE, SWEPT, read_rates, sweep_cells, sweep_rows, write_sweep
 from trainer.bases import STARTER_FOLDER, inspect_base
 from trainer.config import Kind, Method
+from trainer.evidence import SWEEP_FILE
 from trainer.recipe_fields import parse_assignments
 from trainer.starter.sources import fetch_photos, load_sprites, load_things
 from trainer.starter.textures import build_textures
 
 RESULTS = Path(__file__).parents[1] / "results" / "learning"
-SWEEP = Path(__file__).with_name("sweep.json")
 SURFACES = 30
 
 
@@ -66,7 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     cells.add_argument("--methods", nargs="+", type=Method, choices=list(Method), default=list(Method))
     cells.add_argument("--diffusers", type=Path, metavar="CHECKOUT", help="huggingface/diffusers, to compare with")
     cells.add_argument("--workers", type=int, default=2, help="processes of one thread each; 0 runs in this one")
-    cells.add_argument("--sweep", type=Path, default=SWEEP, metavar="FILE", help="where the saved sweep is")
+    cells.add_argument("--sweep", type=Path, default=SWEEP_FILE, metavar="FILE", help="where the saved sweep is")
     cells.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a recipe field of every run")
     parser = argparse.ArgumentParser(prog="python -m tests.benchmarks.learning", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
