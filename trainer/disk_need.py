@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+import sys
 from pathlib import Path
 
 from trainer.choices import Optimizer
@@ -10,6 +11,7 @@ from trainer.config import STARTER, DreamBoothLoraRecipe, TextualInversionRecipe
 from trainer.errors import RequestError
 
 _GB = 10**9
+_WEIGHTS = {".safetensors", ".bin", ".ckpt"}
 
 
 def result_bytes(recipe: TrainConfig) -> int:
@@ -53,4 +55,13 @@ def _weights_bytes(recipe: TrainConfig) -> int:
         return recipe.vectors * (160 if starter else 768) * 4 + 200
     if isinstance(recipe, DreamBoothLoraRecipe):
         return recipe.rank * (420_000 if starter else 800_000)
-    return 30_000_000 if starter else 2_130_000_000
+    return 30_000_000 if starter else min(2_130_000_000, _stored_bytes(Path(recipe.base)))
+
+
+def _stored_bytes(base: Path) -> int:
+    """What a base on this machine weighs at most; endless for one that is not here yet."""
+    if base.is_file():
+        return base.stat().st_size
+    if base.is_dir():
+        return sum(file.stat().st_size for file in base.rglob("*") if file.suffix in _WEIGHTS)
+    return sys.maxsize

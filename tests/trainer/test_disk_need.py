@@ -33,6 +33,21 @@ def test_need_grows_with_what_is_learnt_and_kept() -> None:
     assert training_bytes(recipe(Method.dreambooth, checkpoint_every_steps=0)) < whole
 
 
+def test_small_base_on_this_machine_needs_no_more_than_it_weighs(tiny_model: Path) -> None:
+    stored = sum(file.stat().st_size for file in tiny_model.rglob("*.safetensors"))
+    small = preset_recipe(Method.dreambooth, Kind.object, FULL_SIZE, name="mug", base=str(tiny_model))
+    assert 0 < result_bytes(small) <= 2 * stored
+    assert training_bytes(small) < 20 * stored
+    one_file = preset_recipe(
+        Method.dreambooth,
+        Kind.object,
+        FULL_SIZE,
+        name="mug",
+        base=str(max(tiny_model.rglob("*.safetensors"), key=lambda file: file.stat().st_size)),
+    )
+    assert 0 < result_bytes(one_file) < result_bytes(small)
+
+
 @pytest.mark.fault(17)
 def test_training_that_would_fill_the_disk_is_refused_before_it_is_begun(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
