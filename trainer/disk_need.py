@@ -6,12 +6,12 @@ import shutil
 import sys
 from pathlib import Path
 
+from trainer.bases import find_base
 from trainer.choices import Optimizer
 from trainer.config import STARTER, DreamBoothLoraRecipe, TextualInversionRecipe, TrainConfig
-from trainer.errors import RequestError
+from trainer.errors import BaseModelError, RequestError
 
 _GB = 10**9
-_WEIGHTS = {".safetensors", ".bin", ".ckpt"}
 
 
 def result_bytes(recipe: TrainConfig) -> int:
@@ -55,13 +55,17 @@ def _weights_bytes(recipe: TrainConfig) -> int:
         return recipe.vectors * (160 if starter else 768) * 4 + 200
     if isinstance(recipe, DreamBoothLoraRecipe):
         return recipe.rank * (420_000 if starter else 800_000)
-    return 30_000_000 if starter else min(2_130_000_000, _stored_bytes(Path(recipe.base)))
+    return 30_000_000 if starter else min(2_130_000_000, _stored_bytes(recipe.base))
 
 
-def _stored_bytes(base: Path) -> int:
-    """What a base on this machine weighs at most; endless for one that is not here yet."""
-    if base.is_file():
-        return base.stat().st_size
-    if base.is_dir():
-        return sum(file.stat().st_size for file in base.rglob("*") if file.suffix in _WEIGHTS)
+def _stored_bytes(name: str) -> int:
+    """What a base on this machine weighs at most; endless for one that is not here."""
+    try:
+        base = find_base(name)
+    except BaseModelError:  # whoever opens it says what is wrong with it
+        return sys.maxsize
+    if base.file is not None:
+        return base.file.stat().st_size
+    if base.folder is not None:
+        return sum(file.stat().st_size for file in base.folder.glob("*/*.safetensors"))
     return sys.maxsize

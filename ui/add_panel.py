@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import html
 from pathlib import Path
-from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -17,6 +16,7 @@ from trainer.errors import RequestError
 from trainer.photos import shown_name
 from trainer.task import suggested_name
 from ui.errors import spoken
+from ui.events import QUIET
 from ui.services import Services
 from ui.uploads import release
 
@@ -26,7 +26,6 @@ _PREDICTIONS = [
     ("v (v_prediction), 768 px", "v_prediction"),
     ("noise (epsilon), 512 px", "epsilon"),
 ]
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class AddPanel:
@@ -50,9 +49,9 @@ class AddPanel:
             api_visibility="private",
             trigger_mode="once",
         )
-        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
-        self._file.upload(_name_for, [self._file, self._name], self._name, **_QUIET)
-        self._hub.blur(_name_for, [self._hub, self._name], self._name, **_QUIET)
+        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **QUIET)
+        self._file.upload(_name_for, [self._file, self._name], self._name, **QUIET)
+        self._hub.blur(_name_for, [self._hub, self._name], self._name, **QUIET)
 
     def _draw_sources(self) -> None:
         with gr.Row():

@@ -12,12 +12,10 @@ from jobs.service import JobView
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from ui.errors import spoken
+from ui.events import POLL_S, QUIET_AT_ONCE, next_look
 from ui.html import render
 from ui.method_words import METHOD_WORDS
 from ui.services import Services
-
-POLL_S, CALM_POLL_S = 2.0, 8.0
-"""How often to look while one of the two trains, and otherwise."""
 
 # The slider shows every picture's newest version up to a moment of the training. It stays where it was put when new
 # content arrives; at its end it follows what is newest.
@@ -52,7 +50,6 @@ class ComparePanel:
 
     def __init__(self, services: Services, place: str) -> None:
         self._services = services
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
         with gr.Column(visible=False, elem_id=f"compare-{place}", elem_classes="cs-compare-panel") as self._panel:
             with gr.Row(elem_classes="cs-compare-head"):
                 gr.Markdown("## Side by side")
@@ -69,9 +66,9 @@ class ComparePanel:
             spoken(self._refresh),
             [*chosen, self._drawn],
             [self._shown, self._drawn, self._timer],
-            **quiet,
+            **QUIET_AT_ONCE,
         )
-        close.click(_closed, None, [self._panel, self._timer], **quiet)
+        close.click(_closed, None, [self._panel, self._timer], **QUIET_AT_ONCE)
 
     @property
     def opened(self) -> list[Any]:
@@ -104,7 +101,7 @@ class ComparePanel:
             anew = self._drawn_anew(left, right, self._services.owners.of(request))
         except RequestError:  # this comes by itself, again and again
             content = render("gone.html")
-            anew = (content, content, gr.Timer(CALM_POLL_S))
+            anew = (content, content, next_look(goes_on=False))
         return nothing if anew[0] == drawn else anew
 
     def _drawn_anew(self, left: str, right: str, owner: str) -> tuple[str, str, Any]:
@@ -112,7 +109,7 @@ class ComparePanel:
         compared = self._services.jobs.compare(left, right, owner)
         content = comparison_html(compared)
         goes_on = compared.left.job.is_open or compared.right.job.is_open
-        return content, content, gr.Timer(POLL_S if goes_on else CALM_POLL_S, active=True)
+        return content, content, next_look(goes_on=goes_on)
 
 
 def comparison_html(compared: SideBySide) -> str:

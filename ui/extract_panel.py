@@ -8,9 +8,8 @@ import gradio as gr
 
 from trainer.errors import RequestError
 from ui.errors import spoken
+from ui.events import QUIET
 from ui.services import Services
-
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class ExtractPanel:
@@ -31,8 +30,8 @@ class ExtractPanel:
             with gr.Row():
                 press = gr.Button("Extract", variant="primary", elem_id="extract")
                 close = gr.Button("Not now")
-        self.asked = press.click(spoken(self._extract), [self._job, self._rank], self.panel, **_QUIET)
-        close.click(lambda: gr.Column(visible=False), None, self.panel, **_QUIET)
+        self.asked = press.click(spoken(self._extract), [self._job, self._rank], self.panel, **QUIET)
+        close.click(lambda: gr.Column(visible=False), None, self.panel, **QUIET)
 
     @property
     def opened(self) -> list[Any]:

@@ -20,15 +20,13 @@ from trainer.errors import RequestError
 from trainer.narrate import duration
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken
+from ui.events import POLL_S, QUIET_AT_ONCE, next_look
 from ui.html import ACTIONS_AND_TITLE_JS, render
 from ui.keeping_notice import draw_keeping_notice
 from ui.method_words import METHOD_WORDS
 from ui.services import Services
 
-POLL_S, CALM_POLL_S = 2.0, 8.0
-"""How often to look while something goes on, and otherwise: each look costs a browser some 50 ms of a core."""
 TITLE = "Concept Studio"
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 PHASE_WORDS = {
     "prepare": "photos",
     "class-images": "class pictures",
@@ -76,30 +74,23 @@ class JobsTab:
         self.refresh_on(self.timer.tick)
         self.refresh_on(page.load)
         outputs = [self._shown, self._drawn, self.timer, self.chosen, *self.comparing.opened]
-        self.acted = self._shown.click(spoken(self._act), None, outputs, **_QUIET)
+        self.acted = self._shown.click(spoken(self._act), None, outputs, **QUIET_AT_ONCE)
 
     def refresh_on(self, trigger: Callable[..., Any]) -> None:
         """Look again when something happens, without waiting for the timer."""
-        trigger(spoken(self._refresh), self._drawn, [self._shown, self._drawn, self.timer], **_QUIET)
+        trigger(spoken(self._refresh), self._drawn, [self._shown, self._drawn, self.timer], **QUIET_AT_ONCE)
 
-    def html(self, owner: str) -> str:
-        """The page's content for an owner."""
-        return self._html(self._services.jobs.views(owner), owner)
-
-    def _html(self, views: list[JobView], owner: str) -> str:
-        return render(
+    def _drawn_anew(self, owner: str) -> tuple[str, str, Any]:
+        """Content, twice (shown and remembered), and when to look again."""
+        views = self._services.jobs.views(owner)
+        content = render(
             "jobs.html",
             views=[self._card(view, owner, {v.job.id for v in views}) for view in views],
             methods=METHOD_WORDS,
             phase_words=PHASE_WORDS,
             title=_title(views),
         )
-
-    def _drawn_anew(self, owner: str) -> tuple[str, str, Any]:
-        """Content, twice (shown and remembered), and when to look again."""
-        views = self._services.jobs.views(owner)
-        content = self._html(views, owner)
-        return content, content, gr.Timer(POLL_S if any(_goes_on(view) for view in views) else CALM_POLL_S)
+        return content, content, next_look(goes_on=any(_goes_on(view) for view in views))
 
     def _card(self, view: JobView, owner: str, visible: set[str]) -> _Card:
         run = self._services.jobs.run_folder(view.job.id)

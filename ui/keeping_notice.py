@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from typing import Any
 
 import gradio as gr
 
 from jobs.keeping import Keeping
 from ui.errors import spoken
+from ui.events import QUIET_AT_ONCE
 from ui.html import render
 from ui.services import Services
 
@@ -23,9 +23,8 @@ def draw_keeping_notice(services: Services, page: gr.Blocks) -> None:
             gr.HTML(words)
         return
     shown = gr.HTML()
-    quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
     for trigger in (gr.Timer(_REFRESH_S).tick, page.load):
-        trigger(spoken(lambda: keeping_html(keeping)), None, shown, **quiet)
+        trigger(spoken(lambda: keeping_html(keeping)), None, shown, **QUIET_AT_ONCE)
 
 
 def keeping_html(keeping: Keeping) -> str:

@@ -11,6 +11,7 @@ import gradio as gr
 from trainer.errors import RequestError
 from ui.about_tab import build_about_tab
 from ui.errors import spoken
+from ui.events import QUIET_AT_ONCE
 from ui.html import render
 from ui.jobs_tab import TITLE, JobsTab
 from ui.library_tab import LibraryTab
@@ -20,7 +21,6 @@ from ui.train_tab import TrainTab
 from ui.try_tab import TryTab
 
 _LOOK_AT_GPUS_S = 30.0
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
 
 def build_page(services: Services) -> gr.Blocks:
@@ -29,11 +29,11 @@ def build_page(services: Services) -> gr.Blocks:
         header = gr.HTML(header_html(services), elem_id="header")
         if services.has_gpu:
             for trigger in (gr.Timer(_LOOK_AT_GPUS_S).tick, page.load):
-                trigger(spoken(lambda: header_html(services)), None, header, **_QUIET)
+                trigger(spoken(lambda: header_html(services)), None, header, **QUIET_AT_ONCE)
         SpaceBanner(services, page)
         if services.owners.can_sign_in:
             gr.LoginButton("Sign in with Hugging Face", logout_value="Sign out {}", size="sm", elem_id="sign-in")
-            page.load(spoken(_welcome_back(services)), None, None, **_QUIET)
+            page.load(spoken(_welcome_back(services)), None, None, **QUIET_AT_ONCE)
         with gr.Tabs(elem_id="tabs") as tabs:
             with gr.Tab("Train", id="train"):
                 train = TrainTab(services, page)
@@ -47,10 +47,10 @@ def build_page(services: Services) -> gr.Blocks:
                 build_about_tab(services)
         _connect(page, tabs, train, jobs, trying, library)
         jobs.refresh_on(jobs_page.select)
-        try_page.select(spoken(trying.refresh), trying.concepts, trying.refreshed, **_QUIET)
-        page.load(spoken(trying.refresh), trying.concepts, trying.refreshed, **_QUIET)
+        try_page.select(spoken(trying.refresh), trying.concepts, trying.refreshed, **QUIET_AT_ONCE)
+        page.load(spoken(trying.refresh), trying.concepts, trying.refreshed, **QUIET_AT_ONCE)
         for trigger in (library_page.select, page.load):
-            trigger(spoken(library.refresh), None, library.shown, **_QUIET)
+            trigger(spoken(library.refresh), None, library.shown, **QUIET_AT_ONCE)
     return page
 
 
@@ -83,13 +83,13 @@ def _connect(
     page: gr.Blocks, tabs: gr.Tabs, train: TrainTab, jobs: JobsTab, trying: TryTab, library: LibraryTab
 ) -> None:
     """A started job is watched on the Jobs page; a concept of Jobs or Library is tried on the Try it page."""
-    train.pressed.success(lambda: gr.Tabs(selected="jobs"), None, tabs, **_QUIET)
+    train.pressed.success(lambda: gr.Tabs(selected="jobs"), None, tabs, **QUIET_AT_ONCE)
     jobs.refresh_on(train.pressed.success)
-    train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **_QUIET)
+    train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **QUIET_AT_ONCE)
     for tab in (jobs, library):
-        tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **_QUIET).then(
-            spoken(trying.pick), tab.chosen, trying.picked, **_QUIET
-        ).then(lambda: "", None, tab.chosen, **_QUIET)
+        tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **QUIET_AT_ONCE).then(
+            spoken(trying.pick), tab.chosen, trying.picked, **QUIET_AT_ONCE
+        ).then(lambda: "", None, tab.chosen, **QUIET_AT_ONCE)
 
 
 def _open_if_chosen(job_id: str) -> Any:

@@ -17,6 +17,7 @@ from trainer.run_folder import RunFolder
 from ui.add_panel import AddPanel
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken
+from ui.events import QUIET
 from ui.extract_panel import ExtractPanel
 from ui.html import ACTIONS_JS, render
 from ui.method_words import METHOD_WORDS
@@ -86,11 +87,10 @@ class LibraryTab:
         self._comparing = ComparePanel(services, "library")
         self.shown = gr.HTML(elem_id="library-shown", js_on_load=ACTIONS_JS)
         self._publish, self._extract = PublishPanel(services), ExtractPanel(services)
-        quiet: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
         outputs = [self.shown, self.chosen, *self._publish.opened, *self._extract.opened, *self._comparing.opened]
-        self.acted = self.shown.click(spoken(self._act), None, outputs, **quiet)
+        self.acted = self.shown.click(spoken(self._act), None, outputs, **QUIET)
         for asked in (self._publish.asked, self._extract.asked, self._add.added):
-            asked.success(spoken(self.refresh), None, self.shown, **quiet)
+            asked.success(spoken(self.refresh), None, self.shown, **QUIET)
 
     def html(self, owner: str) -> str:
         return render("library.html", entries=library_entries(self._services, owner), methods=METHOD_WORDS)

@@ -11,10 +11,9 @@ from gradio.components import Component
 
 from jobs.bill import dollars
 from ui.errors import spoken
+from ui.events import QUIET_AT_ONCE
 from ui.forms import empty
 from ui.services import Services
-
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
 
 @dataclass(frozen=True)
@@ -46,7 +45,7 @@ class MoneyFields:
             visible=services.spending.at_stake(),
             elem_id="release-hardware",
         )
-        page.load(spoken(self._show), None, self.components, **_QUIET)
+        page.load(spoken(self._show), None, self.components, **QUIET_AT_ONCE)
 
     @property
     def components(self) -> list[Any]:

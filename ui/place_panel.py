@@ -11,11 +11,11 @@ from gradio.components import Component
 
 from jobs.remote.offer import RemoteOffer
 from ui.errors import spoken
+from ui.events import QUIET
 from ui.html import render
 from ui.services import Services
 
 REMOTE = "Hugging Face Jobs"
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class PlacePanel:
@@ -30,7 +30,7 @@ class PlacePanel:
         self._flavor = gr.Dropdown([], label="Machine, at today's price", visible=False, elem_id="flavor")
         self._note = gr.HTML(render("place.html"), visible=False, elem_id="place-note")
         self.components = [self._where, self._flavor]
-        self._where.input(spoken(partial(show_machines, remote)), self._where, [self._flavor, self._note], **_QUIET)
+        self._where.input(spoken(partial(show_machines, remote)), self._where, [self._flavor, self._note], **QUIET)
 
     def flavor(self, values: Mapping[Component, Any]) -> str | None:
         """The Hub's name of the chosen machine; None for this one."""

@@ -7,10 +7,9 @@ from typing import Any
 import gradio as gr
 
 from ui.errors import spoken
+from ui.events import QUIET
 from ui.publishing import prepare_publication
 from ui.services import Services
-
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class PublishPanel:
@@ -38,8 +37,8 @@ class PublishPanel:
                 press = gr.Button("Publish", variant="primary", elem_id="publish")
                 close = gr.Button("Not now")
         inputs = [self._job, self._repo, self._token, self._private]
-        self.asked = press.click(spoken(self._publish), inputs, [self.panel, self._token], **_QUIET)
-        close.click(lambda: gr.Column(visible=False), None, self.panel, **_QUIET)
+        self.asked = press.click(spoken(self._publish), inputs, [self.panel, self._token], **QUIET)
+        close.click(lambda: gr.Column(visible=False), None, self.panel, **QUIET)
 
     @property
     def opened(self) -> list[Any]:

@@ -12,11 +12,11 @@ from jobs.space import NO_SECRET, Place
 from jobs.space_state import ReleaseStage
 from jobs.spending import Spending
 from ui.errors import spoken
+from ui.events import QUIET_AT_ONCE
 from ui.html import ACTIONS_JS, render
 from ui.services import Services
 
 _REFRESH_S = 5.0
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 
 
 class SpaceBanner:
@@ -31,8 +31,8 @@ class SpaceBanner:
         )
         drawn = gr.State("")
         for trigger in (gr.Timer(_REFRESH_S).tick, page.load):
-            trigger(spoken(self._refresh), drawn, [shown, drawn], **_QUIET)
-        shown.click(spoken(self._keep), None, None, **_QUIET)  # its only button
+            trigger(spoken(self._refresh), drawn, [shown, drawn], **QUIET_AT_ONCE)
+        shown.click(spoken(self._keep), None, None, **QUIET_AT_ONCE)  # its only button
 
     def _keep(self, request: gr.Request) -> None:
         self._services.admit(request)

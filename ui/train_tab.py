@@ -16,6 +16,7 @@ from trainer.config import STARTER
 from trainer.errors import RequestError
 from trainer.presets import preset_values
 from ui.errors import spoken
+from ui.events import QUIET
 from ui.forms import RecipeForm
 from ui.keeping_notice import draw_keeping_notice
 from ui.money_fields import MoneyFields
@@ -32,8 +33,6 @@ from ui.train_handlers import (
     TrainHandlers,
     chosen_method,
 )
-
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
 
 
 class TrainTab:
@@ -135,7 +134,7 @@ class TrainTab:
                 *(self._plan, self._guide),
             ],
             trigger_mode="always_last",
-            **_QUIET,
+            **QUIET,
         )
         gr.on(  # apart, because a plan may wait for the Hub
             [self._name.change, self._base.change],
@@ -143,11 +142,11 @@ class TrainTab:
             [self._name, self._base],
             self._name_note,
             trigger_mode="multiple",
-            **_QUIET,
+            **QUIET,
         )
-        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **_QUIET)
+        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **QUIET)
         for example, button in self._photos.examples:
-            button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **_QUIET)
+            button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **QUIET)
         self.pressed = self.train.click(
             spoken(self._submit),
             {*self._inputs(), self._preset, self._photos.draft, self._publish, *self._money.components},

@@ -13,13 +13,13 @@ from inference.request import SCHEDULERS
 from trainer.config import STARTER
 from trainer.decode import decode_photo
 from ui.errors import spoken
+from ui.events import QUIET_AT_ONCE
 from ui.forms import empty
 from ui.html import ACTIONS_JS
 from ui.services import Services
 from ui.try_handlers import MAX_CONCEPTS, TryHandlers
 
 _WAITING_AT_ONCE = 60  # the generator tells each of them their place; gradio's own queue would show them nothing
-_QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden", "concurrency_limit": None}
 _SYNTAX = (
     "Write `<name>` for a concept. Stress words with `word++` or `(some words)1.3`, play them down with `word--`. "
     "AUTOMATIC1111's `(word:1.3)` is understood too. Prompts may be long."
@@ -120,9 +120,9 @@ class TryTab:
             spoken(self._show_picked),
             {self.concepts, self._prompt, *weighed},
             [*weighed, self._words, self._prompt],
-            **_QUIET,
+            **QUIET_AT_ONCE,
         )
-        self.concepts.input(spoken(self._fit), self.concepts, self._fitted, **_QUIET)
+        self.concepts.input(spoken(self._fit), self.concepts, self._fitted, **QUIET_AT_ONCE)
         making = self._generate.click(
             spoken(self._make),
             {self.concepts, *self._weights, *self._fields.values()},
@@ -132,10 +132,10 @@ class TryTab:
             trigger_mode="once",
             concurrency_limit=_WAITING_AT_ONCE,
         )
-        self._stop.click(lambda: "", None, self._making, cancels=making, **_QUIET)
+        self._stop.click(lambda: "", None, self._making, cancels=making, **QUIET_AT_ONCE)
         restorable = self._restorable
-        self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **_QUIET)
-        self._pictures.click(spoken(self._act), None, [self._pictures, *restorable], **_QUIET)
+        self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **QUIET_AT_ONCE)
+        self._pictures.click(spoken(self._act), None, [self._pictures, *restorable], **QUIET_AT_ONCE)
 
     def refresh(self, picked: list[str], request: gr.Request) -> tuple[Any, str]:
         """The concepts that can be picked now, and the history."""

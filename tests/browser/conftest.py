@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -10,10 +9,10 @@ import pytest
 from huggingface_hub import HfApi, constants
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from tests.browser.steps import CHROMIUM, launch_chromium
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 
-CHROMIUM = "/usr/bin/chromium"
 expect.set_options(timeout=120_000)  # a busy machine answers late; a test that passes does not wait
 
 
@@ -22,8 +21,7 @@ def chromium() -> Iterator[Browser]:
     if not Path(CHROMIUM).exists():
         pytest.skip(f"{CHROMIUM} is not installed; `make setup` installs it as root on Debian and Ubuntu")
     with sync_playwright() as playwright:
-        sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
-        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu", *sandbox])
+        browser = launch_chromium(playwright)
         yield browser
         browser.close()
 

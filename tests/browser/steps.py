@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
 from pathlib import Path
 
 import pillow_heif
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Browser, Page, Playwright, expect
 
 from tests.pictures import exif_with_gps, subject_picture
 from tests.waiting import PATIENCE_S
@@ -14,6 +15,7 @@ from trainer.bases import inspect_base
 from trainer.choices import Kind, Method
 from trainer.presets import preset_values
 
+CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = PATIENCE_S * 1000
 # how a method is chosen, each press with the words that its answer brings
 WAYS = {
@@ -21,6 +23,11 @@ WAYS = {
     Method.dreambooth_lora: {"DreamBooth": "small additions", "adapter (LoRA)": "small additions"},
     Method.dreambooth: {"DreamBooth": "learns", "full model": "the whole model"},
 }
+
+
+def launch_chromium(playwright: Playwright) -> Browser:
+    sandbox = ["--no-sandbox"] if os.geteuid() == 0 else []
+    return playwright.chromium.launch(executable_path=CHROMIUM, args=["--disable-gpu", *sandbox])
 
 
 def go(page: Page, tab: str) -> None:

@@ -38,14 +38,14 @@ def test_small_base_on_this_machine_needs_no_more_than_it_weighs(tiny_model: Pat
     small = preset_recipe(Method.dreambooth, Kind.object, FULL_SIZE, name="mug", base=str(tiny_model))
     assert 0 < result_bytes(small) <= 2 * stored
     assert training_bytes(small) < 20 * stored
-    one_file = preset_recipe(
-        Method.dreambooth,
-        Kind.object,
-        FULL_SIZE,
-        name="mug",
-        base=str(max(tiny_model.rglob("*.safetensors"), key=lambda file: file.stat().st_size)),
-    )
+    largest = max(tiny_model.rglob("*.safetensors"), key=lambda file: file.stat().st_size)
+    one_file = preset_recipe(Method.dreambooth, Kind.object, FULL_SIZE, name="mug", base=str(largest))
     assert 0 < result_bytes(one_file) < result_bytes(small)
+
+
+def test_base_that_cannot_be_looked_at_counts_as_full_size() -> None:
+    endless = preset_recipe(Method.dreambooth, Kind.object, FULL_SIZE, name="mug", base="x" * 300)
+    assert result_bytes(endless) == result_bytes(recipe(Method.dreambooth))
 
 
 @pytest.mark.fault(17)

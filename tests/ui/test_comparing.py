@@ -20,7 +20,8 @@ from trainer.config import STARTER, Kind, Method
 from trainer.errors import RequestError
 from trainer.photos import take_folder
 from trainer.presets import preset_values
-from ui.compare_panel import CALM_POLL_S, POLL_S, ComparePanel, choose_pair, comparison_html
+from ui.compare_panel import ComparePanel, choose_pair, comparison_html
+from ui.events import CALM_POLL_S, POLL_S
 from ui.forms import RecipeForm
 from ui.money_fields import MoneyWish
 from ui.second_method import PairHandlers, SecondMethod, SecondMethodFields, split_limit

@@ -1,0 +1,19 @@
+"""How handlers are attached to gradio's events, and how often a page looks again."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import gradio as gr
+
+QUIET: dict[str, Any] = {"api_visibility": "private", "show_progress": "hidden"}
+"""No part of the API, and nothing turns while it runs."""
+QUIET_AT_ONCE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
+"""The same, never waiting for another visitor's."""
+POLL_S, CALM_POLL_S = 2.0, 8.0
+"""How often to look while something goes on, and otherwise: each look costs a browser some 50 ms of a core."""
+
+
+def next_look(*, goes_on: bool) -> gr.Timer:
+    """The timer of a page whose content was just drawn."""
+    return gr.Timer(POLL_S if goes_on else CALM_POLL_S, active=True)
