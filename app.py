@@ -14,6 +14,7 @@ from jobs.bringing_in import Importer
 from jobs.children import Children
 from jobs.drafts import Drafts
 from jobs.example import submit_example
+from jobs.intake import Intake
 from jobs.keeping import Keeping
 from jobs.mirror_restore import restore_from_mirror
 from jobs.open import open_service
@@ -48,9 +49,11 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
     owners = OwnerPolicy(settings)
     bases = BaseChecker(settings.own_hub_token, shared=not owners.single)
     spending = Spending(settings, has_gpu=devices[0].index is not None)
+    drafts = Drafts(settings.home / "drafts")
     return Services(
         jobs=open_service(settings, devices=len(devices)),
-        drafts=Drafts(settings.home / "drafts"),
+        drafts=drafts,
+        intake=Intake(drafts),
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in devices]),

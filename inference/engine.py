@@ -112,7 +112,12 @@ class Engine:
                 step_done=_counted(step_done, begin, len(seeds), request.count),
             )
         used = [_describe(loaded) for loaded in self._loaded]
-        return Result(pictures, used, [*notes, *more_notes, *unparsed])
+        return Result(pictures, used, [*self._unmentioned(request.prompt), *notes, *more_notes, *unparsed])
+
+    def _unmentioned(self, prompt: str) -> list[str]:
+        """A sentence for each concept that is in place and that the prompt does not name."""
+        placeholders = [loaded.words.placeholder for loaded in self._loaded]
+        return [f"{p} is not in the prompt, so it may not show." for p in placeholders if p not in prompt]
 
     def _open(self, request: PictureRequest, base: Path) -> tuple[Family, StableDiffusionPipeline]:
         """The base, or the whole model among the concepts that stands in for it; loaded if it is not yet."""

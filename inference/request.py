@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
@@ -12,6 +13,7 @@ from trainer.errors import Problem, RecipeError
 SCHEDULERS = ("DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "DDIM", "UniPC")
 MAX_SEED = 2**32 - 1
 MAX_PROMPT = 4000
+_PLACEHOLDER = re.compile(r"<([a-z0-9-]+)>")
 
 
 class ConceptUse(BaseModel):
@@ -52,9 +54,18 @@ class PictureRequest(BaseModel):
 
 
 def build_request(values: dict[str, object]) -> PictureRequest:
-    """Validate values into a request. Raises RecipeError naming every field that is wrong."""
+    """Validate values into a request. Raises RecipeError naming every field that is wrong.
+
+    A prompt that names a concept which is not among the request's is wrong, too: it would be drawn without it.
+    """
     try:
-        return PictureRequest.model_validate(values)
+        request = PictureRequest.model_validate(values)
     except ValidationError as error:
         problems = [Problem(str(e["loc"][0]) if e["loc"] else "request", e["msg"]) for e in error.errors()]
         raise RecipeError(problems) from None
+    there = {use.alias for use in request.concepts}
+    strangers = [name for name in dict.fromkeys(_PLACEHOLDER.findall(request.prompt)) if name not in there]
+    if strangers:
+        words = [f"<{name}> is not among the concepts: pick it, or take it out of the prompt" for name in strangers]
+        raise RecipeError([Problem("prompt", text) for text in words])
+    return request

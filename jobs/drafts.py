@@ -90,13 +90,14 @@ class Drafts:
             photos = [_captioned(photo, captions) for photo in photo_set.photos]
             return self._write(folder, photos) if photos != list(photo_set.photos) else photo_set
 
-    def remove(self, owner: str, draft_id: str, position: int) -> PhotoSet:
-        """Take one file out of the draft, by its position in the set."""
+    def remove(self, owner: str, draft_id: str, source: str, file: str | None) -> PhotoSet:
+        """Take a photo out of the draft, by the name that it came with and its file here, if it has one."""
         folder = self.folder(owner, draft_id)
         with self._locks[folder]:
             photos = list(self.read(owner, draft_id).photos)
-            if 0 <= position < len(photos):
-                removed = photos.pop(position)
+            removed = next((photo for photo in photos if (photo.source, photo.file) == (source, file)), None)
+            if removed is not None:
+                photos.remove(removed)
                 if removed.file is not None:
                     (folder / removed.file).unlink(missing_ok=True)
                     (folder / "thumbs" / removed.file).unlink(missing_ok=True)

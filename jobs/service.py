@@ -73,12 +73,13 @@ class JobService:
     ) -> Job:
         """Make the run folder and queue the job. Raises RequestError where photos or caps forbid it.
 
-        `press_id` names one press of the button: a second submission with it returns the first one's job. `bill` says
-        on what conditions the job may cost money, `remote` sends it to Hugging Face instead of training it here.
+        `press_id` names one press of the button: a second submission with it returns the first one's job, or is refused
+        where it asks for something else. `bill` says on what conditions the job may cost money, `remote` sends it to
+        Hugging Face instead of training it here.
         """
         job_id = press_id or new_job_id()
-        if (earlier := self._store.find(job_id)) is not None:
-            return self._store.get(earlier.id, owner=owner)
+        if self._store.find(job_id) is not None:
+            return self._pressed_before(job_id, owner, recipe)
         own_open = check_caps(self._store, owner)
         self._prepare(job_id, Order(recipe, bill, remote), take_photos)
         return self._queue_new(job_id, owner, summary_of(recipe), own_open)
@@ -97,8 +98,8 @@ class JobService:
         """
         comparison = comparison_of_press(press_id or new_job_id())
         if self._store.find(comparison.id) is not None:
-            for job_id in comparison.jobs:
-                self._store.get(job_id, owner=owner)
+            for job_id, order in zip(comparison.jobs, orders, strict=True):
+                self._pressed_before(job_id, owner, order.recipe)
             return comparison
         own_open = check_caps(self._store, owner, coming=2)
         with contextlib.ExitStack() as undo:
@@ -113,6 +114,13 @@ class JobService:
         ]
         self._queue_all(*jobs)
         return comparison
+
+    def _pressed_before(self, job_id: str, owner: str, recipe: TrainConfig) -> Job:
+        """The job of a button that is pressed again. Raises RequestError where another recipe came with this press."""
+        job = self._store.get(job_id, owner=owner)
+        if self.run_folder(job_id).read_recipe() != recipe:
+            raise RequestError(f"These photos went into the job {job.title} already. Add them again to train another.")
+        return job
 
     def _prepare(self, job_id: str, order: Order, take_photos: Callable[[Path], PhotoSet]) -> RunFolder:
         """The run folder of a training that is not queued yet."""

@@ -34,8 +34,9 @@ from trainer.narrate import narrate
 from trainer.one_line_parser import OneLineParser
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
-from trainer.presets import preset_recipe
+from trainer.presets import preset_values
 from trainer.process import StopSignal, read_secret, stop_when_parent_dies
+from trainer.recipe import build_recipe
 from trainer.recipe_fields import parse_assignments
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
@@ -126,7 +127,7 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
     base = find_base(str(values.pop("base", STARTER)), values.get("base_revision"), values.get("base_prediction"))
     method, kind = _member(Method, values.pop("method")), _member(Kind, values.pop("kind"))
     traits = inspect_base(_downloaded(base, options.settings.cache_dir)) if base.on_hub else inspect_local(base)
-    return preset_recipe(method, kind, traits, name=str(values.pop("name")), base=base.name, **values)
+    return build_recipe(preset_values(method, kind, traits) | values | {"base": base.name})
 
 
 def _class_images_dir(folder: Path) -> Path:
@@ -159,7 +160,7 @@ def _read_recipe_file(path: Path) -> dict[str, Any]:
         values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
         raise RequestError(f"The recipe {path} cannot be read: {error}") from error
-    if not isinstance(values, dict):
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", values)):
         raise RequestError(f"The recipe {path} is not a list of fields.")
     return cast("dict[str, Any]", values)
 

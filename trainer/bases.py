@@ -31,6 +31,7 @@ PINNED = {
 """Well-known bases at commits that are known to work; any other id is resolved when its job is made."""
 _PIECE, _PIECES = 2**16, 16
 HUB_ID = re.compile(r"^[\w.-]{1,96}/[\w.-]{1,96}$", re.ASCII)
+_HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)(?:[/?#].*)?", re.ASCII)
 _NOT_BUILT = {
     "StableDiffusionXLPipeline": "Stable Diffusion XL",
     "StableDiffusion3Pipeline": "Stable Diffusion 3",
@@ -69,8 +70,18 @@ class BaseReference:
         return self.folder is None and self.file is None
 
 
+def base_name(entered: str) -> str:
+    """A base's name as it was typed or pasted: spaces around it go, and of a Hub page's address the id stays."""
+    name = entered.strip()
+    page = _HUB_PAGE.fullmatch(name)
+    return page[1] if page else name
+
+
 def find_base(name: str, revision: str | None = None, prediction: str | None = None) -> BaseReference:
     """What `name` refers to. Raises BaseModelError for something that is neither starter, folder, file nor Hub id."""
+    name = base_name(name)
+    if not name:
+        raise BaseModelError("Say which base model: starter, a Hub id such as owner/model, or a folder here.")
     if name == STARTER:
         return BaseReference(name, STARTER_FOLDER)
     try:
@@ -156,7 +167,8 @@ def _check_components(files: set[str], index: dict[str, Any]) -> None:
         source = index.get(component)
         if not isinstance(source, list) or source[0] not in ("diffusers", "transformers"):
             raise BaseModelError(f"This model brings its own code for {component}; remote code is not run here.")
-        if not any(name.startswith(f"{component}/") and name.endswith(".safetensors") for name in files):
+        weights = [name for name in files if name.startswith(f"{component}/") and name.endswith(".safetensors")]
+        if not any(map(is_loaded, weights)):
             raise BaseModelError(f"Only safetensors weights are loaded, and {component} has none.")
 
 

@@ -85,19 +85,22 @@ def _bound(info: FieldInfo, *pairs: Any) -> float | None:
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:
-    """`["steps=300", "min_snr_gamma=5"]` as values; each value is read as a YAML scalar, empty means none.
+    """`["steps=300", "min_snr_gamma=5"]` as values; empty means none.
 
-    Raises RecipeError for what is not an assignment; unknown fields are found when the recipe is built.
+    The value of a text field is taken as it is written, any other is read as a YAML scalar. Raises RecipeError for what
+    is not an assignment; unknown fields are found when the recipe is built.
     """
+    texts = {field.name for method in Method for field in recipe_fields(method) if field.widget == "text"}
     values: dict[str, Any] = {}
     problems: list[Problem] = []
     for assignment in assignments:
-        field, separator, text = assignment.partition("=")
-        if not separator or not field.strip():
+        name, separator, text = assignment.partition("=")
+        field = name.strip()
+        if not separator or not field:
             problems.append(Problem(assignment, "write field=value"))
             continue
         try:
-            values[field.strip()] = _number_or_scalar(text)
+            values[field] = (text or None) if field in texts else _number_or_scalar(text)
         except yaml.YAMLError:
             problems.append(Problem(field, f"{text!r} is not a value"))
     if problems:

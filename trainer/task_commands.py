@@ -58,7 +58,7 @@ def _carried_out(run: RunFolder, options: argparse.Namespace, run_in_engine: Run
 
 
 def remove_if_refused(run: RunFolder, code: int) -> int:
-    """The exit code of a run that was just made; of one that was refused nothing stays."""
-    if code == EXIT_REQUEST:
+    """The exit code of a run that was just made; of one that was refused nothing stays, unless it learnt something."""
+    if code == EXIT_REQUEST and not run.checkpoints.exists():
         shutil.rmtree(run.root, ignore_errors=True)
     return code

@@ -17,6 +17,7 @@ from trainer.photos import shown_name
 from trainer.task import suggested_name
 from ui.errors import spoken
 from ui.events import QUIET
+from ui.forms import class_word_for
 from ui.services import Services
 from ui.uploads import release
 
@@ -49,7 +50,7 @@ class AddPanel:
             api_visibility="private",
             trigger_mode="once",
         )
-        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **QUIET)
+        self._kind.input(class_word_for, [self._kind, self._class_word], self._class_word, **QUIET)
         self._file.upload(_name_for, [self._file, self._name], self._name, **QUIET)
         self._hub.blur(_name_for, [self._hub, self._name], self._name, **QUIET)
 

@@ -41,16 +41,21 @@ def spoken(handler: Callable[_P, _R]) -> Callable[_P, _R]:
     return call
 
 
+def words_of(error: Exception) -> str:
+    """What a person is told of an error. What is not ours is logged with its traceback."""
+    if isinstance(error, StudioError):
+        log.info("refused: %s", error)
+        return str(error)
+    log.error("a handler failed", exc_info=error)
+    return (
+        "Something went wrong on our side; it is in the log. Nothing of yours is lost. Reload the page and try again."
+    )
+
+
 def _shown(error: Exception) -> gr.Error:
     if isinstance(error, gr.Error):
         return error
+    words = html.escape(words_of(error), quote=False)  # toasts are HTML: nothing would be left after a `<name>`
     if isinstance(error, StudioError):
-        log.info("refused: %s", error)
-        words = html.escape(str(error), quote=False)  # toasts are HTML: nothing would be left after a `<name>`
         return gr.Error(words, duration=12, print_exception=False, title="Not possible")
-    log.error("a handler failed", exc_info=error)
-    return gr.Error(
-        "Something went wrong on our side; it is in the log. Nothing of yours is lost. Reload the page and try again.",
-        print_exception=False,
-        title="Error",
-    )
+    return gr.Error(words, print_exception=False, title="Error")

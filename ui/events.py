@@ -1,4 +1,4 @@
-"""How handlers are attached to gradio's events, and how often a page looks again."""
+"""How handlers are attached to gradio's events, what a browser remembers, and how often a page looks again."""
 
 from __future__ import annotations
 
@@ -12,6 +12,14 @@ QUIET_AT_ONCE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
 """The same, never waiting for another visitor's."""
 POLL_S, CALM_POLL_S = 2.0, 8.0
 """How often to look while something goes on, and otherwise: each look costs a browser some 50 ms of a core."""
+
+
+def remembered_by_the_browser(key: str, value: Any) -> gr.BrowserState:
+    """A value that outlives a reload of the page.
+
+    It is no secret: what gradio encrypts it with by default changes with every start, which would lose it.
+    """
+    return gr.BrowserState(value, storage_key=key, secret="concept-studio")
 
 
 def next_look(*, goes_on: bool) -> gr.Timer:

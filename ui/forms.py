@@ -8,7 +8,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from trainer.choices import Method
+from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
 from trainer.recipe_fields import RecipeField, recipe_fields
 
 # Asked for elsewhere on the page, or a path of the server that no visitor may name.
@@ -69,6 +69,12 @@ class RecipeForm:
 
 def empty() -> None:
     """The value of a number that starts empty. For a plain None gradio's page shows 0, and sends it."""
+
+
+def class_word_for(kind: str, entered: str | None) -> Any:
+    """A kind's own class word in the place of another kind's; what somebody typed stays. A style has none."""
+    typed = bool(entered) and entered not in DEFAULT_CLASS_WORD.values()
+    return gr.skip() if typed and Kind(kind) is not Kind.style else DEFAULT_CLASS_WORD[Kind(kind)]
 
 
 def _shown(value: Any) -> Any:

@@ -21,14 +21,16 @@ _ENVIRONMENT = Environment(
 )
 
 # Buttons in our HTML carry data-action; a press becomes a gradio event with all data-* attributes. Buttons with
-# data-confirm ask once more, in place, because a browser's own dialogs do not open inside a Space's frame.
+# data-confirm ask once more, in place, because a browser's own dialogs do not open inside a Space's frame; a double
+# click, or a key that is held down, asks and does not confirm.
 # Which button has asked is kept by name: new content may put another button in the place of one, or the same anew.
+# A button with data-opens scrolls to the panel of that id once it is there: the list beside it may be long.
 ACTIONS_JS = """
 let asked = null;
+let askedAt = 0;
 let patience = null;
 const labels = new Map();
-const nameOf = (button) => JSON.stringify([button.dataset.action, button.dataset.job, button.dataset.name,
-  button.dataset.position]);
+const nameOf = (button) => JSON.stringify([button.dataset.action, button.dataset.job, button.dataset.name]);
 const showAsked = () => {
   for (const button of element.querySelectorAll('[data-confirm]')) {
     const isAsked = asked === nameOf(button);
@@ -40,11 +42,20 @@ const showAsked = () => {
     }
   }
 };
+const showOpened = (id, looks = 100) => {
+  const panel = document.getElementById(id);
+  const calm = matchMedia('(prefers-reduced-motion: reduce)').matches;
+  if (panel && panel.offsetParent) panel.scrollIntoView({ behavior: calm ? 'auto' : 'smooth', block: 'start' });
+  else if (looks) setTimeout(showOpened, 100, id, looks - 1);
+};
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-action]');
   if (!button || !element.contains(button) || button.disabled) return;
+  const again = event.detail > 1 || (event.detail === 0 && Date.now() - askedAt < 500);
+  if (button.dataset.confirm && asked === nameOf(button) && again) return;
   if (button.dataset.confirm && asked !== nameOf(button)) {
     asked = nameOf(button);
+    askedAt = Date.now();
     clearTimeout(patience);
     patience = setTimeout(() => { asked = null; showAsked(); }, 4000);
     showAsked();
@@ -53,6 +64,7 @@ element.addEventListener('click', (event) => {
   asked = null;
   showAsked();
   trigger('click', Object.assign({}, button.dataset));
+  if (button.dataset.opens) showOpened(button.dataset.opens);
 });
 watch('value', showAsked);
 """

@@ -19,7 +19,7 @@ from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from trainer.narrate import duration
 from ui.compare_panel import ComparePanel
-from ui.errors import spoken
+from ui.errors import spoken, words_of
 from ui.events import POLL_S, QUIET_AT_ONCE, next_look
 from ui.html import ACTIONS_AND_TITLE_JS, render
 from ui.keeping_notice import draw_keeping_notice
@@ -80,8 +80,9 @@ class JobsTab:
         """Look again when something happens, without waiting for the timer."""
         trigger(spoken(self._refresh), self._drawn, [self._shown, self._drawn, self.timer], **QUIET_AT_ONCE)
 
-    def _drawn_anew(self, owner: str) -> tuple[str, str, Any]:
+    def _drawn_anew(self, request: gr.Request) -> tuple[str, str, Any]:
         """Content, twice (shown and remembered), and when to look again."""
+        owner = self._services.owners.of(request)
         views = self._services.jobs.views(owner)
         content = render(
             "jobs.html",
@@ -89,6 +90,7 @@ class JobsTab:
             methods=METHOD_WORDS,
             phase_words=PHASE_WORDS,
             title=_title(views),
+            could_sign_in=self._services.owners.could_sign_in(request),
         )
         return content, content, next_look(goes_on=any(_goes_on(view) for view in views))
 
@@ -111,7 +113,11 @@ class JobsTab:
 
     def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any, Any]:
         """New content, or nothing where nothing changed: pictures must not flicker."""
-        anew = self._drawn_anew(self._services.owners.of(request))
+        try:
+            anew = self._drawn_anew(request)
+        except Exception as error:  # noqa: BLE001 - this comes by itself, again and again, so it is no toast
+            content = render("trouble.html", text=words_of(error))
+            anew = (content, content, next_look(goes_on=False))
         return (gr.skip(), gr.skip(), gr.skip()) if anew[0] == drawn else anew
 
     def _act(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
@@ -139,12 +145,12 @@ class JobsTab:
             case "retry-publish":
                 jobs.publishing.retry(job_id, owner)
             case "try":
-                return *self._drawn_anew(owner), jobs.job(job_id, owner).id, *comparing
+                return *self._drawn_anew(request), jobs.job(job_id, owner).id, *comparing
             case "compare":
                 return gr.skip(), gr.skip(), gr.skip(), gr.skip(), *self.comparing.open_for(job_id, owner)
             case other:
                 raise RequestError(f"The button {other!r} is not known.")
-        return *self._drawn_anew(owner), gr.skip(), *comparing
+        return *self._drawn_anew(request), gr.skip(), *comparing
 
 
 def _goes_on(view: JobView) -> bool:

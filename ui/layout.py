@@ -11,16 +11,20 @@ import gradio as gr
 from trainer.errors import RequestError
 from ui.about_tab import build_about_tab
 from ui.errors import spoken
-from ui.events import QUIET_AT_ONCE
+from ui.events import QUIET, QUIET_AT_ONCE
 from ui.html import render
 from ui.jobs_tab import TITLE, JobsTab
 from ui.library_tab import LibraryTab
 from ui.services import Services
 from ui.space_banner import SpaceBanner
 from ui.train_tab import TrainTab
-from ui.try_tab import TryTab
+from ui.try_tab import TryTab, what_was_tried
 
 _LOOK_AT_GPUS_S = 30.0
+_NAME_THE_OPEN_TAB = """() => setTimeout(() => {
+  const open = document.querySelector('#tabs [role=tab][aria-selected=true]');
+  if (open) history.replaceState(null, '', '#' + open.dataset.tabId);
+})"""
 
 
 def build_page(services: Services) -> gr.Blocks:
@@ -34,21 +38,23 @@ def build_page(services: Services) -> gr.Blocks:
         if services.owners.can_sign_in:
             gr.LoginButton("Sign in with Hugging Face", logout_value="Sign out {}", size="sm", elem_id="sign-in")
             page.load(spoken(_welcome_back(services)), None, None, **QUIET_AT_ONCE)
+        tried = what_was_tried()
         with gr.Tabs(elem_id="tabs") as tabs:
-            with gr.Tab("Train", id="train"):
+            with gr.Tab("Train", id="train") as train_page:
                 train = TrainTab(services, page)
             with gr.Tab("Jobs", id="jobs") as jobs_page:
                 jobs = JobsTab(services, page)
             with gr.Tab("Try it", id="try") as try_page:
-                trying = TryTab(services)
+                trying = TryTab(services, tried)
             with gr.Tab("Library", id="library") as library_page:
                 library = LibraryTab(services)
-            with gr.Tab("About", id="about"):
+            with gr.Tab("About", id="about") as about_page:
                 build_about_tab(services)
+        _keep_open(page, tabs, [train_page, jobs_page, try_page, library_page, about_page])
         _connect(page, tabs, train, jobs, trying, library)
         jobs.refresh_on(jobs_page.select)
-        try_page.select(spoken(trying.refresh), trying.concepts, trying.refreshed, **QUIET_AT_ONCE)
-        page.load(spoken(trying.refresh), trying.concepts, trying.refreshed, **QUIET_AT_ONCE)
+        try_page.select(spoken(trying.refresh), trying.looked_at, trying.refreshed, **QUIET_AT_ONCE)
+        page.load(spoken(trying.restore), trying.remembered, trying.restored, **QUIET_AT_ONCE)
         for trigger in (library_page.select, page.load):
             trigger(spoken(library.refresh), None, library.shown, **QUIET_AT_ONCE)
     return page
@@ -77,6 +83,20 @@ def _welcome_back(services: Services) -> Callable[[gr.Request], None]:
                 services.tokens.hand_over_for_training(owner, token)
 
     return hand_over
+
+
+def _keep_open(page: gr.Blocks, tabs: gr.Tabs, pages: list[gr.Tab]) -> None:
+    """The address names the tab that is open, so that a reload, or a link, opens it again."""
+    tabs.change(None, None, None, js=_NAME_THE_OPEN_TAB, **QUIET)
+    known = [tab.id for tab in pages]
+    named = gr.Textbox(visible=False)
+    page.load(
+        lambda name: gr.Tabs(selected=name) if name in known else gr.skip(),
+        named,
+        tabs,
+        js="() => [location.hash.slice(1)]",
+        **QUIET_AT_ONCE,
+    )
 
 
 def _connect(

@@ -92,12 +92,13 @@ class LibraryTab:
         for asked in (self._publish.asked, self._extract.asked, self._add.added):
             asked.success(spoken(self.refresh), None, self.shown, **QUIET)
 
-    def html(self, owner: str) -> str:
-        return render("library.html", entries=library_entries(self._services, owner), methods=METHOD_WORDS)
-
     def refresh(self, request: gr.Request) -> str:
         """The page's content for the owner of a request."""
-        return self.html(self._services.owners.of(request))
+        owners = self._services.owners
+        entries = library_entries(self._services, owners.of(request))
+        return render(
+            "library.html", entries=entries, methods=METHOD_WORDS, could_sign_in=owners.could_sign_in(request)
+        )
 
     def _act(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         owner = self._services.owners.of(request)
@@ -108,10 +109,10 @@ class LibraryTab:
         compare = (gr.skip(),) * len(self._comparing.opened)
         match pressed.get("action"):
             case "try":
-                return self.html(owner), self._services.jobs.job(job_id, owner).id, *publish, *extract, *compare
+                return self.refresh(request), self._services.jobs.job(job_id, owner).id, *publish, *extract, *compare
             case "delete":
                 self._services.jobs.delete(job_id, owner)
-                return self.html(owner), gr.skip(), *publish, *extract, *compare
+                return self.refresh(request), gr.skip(), *publish, *extract, *compare
             case "publish":
                 return gr.skip(), gr.skip(), *self._publish.open_for(job_id, owner), *extract, *compare
             case "extract":
@@ -120,6 +121,6 @@ class LibraryTab:
                 return gr.skip(), gr.skip(), *publish, *extract, *self._comparing.open_for(job_id, owner)
             case "retry-publish":
                 self._services.jobs.publishing.retry(job_id, owner)
-                return self.html(owner), gr.skip(), *publish, *extract, *compare
+                return self.refresh(request), gr.skip(), *publish, *extract, *compare
             case other:
                 raise RequestError(f"The button {other!r} is not known.")

@@ -68,6 +68,10 @@ class OwnerPolicy:
         session = self._session(_scope(request))
         return session["userinfo"].get("preferred_username") if session else None
 
+    def could_sign_in(self, request: gr.Request) -> bool:
+        """Whether a sign-in would show this visitor more than they see now."""
+        return self.can_sign_in and self.name_of(request) is None
+
     def sign_in_lasts_s(self, request: gr.Request) -> float:
         """For how long the sign-in still holds; 0 without one."""
         session = self._session(_scope(request))

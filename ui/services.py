@@ -12,6 +12,7 @@ from jobs.admission import Admission
 from jobs.bringing_in import Importer
 from jobs.drafts import Drafts
 from jobs.gpu_watch import gpu_trouble
+from jobs.intake import Intake
 from jobs.keeping import Keeping
 from jobs.preflight import BaseChecker
 from jobs.remote.offer import RemoteOffer
@@ -30,6 +31,7 @@ class Services:
 
     jobs: JobService
     drafts: Drafts
+    intake: Intake
     generator: GeneratorClient
     pictures: PictureHistory
     tokens: TokenDesk

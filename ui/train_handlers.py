@@ -32,6 +32,7 @@ from ui.services import Services
 
 DREAMBOOTH, TEXTUAL_INVERSION = "DreamBooth", "Textual inversion"
 ADAPTER, FULL = "adapter (LoRA)", "full model"
+FULL_SIZE_WIDTH = 768  # of the text states that Stable Diffusion 1.x attends to; 2.x has 1024
 
 
 def chosen_method(way: str, form: str) -> Method:
@@ -62,7 +63,7 @@ class TrainHandlers:
 
     def traits(self, choices: Choices, prediction: str | None = None) -> BaseTraits:
         """The chosen base's traits. Raises BaseModelError, in words, for one that cannot be used."""
-        reference = find_base(choices.base.strip() or STARTER, prediction=prediction)
+        reference = find_base(choices.base, prediction=prediction)
         if not reference.on_hub and choices.base != STARTER and not self._services.owners.single:
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
         if reference.on_hub:
@@ -105,9 +106,12 @@ class TrainHandlers:
             return render("plan.html", problems=[Problem("disk", str(error))])
         estimate = self._services.jobs.speeds.estimate_s(recipe)
         ahead, ahead_s = self._services.jobs.ahead()
+        full_size = self.traits(choices, recipe.base_prediction).text_width >= FULL_SIZE_WIDTH
         return render(
             "plan.html",
             problems=[],
+            download=self._download_bytes(choices),
+            slow=full_size and estimate is None and not self._services.has_gpu,
             steps=recipe.steps,
             seconds=estimate[0] if estimate else None,
             measured=bool(estimate and estimate[1]),
@@ -117,6 +121,11 @@ class TrainHandlers:
             named=named,
             cost=self._services.spending.plan(estimate[0] if estimate else None),
         )
+
+    def _download_bytes(self, choices: Choices) -> int:
+        """How much of the base is not here yet."""
+        reference = find_base(choices.base)
+        return self._services.bases.check(reference, choices.hub_token).download_bytes if reference.on_hub else 0
 
     def method_guide(self, choices: Choices) -> str:
         """The methods at one glance: what each learns, its result's size, its time on this machine, its use."""

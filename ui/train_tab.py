@@ -10,14 +10,14 @@ import gradio as gr
 from gradio.components import Component
 
 from jobs.example import Example
-from trainer.bases import PINNED, STARTER_FOLDER, inspect_base
+from trainer.bases import PINNED, STARTER_FOLDER, base_name, inspect_base
 from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
 from trainer.config import STARTER
 from trainer.errors import RequestError
 from trainer.presets import preset_values
 from ui.errors import spoken
-from ui.events import QUIET
-from ui.forms import RecipeForm
+from ui.events import QUIET, remembered_by_the_browser
+from ui.forms import RecipeForm, class_word_for
 from ui.keeping_notice import draw_keeping_notice
 from ui.money_fields import MoneyFields
 from ui.photos_panel import PhotosPanel, build_photos_panel
@@ -46,6 +46,7 @@ class TrainTab:
         self._handlers = TrainHandlers(services, self._form)
         self._pair = PairHandlers(services, self._form, self._handlers)
         self.submitted = gr.State("")
+        self._kept = remembered_by_the_browser("studio-entered", {})
         draw_keeping_notice(services, page)
         with gr.Row(elem_classes="cs-columns"):
             with gr.Column(scale=5, min_width=320):
@@ -120,6 +121,7 @@ class TrainTab:
             *self._second.components,
             *self._place.components,
         ]
+        self._page.load(spoken(self._restore), self._kept, list(self._remembered.values()), **QUIET)
         # One listener for all that follows from all fields, and the last change counts: of several, an early one may
         # answer last. Nor may an event have two that are "always_last": for each that was busy gradio repeats the whole
         # event, so they keep each other busy for ever. A dropdown's `input` comes with every visit, too; its `change`
@@ -132,6 +134,7 @@ class TrainTab:
                 *(self._as, self._preset, *self._form.components),
                 *(*self._second.opened, self.train),
                 *(self._plan, self._guide),
+                self._kept,
             ],
             trigger_mode="always_last",
             **QUIET,
@@ -144,7 +147,7 @@ class TrainTab:
             trigger_mode="multiple",
             **QUIET,
         )
-        self._kind.input(lambda kind: DEFAULT_CLASS_WORD[Kind(kind)], self._kind, self._class_word, **QUIET)
+        self._kind.input(class_word_for, [self._kind, self._class_word], self._class_word, **QUIET)
         for example, button in self._photos.examples:
             button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **QUIET)
         self.pressed = self.train.click(
@@ -174,7 +177,7 @@ class TrainTab:
             kind=Kind(values[self._kind]),
             class_word=values[self._class_word] or "",
             method=chosen_method(values[self._way], values[self._as]),
-            base=values[self._base] or STARTER,
+            base=base_name(values[self._base] or "") or STARTER,
             hub_token=self._services.owners.token_of(request),
         )
         return choices, {name: values[widget] for name, widget in self._form.widgets.items()}
@@ -186,7 +189,25 @@ class TrainTab:
             *self._choose(values, choices),
             *self._offer_second(values, choices),
             *self._tell_plan(values, choices, entered),
+            {name: values[field] for name, field in self._remembered.items()},
         ]
+
+    @property
+    def _remembered(self) -> dict[str, Component]:
+        """What this browser still knows after a reload: it takes long to think of, and photos come back, too."""
+        return {
+            "kind": self._kind,
+            "name": self._name,
+            "class_word": self._class_word,
+            "way": self._way,
+            "form": self._as,
+            "base": self._base,
+        }
+
+    def _restore(self, kept: Any) -> list[Any]:
+        """What this browser entered last, if it is of the page as it is now."""
+        known = isinstance(kept, dict) and kept.keys() == self._remembered.keys()
+        return [kept[name] if known else gr.skip() for name in self._remembered]
 
     def _choose(self, values: dict[Component, Any], choices: Choices) -> list[Any]:
         """The preset for what was chosen; where it is the one that is shown already, what was changed in it stays."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from inference.catalog import use_together
 from inference.metadata import PictureSettings, read_settings
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
-from trainer.bases import find_base
+from trainer.bases import base_name, find_base
 from trainer.choices import Kind
 from trainer.config import STARTER
 from trainer.errors import RequestError
@@ -24,6 +25,7 @@ from trainer.single_file_base import inspect_local
 from ui.html import render
 from ui.library_tab import LibraryEntry, library_entries
 from ui.method_words import METHOD_IN_A_WORD
+from ui.pictures import MAX_KEPT
 from ui.services import Services
 
 MAX_CONCEPTS = 4
@@ -44,7 +46,12 @@ class TryHandlers:
     def choices(self, owner: str) -> list[tuple[str, str]]:
         """(label, job id) of every concept of the owner."""
         entries = library_entries(self._services, owner)
-        return [(f"{e.manifest.name} · {METHOD_IN_A_WORD[e.manifest.method.value]}", e.job) for e in entries]
+        labels = [f"{e.manifest.name} · {METHOD_IN_A_WORD[e.manifest.method.value]}" for e in entries]
+        often = Counter(labels)
+        return [
+            (f"{label} · {entry.manifest.made:%d %b %H:%M}" if often[label] > 1 else label, entry.job)
+            for label, entry in zip(labels, entries, strict=True)
+        ]
 
     def describe(self, job_ids: list[str], owner: str) -> list[LibraryEntry]:
         """The picked concepts, in the order they were picked; ids that are not the owner's are ignored."""
@@ -53,9 +60,16 @@ class TryHandlers:
 
     def defaults(self, entries: list[LibraryEntry]) -> dict[str, Any]:
         """Settings that suit the picked concepts: their base, size and the usual look."""
-        base = entries[0].manifest.base.name if entries else STARTER
+        if not entries:
+            return self.defaults_of_base(STARTER)
+        side = entries[0].manifest.resolution_px
+        return {**self.defaults_of_base(entries[0].manifest.base.name), "width": side, "height": side}
+
+    def defaults_of_base(self, entered: str) -> dict[str, Any]:
+        """Settings that suit a base without concepts."""
+        base = base_name(entered) or STARTER
         traits = _traits(base)
-        side = entries[0].manifest.resolution_px if entries else (traits.resolution_px if traits else 512)
+        side = traits.resolution_px if traits else 512
         return {"base": base, "width": side, "height": side, **look_values(starter=bool(traits and traits.starter))}
 
     def request(
@@ -75,7 +89,7 @@ class TryHandlers:
         prompt = str(entered["prompt"] or "").strip()
         if not prompt:
             raise RequestError("Write a prompt first, such as “a photo of <name> on a red background”.")
-        base = str(entered["base"] or STARTER)
+        base = base_name(str(entered["base"] or "")) or STARTER
         if base not in {STARTER, *(entry.manifest.base.name for entry in entries)}:
             self._check_base(base, hub_token)
         values: dict[str, object] = {**{name: entered[name] for name in _FIELDS}, "prompt": prompt}
@@ -97,13 +111,15 @@ class TryHandlers:
             raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
         self._services.bases.check(reference, hub_token)
 
-    def generate(self, request: PictureRequest, owner: str, hub_token: str | None = None) -> Iterator[tuple[str, str]]:
-        """Progress and history as HTML, until the pictures are there or refused."""
-        shown, folder = self.history(owner), self._services.pictures.folder(owner)
+    def generate(
+        self, request: PictureRequest, owner: str, hub_token: str | None = None, *, shown: int = HISTORY
+    ) -> Iterator[tuple[str, str]]:
+        """Progress and the history, `shown` pictures of it, as HTML, until the pictures are there or refused."""
+        history, folder = self.history(owner, shown), self._services.pictures.folder(owner)
         for answer in self._services.generator.generate(request, folder, hub_token):
             if isinstance(answer, Made):
-                shown = self.history(owner, [file.name for file in answer.files])
-            yield self._making(answer), shown
+                history = self.history(owner, shown, [file.name for file in answer.files])
+            yield self._making(answer), history
 
     def _making(self, answer: Answer) -> str:
         match answer:
@@ -129,10 +145,11 @@ class TryHandlers:
         _, seconds = self._services.jobs.ahead()
         return f" for about {duration(seconds)} more" if seconds else ""
 
-    def history(self, owner: str, fresh: list[str] | None = None) -> str:
+    def history(self, owner: str, count: int = HISTORY, fresh: list[str] | None = None) -> str:
         """The newest pictures of the owner as HTML."""
-        pictures = self._services.pictures.newest(owner, HISTORY)
-        return render("pictures.html", pictures=pictures, fresh=fresh or [])
+        pictures = self._services.pictures.newest(owner, count + 1)
+        older = len(pictures) > count
+        return render("pictures.html", pictures=pictures[:count], fresh=fresh or [], older=older, most=MAX_KEPT)
 
     def picture(self, name: str, owner: str) -> Path:
         """The file of one of the owner's pictures. Raises RequestError where there is none."""
@@ -149,7 +166,10 @@ class TryHandlers:
         return settings
 
     def concepts_of(self, settings: PictureSettings, owner: str) -> tuple[list[str], list[float], list[str]]:
-        """(job ids, weights, names that are not here) of the concepts that a picture was made with."""
+        """(job ids, weights, names that are not here) of the concepts that a picture was made with.
+
+        As many as the page can show; only the command line can use more.
+        """
         known = {entry.manifest.weights_sha256: entry.job for entry in library_entries(self._services, owner)}
         jobs: list[str] = []
         weights: list[float] = []
@@ -161,7 +181,7 @@ class TryHandlers:
             else:
                 jobs.append(job)
                 weights.append(float(concept.get("weight", 1.0)))
-        return jobs, weights, missing
+        return jobs[:MAX_CONCEPTS], weights[:MAX_CONCEPTS], missing
 
     def base_of(self, settings: PictureSettings, jobs: list[str], owner: str) -> str:
         """The base that a picture was made on: its concepts' base, as it is called here."""

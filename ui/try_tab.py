@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import gradio as gr
@@ -13,11 +13,11 @@ from inference.request import SCHEDULERS
 from trainer.config import STARTER
 from trainer.decode import decode_photo
 from ui.errors import spoken
-from ui.events import QUIET_AT_ONCE
+from ui.events import QUIET_AT_ONCE, remembered_by_the_browser
 from ui.forms import empty
 from ui.html import ACTIONS_JS
 from ui.services import Services
-from ui.try_handlers import MAX_CONCEPTS, TryHandlers
+from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers
 
 _WAITING_AT_ONCE = 60  # the generator tells each of them their place; gradio's own queue would show them nothing
 _SYNTAX = (
@@ -27,10 +27,13 @@ _SYNTAX = (
 
 
 class TryTab:
-    """Draws the page and wires its events; `pick` is what other tabs call to open a concept here."""
+    """Draws the page and wires its events; `pick` is what other tabs call to open a concept here.
 
-    def __init__(self, services: Services) -> None:
-        self._services = services
+    `kept` is where the browser remembers what was tried last.
+    """
+
+    def __init__(self, services: Services, kept: gr.BrowserState) -> None:
+        self._services, self._kept = services, kept
         self._handlers = TryHandlers(services)
         with gr.Row(elem_classes="cs-columns"):
             with gr.Column(scale=4, min_width=320):
@@ -39,6 +42,7 @@ class TryTab:
             with gr.Column(scale=5, min_width=320):
                 self._making = gr.HTML(elem_id="try-making")
                 self._pictures = gr.HTML(elem_id="try-pictures", js_on_load=ACTIONS_JS)
+                self._history = gr.State(HISTORY)  # how many pictures of it are shown
         self._wire()
 
     def _draw_prompt(self) -> None:
@@ -71,6 +75,7 @@ class TryTab:
             )
             self._generate = gr.Button("Generate", variant="primary", elem_id="try-generate", min_width=140)
             self._stop = gr.Button("Stop", elem_id="try-stop", min_width=80)
+        self._starting = gr.HTML(elem_id="try-starting", elem_classes="cs-small")
 
     def _draw_settings(self) -> None:
         with gr.Accordion("Settings", open=False, elem_id="try-settings"):
@@ -85,7 +90,8 @@ class TryTab:
                 self._width = gr.Number(128, label="Width (px)", precision=0, step=8, elem_id="try-width")
                 self._height = gr.Number(128, label="Height (px)", precision=0, step=8, elem_id="try-height")
             self._base = gr.Textbox(STARTER, label="Base model", elem_id="try-base")
-        with gr.Accordion("Start from a picture", open=False, elem_id="try-start"):
+            self._fitted_to = gr.State(STARTER)  # the base that size, guidance and the rest were set for
+        with gr.Accordion("Start from a picture", open=False, elem_id="try-start") as self._start_fields:
             self._init_image = gr.Image(
                 type="filepath", format="png", label="Picture", height=200, sources=["upload", "clipboard"]
             )
@@ -123,30 +129,57 @@ class TryTab:
             **QUIET_AT_ONCE,
         )
         self.concepts.input(spoken(self._fit), self.concepts, self._fitted, **QUIET_AT_ONCE)
+        typed = [self.concepts, self._base, self._fitted_to]
+        self._base.blur(spoken(self._fit_base), typed, self._fitted, **QUIET_AT_ONCE)
+        self._init_image.change(_start_words, self._init_image, self._starting, **QUIET_AT_ONCE)
         making = self._generate.click(
             spoken(self._make),
-            {self.concepts, *self._weights, *self._fields.values()},
+            {self.concepts, *self._weights, *self._fields.values(), self._history},
             [self._making, self._pictures],
             api_visibility="private",
             show_progress="hidden",
             trigger_mode="once",
             concurrency_limit=_WAITING_AT_ONCE,
         )
+        self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
         self._stop.click(lambda: "", None, self._making, cancels=making, **QUIET_AT_ONCE)
         restorable = self._restorable
         self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **QUIET_AT_ONCE)
-        self._pictures.click(spoken(self._act), None, [self._pictures, *restorable], **QUIET_AT_ONCE)
+        acted = [self._pictures, self._history, self._start_fields, *restorable]
+        self._pictures.click(spoken(self._act), self._history, acted, **QUIET_AT_ONCE)
 
-    def refresh(self, picked: list[str], request: gr.Request) -> tuple[Any, str]:
+    def refresh(self, picked: list[str], count: int, request: gr.Request) -> tuple[Any, str]:
         """The concepts that can be picked now, and the history."""
         owner = self._services.owners.of(request)
         choices = self._handlers.choices(owner)
         known = {job for _, job in choices}
         kept = [job for job in picked or [] if job in known]
-        history = self._handlers.history(owner)
+        history = self._handlers.history(owner, count)
         if kept == (picked or []):  # set again, it would undo a pick that another tab made meanwhile
             return gr.update(choices=choices), history
         return gr.update(choices=choices, value=kept), history
+
+    def restore(self, kept: dict[str, Any], count: int, request: gr.Request) -> list[Any]:
+        """What this browser tried last, for a page that opens."""
+        concepts, history = self.refresh(kept["concepts"], count, request)
+        picked = concepts.get("value", kept["concepts"])
+        fitted = self._fit(picked, request) if picked else [gr.skip()] * len(self._fitted)
+        return [gr.update(**{**concepts, "value": picked}), history, kept["prompt"], *fitted]
+
+    @property
+    def remembered(self) -> list[Component]:
+        """What `restore` reads."""
+        return [self._kept, self._history]
+
+    @property
+    def restored(self) -> list[Component]:
+        """What `restore` fills."""
+        return [*self.refreshed, self._prompt, *self._fitted]
+
+    @property
+    def looked_at(self) -> list[Component]:
+        """What `refresh` reads."""
+        return [self.concepts, self._history]
 
     @property
     def refreshed(self) -> list[Component]:
@@ -169,7 +202,11 @@ class TryTab:
             aliases.append(free_alias(entry.manifest.name, aliases))
         placeholders = [f"<{alias}>" for alias in aliases]
         sliders = [
-            gr.update(visible=True, label=f"weight of {placeholder}", value=weight_of.get(entry.job, 1.0))
+            gr.update(
+                visible=not entry.concept.is_whole_model,  # it is the model itself, and has no weight in it
+                label=f"weight of {placeholder}",
+                value=weight_of.get(entry.job, 1.0),
+            )
             for placeholder, entry in zip(placeholders, entries, strict=True)
         ]
         sliders += [gr.update(visible=False)] * (MAX_CONCEPTS - len(sliders))
@@ -184,8 +221,14 @@ class TryTab:
     def _fit(self, job_ids: list[str], request: gr.Request) -> list[Any]:
         """Settings that suit what a person picked; those that came with a picture are not touched."""
         entries = self._handlers.describe(job_ids or [], self._services.owners.of(request))
-        values = self._handlers.defaults(entries)
-        return [values[key] for key in ("base", "width", "height", "guidance", "steps", "scheduler")]
+        return _fitting(self._handlers.defaults(entries))
+
+    def _fit_base(self, job_ids: list[str], base: str | None, fitted_to: str, request: gr.Request) -> list[Any]:
+        """The same for a base that was typed, to be tried alone."""
+        values = self._handlers.defaults_of_base(base or "")
+        if job_ids or values["base"] == fitted_to:
+            return [gr.skip()] * len(self._fitted)
+        return _fitting(values)
 
     @property
     def picked(self) -> list[Component]:
@@ -201,7 +244,8 @@ class TryTab:
 
     @property
     def _fitted(self) -> list[Component]:
-        return [self._base, self._width, self._height, self._guidance, self._steps, self._scheduler]
+        looks = [self._width, self._height, self._guidance, self._steps, self._scheduler]
+        return [self._base, *looks, self._fitted_to]
 
     def _make(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[str, str]]:
         owner = self._services.owners.of(request)
@@ -209,7 +253,7 @@ class TryTab:
         entered = {name: values[widget] for name, widget in self._fields.items()}
         token = self._services.owners.token_of(request)
         made = self._handlers.request(values[self.concepts] or [], weights, entered, owner, hub_token=token)
-        yield from self._handlers.generate(made, owner, token)
+        yield from self._handlers.generate(made, owner, token, shown=values[self._history])
 
     def _restore_uploaded(self, file: str, request: gr.Request) -> list[Any]:
         return [*self._restored(self._handlers.settings_in_file(file), request), None]
@@ -238,19 +282,41 @@ class TryTab:
             note,
         ]
 
-    def _act(self, event: gr.EventData, request: gr.Request) -> list[Any]:
-        """A press on one of a picture's buttons."""
+    def _act(self, count: int, event: gr.EventData, request: gr.Request) -> list[Any]:
+        """A press on one of a picture's buttons, or on the one below them."""
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         name = str(pressed.get("name", ""))
         unchanged = [gr.skip()] * len(self._restorable)
         match pressed.get("action"):
+            case "older":
+                count += HISTORY
+                return [self._handlers.history(owner, count), count, gr.skip(), *unchanged]
             case "start":
                 picture = decode_photo(self._handlers.picture(name, owner))  # gradio serves no file of the data root
-                return [gr.skip(), picture, *unchanged[1:]]
+                return [gr.skip(), gr.skip(), gr.update(open=True), picture, *unchanged[1:]]
             case "settings":
                 settings = self._handlers.settings_in_file(str(self._handlers.picture(name, owner)))
-                return [gr.skip(), *self._restored(settings, request)]
+                return [gr.skip(), gr.skip(), gr.skip(), *self._restored(settings, request)]
             case _:
                 self._handlers.delete(name, owner)
-                return [self._handlers.history(owner), *unchanged]
+                return [self._handlers.history(owner, count), gr.skip(), gr.skip(), *unchanged]
+
+
+def _fitting(values: Mapping[str, Any]) -> list[Any]:
+    """What the fields that depend on a base are set to; the last says for which one."""
+    return [values[key] for key in ("base", "width", "height", "guidance", "steps", "scheduler", "base")]
+
+
+def what_was_tried() -> gr.BrowserState:
+    """Where a browser remembers it. To be drawn outside of the tabs: in one that is not open, nothing is read back."""
+    return remembered_by_the_browser("studio-tried", _tried([], ""))
+
+
+def _tried(concepts: list[str], prompt: str) -> dict[str, Any]:
+    return {"concepts": concepts, "prompt": prompt}
+
+
+def _start_words(picture: str | None) -> str:
+    """A picture to start from lies in a folded part of the page, and would be forgotten there."""
+    return "Starts from your picture; take it out below to draw from the prompt alone." if picture else ""

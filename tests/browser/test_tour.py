@@ -57,8 +57,12 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     expect(page.locator(".cs-status")).to_contain_text(re.compile(r"step \d+ of 300"), timeout=PATIENCE_MS)
     assert re.match(r"\d+ % red-mug", page.title())
     page.reload()
-    go(page, "Jobs")
+    expect(page.get_by_role("tab", name="Jobs", exact=True)).to_have_attribute("aria-selected", "true")
     expect(page.locator(".cs-job h3")).to_have_text("red-mug")
+    go(page, "Train")
+    expect(page.locator("#name textarea, #name input")).to_have_value("red-mug")
+    expect(page.locator("#class-word textarea, #class-word input")).to_have_value("teapot")
+    go(page, "Jobs")
     second_tab = page.context.new_page()
     second_tab.goto(studio.url)
     go(second_tab, "Jobs")
@@ -83,15 +87,15 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
 
     # the same settings again, from a picture, on a page where nothing is picked yet
     page.reload()
-    go(page, "Try it")
+    expect(page.locator("#try-prompt textarea")).to_have_value(re.compile("<red-mug>"))
     page.locator("#try-settings").get_by_text("Settings", exact=True).click()
     page.locator("#try-pictures figure").last.get_by_role("button", name="Same settings").click()
     expect(page.locator("#try-prompt textarea")).to_have_value(re.compile("<red-mug>"))
     expect(page.locator("#try-words")).to_contain_text("<red-mug>")
     expect(page.locator("#try-steps input[type=number]")).to_have_value("7")
     page.locator("#try-pictures figure").last.get_by_role("button", name="Use as start").click()
-    page.get_by_text("Start from a picture").click()
     expect(page.locator("#try-start img")).to_be_visible()
+    expect(page.locator("#try-starting")).to_contain_text("Starts from your picture")
 
     # the library: files, and deletion that asks first
     go(page, "Library")
@@ -100,8 +104,9 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     with page.expect_download() as download:
         page.get_by_role("link", name="learned_embeds.safetensors").click()
     assert download.value.path().stat().st_size > 100
-    page.locator(".cs-concept").get_by_role("button", name="Delete").click()
-    page.get_by_role("button", name="Delete it and its photos?").click()
+    page.locator(".cs-concept").get_by_role("button", name="Delete").dblclick()
+    expect(page.locator(".cs-concept h3")).to_have_text("red-mug")  # a double click only asks
+    page.get_by_role("button", name="Delete the concept and its photos?").click()
     expect(page.locator("#library-shown")).to_contain_text("Nothing here yet")
     assert list((studio.home / "runs").iterdir()) == []
 

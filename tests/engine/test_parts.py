@@ -13,6 +13,7 @@ from PIL import Image, ImageChops, ImageOps
 from tests.engine.conftest import small_recipe
 from trainer.checkup import Verdict
 from trainer.choices import Precision
+from trainer.config import TrainConfig
 from trainer.crop import Crop
 from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average
@@ -24,12 +25,17 @@ from trainer.engine.families import open_family
 from trainer.engine.methods import ParameterGroup, prepare_method
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.optim import build_optimizer, learning_rate_factor, set_learning_rates
+from trainer.engine.text import fit_captions
 from trainer.errors import TrainingError
 from trainer.events import CheckpointWritten, Event, Warned
 from trainer.photos import Photo, PhotoSet
 from trainer.run_folder import RunFolder
 
 CPU = torch.device("cpu")
+
+
+def prompts(count: int, recipe: TrainConfig) -> list[list[str]]:
+    return [prompts_of(photo.caption, recipe) for photo in photos(count).usable]
 
 
 def encoded(pictures: int, variants: int = 2, offset: float = 0.0) -> EncodedPictures:
@@ -54,7 +60,13 @@ def test_noise_depends_on_its_key_alone() -> None:
 
 def test_every_photo_is_seen_once_an_epoch_and_windows_run_over_epochs(tiny_model: Path) -> None:
     recipe = small_recipe(tiny_model, "dreambooth-lora", batch_size=2)
-    batches = Batches(recipe, photos(5), encoded(5, variants=1), None, KeyedNoise(0, CPU))
+    batches = Batches(
+        recipe,
+        prompts(5, recipe),
+        encoded(5, variants=1),
+        None,
+        KeyedNoise(0, CPU),
+    )
     seen = [int(v) for number in range(10) for v in batches.at(number).mean.flatten()]
     assert len(seen) == 20
     for epoch in range(4):
@@ -64,18 +76,30 @@ def test_every_photo_is_seen_once_an_epoch_and_windows_run_over_epochs(tiny_mode
 
 def test_batch_is_a_pure_function_of_its_number(tiny_model: Path) -> None:
     recipe = small_recipe(tiny_model, "textual-inversion", caption_dropout=0.5)
-    make = lambda: Batches(recipe, photos(4), encoded(4), None, KeyedNoise(0, CPU))  # noqa: E731
-    forwards, single = make(), make()
+    forwards, single = (Batches(recipe, prompts(4, recipe), encoded(4), None, KeyedNoise(0, CPU)) for _ in range(2))
     for number in range(5):
         forwards.at(number)
     assert torch.equal(forwards.at(7).mean, single.at(7).mean)
     assert forwards.at(7).prompts == single.at(7).prompts
 
 
+def test_concept_is_read_however_long_a_caption_is(tiny_model: Path) -> None:
+    family = open_family(tiny_model, device=CPU, dtype=torch.float32)
+    family.tokenizer.add_tokens(["<red-mug>"])
+    early, late = "<red-mug> on a table", "a table and a chair " * 40 + "with <red-mug>"
+    warnings: list[str] = []
+    fitted = fit_captions([[early], [late]], "<red-mug>", family.tokenizer, warnings.append)
+    assert fitted == [[early], [f"<red-mug>, {late}"]]
+    assert len(warnings) == 1
+    assert "longer than the base can read" in warnings[0]
+    assert fit_captions([[early]], "<red-mug>", family.tokenizer, warnings.append) == [[early]]
+    assert len(warnings) == 1
+
+
 def test_class_pictures_come_with_their_own_prompt_in_the_same_pass(tiny_model: Path) -> None:
     recipe = small_recipe(tiny_model, "dreambooth", batch_size=3, prior_weight=1.0)
     prior = PriorPictures(encoded(10, 1, offset=1000), "a photo of a teapot")
-    batch = Batches(recipe, photos(4), encoded(4), prior, KeyedNoise(0, CPU)).at(0)
+    batch = Batches(recipe, prompts(4, recipe), encoded(4), prior, KeyedNoise(0, CPU)).at(0)
     assert batch.is_prior.tolist() == [False] * 3 + [True] * 3
     assert (batch.mean.flatten() >= 1000).tolist() == batch.is_prior.tolist()
     assert [p == prior.prompt for p in batch.prompts] == batch.is_prior.tolist()
@@ -167,6 +191,19 @@ def test_damaged_checkpoint_is_named_and_passed_over(tmp_path: Path, damage: str
     assert newest is not None
     assert newest.step == 1
     assert any(isinstance(e, Warned) and "step-000002 is damaged" in e.text for e in events)
+
+
+@pytest.mark.fault(20)
+def test_damaged_checkpoint_takes_no_good_ones_place(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(RunFolder(tmp_path), lambda _: None, keep=1)
+    checkpoints.write(state(8))
+    (tmp_path / "checkpoints" / "step-000008" / "weights.safetensors").write_bytes(b"x")
+    assert checkpoints.newest() is None
+    checkpoints.write(state(4))
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest.step == 4
+    assert [f.name for f in (tmp_path / "checkpoints").iterdir()] == ["step-000004"]
 
 
 @pytest.mark.fault(3)

@@ -244,6 +244,11 @@ def test_class_pictures_are_generated_once_and_shared(prepared: Prepare, tiny_mo
     events = go_on(prepared(tiny_model, "dreambooth-lora", "two", **{**options, "class_images": 5}), cache)
     assert [f.stat().st_mtime_ns for f in made] == times
     assert len(list((cache / "class-images").rglob("*.png"))) == 5
+    made[1].write_bytes(b"")  # as a power loss leaves it
+    go_on(prepared(tiny_model, "dreambooth-lora", "three", **options), cache)
+    changed = [file for file, then in zip(made, times, strict=True) if file.stat().st_mtime_ns != then]
+    assert changed == [made[1]]
+    assert made[1].stat().st_size > 0
 
 
 def test_own_class_pictures_are_used(prepared: Prepare, tiny_model: Path, cache: Path, tmp_path: Path) -> None:
@@ -306,6 +311,17 @@ def test_stop_and_keep_exports_what_was_learnt_and_resume_goes_on(
     events = go_on(run, cache)
     assert isinstance(events[-1], Finished)
     assert read_manifest(run.artifact).steps == 8
+
+
+def test_stop_and_keep_exports_what_an_earlier_start_learnt(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
+    run = prepared(tiny_model, "textual-inversion", steps=8, preview_every_steps=0)
+    with pytest.raises(TrainingStopped) as first:
+        go_on(run, cache, StopAt(12))
+    for looks in (1, 3):  # while the resumed run is still preparing
+        with pytest.raises(TrainingStopped) as second:
+            go_on(run, cache, StopAt(looks, StopKind.keep))
+        assert second.value.step == first.value.step
+        assert read_manifest(run.artifact).steps == first.value.step
 
 
 def test_stop_while_photos_are_encoded_ends_at_once(prepared: Prepare, tiny_model: Path, cache: Path) -> None:

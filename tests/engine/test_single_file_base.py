@@ -21,7 +21,7 @@ from trainer.engine.export.single_file import write_single_file
 from trainer.engine.run import verify_run
 from trainer.errors import BaseModelError
 from trainer.run_folder import RunFolder
-from trainer.single_file_base import inspect_local, judge_single_file
+from trainer.single_file_base import SingleFile, inspect_local, judge_single_file
 
 
 @pytest.fixture
@@ -53,6 +53,15 @@ def test_file_is_converted_once(file: Path, cache: Path, tmp_path: Path) -> None
     shutil.copytree(tmp_path / "model", tmp_path / "copy")
     assert base_folder(find_base(str(copy)), cache) == first
     assert (first / "model_index.json").stat().st_mtime_ns == stamp
+
+
+def test_edit_of_one_layer_in_a_large_file_is_another_model(tmp_path: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    tensors = {f"layer{number}": torch.zeros(2**19) for number in range(12)}  # 2 MiB each
+    save_file(tensors, file)
+    before = SingleFile(file, 768, "epsilon", tmp_path).key
+    save_file(tensors | {"layer7": torch.ones(2**19)}, file)
+    assert SingleFile(file, 768, "epsilon", tmp_path).key != before
 
 
 def test_concept_is_trained_and_verified_on_a_file(file: Path, prepared: Callable[..., RunFolder], cache: Path) -> None:

@@ -58,6 +58,9 @@ def test_concept_changes_the_picture_and_leaves_no_trace(
     assert differ(before, with_concept.pictures[0])
     assert not differ(before, after)
     assert with_concept.concepts[0]["name"] == "red-mug"
+    assert with_concept.notes == []
+    unnamed = engine.generate(ask(tiny_model, [(concepts[method], 1.0)], "a photo"))
+    assert unnamed.notes == ["<red-mug> is not in the prompt, so it may not show."]
 
 
 def test_concepts_are_swapped_without_reloading_the_base(engine: Engine, tiny_model: Path, concepts: Runs) -> None:

@@ -10,7 +10,7 @@ from PIL import Image
 
 from inference.metadata import read_settings, save_picture, settings_of
 from inference.protocol import generator_socket
-from inference.request import MAX_SEED, PictureRequest, build_request
+from inference.request import MAX_SEED, ConceptUse, PictureRequest, build_request
 from inference.weights import spell_weighed, translate_weights
 from trainer.errors import RecipeError
 
@@ -63,6 +63,13 @@ def test_wrong_request_is_refused_by_field(field: str, value: object) -> None:
     with pytest.raises(RecipeError) as raised:
         build_request({"prompt": "a mug", field: value})
     assert [p.field for p in raised.value.problems] == [field]
+
+
+def test_concept_that_is_named_and_not_picked_is_refused() -> None:
+    there = (ConceptUse(folder=Path("/x"), alias="red-mug"),)
+    assert build_request({"prompt": "a <red-mug>++ and <3", "concepts": there})
+    with pytest.raises(RecipeError, match="<cat> is not among the concepts"):
+        build_request({"prompt": "a <red-mug> and <cat>", "concepts": there})
 
 
 def test_seeds_of_a_request_follow_one_another() -> None:

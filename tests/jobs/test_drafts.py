@@ -27,7 +27,8 @@ def test_draft_takes_keeps_and_forgets_photos(tmp_path: Path, photo_folder: Path
         photos = drafts.add("anna", draft, file, source=file.name)
     assert [p.duplicate for p in photos.photos] == [False] * len(files) + [True]
     assert drafts.read("anna", draft) == photos
-    photos = drafts.remove("anna", draft, len(files))
+    twin = photos.photos[-1]
+    photos = drafts.remove("anna", draft, twin.source, twin.file)
     assert not any(p.duplicate for p in photos.photos)
     copied = drafts.copy_to("anna", draft, tmp_path / "run" / "photos")
     assert len(copied.usable) == len(files)
@@ -79,7 +80,7 @@ def test_photo_that_is_removed_while_others_come_in_stays_removed(
 ) -> None:
     drafts = Drafts(tmp_path / "drafts")
     first, second = sorted(photo_folder.glob("*.jpg"))[:2]
-    drafts.add("anna", DRAFT, first, source="first")
+    (there,) = drafts.add("anna", DRAFT, first, source="first").photos
     taking = threading.Event()
 
     def slowly(*args: Any, **options: Any) -> Photo:
@@ -91,7 +92,7 @@ def test_photo_that_is_removed_while_others_come_in_stays_removed(
     thread = threading.Thread(target=drafts.add, args=("anna", DRAFT, second), kwargs={"source": "second"})
     thread.start()
     taking.wait()
-    drafts.remove("anna", DRAFT, 0)
+    drafts.remove("anna", DRAFT, "first", there.file)
     thread.join()
     assert [photo.source for photo in drafts.read("anna", DRAFT).photos] == ["second"]
     assert len(drafts.copy_to("anna", DRAFT, tmp_path / "run").usable) == 1

@@ -40,6 +40,9 @@ def test_same_press_is_the_same_job_and_nobody_elses(service: JobService, submit
     assert len(service.views("anna")) == 1
     with pytest.raises(RequestError, match="no such job"):
         submit("eve", press_id=press)
+    with pytest.raises(RequestError, match="went into the job red-mug already"):  # another window, another recipe
+        submit(press_id=press, steps=9)
+    assert len(service.views("anna")) == 1
 
 
 @pytest.mark.fault(40)

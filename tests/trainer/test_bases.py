@@ -31,10 +31,19 @@ def test_identity_follows_the_weights(base: Path, tiny_model: Path, tiny_v_model
     assert inspect_base(base).identity != inspect_base(tiny_model).identity
 
 
-@pytest.mark.parametrize("name", ["nothing", "a/b/c", "../x/y", "owner/mo..del", "weights.safetensors", "x.ckpt"])
+@pytest.mark.parametrize(
+    "name", ["nothing", "", " ", "a/b/c", "../x/y", "owner/mo..del", "weights.safetensors", "x.ckpt"]
+)
 def test_what_is_no_base_is_refused_in_words(name: str) -> None:
     with pytest.raises(BaseModelError):
         find_base(name)
+
+
+@pytest.mark.parametrize(
+    "pasted", ["owner/model ", "https://huggingface.co/owner/model", "https://hf.co/owner/model/tree/main?x=1#y"]
+)
+def test_pasted_hub_page_is_its_model(pasted: str) -> None:
+    assert find_base(pasted).name == "owner/model"
 
 
 def test_hub_id_and_folder_are_told_apart(tiny_model: Path) -> None:
@@ -64,6 +73,16 @@ def test_remote_code_is_refused(base: Path) -> None:
 def test_weights_that_are_not_safetensors_are_refused(base: Path) -> None:
     for file in (base / "unet").glob("*.safetensors"):
         file.rename(file.with_suffix(".bin"))
+    with pytest.raises(BaseModelError, match="Only safetensors"):
+        inspect_base(base)
+
+
+@pytest.mark.fault(23)
+def test_variant_beside_a_pickle_is_not_taken_for_the_weights(base: Path) -> None:
+    """Only the pickle would be loaded: the variant is asked for by name."""
+    for file in (base / "text_encoder").glob("*.safetensors"):
+        file.rename(file.with_name("model.fp16.safetensors"))
+    (base / "text_encoder" / "pytorch_model.bin").write_bytes(b"pickle")
     with pytest.raises(BaseModelError, match="Only safetensors"):
         inspect_base(base)
 

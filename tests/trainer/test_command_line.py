@@ -57,6 +57,7 @@ def train_arguments(photos: Path, base: Path, out: Path, *more: object) -> list[
         (["--base", "nothing-here"], "no base model"),
         (["--set", "stepz=3"], "no such field"),
         (["--set", "steps"], "write field=value"),
+        (["--set", "traits=1"], "no such field"),
         (["--kind", "teapot"], "invalid choice"),
         (["--recipe", "/nowhere.yaml"], "cannot be read"),
         (["--steps", "0"], "greater than or equal to 1"),

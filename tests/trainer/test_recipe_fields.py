@@ -55,6 +55,11 @@ def test_words_with_an_e_stay_words() -> None:
     assert parse_assignments(["initializer=red"]) == {"initializer": "red"}
 
 
+def test_text_is_taken_as_it_is_written() -> None:
+    values = parse_assignments(["class_word=no", "preview_prompt=a picture: <mug> # blue"])
+    assert values == {"class_word": "no", "preview_prompt": "a picture: <mug> # blue"}
+
+
 def test_all_malformed_assignments_are_named() -> None:
     with pytest.raises(RecipeError) as raised:
         parse_assignments(["steps", "=3", "seed=[1"])

@@ -18,7 +18,7 @@ from ui.method_words import METHOD_WORDS
 def test_names_of_files_are_shown_literally() -> None:
     photo = Photo("<img src=x onerror=alert(1)>.jpg", Verdict.refused, ("is damaged & bad",))
     report = SetReport(SetVerdict.not_usable, ("<b>no</b>",))
-    html = render("photos.html", photos=[photo], report=report, draft="x", left=0)
+    html = render("photos.html", photos=[photo], report=report, draft="x", left=0, back_to="")
     assert "<img src=x" not in html
     assert "&lt;img src=x onerror=alert(1)&gt;.jpg" in html
     assert "damaged &amp; bad" in html
@@ -38,9 +38,8 @@ def test_every_state_of_a_job_is_drawn(state: JobState) -> None:
         publication=None,
         money=[],
     )
-    html = render(
-        "jobs.html", views=[card], methods=METHOD_WORDS, phases=list(PHASE_WORDS), phase_words=PHASE_WORDS, title="t"
-    )
+    words = {"methods": METHOD_WORDS, "phase_words": PHASE_WORDS, "title": "t"}
+    html = render("jobs.html", views=[card], could_sign_in=False, **words)
     assert state.value in html
     assert "&lt;mug&gt;" in html
     assert ("Cancel" in html) == (state in (JobState.waiting, JobState.running, JobState.stopping))

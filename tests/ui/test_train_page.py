@@ -6,6 +6,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 import pytest
@@ -22,8 +23,10 @@ from trainer.config import STARTER
 from trainer.devices import cpu
 from trainer.errors import BaseModelError, RecipeError, RequestError
 from trainer.settings import Settings
+from ui.forms import class_word_for
 from ui.layout import build_page
 from ui.money_fields import MoneyWish
+from ui.photos_panel import PhotosHandlers
 from ui.services import Services
 from ui.train_handlers import TEXTUAL_INVERSION, Choices, TrainHandlers
 from ui.train_tab import TrainTab
@@ -124,6 +127,24 @@ def test_hostile_name_is_refused_with_the_rule_and_shown_as_text(page: TrainPage
 def test_existing_word_is_a_warning_and_no_refusal(page: TrainPage) -> None:
     assert "is a word that the model knows" in page._handlers.name_check("cat", "starter")
     assert page.press("starter", "cat")
+
+
+@pytest.mark.parametrize(
+    ("kind", "entered", "shown"),
+    [("pet", "object", "animal"), ("pet", "poodle", gr.skip()), ("style", "poodle", ""), ("pet", "", "animal")],
+)
+def test_class_word_of_a_kind_takes_no_typed_words_place(kind: str, entered: str, shown: Any) -> None:
+    assert class_word_for(kind, entered) == shown
+
+
+def test_example_leaves_the_way_back_to_ones_own_photos(page: TrainPage) -> None:
+    handlers = PhotosHandlers(page.services)
+    draft, shown = handlers.take_example(0, page.draft, VISITOR)
+    assert draft != page.draft
+    assert f'data-draft="{page.draft}"' in shown
+    back = gr.EventData(None, {"action": "back", "draft": page.draft})
+    assert handlers.act(draft, back, VISITOR)[0] == page.draft
+    assert "data-draft" not in handlers.take_example(0, "", VISITOR)[1]
 
 
 def test_press_before_the_settings_of_a_choice_have_come_queues_nothing(page: TrainPage) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 
 import gradio as gr
 import pytest
+from PIL import Image
 
 from app import build_services
 from jobs.store import SINGLE_OWNER
@@ -22,8 +23,8 @@ from trainer.errors import RequestError
 from trainer.photos import take_folder
 from trainer.settings import Settings
 from ui.services import Services
-from ui.try_handlers import MAX_CONCEPTS, TryHandlers
-from ui.try_tab import TryTab
+from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers
+from ui.try_tab import TryTab, what_was_tried
 
 
 @pytest.fixture
@@ -41,7 +42,7 @@ def concept(services: Services, tmp_path: Path, photo_folder: Path, tiny_model: 
         recipe = small_recipe(tiny_model, "textual-inversion", name=name)
         job = services.jobs.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photo_folder, folder))
         services.jobs.cancel(job.id, SINGLE_OWNER)
-        made = write_finished_run(tmp_path / name, photo_folder, name=name, base=str(tiny_model))
+        made = write_finished_run(tmp_path / job.id, photo_folder, name=name, base=str(tiny_model))
         for part in (made.artifact, made.previews):
             shutil.copytree(part, services.jobs.run_folder(job.id).root / part.name)
         return job.id
@@ -59,7 +60,7 @@ def shown(tab: TryTab, picked: list[str], prompt: str, weights: list[float], who
 
 def test_weight_stays_with_its_concept(services: Services, concept: Callable[[str], str]) -> None:
     mug, cat = concept("red-mug"), concept("old-cat")
-    tab = drawn(lambda _: TryTab(services))
+    tab = drawn(lambda _: TryTab(services, what_was_tried()))
     assert shown(tab, [mug, cat], "x", [0.3], [mug])[0] == [0.3, 1.0]
     assert shown(tab, [cat], "x", [0.3, 1.5], [mug, cat])[0] == [1.5]
     assert shown(tab, [cat], "x", [0.3], [mug])[0] == [1.0]
@@ -69,7 +70,7 @@ def test_suggestion_is_replaced_and_what_a_person_wrote_is_not(
     services: Services, concept: Callable[[str], str]
 ) -> None:
     mug, cat = concept("red-mug"), concept("old-cat")
-    tab = drawn(lambda _: TryTab(services))
+    tab = drawn(lambda _: TryTab(services, what_was_tried()))
     for theirs in ("a photo of <red-mug> made of glass on a red background", "a photo of snow on a red background"):
         assert shown(tab, [mug, cat], theirs, [1.0], [mug])[1] == gr.skip()
     suggested = "a photo of <red-mug> on a red background"
@@ -78,6 +79,38 @@ def test_suggestion_is_replaced_and_what_a_person_wrote_is_not(
         shown(tab, [mug, cat], suggested, [1.0], [mug])[1]
         == "a photo of <red-mug> next to <old-cat> on a red background"
     )
+
+
+def test_concepts_of_one_name_are_told_apart_by_when_they_were_made(
+    services: Services, concept: Callable[[str], str]
+) -> None:
+    labels = [label for label, _ in TryHandlers(services).choices(SINGLE_OWNER)]
+    assert labels == []
+    for name in ("red-mug", "red-mug", "cat"):
+        concept(name)
+    labels = [label for label, _ in TryHandlers(services).choices(SINGLE_OWNER)]
+    assert [label.count("·") for label in sorted(labels)] == [1, 2, 2]
+
+
+def test_older_pictures_are_a_press_away(services: Services, tmp_path: Path) -> None:
+    folder = services.pictures.folder(SINGLE_OWNER)
+    folder.mkdir(parents=True)
+    for number in range(HISTORY + 2):
+        Image.new("RGB", (8, 8)).save(folder / f"{number:04d}.png")
+    handlers = TryHandlers(services)
+    first, all_of_them = handlers.history(SINGLE_OWNER), handlers.history(SINGLE_OWNER, 2 * HISTORY)
+    assert (first.count("<figure"), all_of_them.count("<figure")) == (HISTORY, HISTORY + 2)
+    assert ("Show older" in first, "Show older" in all_of_them) == (True, False)
+
+
+def test_settings_follow_a_base_that_is_typed_and_stay_where_it_did_not_change(
+    services: Services, tiny_model: Path
+) -> None:
+    tab = drawn(lambda _: TryTab(services, what_was_tried()))
+    base, width, *_, fitted_to = tab._fit_base([], f" {tiny_model} ", STARTER, VISITOR)
+    assert (base, width, fitted_to) == (str(tiny_model), 64, str(tiny_model))
+    assert tab._fit_base([], str(tiny_model), fitted_to, VISITOR)[1] == gr.skip()
+    assert tab._fit_base(["a job"], STARTER, fitted_to, VISITOR)[1] == gr.skip()
 
 
 @pytest.mark.fault(60)

@@ -11,10 +11,12 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
+from jobs import drafts
 from jobs.store import EVERYBODY, SINGLE_OWNER
 from tests.engine.conftest import small_recipe
 from tests.ui.test_sign_in import scope
 from tests.waiting import wait_until
+from trainer.errors import RequestError
 from trainer.photos import take_folder
 from ui.photos_panel import PhotosHandlers
 from ui.services import Services
@@ -51,6 +53,36 @@ def test_page_says_how_many_photos_are_still_to_be_looked_at(
     assert "Ready." in shown[-1] or "Usable." in shown[-1]
 
 
+def test_photos_of_a_page_that_is_gone_are_taken_in_and_the_next_page_follows(
+    services: Services, photo_folder: Path, tmp_path: Path
+) -> None:
+    """A phone locked its screen while it sent them."""
+    photos = [shutil.copy(photo, tmp_path) for photo in sorted(photo_folder.glob("*.jpg"))[:4]]
+    (tmp_path / f"{Path(photos[3]).stem}.txt").write_text("a red mug")
+    handlers, draft = PhotosHandlers(services), services.drafts.new_id()
+    sending = handlers.add([*photos, str(tmp_path / f"{Path(photos[3]).stem}.txt")], draft, visitor(0))
+    next(sending)
+    sending.close()
+    *_, (_, shown) = handlers.restore(draft, visitor(0))
+    assert "to go" not in shown
+    taken = services.drafts.read(services.owners.of(visitor(0)), draft).usable
+    assert [photo.source for photo in taken] == [Path(photo).name for photo in photos]
+    assert taken[3].caption == "a red mug"
+
+
+def test_upload_that_fails_is_said_and_the_page_does_not_wait_for_it(
+    services: Services, photo_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(drafts, "MAX_FILES", 2)
+    photos = [shutil.copy(photo, tmp_path) for photo in sorted(photo_folder.glob("*.jpg"))[:4]]
+    handlers, draft = PhotosHandlers(services), services.drafts.new_id()
+    with pytest.raises(RequestError, match="At most 2 files"):
+        list(handlers.add(photos, draft, visitor(0)))
+    *_, (_, after) = handlers.restore(draft, visitor(0))
+    assert "to go" not in after
+    assert len(services.drafts.read(services.owners.of(visitor(0)), draft).usable) == 2
+
+
 def test_draft_that_became_a_job_takes_no_more_photos(
     services: Services, tiny_model: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
@@ -60,7 +92,7 @@ def test_draft_that_became_a_job_takes_no_more_photos(
     recipe = small_recipe(tiny_model, "textual-inversion")
     owner = services.owners.of(request)
     services.jobs.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder), press_id=draft)
-    assert handlers.restore(draft, request)[0] != draft
+    assert next(handlers.restore(draft, request))[0] != draft
     photo = shutil.copy(next(photo_folder.glob("*.jpg")), tmp_path)
     *_, (_, following, _) = handlers.add([str(photo)], draft, request)
     assert following != draft

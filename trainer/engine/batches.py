@@ -13,7 +13,6 @@ from trainer.concept import TEMPLATES, caption_prompt, training_prompt, words_of
 from trainer.config import TrainConfig
 from trainer.engine.cache import EncodedPictures
 from trainer.engine.noise import KeyedNoise
-from trainer.photos import PhotoSet
 
 
 @dataclass(frozen=True)
@@ -35,18 +34,18 @@ class PriorPictures:
 
 
 class Batches:
-    """The batches of one run."""
+    """The batches of one run; `prompts` are what each photo may be trained with."""
 
     def __init__(
         self,
         recipe: TrainConfig,
-        photos: PhotoSet,
+        prompts: list[list[str]],
         own: EncodedPictures,
         prior: PriorPictures | None,
         noise: KeyedNoise,
     ) -> None:
         self._recipe, self._own, self._prior, self._noise = recipe, own, prior, noise
-        self._prompts = [prompts_of(photo.caption, recipe) for photo in photos.usable]
+        self._prompts = prompts
 
     def at(self, number: int) -> Batch:
         """The batch of forward pass `number` (0-based)."""

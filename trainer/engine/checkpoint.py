@@ -43,7 +43,10 @@ class Checkpoints:
         self._run, self._emit, self._keep = run, emit, keep
 
     def write(self, checkpoint: Checkpoint) -> None:
-        """Write a checkpoint aside, rename it, and drop the oldest beyond the number to keep."""
+        """Write a checkpoint aside, rename it, and drop the oldest beyond the number to keep.
+
+        Later ones go, too: that the run came by here again means that they were passed over as damaged.
+        """
         target = self._run.checkpoints / f"step-{checkpoint.step:06d}"
         with written_aside(target) as folder:
             save_file(_stored(checkpoint.weights), folder / _WEIGHTS)
@@ -53,8 +56,10 @@ class Checkpoints:
             hashes = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
             meta = {"step": checkpoint.step, "rate_scale": checkpoint.rate_scale, "sha256": hashes}
             (folder / _META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
-        for old in self._folders()[: -self._keep]:
-            shutil.rmtree(old)
+        kept = [folder for folder in self._folders() if folder.name <= target.name][-self._keep :]
+        for other in self._folders():
+            if other not in kept:
+                shutil.rmtree(other)
         self._emit(CheckpointWritten(step=checkpoint.step, path=self._run.relative(target)))
 
     def newest(self) -> Checkpoint | None:
@@ -68,9 +73,19 @@ class Checkpoints:
         return None
 
     def _folders(self) -> list[Path]:
-        if not self._run.checkpoints.is_dir():
-            return []
-        return sorted(entry for entry in self._run.checkpoints.iterdir() if _NAME.fullmatch(entry.name))
+        return _folders(self._run)
+
+
+def newest_step(run: RunFolder) -> int:
+    """The step of a run's newest checkpoint, whole or not; 0 without one."""
+    folders = _folders(run)
+    return int(folders[-1].name.removeprefix("step-")) if folders else 0
+
+
+def _folders(run: RunFolder) -> list[Path]:
+    if not run.checkpoints.is_dir():
+        return []
+    return sorted(entry for entry in run.checkpoints.iterdir() if _NAME.fullmatch(entry.name))
 
 
 def _read(folder: Path) -> Checkpoint:

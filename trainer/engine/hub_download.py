@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
+import glob
 import hashlib
 import logging
 import threading
@@ -146,7 +147,7 @@ class _Fetching:
         for file in self._files:
             if file.sha256 is not None and file.bytes >= _LARGE:
                 self._fetch_large(file, file.sha256)
-        paths = [file.path for file in self._files]
+        paths = [glob.escape(file.path) for file in self._files]  # they are taken as patterns
         folder = snapshot_download(
             self._listing.repo_id,
             revision=self._listing.commit,

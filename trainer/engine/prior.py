@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 from PIL import Image
@@ -30,10 +31,16 @@ def class_prompt(class_word: str) -> str:
 
 
 def class_pictures(
-    recipe: DreamBoothLoraRecipe | DreamBoothRecipe, family: Family, traits: BaseTraits, cache: Path, counted: Counted
+    recipe: DreamBoothLoraRecipe | DreamBoothRecipe,
+    family: Family,
+    traits: BaseTraits,
+    cache: Path,
+    counted: Counted,
+    between: Callable[[], None] = lambda: None,
 ) -> list[Path]:
     """Files of the class pictures to train with, generating those that the cache does not hold yet.
 
+    `between` is called after every call of the denoiser, and may raise to stop: on a CPU a batch takes minutes.
     `family` must be the untouched base. Raises TrainingError where the user's own folder holds no usable picture.
     """
     if recipe.class_images_dir is not None:
@@ -42,14 +49,16 @@ def class_pictures(
     look = Look(**look_values(starter=traits.starter))
     folder = cache / "class-images" / _key(traits, prompt, recipe.resolution_px, look)
     files = [folder / f"{number:04d}.png" for number in range(recipe.class_images)]
-    missing = [number for number, file in enumerate(files) if not file.exists()]
+    missing = [number for number, file in enumerate(files) if not _is_whole(file)]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
         prompts = Prompts(family.encode_prompts([prompt]), family.encode_prompts([""]))
         size = (recipe.resolution_px, recipe.resolution_px)
         for begin in range(0, len(missing), BATCH):
             numbers = missing[begin : begin + BATCH]
-            pictures = sample(family, prompts, seeds=numbers, size=size, look=look)
+            pictures = sample(
+                family, prompts, seeds=numbers, size=size, look=look, step_done=lambda _done, _total: between()
+            )
             for number, picture in zip(numbers, pictures, strict=True):
                 _save_whole(picture, files[number])
             counted(len(files) - len(missing) + begin + len(numbers), len(files))
@@ -74,6 +83,15 @@ def _own_pictures(folder: Path, counted: Counted) -> list[Path]:
     if not files:
         raise TrainingError(f"{folder} holds no usable class picture.", "Add some, or leave class_images_dir empty.")
     return files
+
+
+def _is_whole(file: Path) -> bool:
+    """A picture that a power loss left empty is made again; it would end every run that shares it."""
+    try:
+        decode_photo(file)
+    except (PhotoError, FileNotFoundError):
+        return False
+    return True
 
 
 def _save_whole(picture: Image.Image, file: Path) -> None:

@@ -6,19 +6,21 @@ import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
 from trainer.artifact import describe_artifact
 from trainer.bases import find_base, inspect_base, knows_word
 from trainer.checkup import MIN_PHOTOS
+from trainer.concept import words_of
 from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 from trainer.engine.attention import choose_attention
 from trainer.engine.averaging import Average
 from trainer.engine.base_files import base_folder, with_commit
-from trainer.engine.batches import Batches, PriorPictures
+from trainer.engine.batches import Batches, PriorPictures, prompts_of
 from trainer.engine.cache import encode_class_pictures, encode_photos
-from trainer.engine.checkpoint import Checkpoints
+from trainer.engine.checkpoint import Checkpoints, newest_step
 from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.write import export_artifact, verify_artifact
 from trainer.engine.families import Family, open_family
@@ -32,7 +34,7 @@ from trainer.engine.preview import Previews
 from trainer.engine.prior import class_pictures, class_prompt
 from trainer.engine.sampling import Look
 from trainer.engine.scores import Yardstick
-from trainer.engine.text import TextStates
+from trainer.engine.text import TextStates, fit_captions
 from trainer.engine.versions import library_versions
 from trainer.errors import RequestError, TrainingError, TrainingStopped
 from trainer.events import Emit, Finished, Measured, Phase, PhaseChanged, Started, Stopped, Warned
@@ -94,12 +96,22 @@ def verify_run(run: RunFolder, cache: Path) -> None:
 def tell_download(run: RunFolder, place: Workplace, done: int, total: int) -> None:
     """Report megabytes of a base that is being downloaded, and end the run there where a stop is requested."""
     place.emit(PhaseChanged(phase=Phase.prepare, done=done, total=total, unit="MB"))
-    if place.stop.requested():
-        newest = max(run.checkpoints.glob("step-*"), default=None)
-        place.emit(
-            Stopped(step=int(newest.name[5:]) if newest else 0, checkpoint=run.relative(newest) if newest else "")
-        )
-        raise TrainingStopped(int(newest.name[5:]) if newest else 0)
+    stop_before_training(run, place, newest_step(run))
+
+
+def stop_before_training(run: RunFolder, place: Workplace, start: int) -> None:
+    """End a run that has not reached its first step, if a stop is requested.
+
+    One that is to keep what an earlier start learnt goes on: training will end at once, and that is exported.
+    """
+    if place.stop.requested() and not (place.stop.kind is StopKind.keep and start > 0):
+        _stop(run, place, start)
+
+
+def _stop(run: RunFolder, place: Workplace, steps: int) -> NoReturn:
+    folder = run.checkpoints / f"step-{steps:06d}"
+    place.emit(Stopped(step=steps, checkpoint=run.relative(folder) if folder.exists() else ""))
+    raise TrainingStopped(steps)
 
 
 def _announce_rewind(emit: Emit, step: int, *, final: bool) -> None:
@@ -142,7 +154,7 @@ class _Work:
         self.place.emit(PhaseChanged(phase=Phase.train, done=start, total=self.recipe.steps))
         steps = train(training, start=start)
         if self.place.stop.kind is StopKind.checkpoint or steps == 0:  # there is nothing to keep of no step
-            self._stop(steps)
+            _stop(self.run, self.place, steps)
         method, average = training.method, training.average
         del training  # verification opens a second copy of the model: there must be room
         self.compute.accelerator.free_memory()
@@ -159,7 +171,7 @@ class _Work:
                 emit=self.place.emit,
             )
         if steps < self.recipe.steps:
-            self._stop(steps)
+            _stop(self.run, self.place, steps)
 
     def _announce(self, attention: str, start: int) -> None:
         self.place.emit(
@@ -189,21 +201,23 @@ class _Work:
         recipe, place = self.recipe, self.place
         prior = self._class_pictures(family, start)
         own = encode_photos(self.run.photos, self.photos, recipe, family, self._counter(Phase.cache, start))
-        yardstick = Yardstick(recipe, family, own, lambda: self._stop_if_asked(start))
+        yardstick = Yardstick(recipe, family, own, partial(self._look_for_stop, start))
         noise = KeyedNoise(recipe.seed, self.compute.device)
         method, base_prediction = prepare_method(recipe, family), None
         if isinstance(method, Lora) and method.recipe.preserves_by_prediction:
             base_prediction = BasePrediction(family, method.untrained)
             prior = PriorPictures(own, class_prompt(recipe.class_word))
+        captions = [prompts_of(photo.caption, recipe) for photo in self.photos.usable]
+        prompts = fit_captions(captions, words_of(recipe).trained_words, family.tokenizer, self._warn)
         groups = method.groups()
-        optimizer = build_optimizer(recipe, groups, lambda text: place.emit(Warned(text=text)))
+        optimizer = build_optimizer(recipe, groups, self._warn)
         average = Average(groups, recipe.ema_decay)
         training = Training(
             recipe=recipe,
             compute=self.compute,
             family=family,
             method=method,
-            batches=Batches(recipe, self.photos, own, prior, noise),
+            batches=Batches(recipe, prompts, own, prior, noise),
             noise=noise,
             text=TextStates(family),
             optimizer=self.compute.accelerator.prepare_optimizer(optimizer),
@@ -225,12 +239,17 @@ class _Work:
         )
         return training, yardstick
 
+    def _warn(self, text: str) -> None:
+        self.place.emit(Warned(text=text))
+
     def _class_pictures(self, family: Family, start: int) -> PriorPictures | None:
         recipe = self.recipe
         if not isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) or not recipe.trains_on_class_pictures:
             return None
         counter = self._counter(Phase.class_images, start)
-        files = class_pictures(recipe, family, self.traits, self.place.cache, counter)
+        files = class_pictures(
+            recipe, family, self.traits, self.place.cache, counter, partial(self._look_for_stop, start)
+        )
         encoded = encode_class_pictures(files, recipe.resolution_px, family, self._counter(Phase.cache, start))
         return PriorPictures(encoded, class_prompt(recipe.class_word))
 
@@ -239,15 +258,9 @@ class _Work:
 
         def counted(done: int, total: int) -> None:
             self.place.emit(PhaseChanged(phase=phase, done=done, total=total))
-            self._stop_if_asked(start)
+            self._look_for_stop(start)
 
         return counted
 
-    def _stop_if_asked(self, start: int) -> None:
-        if self.place.stop.requested():
-            self._stop(start)
-
-    def _stop(self, steps: int) -> NoReturn:
-        folder = self.run.checkpoints / f"step-{steps:06d}"
-        self.place.emit(Stopped(step=steps, checkpoint=self.run.relative(folder) if folder.exists() else ""))
-        raise TrainingStopped(steps)
+    def _look_for_stop(self, start: int) -> None:
+        stop_before_training(self.run, self.place, start)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fcntl
 import json
+import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,6 +31,8 @@ def converted_base(reference: BaseReference, cache: Path) -> Path:
     single = judge_single_file(reference)
     target = cache / "bases" / single.key
     with _one_at_a_time(target):
+        for left_over in target.parent.glob(f".{target.name}.*/"):  # gigabytes, of a process that was killed
+            shutil.rmtree(left_over, ignore_errors=True)
         if not target.is_dir():
             configuration = _configuration_folder(single)
             with written_aside(target) as aside:

@@ -5,7 +5,10 @@ The text encoder is trained in the first steps of a run or not at all, so what w
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+from transformers import CLIPTokenizer
 
 from trainer.engine.families import Family
 
@@ -30,3 +33,24 @@ class TextStates:
             if prompt not in self._known:
                 self._known[prompt] = self._family.encode_prompts([prompt])[0]
         return torch.stack([self._known[p] for p in prompts])
+
+
+def fit_captions(
+    prompts: list[list[str]], trained_words: str, tokenizer: CLIPTokenizer, warn: Callable[[str], None]
+) -> list[list[str]]:
+    """The prompts of photos, with the trained words in front where they would be cut off: nothing would be learnt.
+
+    A text encoder reads no more than `model_max_length` tokens. That some captions are longer is said once.
+    """
+    trained: list[int] = tokenizer(trained_words, add_special_tokens=False).input_ids
+
+    def is_read(prompt: str) -> bool:
+        ids: list[int] = tokenizer(prompt, truncation=True, max_length=tokenizer.model_max_length).input_ids
+        return any(ids[i : i + len(trained)] == trained for i in range(len(ids)))
+
+    fitted = [[p if is_read(p) else f"{trained_words}, {p}" for p in of_photo] for of_photo in prompts]
+    longest = max(len(tokenizer(p).input_ids) for of_photo in fitted for p in of_photo)
+    if longest > tokenizer.model_max_length:
+        limit = tokenizer.model_max_length - 2  # without the marks of start and end
+        warn(f"A caption is longer than the base can read; what follows its first {limit} tokens is left out.")
+    return fitted

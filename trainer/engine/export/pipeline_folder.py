@@ -60,7 +60,7 @@ def parts_are_in(pipeline: StableDiffusionPipeline, parts: dict[str, torch.nn.Mo
 def read_part(part: str, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     """One part of a model, from its folder."""
     if part == "text_encoder":
-        return CLIPTextModel.from_pretrained(folder, dtype=dtype)
+        return CLIPTextModel.from_pretrained(folder, dtype=dtype, use_safetensors=True)
     return _PARTS[part].from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
 
 

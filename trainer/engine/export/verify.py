@@ -33,7 +33,9 @@ def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: b
         if manifest.method is Method.dreambooth and portable:
             pipeline = StableDiffusionPipeline.from_single_file(str(file), config=str(artifact), local_files_only=True)
         elif manifest.method is Method.dreambooth:
-            pipeline = StableDiffusionPipeline.from_pretrained(artifact, safety_checker=None, local_files_only=True)
+            pipeline = StableDiffusionPipeline.from_pretrained(
+                artifact, safety_checker=None, local_files_only=True, use_safetensors=True
+            )
         else:
             pipeline = open_base(base)
         if manifest.method is Method.textual_inversion:
@@ -51,7 +53,7 @@ def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: b
 def open_base(base: Path) -> StableDiffusionPipeline:
     """The stock pipeline of a base model, in fp32 however it is stored."""
     return StableDiffusionPipeline.from_pretrained(
-        base, torch_dtype=torch.float32, safety_checker=None, local_files_only=True
+        base, torch_dtype=torch.float32, safety_checker=None, local_files_only=True, use_safetensors=True
     )
 
 

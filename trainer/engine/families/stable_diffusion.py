@@ -9,6 +9,7 @@ import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
 from diffusers.schedulers import DPMSolverMultistepScheduler
 from PIL import Image
+from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from trainer.engine.families.base import Posterior
@@ -24,11 +25,13 @@ class StableDiffusion:
         self.device, self.dtype = device, dtype
         try:
             self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-            self.text_encoder = CLIPTextModel.from_pretrained(folder / "text_encoder", dtype=dtype)
+            self.text_encoder = CLIPTextModel.from_pretrained(
+                folder / "text_encoder", dtype=dtype, use_safetensors=True
+            )
             self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=True)
             self.vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
             self.scheduler: Any = DDPMScheduler.from_pretrained(folder / "scheduler")
-        except (OSError, ValueError, KeyError, RuntimeError) as error:
+        except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise BaseModelError(f"The base model in {folder} cannot be loaded: {error}") from error
         parts: list[torch.nn.Module] = [self.text_encoder, self.unet, self.vae]
         for part in parts:
@@ -87,9 +90,12 @@ class StableDiffusion:
     def decode(self, latents: torch.Tensor) -> list[Image.Image]:
         scale, shift = self._latent_statistics()
         vae: Any = self.vae
-        pixels = vae.decode(latents.float() / scale + shift, return_dict=False)[0]
-        values = ((pixels.clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(0, 2, 3, 1).cpu().numpy()
-        return [Image.fromarray(picture) for picture in values]
+        pictures: list[Image.Image] = []
+        for one in (latents.float() / scale + shift).split(1):  # together they would take more memory than training
+            pixels = vae.decode(one, return_dict=False)[0]
+            values = ((pixels[0].clamp(-1, 1) + 1) * 127.5).round().to(torch.uint8).permute(1, 2, 0).cpu().numpy()
+            pictures.append(Image.fromarray(values))
+        return pictures
 
     @property
     def latent_channels(self) -> int:
