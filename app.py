@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import time
 
@@ -14,6 +15,7 @@ from jobs.bringing_in import Importer
 from jobs.children import Children
 from jobs.drafts import Drafts
 from jobs.example import submit_example
+from jobs.executors import HUGGING_FACE, gone_executors
 from jobs.intake import Intake
 from jobs.keeping import Keeping
 from jobs.mirror_restore import restore_from_mirror
@@ -121,7 +123,8 @@ def queue_example(jobs: JobService, *, owner: str) -> None:
 
 def look_after(children: Children, services: Services, stop: StopSignal) -> None:
     """Until told to stop: keep the children alive, the queue whole, and no photos that nobody trained within a day."""
-    tidied = queued = time.monotonic()
+    tidied, queued = time.monotonic(), -math.inf
+    served = {HUGGING_FACE, *(device.key for device in services.devices)}
     while not stop.requested():
         children.revive()
         if time.monotonic() - tidied >= _TIDY_EVERY_S:
@@ -129,7 +132,7 @@ def look_after(children: Children, services: Services, stop: StopSignal) -> None
             services.drafts.remove_old()
         if time.monotonic() - queued >= _QUEUE_EVERY_S:
             queued = time.monotonic()
-            services.jobs.queue_waiting()
+            services.jobs.queue_waiting(gone_executors(services.runtime_dir, served))
         time.sleep(0.5)
 
 

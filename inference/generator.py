@@ -11,10 +11,15 @@ import select
 import socket
 import sys
 import time
+from collections.abc import Generator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 
 from inference.protocol import generator_socket
+from trainer.errors import BusyError
 from trainer.local_socket import listening
 from trainer.process import StopSignal, stop_when_parent_dies
+from trainer.run_folder import hold_lock
 from trainer.settings import Settings
 
 _POLL_S = 0.3
@@ -31,6 +36,20 @@ def _wait_for_a_client(server: socket.socket, stop: StopSignal) -> None:
             return
 
 
+@contextmanager
+def _alone(lock: Path, stop: StopSignal) -> Generator[None]:
+    """Wait for the generator of a page that was killed: it would take our socket away when it ends."""
+    with ExitStack() as held:
+        while not stop.requested():
+            try:
+                held.enter_context(hold_lock(lock, what="Making pictures"))
+                break
+            except BusyError as error:
+                log.info("waiting: %s", error)
+                time.sleep(1)
+        yield
+
+
 def main() -> None:
     """Serve the data root of the environment; `--watch-parent` ends with the parent process."""
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
@@ -38,7 +57,9 @@ def main() -> None:
         stop_when_parent_dies()
     settings, stop = Settings(), StopSignal()
     stop.install()
-    with listening(generator_socket(settings.runtime_dir)) as server:
+    settings.runtime_dir.mkdir(parents=True, exist_ok=True)
+    alone = _alone(settings.runtime_dir / "generator.lock", stop)
+    with alone, listening(generator_socket(settings.runtime_dir)) as server:
         log.info("the generator listens")
         _wait_for_a_client(server, stop)
         if not stop.requested():

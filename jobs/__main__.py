@@ -200,7 +200,7 @@ def _import(options: argparse.Namespace) -> int:
     wish = Wish(options.source, *said)
     bringing = Importer(BaseChecker(token), token).judge_source(wish)
     owner = machines_owner(single=settings.owner_mode is Owners.single)
-    job = open_service(settings).submit_task(owner, bringing.task, bringing.file)
+    job = open_service(settings).submitting.submit_task(owner, bringing.task, bringing.file)
     print(f"{job.id} is queued: {job.name}, to be imported from {bringing.task.origin}")
     return EXIT_DONE
 

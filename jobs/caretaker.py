@@ -37,6 +37,8 @@ _ROUND_S = 900
 _SHORTEST_SLEEP_S, _LONGEST_SLEEP_S = 3600, 7 * 24 * 3600
 _FORGOTTEN_SLEEP_S = 24 * 3600
 """For a result that keeps the hardware, where no timer could be set while its job ran: time to come and publish."""
+_NO_SIGN_S = 3600.0
+"""A job that did not get on for so long keeps no Space awake."""
 _UNKNOWN_JOB_S = 6 * 3600.0
 """What a job may take of which nothing is known yet; its own speed is known after some steps."""
 
@@ -134,9 +136,14 @@ class Caretaker:
     # the sleep timer, a dead-man switch
 
     def _lengthen_sleep(self, state: SpaceState, open_jobs: Sequence[Job], moment: float) -> SpaceState:
-        """Set the timer where there is none, or it would end before the jobs do: it runs from the last visit on."""
+        """Set the timer where there is none, or it would end before the jobs do: it runs from the last visit on.
+
+        Not for jobs that show no sign of life: the timer is there to end what they cost.
+        """
         self._next_sleep = moment + _LOOK_S
         if not self._space.can_manage:
+            return state
+        if state.sleep_s is not None and moment - max(map(self._last_sign, open_jobs)) > _NO_SIGN_S:
             return state
         elapsed = max(0.0, moment - min(job.queued for job in open_jobs))
         left = sum(self._seconds_left(job) for job in open_jobs)
@@ -163,6 +170,14 @@ class Caretaker:
             self._next_sleep = moment + back_off.wait_s(_WAITS_S, 0, error)
             return self._put(state, trouble=f"The sleep timer could not be set. {error}")
         return self._put(state, sleep_s=seen.sleep_s, owners_sleep_s=owners, sleep_is_ours=ours, trouble="")
+
+    def _last_sign(self, job: Job) -> float:
+        """When a job last got on."""
+        try:
+            event = RunFolder(self._runs_dir / job.id).events_file.stat().st_mtime
+        except OSError:
+            event = 0.0
+        return max(job.queued, job.started or 0.0, event)
 
     def _seconds_left(self, job: Job) -> float:
         run = RunFolder(self._runs_dir / job.id)

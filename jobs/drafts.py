@@ -6,7 +6,6 @@ A draft survives a reload of the page; what nobody trained within a day is remov
 from __future__ import annotations
 
 import contextlib
-import re
 import shutil
 import threading
 import time
@@ -15,7 +14,7 @@ from collections.abc import Generator, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from jobs.store import new_job_id
+from jobs.store import is_job_id, new_job_id
 from trainer.errors import RequestError
 from trainer.photos import (
     DATASET_FILE,
@@ -30,7 +29,6 @@ from trainer.photos import (
 
 MAX_FILES = 220
 _KEEP_S = 24 * 3600
-_ID = re.compile(r"[0-9a-f]{16}")
 
 
 class Drafts:
@@ -46,7 +44,7 @@ class Drafts:
 
     def folder(self, owner: str, draft_id: str) -> Path:
         """Where a draft lies. Raises RequestError for an id that is none."""
-        if not _ID.fullmatch(draft_id):
+        if not is_job_id(draft_id):
             raise RequestError("There are no such photos.")
         return self._root / owner / draft_id
 

@@ -42,4 +42,4 @@ def submit_example(service: JobService, owner: str) -> Job:
     recipe = preset_recipe(
         Method.textual_inversion, example.kind, traits, name=example.name, class_word=example.class_word
     )
-    return service.submit(owner, recipe, lambda folder: take_folder(example.folder, folder))
+    return service.submitting.submit(owner, recipe, lambda folder: take_folder(example.folder, folder))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import signal
 import time
@@ -28,6 +29,8 @@ from trainer.settings import Settings
 from trainer.task import has_task
 
 log = logging.getLogger(__name__)
+EXPORT_WITHIN_S = 900.0
+"""From being told to stop and keep until everything is written and verified; one that hangs would cost without end."""
 AT_ONCE_S = 1.0
 """For a child that writes aside and has nothing to keep, but may be deep inside a computation."""
 
@@ -92,15 +95,19 @@ def _follow(child: Child, run: RunFolder, watch: Watch) -> int:
     """Pass wishes on until the child ends; returns its exit code."""
     if watch.leaving():  # it came while the child started, when there was nothing to pass it on to
         child.end()
-    passed_on = StopWish.none
+    passed_on, deadline = StopWish.none, math.inf
     while (code := child.wait(POLL_S)) is None:
         wish = watch.wish()
-        if wish is not passed_on:
+        if time.monotonic() > deadline:
+            log.warning("pid %d did not stop in time and is ended; its checkpoints are kept", child.pid)
+            child.end(GRACE_S)
+        elif wish is not passed_on:
             passed_on = wish
             if wish is StopWish.cancel:
                 child.end(AT_ONCE_S if has_task(run) else GRACE_S)
             elif wish is StopWish.keep:
                 child.signal(KEEP_SIGNAL)
+                deadline = time.monotonic() + EXPORT_WITHIN_S
     return code
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from jobs.store import check_columns
 from trainer.artifact import MANIFEST_FILE
 from trainer.run_folder import RunFolder, write_whole
 
@@ -65,6 +66,7 @@ class PublicationStore:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         _METADATA.create_all(engine)
+        check_columns(engine, _PUBLICATIONS)
 
     def find(self, job_id: str) -> Publication | None:
         found = self._read(_PUBLICATIONS.select().where(_PUBLICATIONS.c.job_id == job_id))

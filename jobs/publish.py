@@ -184,13 +184,17 @@ def _is_ours(path: str, files: dict[str, Content], remote: _Remote) -> bool:
 
 
 def _operations(meant: dict[str, Content], remote: _Remote) -> list[CommitOperationAdd | CommitOperationDelete]:
-    """Additions for what is missing or different, deletions for what an earlier version of the concept had."""
+    """Additions for what is missing or different, deletions for what an earlier version of the concept had.
+
+    A file that somebody has put in the place of one of ours is theirs, and stays.
+    """
     operations: list[CommitOperationAdd | CommitOperationDelete] = []
     for path, content in meant.items():
         if path not in remote.files or not _is(remote.files[path], content.identity):
             source = content.source if isinstance(content.source, bytes) else str(content.source)
             operations.append(CommitOperationAdd(path, source))
-    stale = [path for path in remote.record if path in remote.files and path not in meant and path != CARD_FILE]
+    ours = [path for path, known in remote.record.items() if path in remote.files and _is(remote.files[path], known)]
+    stale = [path for path in ours if path not in meant and path != CARD_FILE]
     return [*operations, *(CommitOperationDelete(path) for path in stale)]
 
 

@@ -10,8 +10,9 @@ pickled into the database, so a job id is all that is passed.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from enum import StrEnum
+from typing import Any
 
 from dbos import DBOS, DBOSClient, DBOSConfig, error, run_dbos_database_migrations
 
@@ -56,6 +57,15 @@ class QueueClient:
     def withdraw(self, job_id: str, *, attempt: int) -> None:
         """Take a waiting attempt out of the queue."""
         self._client.cancel_workflow(_workflow_id(job_id, attempt))
+
+    def take_over(self, executors: Collection[str]) -> int:
+        """Queue again what was in progress with these, who are gone for good; returns how many."""
+        theirs: Any = self._client.list_workflows(
+            status="PENDING", executor_id=list(executors), load_input=False, load_output=False
+        )
+        for workflow in theirs:
+            self._client.resume_workflow(workflow.workflow_id, queue_name=workflow.queue_name)
+        return len(theirs)
 
     def close(self) -> None:
         self._client.destroy()

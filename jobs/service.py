@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
-from collections.abc import Callable
-from dataclasses import asdict
+import logging
+from collections.abc import Collection
 from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.bill import Bill, write_bill
 from jobs.caps import check_caps
 from jobs.comparing import SideBySide, side_by_side
-from jobs.comparison import Comparison, Order, comparison_of_press, read_comparison, write_comparison
+from jobs.comparison import read_comparison
 from jobs.deletion import Deletion
 from jobs.job_file import write_job_file
 from jobs.keeping import Keeping
@@ -22,16 +20,16 @@ from jobs.publishing import Publishing
 from jobs.queue import Queue, QueueClient
 from jobs.remote.record import RemoteRun, Stage, forget_remote, read_remote, write_remote
 from jobs.restored_rows import restore_rows
-from jobs.run_summary import RunSummary, is_run, summary_of
+from jobs.run_summary import is_run
 from jobs.speed import Speeds
 from jobs.state import RESUMABLE_STATES, JobState, StopWish
-from jobs.store import Job, JobStore, new_job_id, now
-from trainer.config import TrainConfig
+from jobs.store import Job, JobStore, now
+from jobs.submitting import Submitting
 from trainer.errors import RequestError
-from trainer.photos import PhotoSet
-from trainer.prepare import prepare_run
 from trainer.run_folder import RunFolder
-from trainer.task import ExtractTask, ImportTask, extraction_of, has_task, prepare_task
+from trainer.task import extraction_of, has_task
+
+log = logging.getLogger(__name__)
 
 
 class JobService:
@@ -51,6 +49,7 @@ class JobService:
         self._store, self._queue, self.runs_dir = store, queue, runs_dir
         self._deletion = Deletion(store, publishing, keeping, runs_dir)
         self.speeds, self.publishing = speeds, publishing
+        self.submitting = Submitting(store, runs_dir, self._enqueue)
         self._outlook = Outlook(store, runs_dir, speeds, publishing, devices=devices)
 
     def close(self) -> None:
@@ -61,108 +60,10 @@ class JobService:
     def run_folder(self, job_id: str) -> RunFolder:
         return RunFolder(self.runs_dir / job_id)
 
-    def submit(
-        self,
-        owner: str,
-        recipe: TrainConfig,
-        take_photos: Callable[[Path], PhotoSet],
-        *,
-        press_id: str | None = None,
-        bill: Bill | None = None,
-        remote: RemoteRun | None = None,
-    ) -> Job:
-        """Make the run folder and queue the job. Raises RequestError where photos or caps forbid it.
-
-        `press_id` names one press of the button: a second submission with it returns the first one's job, or is refused
-        where it asks for something else. `bill` says on what conditions the job may cost money, `remote` sends it to
-        Hugging Face instead of training it here.
-        """
-        job_id = press_id or new_job_id()
-        if self._store.find(job_id) is not None:
-            return self._pressed_before(job_id, owner, recipe)
-        own_open = check_caps(self._store, owner)
-        self._prepare(job_id, Order(recipe, bill, remote), take_photos)
-        return self._queue_new(job_id, owner, summary_of(recipe), own_open)
-
-    def submit_pair(
-        self,
-        owner: str,
-        orders: tuple[Order, Order],
-        take_photos: Callable[[Path], PhotoSet],
-        *,
-        press_id: str | None = None,
-    ) -> Comparison:
-        """Queue two trainings on the same photos, to be compared: both or, with a RequestError, neither.
-
-        `press_id` is as for `submit`; the first job has it as its id.
-        """
-        comparison = comparison_of_press(press_id or new_job_id())
-        if self._store.find(comparison.id) is not None:
-            for job_id, order in zip(comparison.jobs, orders, strict=True):
-                self._pressed_before(job_id, owner, order.recipe)
-            return comparison
-        own_open = check_caps(self._store, owner, coming=2)
-        with contextlib.ExitStack() as undo:
-            for job_id, order in zip(comparison.jobs, orders, strict=True):
-                run = self._prepare(job_id, order, take_photos)
-                undo.callback(shutil.rmtree, run.root, ignore_errors=True)
-                write_comparison(run, comparison)
-            undo.pop_all()
-        jobs = [
-            _new_job(job_id, owner, summary_of(order.recipe), own_open + number)
-            for number, (job_id, order) in enumerate(zip(comparison.jobs, orders, strict=True))
-        ]
-        self._queue_all(*jobs)
-        return comparison
-
-    def _pressed_before(self, job_id: str, owner: str, recipe: TrainConfig) -> Job:
-        """The job of a button that is pressed again. Raises RequestError where another recipe came with this press."""
-        job = self._store.get(job_id, owner=owner)
-        if self.run_folder(job_id).read_recipe() != recipe:
-            raise RequestError(f"These photos went into the job {job.title} already. Add them again to train another.")
-        return job
-
-    def _prepare(self, job_id: str, order: Order, take_photos: Callable[[Path], PhotoSet]) -> RunFolder:
-        """The run folder of a training that is not queued yet."""
-        run, _ = prepare_run(self.run_folder(job_id).root, order.recipe, take_photos)
-        if order.bill is not None:
-            write_bill(run, order.bill)
-        if order.remote is not None:
-            write_remote(run, order.remote)
-        return run
-
-    def submit_task(
-        self, owner: str, task: ImportTask | ExtractTask, file: Path | None = None, *, press_id: str | None = None
-    ) -> Job:
-        """Queue a concept to be taken in, or a LoRA to be extracted. Raises RequestError where caps forbid it.
-
-        `file` is copied into the run folder; `press_id` is as for `submit`.
-        """
-        job_id = press_id or new_job_id()
-        if (earlier := self._store.find(job_id)) is not None:
-            return self._store.get(earlier.id, owner=owner)
-        own_open = check_caps(self._store, owner)
-        prepare_task(self.run_folder(job_id).root, task, file)
-        return self._queue_new(job_id, owner, summary_of(task), own_open)
-
     def extract(self, job_id: str, owner: str, rank: int) -> Job:
         """Queue the extraction of a LoRA from the full model that a job left. Raises RequestError or ConceptError."""
         job = self._store.visible(job_id, owner)
-        return self.submit_task(owner, extraction_of(self.run_folder(job.id).root, rank))
-
-    def _queue_new(self, job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:
-        """The row, the file and the place in the queue of a run folder that was just prepared."""
-        job = _new_job(job_id, owner, summary, own_open)
-        self._queue_all(job)
-        return job
-
-    def _queue_all(self, *jobs: Job) -> None:
-        """Files first: should the rows not be written, the next start makes them from the files."""
-        for job in jobs:
-            write_job_file(self.run_folder(job.id), job)
-        self._store.add(*jobs)
-        for job in jobs:
-            self._enqueue(job)
+        return self.submitting.submit_task(owner, extraction_of(self.run_folder(job.id).root, rank))
 
     def _enqueue(self, job: Job) -> None:
         queue = Queue.remote if self.remote_run(job.id) else Queue.training
@@ -289,31 +190,14 @@ class JobService:
         self.queue_waiting()
         return restored
 
-    def queue_waiting(self) -> None:
+    def queue_waiting(self, gone: Collection[str] = ()) -> None:
         """Queue every job that waits: one may have lost its place, or never got one. Queued twice it is queued once.
 
-        Where the database is away nothing happens; the next time will do.
+        `gone` are supervisors that will not come back: what they had in progress is queued, too. Where the database is
+        away nothing happens; the next time will do.
         """
         with contextlib.suppress(SQLAlchemyError):
+            if gone and self._queue.take_over(gone):
+                log.warning("jobs of a device that is not here any more go on elsewhere")
             for job in self._store.in_state(JobState.waiting):
                 self._enqueue(job)
-
-
-def _new_job(job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:
-    """The row of a job that waits; who has many open ones is served after who has few."""
-    moment = now()
-    return Job(
-        id=job_id,
-        owner=owner,
-        title=summary.name,
-        **asdict(summary),
-        state=JobState.waiting,
-        wish=StopWish.none,
-        priority=own_open + 1,
-        attempt=1,
-        created=moment,
-        queued=moment,
-        started=None,
-        ended=None,
-        message="",
-    )

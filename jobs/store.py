@@ -89,6 +89,11 @@ def new_job_id() -> str:
     return secrets.token_hex(8)
 
 
+def is_job_id(text: str) -> bool:
+    """Whether it is one that `new_job_id` can have made."""
+    return re.fullmatch("[0-9a-f]{16}", text) is not None
+
+
 def now() -> float:
     return datetime.now(UTC).timestamp()
 
@@ -130,6 +135,17 @@ def _wait_out_absence(engine: sa.Engine, given_up: Callable[[], bool]) -> None:
     listen(engine, "do_connect", connect)
 
 
+def check_columns(engine: sa.Engine, table: sa.Table) -> None:
+    """Raise RequestError where another version of this app made the table: every row of it would be a failure."""
+    found = {column["name"] for column in sa.inspect(engine).get_columns(table.name)}
+    if found != set(table.c.keys()):
+        where = engine.url.database if engine.url.get_backend_name() == "sqlite" else "that STUDIO_DATABASE_URL names"
+        raise RequestError(
+            f"The database {where} was made by another version of this app. Move it away: the jobs are restored from "
+            "their files at the next start."
+        )
+
+
 def _unusable(url: str) -> RequestError:
     if url.startswith(_SQLITE):
         return RequestError(
@@ -156,6 +172,7 @@ class JobStore:
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
         _METADATA.create_all(engine)
+        check_columns(engine, _JOBS)
 
     def close(self) -> None:
         self._engine.dispose()

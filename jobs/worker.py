@@ -10,18 +10,19 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import NoReturn
 
+from jobs.executors import executor_id, lock_file
 from jobs.job_file import count_try, write_job_file
 from jobs.progress import Progress, read_progress
 from jobs.queue import QueueWorker
 from jobs.run_summary import finished_words
 from jobs.state import JobState, StopWish, explain_exit, outcome
-from jobs.store import Job, JobStore, new_job_id, now, open_engine
+from jobs.store import Job, JobStore, now, open_engine
 from jobs.training import POLL_S, Trainer, Watch
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import ConceptError, RecipeError, RequestError, StudioError, VerificationError
 from trainer.events import read_events
 from trainer.process import StopSignal
-from trainer.run_folder import RunFolder, hold_lock, write_whole
+from trainer.run_folder import RunFolder, hold_lock
 from trainer.settings import Settings
 from trainer.task import has_task, read_task
 
@@ -56,12 +57,12 @@ class Supervisor:
         """
         self._stop.install()
         self._settings.runtime_dir.mkdir(parents=True, exist_ok=True)
-        lock = self._settings.runtime_dir / f"{self._trainer.key}.lock"
+        lock = lock_file(self._settings.runtime_dir, self._trainer.key)
         with hold_lock(lock, what=self._trainer.label), beside or nullcontext():
             queue = QueueWorker(
                 self._settings.jobs_database_url,
                 self._trainer.queue,
-                executor_id=self._executor_id(),
+                executor_id=executor_id(self._settings.runtime_dir, self._trainer.key),
                 at_once=self._trainer.at_once,
                 run_job=self._run_job,
             )
@@ -83,13 +84,6 @@ class Supervisor:
             time.sleep(0.05)
         os._exit(0)
 
-    def _executor_id(self) -> str:
-        """The same after every restart of this supervisor, or its interrupted job would stay pending."""
-        file = self._settings.runtime_dir / f"{self._trainer.key}.executor"
-        if not file.exists():
-            write_whole(file, f"{self._trainer.key}-{new_job_id()}")
-        return file.read_text(encoding="utf-8")
-
     def _run_job(self, job_id: str) -> None:
         """One job, from its start to its final state; called by the queue, and again after a crash of this process."""
         job = self._store.find(job_id)
@@ -110,11 +104,12 @@ class Supervisor:
 
     def _attempt_until_settled(self, job: Job, run: RunFolder) -> None:
         """Train; what was torn off is started again, until three starts brought no new checkpoint."""
-        _check_recipe(run)
         last_exit = 0
         watch = self._watch(job.id)
         while True:
             found_again = self._trainer.is_under_way(run)
+            if not found_again:  # what is under way elsewhere is followed whatever its recipe says: it costs money
+                _check_recipe(run)
             if not found_again and watch.wish() is StopWish.cancel:
                 self._settle(job.id, run, JobState.cancelled, "Cancelled.")
                 return

@@ -43,7 +43,7 @@ def test_job_outlives_the_kill_of_each_process_and_finishes_once(
     app: MakeApp, service: JobService, tiny_model: Path, photo_folder: Path
 ) -> None:
     recipe = small_recipe(tiny_model, "textual-inversion", steps=1200, checkpoint_every_steps=10, preview_every_steps=0)
-    job = service.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photo_folder, folder))
+    job = service.submitting.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photo_folder, folder))
     run = service.run_folder(job.id)
     studio = app(STUDIO_EXAMPLE="0")
     studio.start()

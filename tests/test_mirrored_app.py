@@ -49,7 +49,7 @@ def submit(settings: Settings, base: Path, photos: Path, *, steps: int = STEPS) 
     recipe = small_recipe(base, "textual-inversion", steps=steps, checkpoint_every_steps=10, preview_every_steps=0)
     service = open_service(settings)
     try:
-        return service.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photos, folder))
+        return service.submitting.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photos, folder))
     finally:
         service.close()
 

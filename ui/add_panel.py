@@ -132,7 +132,7 @@ class AddPanel:
             bringing = importer.judge_hub(wish, token)
         if token is not None:
             self._services.tokens.hand_over_for_fetching(owner, token)
-        self._services.jobs.submit_task(owner, bringing.task, bringing.file)
+        self._services.jobs.submitting.submit_task(owner, bringing.task, bringing.file)
         if file:
             release([Path(file)])  # the run folder has its own copy
         gr.Info(f"{html.escape(bringing.task.origin)} is being taken in. The Jobs page says how far it is.")

@@ -196,7 +196,7 @@ class PairHandlers:
         remotes = self._remotes(recipes, flavor, request, money)
         bills = (None, None) if flavor is not None else self._bills(recipes, money)
         orders = Order(recipes[0], bills[0], remotes[0]), Order(recipes[1], bills[1], remotes[1])
-        comparison = self._services.jobs.submit_pair(
+        comparison = self._services.jobs.submitting.submit_pair(
             owner, orders, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft
         )
         for job_id, repo_id in zip(comparison.jobs, repos, strict=False):

@@ -208,7 +208,7 @@ class TrainHandlers:
             raise RequestError("Add some photos first.")
         repo_id = prepare_publication(self._services, recipe.name, request) if publish else None
         remote = prepare_remote(self._services, recipe, flavor, request, money) if flavor is not None else None
-        job = self._services.jobs.submit(
+        job = self._services.jobs.submitting.submit(
             owner,
             recipe,
             lambda folder: self._services.drafts.copy_to(owner, draft, folder),

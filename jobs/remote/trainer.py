@@ -12,6 +12,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from jobs import back_off
+from jobs.executors import HUGGING_FACE
 from jobs.hub import open_hub, redacted
 from jobs.queue import Queue
 from jobs.remote.errand import Errand
@@ -35,7 +36,7 @@ class RemoteTrainer:
     """See jobs.training.Trainer. Each job has a thread of its own: one that the Hub keeps waiting hinders no other."""
 
     queue = Queue.remote
-    key = "hugging-face"
+    key = HUGGING_FACE
     label = "Training at Hugging Face"
     at_once = 16
 

@@ -7,6 +7,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,11 +16,14 @@ import pytest
 
 from inference.catalog import use_together
 from inference.client import GeneratorClient
+from inference.generator import _alone
 from inference.metadata import read_settings
 from inference.protocol import Made, Refused, Waiting, Working, generator_socket
 from inference.request import PictureRequest
 from tests import ROOT
-from trainer.run_folder import RunFolder
+from tests.waiting import PATIENCE_S
+from trainer.process import StopSignal
+from trainer.run_folder import RunFolder, hold_lock
 from trainer.settings import Settings
 
 Runs = dict[str, RunFolder]
@@ -51,6 +55,22 @@ def generator(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
 def ask(base: Path, **changes: object) -> PictureRequest:
     values = {"prompt": "a teapot", "base": str(base), "width": 64, "height": 64, "steps": 3, "seed": 5, **changes}
     return PictureRequest(**values)  # type: ignore[arg-type]
+
+
+def test_generator_waits_for_the_one_before_it_to_end(tmp_path: Path) -> None:
+    """The page was killed while pictures were made: the old process would take the new one's socket away."""
+    lock, stop, in_place = tmp_path / "generator.lock", StopSignal(), threading.Event()
+
+    def begin() -> None:
+        with _alone(lock, stop):
+            in_place.set()
+
+    with hold_lock(lock, what="the one before"):
+        thread = threading.Thread(target=begin)
+        thread.start()
+        assert not in_place.wait(0.3)
+    assert in_place.wait(PATIENCE_S)
+    thread.join()
 
 
 def test_generator_makes_pictures_and_survives_what_it_cannot_do(

@@ -51,7 +51,7 @@ def submit(service: JobService, tiny_model: Path, photo_folder: Path) -> Callabl
     ) -> Job:
         recipe = small_recipe(tiny_model, method, **changes)
         photos = partial(take_folder, photo_folder)
-        return service.submit(owner, recipe, photos, press_id=press_id, bill=bill)
+        return service.submitting.submit(owner, recipe, photos, press_id=press_id, bill=bill)
 
     return call
 

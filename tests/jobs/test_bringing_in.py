@@ -54,9 +54,11 @@ def test_file_becomes_a_job_that_lives_like_any_other(
     service: JobService, settings: Settings, importer: Importer, embedding: Path, tiny_model: Path
 ) -> None:
     bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
-    job = service.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef")
+    job = service.submitting.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef")
     assert (job.state, job.method, job.steps) == (JobState.waiting, "textual-inversion", 0)
-    assert service.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef").id == job.id
+    assert (
+        service.submitting.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef").id == job.id
+    )
     with supervisor(settings.home):  # the file is written after the row
         wait_until(lambda: _said_by_its_file(service, job.id) is JobState.finished)
     job = service.job(job.id, "anna")
@@ -86,7 +88,7 @@ def test_cancel_ends_it_at_once_and_leaves_nothing_half_written(
 ) -> None:
     """A process that stands still takes no signal, as one inside a long call into a library."""
     bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
-    job = service.submit_task("anna", bringing.task, bringing.file)
+    job = service.submitting.submit_task("anna", bringing.task, bringing.file)
     run = service.run_folder(job.id)
     (run.root / ".artifact.rest").mkdir()
     with supervisor(settings.home):
@@ -111,7 +113,7 @@ def test_refusal_that_only_shows_later_is_said_by_the_job(
 ) -> None:
     torch.save({"string_to_param": {"*": torch.zeros(2, 768)}}, tmp_path / "old.pt")
     bringing = importer.judge_file(about(tiny_model), tmp_path / "old.pt", shown_name="old.pt")
-    job = service.submit_task("anna", bringing.task, bringing.file)
+    job = service.submitting.submit_task("anna", bringing.task, bringing.file)
     with supervisor(settings.home):
         wait_until(lambda: not service.job(job.id, "anna").is_open)
     job = service.job(job.id, "anna")
@@ -188,7 +190,7 @@ def test_private_concept_comes_in_with_the_token_of_who_asks_and_of_nobody_else(
     with supervisor(settings.home):
         wait_until(token_socket(settings.runtime_dir, fetching_tokens("cpu")).exists)
         desk.hand_over_for_fetching("anna", ALICE)
-        theirs, others = (service.submit_task(owner, task) for owner in ("anna", "bert"))
+        theirs, others = (service.submitting.submit_task(owner, task) for owner in ("anna", "bert"))
         run = service.run_folder(theirs.id)
         lock = run.root / ".lock"
         wait_until(lambda: lock.exists() and lock.read_text().isdigit())

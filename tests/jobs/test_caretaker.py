@@ -17,6 +17,7 @@ from tests.hub.accounts import ALICE, ALICE_READS
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.space_fixtures import START, STUDIO, Scene, make_space, requests_for
+from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]
@@ -121,13 +122,25 @@ def test_timer_stays_while_a_result_is_nowhere_else(alice: HfApi, scene: Scene) 
 
 
 def test_timer_grows_with_a_job_that_takes_longer(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
-    scene.add_job()
+    job = scene.add_job()
     scene.pass_time(60)
     first = alice.get_space_runtime(STUDIO).sleep_time or 0
     scene.moment += 1.5 * first
+    events = RunFolder(scene.settings.runs_dir / job.id).events_file
+    events.touch()
+    os.utime(events, (scene.moment, scene.moment))
     scene.pass_time(120)
     assert (alice.get_space_runtime(STUDIO).sleep_time or 0) > first
     assert len(requests_for(hub, "sleeptime")) == 2
+
+
+def test_timer_does_not_grow_for_a_job_that_shows_no_sign_of_life(alice: HfApi, scene: Scene) -> None:
+    scene.add_job()
+    scene.pass_time(60)
+    first = alice.get_space_runtime(STUDIO).sleep_time
+    scene.moment += 1.5 * (first or 0)
+    scene.pass_time(120)
+    assert alice.get_space_runtime(STUDIO).sleep_time == first
 
 
 def test_result_that_keeps_the_hardware_does_not_keep_it_for_ever(alice: HfApi, scene: Scene) -> None:

@@ -39,7 +39,9 @@ def pair(service: JobService, tiny_model: Path, photo_folder: Path) -> Pair:
 
     def call(owner: str = "anna", press_id: str | None = None, bill: Bill | None = None, **changes: Any) -> Comparison:
         first, second = (Order(small_recipe(tiny_model, method, **changes), bill) for method in METHODS)
-        return service.submit_pair(owner, (first, second), partial(take_folder, photo_folder), press_id=press_id)
+        return service.submitting.submit_pair(
+            owner, (first, second), partial(take_folder, photo_folder), press_id=press_id
+        )
 
     return call
 
@@ -113,10 +115,13 @@ def test_second_that_cannot_be_prepared_takes_the_first_with_it(
     first, second = (Order(small_recipe(tiny_model, method)) for method in METHODS)
     press = new_job_id()
     with pytest.raises(OSError, match="No space"):
-        service.submit_pair("anna", (first, second), take_once, press_id=press)
+        service.submitting.submit_pair("anna", (first, second), take_once, press_id=press)
     assert service.views("anna") == []
     assert list((settings.home / "runs").iterdir()) == []
-    assert service.submit_pair("anna", (first, second), partial(take_folder, photo_folder), press_id=press).id == press
+    assert (
+        service.submitting.submit_pair("anna", (first, second), partial(take_folder, photo_folder), press_id=press).id
+        == press
+    )
 
 
 def test_each_of_a_pair_has_its_own_bill(service: JobService, pair: Pair) -> None:
@@ -202,7 +207,7 @@ def test_two_of_different_names_are_paired_and_of_different_photos_are_told_apar
     first = submit()
     recipe = small_recipe(tiny_model, "dreambooth-lora", name="blue-cat")
     photos = write_photos(tmp_path / "other", count=3)
-    second = service.submit("anna", recipe, partial(take_folder, photos))
+    second = service.submitting.submit("anna", recipe, partial(take_folder, photos))
     compared = service.compare(first.id, second.id, "anna")
     assert [pair.prompt for pair in compared.previews] == ["a photo of <concept>"]
     assert any("different photos" in note for note in compared.notes)

@@ -87,7 +87,9 @@ def test_training_fetches_it_with_its_owners_token(
         TokenDesk(settings.runtime_dir, None, ["cpu"]).hand_over_for_fetching("anna", ALICE)
         jobs = {}
         for owner in ("bert", "anna"):
-            jobs[owner] = service.submit(owner, recipe(Path(BASE.name), steps=2), partial(take_folder, photo_folder))
+            jobs[owner] = service.submitting.submit(
+                owner, recipe(Path(BASE.name), steps=2), partial(take_folder, photo_folder)
+            )
             wait_until(lambda owner=owner: not service.job(jobs[owner].id, owner).is_open)
     assert service.job(jobs["anna"].id, "anna").state is JobState.finished
     refused = service.job(jobs["bert"].id, "bert")

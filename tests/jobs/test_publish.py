@@ -120,6 +120,21 @@ def test_new_version_replaces_its_own_files_only(
 
 
 @pytest.mark.fault(31)
+def test_file_that_somebody_put_in_the_place_of_ours_stays(
+    hub: LocalHub, alice: HfApi, run: RunFolder, tmp_path: Path, photo_folder: Path
+) -> None:
+    try_publish(hub, run)
+    theirs = CommitOperationAdd("notes.json", b"my own notes")
+    alice.create_commit(MUG, [theirs], commit_message="mine")
+    again = write_finished_run(tmp_path / "again", photo_folder, seed=7)
+    (again.artifact / "notes.json").unlink()  # the new version has none
+    manifest = read_manifest(again.artifact)
+    write_manifest(again.artifact, manifest.model_copy(update={"files": list_files(again.artifact)}))
+    try_publish(hub, again)
+    assert Path(alice.hf_hub_download(MUG, "notes.json")).read_bytes() == b"my own notes"
+
+
+@pytest.mark.fault(31)
 def test_another_concept_of_this_app_is_left_alone(
     hub: LocalHub, alice: HfApi, run: RunFolder, tmp_path: Path, photo_folder: Path
 ) -> None:

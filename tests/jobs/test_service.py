@@ -1,13 +1,17 @@
 from __future__ import annotations
 
 import json
+import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 
 from jobs.caps import MAX_OPEN_PER_OWNER
+from jobs.executors import executor_id, gone_executors, lock_file
 from jobs.job_file import count_try, read_job_file
 from jobs.open import open_service
 from jobs.outlook import Outlook
@@ -17,8 +21,8 @@ from jobs.state import JobState
 from jobs.store import Job, new_job_id
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
-from trainer.photos import take_folder
-from trainer.run_folder import write_whole
+from trainer.photos import PhotoSet, take_folder
+from trainer.run_folder import hold_lock, write_whole
 from trainer.settings import Settings
 
 Submit = Callable[..., Job]
@@ -43,6 +47,62 @@ def test_same_press_is_the_same_job_and_nobody_elses(service: JobService, submit
     with pytest.raises(RequestError, match="went into the job red-mug already"):  # another window, another recipe
         submit(press_id=press, steps=9)
     assert len(service.views("anna")) == 1
+
+
+@pytest.mark.fault(39)
+def test_two_windows_that_press_at_once_make_one_job(service: JobService, tiny_model: Path, photo_folder: Path) -> None:
+    press, both_are_here = new_job_id(), threading.Barrier(2)
+    refused: list[RequestError] = []
+
+    def press_train(method: str) -> None:
+        both_are_here.wait()
+        try:
+            service.submitting.submit("anna", small_recipe(tiny_model, method), slowly, press_id=press)
+        except RequestError as error:
+            refused.append(error)
+
+    def slowly(folder: Path) -> PhotoSet:
+        time.sleep(0.3)
+        return take_folder(photo_folder, folder)
+
+    windows = [threading.Thread(target=press_train, args=(m,)) for m in ("textual-inversion", "dreambooth-lora")]
+    for window in windows:
+        window.start()
+    for window in windows:
+        window.join()
+    assert len(refused) == 1
+    (view,) = service.views("anna")
+    assert service.run_folder(press).read_recipe().method.value == view.job.method
+
+
+@pytest.mark.parametrize("press", ["", "..", "../../elsewhere", "/etc", "x" * 16, "0" * 17])
+def test_press_is_no_path(service: JobService, submit: Submit, settings: Settings, press: str) -> None:
+    with pytest.raises(RequestError, match="no such photos"):
+        submit(press_id=press)
+    assert not list(settings.runs_dir.glob("*"))
+    assert not (settings.home / "elsewhere").exists()
+
+
+@pytest.mark.fault(7)
+def test_job_of_a_device_that_is_gone_is_queued_again(service: JobService, submit: Submit, settings: Settings) -> None:
+    """It trained on the CPU; then a GPU came, whose supervisor has another name."""
+    job = submit()
+    runtime = settings.runtime_dir
+    runtime.mkdir(parents=True)
+    gone = executor_id(runtime, "cpu")
+    engine = sa.create_engine(settings.jobs_database_url)
+    taken = sa.text("UPDATE workflow_status SET status = 'PENDING', executor_id = :gone")
+    with engine.begin() as connection:
+        assert connection.execute(taken, {"gone": gone}).rowcount == 1
+    with hold_lock(lock_file(runtime, "cpu"), what="a supervisor that still lives"):
+        assert gone_executors(runtime, {"gpu-0"}) == []
+    assert gone_executors(runtime, {"cpu"}) == []
+    service.queue_waiting(gone_executors(runtime, {"gpu-0"}))
+    with engine.connect() as connection:
+        rows = connection.execute(sa.text("SELECT status, queue_name FROM workflow_status")).all()
+    engine.dispose()
+    assert rows == [("ENQUEUED", "training")]
+    assert service.view(job.id, "anna").job.is_open
 
 
 @pytest.mark.fault(40)
@@ -96,7 +156,9 @@ def test_one_owner_cannot_fill_the_queue(service: JobService, submit: Submit) ->
 def test_unusable_photos_leave_no_job(service: JobService, tiny_model: Path, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     with pytest.raises(RequestError, match="cannot be used"):
-        service.submit("anna", small_recipe(tiny_model, "dreambooth"), lambda f: take_folder(tmp_path / "none", f))
+        service.submitting.submit(
+            "anna", small_recipe(tiny_model, "dreambooth"), lambda f: take_folder(tmp_path / "none", f)
+        )
     assert service.views("anna") == []
 
 

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from jobs import store as store_module
@@ -194,6 +195,18 @@ def test_damaged_database_is_named_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "jobs.sqlite").write_bytes(b"no database at all")
     with pytest.raises(RequestError, match=r"jobs\.sqlite cannot be opened.*restored from their files"):
         open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+
+
+@pytest.mark.fault(53)
+@pytest.mark.parametrize("change", ["ALTER TABLE jobs DROP COLUMN title", "ALTER TABLE jobs ADD COLUMN new TEXT"])
+def test_database_of_another_version_is_named_with_the_way_out(tmp_path: Path, change: str) -> None:
+    engine = open_engine(f"sqlite:///{tmp_path / 'jobs.sqlite'}")
+    JobStore(engine)
+    with engine.begin() as connection:
+        connection.execute(sa.text(change))
+    with pytest.raises(RequestError, match=r"jobs\.sqlite was made by another version.*restored from their files"):
+        JobStore(engine)
+    engine.dispose()
 
 
 @pytest.mark.fault(54)

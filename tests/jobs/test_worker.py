@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
+import subprocess
+import sys
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -11,6 +14,7 @@ from pathlib import Path
 import pytest
 import sqlalchemy as sa
 
+from jobs import local
 from jobs.local import _may_fetch
 from jobs.queue import Queue
 from jobs.service import JobService
@@ -20,8 +24,10 @@ from jobs.store import Job
 from jobs.training import Watch
 from jobs.worker import Supervisor
 from tests.engine.conftest import small_recipe
+from tests.waiting import wait_until
 from trainer.errors import EXIT_STOPPED, BaseModelError
 from trainer.photos import take_folder
+from trainer.process import Child
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
@@ -83,6 +89,19 @@ def test_job_whose_training_breaks_down_fails_in_words_and_can_be_resumed(
     assert service.job(job.id, "anna").state is JobState.waiting
 
 
+def test_child_that_does_not_stop_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs on paid hardware, and was told to stop and keep what it has."""
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", deaf], stdout=log, start_new_session=True)
+    wait_until(lambda: (tmp_path / "log").read_bytes() != b"")
+    monkeypatch.setattr(local, "EXPORT_WITHIN_S", 0.5)
+    watch = Watch(lambda: StopWish.keep, lambda: False, lambda _text: None)
+    assert local._follow(Child(process), RunFolder(tmp_path), watch) == -signal.SIGTERM
+
+
 @pytest.mark.fault(9)
 def test_waiting_job_of_another_version_says_so(settings: Settings, service: JobService, submit: Submit) -> None:
     job = submit()
@@ -131,6 +150,6 @@ def test_base_that_went_while_the_job_waited_is_left_to_the_child_to_say(
     base = tmp_path / "base"
     shutil.copytree(tiny_model, base)
     recipe = small_recipe(base, "textual-inversion")
-    job = service.submit("anna", recipe, lambda folder: take_folder(photo_folder, folder))
+    job = service.submitting.submit("anna", recipe, lambda folder: take_folder(photo_folder, folder))
     shutil.rmtree(base)
     assert not _may_fetch(service.run_folder(job.id))

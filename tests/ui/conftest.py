@@ -57,7 +57,7 @@ def drawn(build: Callable[[gr.Blocks], _T]) -> _T:
 def trained_job(services: Services, owner: str, tiny_model: Path, photo_folder: Path) -> Job:
     """A job with previews, thumbnails and an artifact, as a finished one has."""
     recipe = small_recipe(tiny_model, "textual-inversion")
-    job = services.jobs.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder))
+    job = services.jobs.submitting.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder))
     root = services.jobs.run_folder(job.id).root
     for name in ("previews/step-000000-0.png", "artifact/learned.safetensors", "photos/thumbs/0001.jpg", "log.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)

@@ -53,7 +53,7 @@ def entered(pair: PairHandlers) -> dict[str, Any]:
 def queued(services: Services, tiny_model: Path, photo_folder: Path) -> Comparison:
     """A pair of anna's that waits."""
     first, second = (Order(small_recipe(tiny_model, method)) for method in ("textual-inversion", "dreambooth"))
-    return services.jobs.submit_pair("anna", (first, second), partial(take_folder, photo_folder))
+    return services.jobs.submitting.submit_pair("anna", (first, second), partial(take_folder, photo_folder))
 
 
 def test_second_recipe_differs_by_its_method_alone(pair: PairHandlers, entered: dict[str, Any]) -> None:
@@ -152,7 +152,7 @@ def test_any_two_finished_concepts_can_be_chosen(
     services: Services, tiny_model: Path, photo_folder: Path, tmp_path: Path
 ) -> None:
     jobs = [
-        services.jobs.submit("anna", small_recipe(tiny_model, method), partial(take_folder, photo_folder)).id
+        services.jobs.submitting.submit("anna", small_recipe(tiny_model, method), partial(take_folder, photo_folder)).id
         for method in ("textual-inversion", "dreambooth-lora", "textual-inversion")
     ]
     for number, job_id in enumerate(jobs[:2]):
@@ -167,7 +167,7 @@ def test_any_two_finished_concepts_can_be_chosen(
 
 def test_only_concept_has_nothing_to_be_compared_with(services: Services, tiny_model: Path, photo_folder: Path) -> None:
     recipe = small_recipe(tiny_model, "textual-inversion")
-    job = services.jobs.submit("anna", recipe, partial(take_folder, photo_folder))
+    job = services.jobs.submitting.submit("anna", recipe, partial(take_folder, photo_folder))
     with pytest.raises(RequestError, match="nothing to compare it with"):
         choose_pair(services, job.id, "anna")
 

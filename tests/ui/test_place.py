@@ -161,7 +161,7 @@ def test_job_there_keeps_no_device_of_this_machine_and_its_cost_grows_over_all_s
 ) -> None:
     recipe = small_recipe(ON_HUB, "textual-inversion")
     record = record_of(remote_of(offering).quote(recipe, "t4-small"), "alice")
-    job = offering.jobs.submit(SINGLE_OWNER, recipe, lambda f: take_folder(photo_folder, f), remote=record)
+    job = offering.jobs.submitting.submit(SINGLE_OWNER, recipe, lambda f: take_folder(photo_folder, f), remote=record)
     assert offering.jobs.ahead() == (0, 0.0)
     view = offering.jobs.view(job.id, SINGLE_OWNER)
     assert (view.place, view.remote, view.where) == (None, record, "Hugging Face Jobs")

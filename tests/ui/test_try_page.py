@@ -40,7 +40,7 @@ def concept(services: Services, tmp_path: Path, photo_folder: Path, tiny_model: 
 
     def make(name: str) -> str:
         recipe = small_recipe(tiny_model, "textual-inversion", name=name)
-        job = services.jobs.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photo_folder, folder))
+        job = services.jobs.submitting.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photo_folder, folder))
         services.jobs.cancel(job.id, SINGLE_OWNER)
         made = write_finished_run(tmp_path / job.id, photo_folder, name=name, base=str(tiny_model))
         for part in (made.artifact, made.previews):

@@ -91,7 +91,7 @@ def test_draft_that_became_a_job_takes_no_more_photos(
     draft = services.drafts.new_id()
     recipe = small_recipe(tiny_model, "textual-inversion")
     owner = services.owners.of(request)
-    services.jobs.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder), press_id=draft)
+    services.jobs.submitting.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder), press_id=draft)
     assert next(handlers.restore(draft, request))[0] != draft
     photo = shutil.copy(next(photo_folder.glob("*.jpg")), tmp_path)
     *_, (_, following, _) = handlers.add([str(photo)], draft, request)
@@ -104,7 +104,10 @@ def test_whoever_is_alone_on_a_machine_has_what_its_browsers_left(
 ) -> None:
     """It was served to many browsers, and then with STUDIO_OWNERS=single."""
     recipe = small_recipe(tiny_model, "textual-inversion")
-    jobs = [services.jobs.submit(owner, recipe, lambda f: take_folder(photo_folder, f)) for owner in ("a", EVERYBODY)]
+    jobs = [
+        services.jobs.submitting.submit(owner, recipe, lambda f: take_folder(photo_folder, f))
+        for owner in ("a", EVERYBODY)
+    ]
     draft = services.drafts.new_id()
     photo = next(photo_folder.glob("*.jpg"))
     services.drafts.add("b", draft, photo, source="mug.jpg")

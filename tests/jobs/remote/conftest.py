@@ -59,7 +59,9 @@ def send(service: JobService, photo_folder: Path) -> Callable[..., Job]:
         remote = RemoteRun(
             flavor="t4-small", machine="Nvidia T4 small", usd_per_hour=0.4, limit_s=limit_s, namespace=payer
         )
-        return service.submit("anna", recipe, lambda folder: take_folder(photo_folder, folder), remote=remote)
+        return service.submitting.submit(
+            "anna", recipe, lambda folder: take_folder(photo_folder, folder), remote=remote
+        )
 
     return call
 

@@ -1,0 +1,41 @@
+"""Under which name a supervisor takes jobs out of the queue: the same after every restart, or its own would be lost."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+
+from jobs.store import new_job_id
+from trainer.errors import BusyError
+from trainer.run_folder import hold_lock, write_whole
+
+HUGGING_FACE = "hugging-face"
+"""In a device's place, for who trains there."""
+_SUFFIX = ".executor"
+
+
+def lock_file(runtime: Path, key: str) -> Path:
+    """Held by the supervisor of the device `key` while it lives."""
+    return runtime / f"{key}.lock"
+
+
+def executor_id(runtime: Path, key: str) -> str:
+    """The name of the supervisor of the device `key`."""
+    file = runtime / f"{key}{_SUFFIX}"
+    if not file.exists():
+        write_whole(file, f"{key}-{new_job_id()}")
+    return file.read_text(encoding="utf-8")
+
+
+def gone_executors(runtime: Path, served: Collection[str]) -> list[str]:
+    """The names of supervisors that will not come back: of devices that are not among `served`, and not alive."""
+    files = [file for file in sorted(runtime.glob(f"*{_SUFFIX}")) if file.stem not in served]
+    return [file.read_text(encoding="utf-8") for file in files if not _is_held(lock_file(runtime, file.stem))]
+
+
+def _is_held(lock: Path) -> bool:
+    try:
+        with hold_lock(lock, what=str(lock)):
+            return False
+    except BusyError:
+        return True

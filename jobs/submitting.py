@@ -1,0 +1,171 @@
+"""Queueing new jobs: the run folder first, then the row, then the place in the queue; one press is one job."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import threading
+from collections.abc import Callable, Generator
+from dataclasses import asdict
+from pathlib import Path
+
+from jobs.bill import Bill, write_bill
+from jobs.caps import check_caps
+from jobs.comparison import Comparison, Order, comparison_of_press, write_comparison
+from jobs.job_file import write_job_file
+from jobs.remote.record import RemoteRun, write_remote
+from jobs.run_summary import RunSummary, summary_of
+from jobs.state import JobState, StopWish
+from jobs.store import Job, JobStore, is_job_id, new_job_id, now
+from trainer.config import TrainConfig
+from trainer.errors import RequestError
+from trainer.photos import PhotoSet
+from trainer.prepare import prepare_run
+from trainer.run_folder import RunFolder
+from trainer.task import ExtractTask, ImportTask, prepare_task
+
+
+class Submitting:
+    """Takes new jobs, one after another: two windows that press at once must not both find nothing there yet."""
+
+    def __init__(self, store: JobStore, runs_dir: Path, enqueue: Callable[[Job], None]) -> None:
+        self._store, self._runs_dir, self._enqueue = store, runs_dir, enqueue
+        self._one_at_a_time = threading.Lock()
+
+    def submit(
+        self,
+        owner: str,
+        recipe: TrainConfig,
+        take_photos: Callable[[Path], PhotoSet],
+        *,
+        press_id: str | None = None,
+        bill: Bill | None = None,
+        remote: RemoteRun | None = None,
+    ) -> Job:
+        """Make the run folder and queue the job. Raises RequestError where photos or caps forbid it.
+
+        `press_id` names one press of the button: a second submission with it returns the first one's job, or is refused
+        where it asks for something else. `bill` says on what conditions the job may cost money, `remote` sends it to
+        Hugging Face instead of training it here.
+        """
+        with self._press(press_id) as job_id:
+            if self._store.find(job_id) is not None:
+                return self._pressed_before(job_id, owner, recipe)
+            own_open = check_caps(self._store, owner)
+            self._prepare(job_id, Order(recipe, bill, remote), take_photos)
+            return self._queue_new(job_id, owner, summary_of(recipe), own_open)
+
+    def submit_pair(
+        self,
+        owner: str,
+        orders: tuple[Order, Order],
+        take_photos: Callable[[Path], PhotoSet],
+        *,
+        press_id: str | None = None,
+    ) -> Comparison:
+        """Queue two trainings on the same photos, to be compared: both or, with a RequestError, neither.
+
+        `press_id` is as for `submit`; the first job has it as its id.
+        """
+        with self._press(press_id) as job_id:
+            comparison = comparison_of_press(job_id)
+            if self._store.find(comparison.id) is not None:
+                for each, order in zip(comparison.jobs, orders, strict=True):
+                    self._pressed_before(each, owner, order.recipe)
+                return comparison
+            own_open = check_caps(self._store, owner, coming=2)
+            self._prepare_both(comparison, orders, take_photos)
+            jobs = [
+                _new_job(each, owner, summary_of(order.recipe), own_open + number)
+                for number, (each, order) in enumerate(zip(comparison.jobs, orders, strict=True))
+            ]
+            self._queue_all(*jobs)
+            return comparison
+
+    def _prepare_both(
+        self, comparison: Comparison, orders: tuple[Order, Order], take_photos: Callable[[Path], PhotoSet]
+    ) -> None:
+        with contextlib.ExitStack() as undo:
+            for job_id, order in zip(comparison.jobs, orders, strict=True):
+                run = self._prepare(job_id, order, take_photos)
+                undo.callback(shutil.rmtree, run.root, ignore_errors=True)
+                write_comparison(run, comparison)
+            undo.pop_all()
+
+    @contextlib.contextmanager
+    def _press(self, press_id: str | None) -> Generator[str]:
+        """The id of the job that a press makes, while no other press is seen to. Raises RequestError for what is none.
+
+        It comes from a browser and becomes the name of a folder.
+        """
+        if press_id is not None and not is_job_id(press_id):
+            raise RequestError("There are no such photos.")
+        with self._one_at_a_time:
+            yield press_id or new_job_id()
+
+    def _pressed_before(self, job_id: str, owner: str, recipe: TrainConfig) -> Job:
+        """The job of a button that is pressed again. Raises RequestError where another recipe came with this press."""
+        job = self._store.get(job_id, owner=owner)
+        if self._run(job_id).read_recipe() != recipe:
+            raise RequestError(f"These photos went into the job {job.title} already. Add them again to train another.")
+        return job
+
+    def _prepare(self, job_id: str, order: Order, take_photos: Callable[[Path], PhotoSet]) -> RunFolder:
+        """The run folder of a training that is not queued yet."""
+        run, _ = prepare_run(self._run(job_id).root, order.recipe, take_photos)
+        if order.bill is not None:
+            write_bill(run, order.bill)
+        if order.remote is not None:
+            write_remote(run, order.remote)
+        return run
+
+    def submit_task(
+        self, owner: str, task: ImportTask | ExtractTask, file: Path | None = None, *, press_id: str | None = None
+    ) -> Job:
+        """Queue a concept to be taken in, or a LoRA to be extracted. Raises RequestError where caps forbid it.
+
+        `file` is copied into the run folder; `press_id` is as for `submit`.
+        """
+        with self._press(press_id) as job_id:
+            if (earlier := self._store.find(job_id)) is not None:
+                return self._store.get(earlier.id, owner=owner)
+            own_open = check_caps(self._store, owner)
+            prepare_task(self._run(job_id).root, task, file)
+            return self._queue_new(job_id, owner, summary_of(task), own_open)
+
+    def _run(self, job_id: str) -> RunFolder:
+        return RunFolder(self._runs_dir / job_id)
+
+    def _queue_new(self, job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:
+        """The row, the file and the place in the queue of a run folder that was just prepared."""
+        job = _new_job(job_id, owner, summary, own_open)
+        self._queue_all(job)
+        return job
+
+    def _queue_all(self, *jobs: Job) -> None:
+        """Files first: should the rows not be written, the next start makes them from the files."""
+        for job in jobs:
+            write_job_file(self._run(job.id), job)
+        self._store.add(*jobs)
+        for job in jobs:
+            self._enqueue(job)
+
+
+def _new_job(job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:
+    """The row of a job that waits; who has many open ones is served after who has few."""
+    moment = now()
+    return Job(
+        id=job_id,
+        owner=owner,
+        title=summary.name,
+        **asdict(summary),
+        state=JobState.waiting,
+        wish=StopWish.none,
+        priority=own_open + 1,
+        attempt=1,
+        created=moment,
+        queued=moment,
+        started=None,
+        ended=None,
+        message="",
+    )
