@@ -42,6 +42,7 @@ class Tried:
     field: str
     value: Any
     likeness: float
+    """Not clipped: below 0, pictures are less like the subject than those of other subjects are."""
     prompt_following: float
     memorisation_over_limit: float
     subjects: tuple[str, ...]
@@ -81,7 +82,7 @@ def _tried(row: dict[str, Any], preset: dict[str, Any]) -> Tried:
     return Tried(
         field=row["field"],
         value=row["value"],
-        likeness=row["likeness"],
+        likeness=row["likeness_unclipped"],
         prompt_following=row["prompt_following"],
         memorisation_over_limit=row["memorisation_over_limit"],
         subjects=tuple(row["subjects"]),

@@ -44,6 +44,9 @@ _STARTER: dict[Method, dict[str, Any]] = {
     },
 }
 
+# A style takes twice the rate of a thing: see assets/evidence/sweep.md.
+_STARTER_STYLE: dict[Method, dict[str, Any]] = {Method.dreambooth_lora: {"learning_rate": 4e-3}}
+
 # Stable Diffusion 1.x and 2.x. Rates and steps are the ones that the field's tools agree on most.
 _FULL_SIZE: dict[Method, dict[str, Any]] = {
     Method.textual_inversion: {
@@ -100,6 +103,8 @@ def preset_values(method: Method, kind: Kind, traits: BaseTraits | None) -> dict
     values |= {"resolution_px": min(traits.resolution_px, 768) if traits else 512} | table[method] | _KIND[kind]
     if method is Method.dreambooth and not starter:
         values["text_encoder_share"] = _FULL_SIZE_TEXT_SHARE[kind]
+    if starter and kind is Kind.style:
+        values |= _STARTER_STYLE.get(method, {})
     if kind is Kind.style and method is not Method.textual_inversion:
         values |= _STYLE_WITHOUT_CLASS
     return values

@@ -78,8 +78,8 @@ def sweep_rows(tried: Iterable[tuple[Cell, Result]], overrides: Mapping[str, Any
     rows = [{**_row(found), "overrides": given} for found in sets.values()]
     for row in rows:
         rivals = [r for r in rows if all(r[n] == row[n] for n in ("side", "method", "group", "subjects"))]
-        points = [(r["likeness"], r["prompt_following"]) for r in rivals]
-        row["front"] = not dominated(row["likeness"], row["prompt_following"], points)
+        points = [(r["likeness_unclipped"], r["prompt_following"]) for r in rivals]
+        row["front"] = not dominated(row["likeness_unclipped"], row["prompt_following"], points)
     return rows
 
 
@@ -114,7 +114,7 @@ def write_sweep(file: Path, base: str, rows: list[dict[str, Any]]) -> None:
 
 
 def _best_rates(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
-    """The rate with the highest score for every side, method and group; of equal ones the one with more likeness.
+    """The rate that stands highest for every side, method and group.
 
     Only rows of the preset count, and only those on as many subjects as any: means over others cannot be compared.
     """
@@ -126,8 +126,13 @@ def _best_rates(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     for key, rivals in tried.items():
         most = max((row["subjects"] for row in rivals), key=lambda subjects: (len(subjects), subjects))
         comparable = [row for row in rivals if row["subjects"] == most]
-        best[key] = float(max(comparable, key=lambda r: (r["score"], r["likeness_unclipped"]))["value"])
+        best[key] = float(max(comparable, key=_standing)["value"])
     return best
+
+
+def _standing(row: Mapping[str, Any]) -> tuple[float, float]:
+    """The score; where no value reaches a likeness of 0, the same of a likeness that is moved from -1..1 to 0..1."""
+    return row["score"], score((1 + max(-1.0, row["likeness_unclipped"])) / 2, row["prompt_following"])
 
 
 def read_rates(file: Path, base: str) -> Rates:
@@ -143,7 +148,7 @@ def describe_sweep(base: str, rows: Sequence[Mapping[str, Any]]) -> str:
     for row in sorted(rows, key=lambda r: (r["group"], r["method"], r["side"], r["field"], str(r["value"]).zfill(12))):
         line = f"| {row['group']} | {row['method']} | {row['side']} | {row['overrides']} | {row['field']} |"
         line += f" {row['value']} |"
-        line += f" {row['likeness']:.2f} | {row['prompt_following']:.2f} | {row['memorisation_over_limit']:+.2f} |"
+        line += f" {row['likeness_unclipped']:+.2f} | {row['prompt_following']:.2f} | {row['memorisation_over_limit']:+.2f} |"
         line += f" {row['drift']:.2f} | {row['cost_s']:.0f} | {_score(row, rows)} | {'yes' if row['front'] else ''} |"
         lines.append(line)
     return "\n".join(lines) + "\n"
@@ -151,5 +156,5 @@ def describe_sweep(base: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _score(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
     names = ("group", "method", "side", "field", "overrides", "subjects")
-    best = max(r["score"] for r in rows if all(r[n] == row[n] for n in names))
-    return f"**{row['score']:.2f}**" if row["score"] == best else f"{row['score']:.2f}"
+    best = max(_standing(r) for r in rows if all(r[n] == row[n] for n in names))
+    return f"**{row['score']:.2f}**" if _standing(row) == best else f"{row['score']:.2f}"
