@@ -17,7 +17,7 @@ from trainer.engine.checkpoint import Checkpoint, Checkpoints
 from trainer.engine.device import Compute
 from trainer.engine.families import Family
 from trainer.engine.loss import example_weights, signal_to_noise, weighted_loss
-from trainer.engine.methods import Method
+from trainer.engine.methods import Method, ParameterGroup
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.optim import set_learning_rates
 from trainer.engine.preservation import BasePrediction
@@ -54,10 +54,12 @@ class Training:
     before_step: Callable[[], None]
     base_prediction: BasePrediction | None = None
     rate_scale: float = 1.0
+    groups: list[ParameterGroup] = field(init=False)
     parameters: list[torch.nn.Parameter] = field(init=False)
 
     def __post_init__(self) -> None:
-        self.parameters = [p for group in self.method.groups() for p in group.parameters]
+        self.groups = self.method.groups()
+        self.parameters = [p for group in self.groups for p in group.parameters]
 
 
 def train(training: Training, *, start: int) -> int:
@@ -73,7 +75,7 @@ def train(training: Training, *, start: int) -> int:
     progress = _Progress(training, start)
     while done < recipe.steps and not training.stop_requested():
         training.before_step()
-        set_learning_rates(optimizer, training.method.groups(), recipe, done, training.rate_scale)
+        set_learning_rates(optimizer, training.groups, recipe, done, training.rate_scale)
         for window in range(recipe.gradient_accumulation):
             loss = forward(training, step=done, number=done * recipe.gradient_accumulation + window)
             accelerator.backward(loss / recipe.gradient_accumulation)

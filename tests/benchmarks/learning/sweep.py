@@ -147,8 +147,8 @@ def describe_sweep(base: str, rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"Base {base}; one field varied at a time around the preset.", "", head, "|---" * 13 + "|"]
     for row in sorted(rows, key=lambda r: (r["group"], r["method"], r["side"], r["field"], str(r["value"]).zfill(12))):
         line = f"| {row['group']} | {row['method']} | {row['side']} | {row['overrides']} | {row['field']} |"
-        line += f" {row['value']} |"
-        line += f" {row['likeness_unclipped']:+.2f} | {row['prompt_following']:.2f} | {row['memorisation_over_limit']:+.2f} |"
+        line += f" {row['value']} | {row['likeness_unclipped']:+.2f} |"
+        line += f" {row['prompt_following']:.2f} | {row['memorisation_over_limit']:+.2f} |"
         line += f" {row['drift']:.2f} | {row['cost_s']:.0f} | {_score(row, rows)} | {'yes' if row['front'] else ''} |"
         lines.append(line)
     return "\n".join(lines) + "\n"
