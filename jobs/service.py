@@ -154,6 +154,11 @@ class JobService:
             raise RequestError(f"This job is {job.state.value}; there is nothing to resume.")
         if not is_run(self.run_folder(job.id)):
             raise RequestError("The files of this job are gone; train again.")
+        remote = self.remote_run(job.id)
+        if here and remote is not None and remote.may_cost:
+            raise RequestError(
+                "Its Job at Hugging Face may still run, and its photos lie there. Resume it there and cancel it first."
+            )
         priority = check_caps(self._store, owner) + 1
         changed = self._store.change_state(
             job.id,
@@ -165,7 +170,7 @@ class JobService:
             ended=None,
         )
         if changed:
-            run, remote = self.run_folder(job.id), self.remote_run(job.id)
+            run = self.run_folder(job.id)
             if remote is not None and here:
                 forget_remote(run)
             elif remote is not None and remote.stage is Stage.over:  # else its Job may still run, and is found again

@@ -68,6 +68,11 @@ class RemoteRun(BaseModel):
         """Whether anything of this start may be on the Hub: a Job, or a bucket with photos."""
         return self.stage is not Stage.new
 
+    @property
+    def may_cost(self) -> bool:
+        """Whether a Job or a bucket of this start may be there still."""
+        return self.has_begun and self.stage is not Stage.over
+
     def ran_s(self, now: float) -> float:
         """How long its machines have run until now: never longer than their limit, whoever knows of their end."""
         return self.earlier_s + min(self._of_this_start_s(now), self.timeout_s)

@@ -14,6 +14,7 @@ from jobs.state import JobState, StopWish
 from jobs.store import Job
 from jobs.tokens import TokenVault
 from jobs.training import Watch
+from trainer.errors import RequestError
 from trainer.settings import Settings
 
 Send = Callable[..., Job]
@@ -48,6 +49,23 @@ def test_after_a_lost_database_a_job_that_may_be_paid_for_counts_as_running(
         assert (now_is.state, now_is.wish) == (JobState.stopping, StopWish.cancel)
     else:
         assert now_is.state is JobState.cancelled
+
+
+@pytest.mark.fault(35)
+@pytest.mark.parametrize(("stage", "refused"), [(Stage.sending, True), (Stage.sent, True), (Stage.over, False)])
+def test_job_that_may_be_paid_for_is_not_forgotten_by_training_here(
+    service: JobService, send: Send, stage: Stage, refused: bool
+) -> None:
+    job = send()
+    write(service, job, stage=stage)
+    service.cancel(job.id, "anna")
+    if refused:
+        with pytest.raises(RequestError, match="may still run"):
+            service.resume(job.id, "anna", here=True)
+        assert read_remote(service.run_folder(job.id)) is not None
+    else:
+        service.resume(job.id, "anna", here=True)
+        assert read_remote(service.run_folder(job.id)) is None
 
 
 def test_end_that_was_written_down_is_not_brought_about_again(
