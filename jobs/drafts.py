@@ -62,6 +62,14 @@ class Drafts:
                 shutil.rmtree(older, ignore_errors=True)
                 draft.replace(target)
 
+    def begin_with(self, owner: str, photos: Path) -> str:
+        """A new draft with the photos of a run. Raises RequestError where they are gone."""
+        if not (photos / DATASET_FILE).exists():
+            raise RequestError("The photos of this job are not here any more.")
+        draft_id = self.new_id()
+        shutil.copytree(photos, self.folder(owner, draft_id))
+        return draft_id
+
     def read(self, owner: str, draft_id: str) -> PhotoSet:
         """The draft's photos; an empty set where there are none yet."""
         folder = self.folder(owner, draft_id)

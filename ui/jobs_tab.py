@@ -61,11 +61,13 @@ class _Card:
 
 
 class JobsTab:
-    """Draws the page; `chosen` holds the id of the job whose concept somebody wants to try."""
+    """Draws the page; `chosen` holds the id of the job whose concept somebody wants to try, `again` of one whose photos
+    they want to train on once more.
+    """
 
     def __init__(self, services: Services, page: gr.Blocks) -> None:
         self._services = services
-        self.chosen = gr.State("")
+        self.chosen, self.again = gr.State(""), gr.State("")
         self._drawn = gr.State("")
         draw_keeping_notice(services, page)
         self.comparing = ComparePanel(services, "jobs")
@@ -73,7 +75,7 @@ class JobsTab:
         self.timer = gr.Timer(POLL_S)
         self.refresh_on(self.timer.tick)
         self.refresh_on(page.load)
-        outputs = [self._shown, self._drawn, self.timer, self.chosen, *self.comparing.opened]
+        outputs = [self._shown, self._drawn, self.timer, self.chosen, self.again, *self.comparing.opened]
         self.acted = self._shown.click(spoken(self._act), None, outputs, **QUIET_AT_ONCE)
 
     def refresh_on(self, trigger: Callable[..., Any]) -> None:
@@ -145,12 +147,14 @@ class JobsTab:
             case "retry-publish":
                 jobs.publishing.retry(job_id, owner)
             case "try":
-                return *self._drawn_anew(request), jobs.job(job_id, owner).id, *comparing
+                return *self._drawn_anew(request), jobs.job(job_id, owner).id, gr.skip(), *comparing
+            case "again":
+                return *self._drawn_anew(request), gr.skip(), jobs.job(job_id, owner).id, *comparing
             case "compare":
-                return gr.skip(), gr.skip(), gr.skip(), gr.skip(), *self.comparing.open_for(job_id, owner)
+                return *(gr.skip(),) * 5, *self.comparing.open_for(job_id, owner)
             case other:
                 raise RequestError(f"The button {other!r} is not known.")
-        return *self._drawn_anew(request), gr.skip(), *comparing
+        return *self._drawn_anew(request), gr.skip(), gr.skip(), *comparing
 
 
 def _goes_on(view: JobView) -> bool:

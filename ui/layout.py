@@ -102,10 +102,16 @@ def _keep_open(page: gr.Blocks, tabs: gr.Tabs, pages: list[gr.Tab]) -> None:
 def _connect(
     page: gr.Blocks, tabs: gr.Tabs, train: TrainTab, jobs: JobsTab, trying: TryTab, library: LibraryTab
 ) -> None:
-    """A started job is watched on the Jobs page; a concept of Jobs or Library is tried on the Try it page."""
+    """A started job is watched on the Jobs page; a concept of Jobs or Library is tried on the Try it page.
+
+    A job's photos are trained on again on the Train page.
+    """
     train.pressed.success(lambda: gr.Tabs(selected="jobs"), None, tabs, **QUIET_AT_ONCE)
     jobs.refresh_on(train.pressed.success)
     train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **QUIET_AT_ONCE)
+    jobs.again.change(_open_if_again, jobs.again, tabs, **QUIET_AT_ONCE).then(
+        spoken(train.refill), jobs.again, train.refilled, **QUIET_AT_ONCE
+    ).then(lambda: "", None, jobs.again, **QUIET_AT_ONCE)
     for tab in (jobs, library):
         tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **QUIET_AT_ONCE).then(
             spoken(trying.pick), tab.chosen, trying.picked, **QUIET_AT_ONCE
@@ -114,3 +120,7 @@ def _connect(
 
 def _open_if_chosen(job_id: str) -> Any:
     return gr.Tabs(selected="try") if job_id else gr.skip()
+
+
+def _open_if_again(job_id: str) -> Any:
+    return gr.Tabs(selected="train") if job_id else gr.skip()

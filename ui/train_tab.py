@@ -32,6 +32,7 @@ from ui.train_handlers import (
     Choices,
     TrainHandlers,
     chosen_method,
+    shown_method,
 )
 
 
@@ -203,6 +204,21 @@ class TrainTab:
             "form": self._as,
             "base": self._base,
         }
+
+    @property
+    def refilled(self) -> list[Component]:
+        """What `refill` fills."""
+        return [self._photos.draft, self._photos.shown, *self._remembered.values()]
+
+    def refill(self, job_id: str, request: gr.Request) -> list[Any]:
+        """The page with a job's photos and words, to train on them once more; nothing for the empty id."""
+        if not job_id:
+            return [gr.skip()] * len(self.refilled)
+        run = self._services.jobs.run_folder(self._services.jobs.job(job_id, self._services.owners.of(request)).id)
+        draft, shown = self._handlers.draft_of(run, request)
+        recipe = run.read_recipe()
+        way, form = shown_method(recipe.method)
+        return [draft, shown, recipe.kind.value, recipe.name, recipe.class_word, way, form, recipe.base]
 
     def _restore(self, kept: Any) -> list[Any]:
         """What this browser entered last, if it is of the page as it is now."""

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from inference.catalog import free_alias
-from inference.request import SCHEDULERS
-from trainer.config import STARTER
+from inference.metadata import PictureSettings
 from trainer.decode import decode_photo
 from ui.errors import spoken
 from ui.events import QUIET_AT_ONCE, remembered_by_the_browser
-from ui.forms import empty
 from ui.html import ACTIONS_JS
+from ui.look_fields import LookFields
 from ui.services import Services
 from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers
 
@@ -38,7 +37,11 @@ class TryTab:
         with gr.Row(elem_classes="cs-columns"):
             with gr.Column(scale=4, min_width=320):
                 self._draw_prompt()
-                self._draw_settings()
+                self._look = LookFields()
+                with gr.Accordion("Settings from a picture", open=False):
+                    self._loaded = gr.File(
+                        label="A PNG that was made here", file_types=[".png"], elem_id="try-load", height=110
+                    )
             with gr.Column(scale=5, min_width=320):
                 self._making = gr.HTML(elem_id="try-making")
                 self._pictures = gr.HTML(elem_id="try-pictures", js_on_load=ACTIONS_JS)
@@ -77,49 +80,6 @@ class TryTab:
             self._stop = gr.Button("Stop", elem_id="try-stop", min_width=80)
         self._starting = gr.HTML(elem_id="try-starting", elem_classes="cs-small")
 
-    def _draw_settings(self) -> None:
-        with gr.Accordion("Settings", open=False, elem_id="try-settings"):
-            self._negative = gr.Textbox("", label="Negative prompt", max_length=4000, elem_id="try-negative")
-            with gr.Row(elem_classes="cs-grid"):
-                self._seed = gr.Number(empty, label="Seed", info="empty: a new one", precision=0, elem_id="try-seed")
-                self._guidance = gr.Slider(0, 20, 4, step=0.5, label="Guidance scale", elem_id="try-guidance")
-                self._steps = gr.Slider(1, 100, 20, step=1, label="Steps", elem_id="try-steps")
-                self._scheduler = gr.Dropdown(
-                    list(SCHEDULERS), value=SCHEDULERS[0], label="Scheduler", filterable=False, elem_id="try-scheduler"
-                )
-                self._width = gr.Number(128, label="Width (px)", precision=0, step=8, elem_id="try-width")
-                self._height = gr.Number(128, label="Height (px)", precision=0, step=8, elem_id="try-height")
-            self._base = gr.Textbox(STARTER, label="Base model", elem_id="try-base")
-            self._fitted_to = gr.State(STARTER)  # the base that size, guidance and the rest were set for
-        with gr.Accordion("Start from a picture", open=False, elem_id="try-start") as self._start_fields:
-            self._init_image = gr.Image(
-                type="filepath", format="png", label="Picture", height=200, sources=["upload", "clipboard"]
-            )
-            self._strength = gr.Slider(
-                0.05, 1, 0.6, step=0.05, label="Strength", info="low keeps the picture, high keeps only its layout"
-            )
-        with gr.Accordion("Settings from a picture", open=False):
-            self._loaded = gr.File(
-                label="A PNG that was made here", file_types=[".png"], elem_id="try-load", height=110
-            )
-
-    @property
-    def _fields(self) -> dict[str, Component]:
-        return {
-            "prompt": self._prompt,
-            "negative_prompt": self._negative,
-            "seed": self._seed,
-            "guidance": self._guidance,
-            "steps": self._steps,
-            "scheduler": self._scheduler,
-            "width": self._width,
-            "height": self._height,
-            "count": self._count,
-            "strength": self._strength,
-            "base": self._base,
-            "init_image": self._init_image,
-        }
-
     def _wire(self) -> None:
         weighed = [*self._weights, self._weighed]
         self.concepts.change(
@@ -128,13 +88,14 @@ class TryTab:
             [*weighed, self._words, self._prompt],
             **QUIET_AT_ONCE,
         )
-        self.concepts.input(spoken(self._fit), self.concepts, self._fitted, **QUIET_AT_ONCE)
-        typed = [self.concepts, self._base, self._fitted_to]
-        self._base.blur(spoken(self._fit_base), typed, self._fitted, **QUIET_AT_ONCE)
-        self._init_image.change(_start_words, self._init_image, self._starting, **QUIET_AT_ONCE)
+        self.concepts.input(spoken(self._fit), self.concepts, self._look.fitted, **QUIET_AT_ONCE)
+        typed = [self.concepts, self._look.base, self._look.fitted_to]
+        self._look.base.blur(spoken(self._fit_base), typed, self._look.fitted, **QUIET_AT_ONCE)
+        start = self._look.init_image
+        start.change(_start_words, start, self._starting, **QUIET_AT_ONCE)
         making = self._generate.click(
             spoken(self._make),
-            {self.concepts, *self._weights, *self._fields.values(), self._history},
+            {self.concepts, *self._weights, self._prompt, self._count, *self._look.components, self._history},
             [self._making, self._pictures],
             api_visibility="private",
             show_progress="hidden",
@@ -143,9 +104,9 @@ class TryTab:
         )
         self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
         self._stop.click(lambda: "", None, self._making, cancels=making, **QUIET_AT_ONCE)
-        restorable = self._restorable
+        restorable = [self.concepts, *weighed, *self._look.components, self._prompt, self._making]
         self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **QUIET_AT_ONCE)
-        acted = [self._pictures, self._history, self._start_fields, *restorable]
+        acted = [self._pictures, self._history, self._look.start, *restorable]
         self._pictures.click(spoken(self._act), self._history, acted, **QUIET_AT_ONCE)
 
     def refresh(self, picked: list[str], count: int, request: gr.Request) -> tuple[Any, str]:
@@ -163,7 +124,7 @@ class TryTab:
         """What this browser tried last, for a page that opens."""
         concepts, history = self.refresh(kept["concepts"], count, request)
         picked = concepts.get("value", kept["concepts"])
-        fitted = self._fit(picked, request) if picked else [gr.skip()] * len(self._fitted)
+        fitted = self._fit(picked, request) if picked else [gr.skip()] * len(self._look.fitted)
         return [gr.update(**{**concepts, "value": picked}), history, kept["prompt"], *fitted]
 
     @property
@@ -174,7 +135,7 @@ class TryTab:
     @property
     def restored(self) -> list[Component]:
         """What `restore` fills."""
-        return [*self.refreshed, self._prompt, *self._fitted]
+        return [*self.refreshed, self._prompt, *self._look.fitted]
 
     @property
     def looked_at(self) -> list[Component]:
@@ -221,91 +182,63 @@ class TryTab:
     def _fit(self, job_ids: list[str], request: gr.Request) -> list[Any]:
         """Settings that suit what a person picked; those that came with a picture are not touched."""
         entries = self._handlers.describe(job_ids or [], self._services.owners.of(request))
-        return _fitting(self._handlers.defaults(entries))
+        return self._look.fitting(self._handlers.defaults(entries))
 
     def _fit_base(self, job_ids: list[str], base: str | None, fitted_to: str, request: gr.Request) -> list[Any]:
         """The same for a base that was typed, to be tried alone."""
         values = self._handlers.defaults_of_base(base or "")
         if job_ids or values["base"] == fitted_to:
-            return [gr.skip()] * len(self._fitted)
-        return _fitting(values)
+            return [gr.skip()] * len(self._look.fitted)
+        return self._look.fitting(values)
 
     @property
     def picked(self) -> list[Component]:
         """What `pick` fills."""
-        return [self.concepts, *self._fitted]
-
-    @property
-    def _restorable(self) -> list[Component]:
-        """What `_restored` fills."""
-        fields = [self._init_image, self.concepts, *self._weights, self._weighed, self._base, self._negative]
-        fields += [self._seed, self._guidance, self._steps]
-        return [*fields, self._scheduler, self._width, self._height, self._strength, self._prompt, self._making]
-
-    @property
-    def _fitted(self) -> list[Component]:
-        looks = [self._width, self._height, self._guidance, self._steps, self._scheduler]
-        return [self._base, *looks, self._fitted_to]
+        return [self.concepts, *self._look.fitted]
 
     def _make(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[str, str]]:
         owner = self._services.owners.of(request)
         weights = [float(values[w]) for w in self._weights]
-        entered = {name: values[widget] for name, widget in self._fields.items()}
+        fields = self._look.of | {"prompt": self._prompt, "count": self._count}
+        entered = {name: values[widget] for name, widget in fields.items()}
         token = self._services.owners.token_of(request)
         made = self._handlers.request(values[self.concepts] or [], weights, entered, owner, hub_token=token)
         yield from self._handlers.generate(made, owner, token, shown=values[self._history])
 
-    def _restore_uploaded(self, file: str, request: gr.Request) -> list[Any]:
-        return [*self._restored(self._handlers.settings_in_file(file), request), None]
+    def _restore_uploaded(self, file: str, request: gr.Request) -> dict[Component, Any]:
+        return {**self._restored(self._handlers.settings_in_file(file), request), self._loaded: None}
 
-    def _restored(self, settings: Any, request: gr.Request) -> list[Any]:
+    def _restored(self, settings: PictureSettings, request: gr.Request) -> dict[Component, Any]:
         """The page filled with a picture's settings."""
         owner = self._services.owners.of(request)
         jobs, weights, missing = self._handlers.concepts_of(settings, owner)
-        sliders = [gr.update(value=weights[i]) if i < len(weights) else gr.skip() for i in range(MAX_CONCEPTS)]
-        note = self._handlers.restored_note(missing, started_from_picture=settings.strength is not None)
-        return [
-            gr.skip() if settings.strength is not None else None,
-            gr.update(choices=self._handlers.choices(owner), value=jobs),
-            *sliders,
-            jobs,
-            self._handlers.base_of(settings, jobs, owner),
-            settings.negative_prompt,
-            settings.seed,
-            settings.guidance,
-            settings.steps,
-            settings.scheduler,
-            settings.width,
-            settings.height,
-            settings.strength if settings.strength is not None else gr.skip(),
-            settings.prompt,
-            note,
-        ]
+        return {
+            **self._look.filled(settings, self._handlers.base_of(settings, jobs, owner)),
+            **dict(zip(self._weights, weights, strict=False)),
+            self._weighed: jobs,
+            self.concepts: gr.update(choices=self._handlers.choices(owner), value=jobs),
+            self._prompt: settings.prompt,
+            self._making: self._handlers.restored_note(missing, started_from_picture=settings.strength is not None),
+        }
 
-    def _act(self, count: int, event: gr.EventData, request: gr.Request) -> list[Any]:
+    def _act(self, count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """A press on one of a picture's buttons, or on the one below them."""
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         name = str(pressed.get("name", ""))
-        unchanged = [gr.skip()] * len(self._restorable)
         match pressed.get("action"):
             case "older":
                 count += HISTORY
-                return [self._handlers.history(owner, count), count, gr.skip(), *unchanged]
+                return {self._pictures: self._handlers.history(owner, count), self._history: count}
             case "start":
                 picture = decode_photo(self._handlers.picture(name, owner))  # gradio serves no file of the data root
-                return [gr.skip(), gr.skip(), gr.update(open=True), picture, *unchanged[1:]]
+                return {self._look.start: gr.update(open=True), self._look.init_image: picture}
             case "settings":
                 settings = self._handlers.settings_in_file(str(self._handlers.picture(name, owner)))
-                return [gr.skip(), gr.skip(), gr.skip(), *self._restored(settings, request)]
+                return self._restored(settings, request)
             case _:
                 self._handlers.delete(name, owner)
-                return [self._handlers.history(owner, count), gr.skip(), gr.skip(), *unchanged]
-
-
-def _fitting(values: Mapping[str, Any]) -> list[Any]:
-    """What the fields that depend on a base are set to; the last says for which one."""
-    return [values[key] for key in ("base", "width", "height", "guidance", "steps", "scheduler", "base")]
+                return {self._pictures: self._handlers.history(owner, count)}
 
 
 def what_was_tried() -> gr.BrowserState:

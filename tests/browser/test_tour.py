@@ -71,6 +71,11 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     expect(page.locator(".cs-message")).to_contain_text("Trained and verified")
     assert width_of(page.locator(".cs-film img").first) == 64
 
+    # its photos once more, on the Train page
+    page.get_by_role("button", name="Train again").click()
+    expect(page.locator(".cs-photo")).to_have_count(4)
+    expect(page.get_by_label("Textual inversion", exact=True)).to_be_checked()
+
     # try it; settings are those of the base, then those that suit the concept
     go(page, "Try it")
     page.locator("#try-settings").get_by_text("Settings", exact=True).click()

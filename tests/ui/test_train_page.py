@@ -28,7 +28,7 @@ from ui.layout import build_page
 from ui.money_fields import MoneyWish
 from ui.photos_panel import PhotosHandlers
 from ui.services import Services
-from ui.train_handlers import TEXTUAL_INVERSION, Choices, TrainHandlers
+from ui.train_handlers import ADAPTER, DREAMBOOTH, TEXTUAL_INVERSION, Choices, TrainHandlers
 from ui.train_tab import TrainTab
 
 BASE = "alice/tiny"
@@ -145,6 +145,17 @@ def test_example_leaves_the_way_back_to_ones_own_photos(page: TrainPage) -> None
     back = gr.EventData(None, {"action": "back", "draft": page.draft})
     assert handlers.act(draft, back, VISITOR)[0] == page.draft
     assert "data-draft" not in handlers.take_example(0, "", VISITOR)[1]
+
+
+def test_photos_of_a_job_are_trained_on_once_more(page: TrainPage) -> None:
+    job = page.press("starter")
+    draft, shown, *words = page.tab.refill(job, VISITOR)
+    assert words == ["object", "red-mug", "mug", DREAMBOOTH, ADAPTER, "starter"]
+    assert len(page.services.drafts.read(SINGLE_OWNER, draft).usable) == 5 == shown.count("<figure")
+    assert draft != job
+    shutil.rmtree(page.services.jobs.run_folder(job).photos)
+    with pytest.raises(RequestError, match="not here any more"):
+        page.tab.refill(job, VISITOR)
 
 
 def test_press_before_the_settings_of_a_choice_have_come_queues_nothing(page: TrainPage) -> None:

@@ -1,0 +1,71 @@
+"""The Try it page's settings of a picture: how it is sampled, on which base, and from which picture it starts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import gradio as gr
+from gradio.components import Component
+
+from inference.metadata import PictureSettings
+from inference.request import SCHEDULERS
+from trainer.config import STARTER
+from ui.forms import empty
+
+_FITTED = ("base", "width", "height", "guidance", "steps", "scheduler")
+"""What depends on the base, and is set anew with it."""
+_IN_A_PICTURE = ("negative_prompt", "seed", "guidance", "steps", "scheduler", "width", "height")
+
+
+class LookFields:
+    """Draws the fields; `of` has them by their names in a PictureRequest."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, Component] = {}
+        with gr.Accordion("Settings", open=False, elem_id="try-settings"):
+            self._draw_settings()
+        with gr.Accordion("Start from a picture", open=False, elem_id="try-start") as self.start:
+            self.init_image = self.of["init_image"] = gr.Image(
+                type="filepath", format="png", label="Picture", height=200, sources=["upload", "clipboard"]
+            )
+            self.of["strength"] = gr.Slider(
+                0.05, 1, 0.6, step=0.05, label="Strength", info="low keeps the picture, high keeps only its layout"
+            )
+
+    def _draw_settings(self) -> None:
+        of = self.of
+        of["negative_prompt"] = gr.Textbox("", label="Negative prompt", max_length=4000, elem_id="try-negative")
+        with gr.Row(elem_classes="cs-grid"):
+            of["seed"] = gr.Number(empty, label="Seed", info="empty: a new one", precision=0, elem_id="try-seed")
+            of["guidance"] = gr.Slider(0, 20, 4, step=0.5, label="Guidance scale", elem_id="try-guidance")
+            of["steps"] = gr.Slider(1, 100, 20, step=1, label="Steps", elem_id="try-steps")
+            of["scheduler"] = gr.Dropdown(
+                list(SCHEDULERS), value=SCHEDULERS[0], label="Scheduler", filterable=False, elem_id="try-scheduler"
+            )
+            of["width"] = gr.Number(128, label="Width (px)", precision=0, step=8, elem_id="try-width")
+            of["height"] = gr.Number(128, label="Height (px)", precision=0, step=8, elem_id="try-height")
+        self.base = of["base"] = gr.Textbox(STARTER, label="Base model", elem_id="try-base")
+        self.fitted_to = gr.State(STARTER)  # the base that size, guidance and the rest were set for
+
+    @property
+    def components(self) -> list[Component]:
+        return list(self.of.values())
+
+    @property
+    def fitted(self) -> list[Component]:
+        """What `fitting` fills."""
+        return [*(self.of[name] for name in _FITTED), self.fitted_to]
+
+    def fitting(self, values: Mapping[str, Any]) -> list[Any]:
+        """The fields set for a base."""
+        return [*(values[name] for name in _FITTED), values["base"]]
+
+    def filled(self, settings: PictureSettings, base: str) -> dict[Component, Any]:
+        """The fields as a picture was made; `base` is what its base is called here.
+
+        The picture that it was drawn from is not in the file: one that is in the field stays.
+        """
+        values = {self.of[name]: getattr(settings, name) for name in _IN_A_PICTURE} | {self.base: base}
+        started = settings.strength is not None
+        return values | ({self.of["strength"]: settings.strength} if started else {self.init_image: None})
