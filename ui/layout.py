@@ -109,18 +109,15 @@ def _connect(
     train.pressed.success(lambda: gr.Tabs(selected="jobs"), None, tabs, **QUIET_AT_ONCE)
     jobs.refresh_on(train.pressed.success)
     train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **QUIET_AT_ONCE)
-    jobs.again.change(_open_if_again, jobs.again, tabs, **QUIET_AT_ONCE).then(
+    jobs.again.change(_opening("train"), jobs.again, tabs, **QUIET_AT_ONCE).then(
         spoken(train.refill), jobs.again, train.refilled, **QUIET_AT_ONCE
     ).then(lambda: "", None, jobs.again, **QUIET_AT_ONCE)
     for tab in (jobs, library):
-        tab.chosen.change(_open_if_chosen, tab.chosen, tabs, **QUIET_AT_ONCE).then(
+        tab.chosen.change(_opening("try"), tab.chosen, tabs, **QUIET_AT_ONCE).then(
             spoken(trying.pick), tab.chosen, trying.picked, **QUIET_AT_ONCE
         ).then(lambda: "", None, tab.chosen, **QUIET_AT_ONCE)
 
 
-def _open_if_chosen(job_id: str) -> Any:
-    return gr.Tabs(selected="try") if job_id else gr.skip()
-
-
-def _open_if_again(job_id: str) -> Any:
-    return gr.Tabs(selected="train") if job_id else gr.skip()
+def _opening(tab: str) -> Callable[[str], Any]:
+    """Opens a tab for a job that was chosen; the empty id stands there before and after."""
+    return lambda job_id: gr.Tabs(selected=tab) if job_id else gr.skip()
