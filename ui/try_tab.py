@@ -120,8 +120,10 @@ class TryTab:
             return gr.update(choices=choices), history
         return gr.update(choices=choices, value=kept), history
 
-    def restore(self, kept: dict[str, Any], count: int, request: gr.Request) -> list[Any]:
-        """What this browser tried last, for a page that opens."""
+    def restore(self, kept: Any, count: int, request: gr.Request) -> list[Any]:
+        """What this browser tried last, for a page that opens; nothing where another version of the page wrote it."""
+        if not isinstance(kept, dict) or kept.keys() != _tried([], "").keys():
+            kept = _tried([], "")
         concepts, history = self.refresh(kept["concepts"], count, request)
         picked = concepts.get("value", kept["concepts"])
         fitted = self._fit(picked, request) if picked else [gr.skip()] * len(self._look.fitted)

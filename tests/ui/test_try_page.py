@@ -113,6 +113,15 @@ def test_settings_follow_a_base_that_is_typed_and_stay_where_it_did_not_change(
     assert tab._fit_base(["a job"], STARTER, fitted_to, VISITOR)[1] == gr.skip()
 
 
+def test_what_was_tried_comes_back_if_it_is_still_there(services: Services, concept: Callable[[str], str]) -> None:
+    tab, job = drawn(lambda _: TryTab(services, what_was_tried())), concept("red-mug")
+    concepts, _, prompt, base, *_ = tab.restore({"concepts": [job, "gone"], "prompt": "a <red-mug>"}, HISTORY, VISITOR)
+    assert (concepts["value"], prompt) == ([job], "a <red-mug>")
+    assert base != STARTER  # of the concept
+    for strange in (None, [], {"concepts": [job]}):
+        assert tab.restore(strange, HISTORY, VISITOR)[2] == ""
+
+
 @pytest.mark.fault(60)
 def test_concept_that_is_gone_is_said_and_nothing_is_drawn_without_it(
     services: Services, concept: Callable[[str], str]
