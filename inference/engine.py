@@ -116,8 +116,12 @@ class Engine:
 
     def _unmentioned(self, prompt: str) -> list[str]:
         """A sentence for each concept that is in place and that the prompt does not name."""
-        placeholders = [loaded.words.placeholder for loaded in self._loaded]
-        return [f"{p} is not in the prompt, so it may not show." for p in placeholders if p not in prompt]
+        said = prompt.lower()
+        return [
+            f"{loaded.words.placeholder} is not in the prompt, so it may not show."
+            for loaded in self._loaded
+            if not any(words.lower() in said for words in (loaded.words.placeholder, loaded.words.trained_words))
+        ]
 
     def _open(self, request: PictureRequest, base: Path) -> tuple[Family, StableDiffusionPipeline]:
         """The base, or the whole model among the concepts that stands in for it; loaded if it is not yet."""

@@ -37,17 +37,25 @@ def _wait_for_a_client(server: socket.socket, stop: StopSignal) -> None:
 
 
 @contextmanager
-def _alone(lock: Path, stop: StopSignal) -> Generator[None]:
-    """Wait for the generator of a page that was killed: it would take our socket away when it ends."""
+def _alone(lock: Path, stop: StopSignal) -> Generator[bool]:
+    """Wait for the generator of a page that was killed: it would take our socket away when it ends.
+
+    Gives False where a stop came first: then the socket is still the other one's.
+    """
+    said = False
     with ExitStack() as held:
         while not stop.requested():
             try:
                 held.enter_context(hold_lock(lock, what="Making pictures"))
-                break
             except BusyError as error:
-                log.info("waiting: %s", error)
-                time.sleep(1)
-        yield
+                if not said:
+                    log.info("waiting: %s", error)
+                said = True
+                time.sleep(_POLL_S)
+            else:
+                yield True
+                return
+        yield False
 
 
 def main() -> None:
@@ -58,8 +66,10 @@ def main() -> None:
     settings, stop = Settings(), StopSignal()
     stop.install()
     settings.runtime_dir.mkdir(parents=True, exist_ok=True)
-    alone = _alone(settings.runtime_dir / "generator.lock", stop)
-    with alone, listening(generator_socket(settings.runtime_dir)) as server:
+    with ExitStack() as entered:
+        if not entered.enter_context(_alone(settings.runtime_dir / "generator.lock", stop)):
+            return
+        server = entered.enter_context(listening(generator_socket(settings.runtime_dir)))
         log.info("the generator listens")
         _wait_for_a_client(server, stop)
         if not stop.requested():

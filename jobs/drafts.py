@@ -10,7 +10,7 @@ import shutil
 import threading
 import time
 from collections import Counter, defaultdict
-from collections.abc import Generator, Mapping
+from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -67,7 +67,13 @@ class Drafts:
         if not (photos / DATASET_FILE).exists():
             raise RequestError("The photos of this job are not here any more.")
         draft_id = self.new_id()
-        shutil.copytree(photos, self.folder(owner, draft_id))
+        folder = self.folder(owner, draft_id)
+        folder.mkdir(parents=True)
+        try:
+            _copy_photos(read_dataset(photos).usable, photos, folder)
+        except OSError:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
         return draft_id
 
     def read(self, owner: str, draft_id: str) -> PhotoSet:
@@ -129,12 +135,7 @@ class Drafts:
             if self._taking[folder]:
                 raise RequestError("Your photos are still being looked at. Press again when all of them are there.")
             photo_set = self.read(owner, draft_id)
-            for photo in photo_set.usable:
-                assert photo.file is not None
-                shutil.copy2(folder / photo.file, target / photo.file)
-                write_thumbnail(target, photo)
-        usable = PhotoSet(photo_set.usable)
-        write_dataset(target, usable)
+            _copy_photos(photo_set.usable, folder, target)
         return photo_set
 
     def discard(self, owner: str, draft_id: str) -> None:
@@ -153,6 +154,16 @@ class Drafts:
         photo_set = mark_duplicates(photos)
         write_dataset(folder, photo_set)
         return photo_set
+
+
+def _copy_photos(photos: Iterable[Photo], folder: Path, target: Path) -> None:
+    """Copy photos with their thumbnails, and say in the target what they are."""
+    copied = PhotoSet(tuple(photos))
+    for photo in copied.photos:
+        assert photo.file is not None  # of a usable one
+        shutil.copy2(folder / photo.file, target / photo.file)
+        write_thumbnail(target, photo)
+    write_dataset(target, copied)
 
 
 def _number(photo: Photo) -> int:

@@ -37,5 +37,5 @@ def _is_held(lock: Path) -> bool:
     try:
         with hold_lock(lock, what=str(lock)):
             return False
-    except BusyError:
+    except (BusyError, OSError):  # a file that cannot be opened tells nothing: then nobody's job is taken
         return True

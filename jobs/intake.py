@@ -91,6 +91,8 @@ class Intake:
     def _count(self, draft: _Draft, *, photos: int, uploads: int = 0) -> None:
         with self._changed:
             before = self._of(draft)
+            if not before.uploads:
+                self._trouble.pop(draft, None)  # of an upload that nobody followed to its end
             self._under_way[draft] = _UnderWay(before.photos + photos, before.uploads + uploads)
             if not self._under_way[draft].uploads:
                 del self._under_way[draft]

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import math
 import os
 import signal
 import time
@@ -21,7 +20,7 @@ from jobs.tokens import TokenVault
 from jobs.training import POLL_S, Watch
 from trainer.bases import find_base
 from trainer.devices import Device, only
-from trainer.errors import EXIT_DONE, BusyError, RequestError
+from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError
 from trainer.lease import DeviceLease
 from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
 from trainer.run_folder import RunFolder, hold_lock
@@ -30,7 +29,7 @@ from trainer.task import has_task
 
 log = logging.getLogger(__name__)
 EXPORT_WITHIN_S = 900.0
-"""From being told to stop and keep until everything is written and verified; one that hangs would cost without end."""
+"""Without a line in events or log after being told to stop and keep; one that hangs would cost without end."""
 AT_ONCE_S = 1.0
 """For a child that writes aside and has nothing to keep, but may be deep inside a computation."""
 
@@ -95,20 +94,27 @@ def _follow(child: Child, run: RunFolder, watch: Watch) -> int:
     """Pass wishes on until the child ends; returns its exit code."""
     if watch.leaving():  # it came while the child started, when there was nothing to pass it on to
         child.end()
-    passed_on, deadline = StopWish.none, math.inf
+    passed_on, told = StopWish.none, time.time()
     while (code := child.wait(POLL_S)) is None:
         wish = watch.wish()
-        if time.monotonic() > deadline:
-            log.warning("pid %d did not stop in time and is ended; its checkpoints are kept", child.pid)
+        if passed_on is StopWish.keep and _silent_s(run, told) > EXPORT_WITHIN_S:
+            log.warning("pid %d was told to stop and shows no sign of life; its checkpoints are kept", child.pid)
             child.end(GRACE_S)
-        elif wish is not passed_on:
+            return EXIT_STOPPED
+        if wish is not passed_on:
             passed_on = wish
             if wish is StopWish.cancel:
                 child.end(AT_ONCE_S if has_task(run) else GRACE_S)
             elif wish is StopWish.keep:
                 child.signal(KEEP_SIGNAL)
-                deadline = time.monotonic() + EXPORT_WITHIN_S
+                told = time.time()
     return code
+
+
+def _silent_s(run: RunFolder, since: float) -> float:
+    """For how long a run has said nothing, counted from a moment at the earliest; seconds since the epoch."""
+    said = [file.stat().st_mtime for file in (run.events_file, run.log_file) if file.exists()]
+    return time.time() - max([since, *said])
 
 
 def _may_fetch(run: RunFolder) -> bool:

@@ -89,9 +89,9 @@ def new_job_id() -> str:
     return secrets.token_hex(8)
 
 
-def is_job_id(text: str) -> bool:
+def is_job_id(text: object) -> bool:
     """Whether it is one that `new_job_id` can have made."""
-    return re.fullmatch("[0-9a-f]{16}", text) is not None
+    return isinstance(text, str) and re.fullmatch("[0-9a-f]{16}", text) is not None
 
 
 def now() -> float:

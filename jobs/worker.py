@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -142,7 +143,8 @@ class Supervisor:
         state = outcome(ended.exit_code, wish, artifact_is_whole=_artifact_is_whole(run))
         message = _message(state, ended, run)
         if state is JobState.finished and not has_task(run):
-            self._trainer.speeds(run).learn(run.read_recipe(), ended.progress)
+            with contextlib.suppress(RequestError):  # a recipe of another version, which was followed to its end
+                self._trainer.speeds(run).learn(run.read_recipe(), ended.progress)
         self._settle(job_id, run, state, message)
 
     def _settle(self, job_id: str, run: RunFolder, state: JobState, message: str) -> None:

@@ -110,7 +110,7 @@ def _connect(
     jobs.refresh_on(train.pressed.success)
     train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **QUIET_AT_ONCE)
     jobs.again.change(_opening("train"), jobs.again, tabs, **QUIET_AT_ONCE).then(
-        spoken(train.refill), jobs.again, train.refilled, **QUIET_AT_ONCE
+        spoken(train.refill), [jobs.again, train.own_photos], train.refilled, **QUIET_AT_ONCE, cancels=train.following
     ).then(lambda: "", None, jobs.again, **QUIET_AT_ONCE)
     for tab in (jobs, library):
         tab.chosen.change(_opening("try"), tab.chosen, tabs, **QUIET_AT_ONCE).then(

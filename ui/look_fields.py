@@ -66,6 +66,9 @@ class LookFields:
 
         The picture that it was drawn from is not in the file: one that is in the field stays.
         """
-        values = {self.of[name]: getattr(settings, name) for name in _IN_A_PICTURE} | {self.base: base}
+        values = {self.of[name]: getattr(settings, name) for name in _IN_A_PICTURE} | {
+            self.base: base,
+            self.fitted_to: base,
+        }
         started = settings.strength is not None
         return values | ({self.of["strength"]: settings.strength} if started else {self.init_image: None})

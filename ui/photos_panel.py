@@ -11,8 +11,10 @@ from typing import Any
 import gradio as gr
 
 from jobs.example import Example, find_examples
+from jobs.store import is_job_id
 from trainer.errors import RequestError
 from trainer.photos import PhotoSet
+from trainer.run_folder import RunFolder
 from ui.errors import spoken
 from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.html import ACTIONS_JS, render
@@ -26,8 +28,13 @@ _TYPES = [".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".txt"]
 class PhotosPanel:
     """The panel's parts that the rest of the page is wired to."""
 
+    handlers: PhotosHandlers
     draft: gr.BrowserState
+    own: gr.BrowserState
+    """The draft that photos were last dropped into, which the photos shown may have taken the place of."""
     shown: gr.HTML
+    following: list[Any]
+    """Events that show an upload's progress, to be ended where other photos take its place; the upload goes on."""
     examples: list[tuple[Example, gr.Button]]
 
 
@@ -38,14 +45,14 @@ class PhotosHandlers:
         self._drafts, self._intake = services.drafts, services.intake
         self._owners, self._jobs = services.owners, services.jobs
 
-    def restore(self, draft: str, request: gr.Request) -> Iterator[tuple[str, str]]:
+    def restore(self, draft: str, own: str, request: gr.Request) -> Iterator[tuple[str, str]]:
         """A page opens: show the draft that this browser left, and what is still on its way into it, or begin one."""
         owner = self._owners.of(request)
         draft = self._open_draft(draft)
         for photos, left in self._intake.follow(owner, draft):
-            yield draft, photos_html(draft, photos, left)
+            yield draft, photos_html(draft, photos, left, self.way_back(owner, draft, own))
 
-    def add(self, files: list[str] | None, draft: str, request: gr.Request) -> Iterator[tuple[Any, str, str]]:
+    def add(self, files: list[str] | None, draft: str, request: gr.Request) -> Iterator[tuple[Any, str, str, str]]:
         """Take uploaded files, and show verdicts as they are reached."""
         owner = self._owners.of(request)
         draft = self._open_draft(draft)
@@ -54,45 +61,56 @@ class PhotosHandlers:
         self._intake.begin(owner, draft, paths, finished=partial(release, paths))
         emptied: Any = None  # more can be dropped meanwhile
         for photos, left in self._intake.follow(owner, draft):
-            yield emptied, draft, photos_html(draft, photos, left)
+            yield emptied, draft, draft, photos_html(draft, photos, left)
             emptied = gr.skip()
+
+    def way_back(self, owner: str, draft: str, own: str) -> str:
+        """The draft of one's own photos, where others are shown; else the empty id."""
+        if own == draft or not is_job_id(own) or self._jobs.knows(own):
+            return ""
+        return own if self._drafts.read(owner, own).photos else ""
 
     def _open_draft(self, draft: str) -> str:
         """The browser's draft, or a new one where it has none, or has one that is a job by now.
 
         The answer to the press that made it a job may have been lost, or another window pressed.
         """
-        return draft if draft and not self._jobs.knows(draft) else self._drafts.new_id()
+        return draft if is_job_id(draft) and not self._jobs.knows(draft) else self._drafts.new_id()
 
-    def act(self, draft: str, event: gr.EventData, request: gr.Request) -> tuple[str, str]:
-        """A press on a photo's remove button, or on the way back from an example to one's own photos."""
+    def act(self, draft: str, own: str, event: gr.EventData, request: gr.Request) -> Iterator[tuple[str, str]]:
+        """A press on a photo's remove button, or on the way back from other photos to one's own."""
         owner = self._owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         match pressed.get("action"):
             case "remove":
                 left = self._drafts.remove(owner, draft, str(pressed.get("source")), str(pressed.get("file")) or None)
-                return draft, photos_html(draft, left)
+                yield draft, photos_html(draft, left, back_to=self.way_back(owner, draft, own))
             case "back":
-                draft = self._open_draft(str(pressed.get("draft")))
-                return draft, photos_html(draft, self._drafts.read(owner, draft))
+                yield from self.restore(own, own, request)
             case _:
                 raise RequestError("This button is not known.")
 
-    def take_example(self, number: int, before: str, request: gr.Request) -> tuple[str, str]:
-        """Begin a new draft with an example's photos. Photos that were there before are a press away."""
+    def take_example(self, number: int, own: str, request: gr.Request) -> tuple[str, str]:
+        """Begin a new draft with an example's photos. One's own photos are a press away."""
         owner = self._owners.of(request)
         draft = self._drafts.new_id()
         photos = PhotoSet(())
         for file in find_examples()[number].photos:
             photos = self._drafts.add(owner, draft, file, source=file.name)
-        own = len(self._drafts.read(owner, before).photos) if before and not self._jobs.knows(before) else 0
-        return draft, photos_html(draft, photos, back_to=before if own else "")
+        return draft, photos_html(draft, photos, back_to=self.way_back(owner, draft, own))
+
+    def take_run(self, run: RunFolder, own: str, request: gr.Request) -> tuple[str, str]:
+        """Begin a new draft with a run's photos. One's own photos are a press away."""
+        owner = self._owners.of(request)
+        draft = self._drafts.begin_with(owner, run.photos)
+        photos = self._drafts.read(owner, draft)
+        return draft, photos_html(draft, photos, back_to=self.way_back(owner, draft, own))
 
 
 def photos_html(draft: str, photos: PhotoSet, left: int = 0, back_to: str = "") -> str:
     """The photos of a draft with their verdicts; `left` more are still to be looked at.
 
-    `back_to` is the draft that these photos took the place of.
+    `back_to` is the draft of one's own photos, which these took the place of.
     """
     return render("photos.html", photos=photos.photos, report=photos.report, draft=draft, left=left, back_to=back_to)
 
@@ -101,6 +119,7 @@ def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:
     """Draw the panel and wire its own events."""
     handlers = PhotosHandlers(services)
     draft = remembered_by_the_browser("studio-draft", "")  # the id alone opens nothing
+    own = remembered_by_the_browser("studio-own-photos", "")
     files = gr.File(
         label="Drop 3 to 20 photos, or press to choose",
         file_count="multiple",
@@ -115,22 +134,23 @@ def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:
             button = gr.Button(example.title, size="sm", min_width=80, elem_id=f"example-{number}")
             examples.append((example, button))
     shown = gr.HTML(photos_html("", PhotoSet(())), elem_id="photos-shown", js_on_load=ACTIONS_JS)
-    page.load(spoken(handlers.restore), draft, [draft, shown], **QUIET_AT_ONCE)
-    files.upload(
+    restored = page.load(spoken(handlers.restore), [draft, own], [draft, shown], **QUIET_AT_ONCE)
+    uploaded = files.upload(
         spoken(handlers.add),
         [files, draft],
-        [files, draft, shown],
+        [files, draft, own, shown],
         **{**QUIET_AT_ONCE, "show_progress": "minimal"},
         trigger_mode="multiple",  # photos may be dropped while others are still looked at
     )
-    shown.click(spoken(handlers.act), draft, [draft, shown], **QUIET)
+    following: list[Any] = [restored, uploaded]
+    shown.click(spoken(handlers.act), [draft, own], [draft, shown], **QUIET)
     for number, (_, button) in enumerate(examples):
-        button.click(spoken(_numbered(handlers, number)), draft, [draft, shown], **QUIET)
-    return PhotosPanel(draft, shown, examples)
+        button.click(spoken(_numbered(handlers, number)), own, [draft, shown], **QUIET, cancels=following)
+    return PhotosPanel(handlers, draft, own, shown, following, examples)
 
 
 def _numbered(handlers: PhotosHandlers, number: int) -> Any:
-    def take(before: str, request: gr.Request) -> tuple[str, str]:
-        return handlers.take_example(number, before, request)
+    def take(own: str, request: gr.Request) -> tuple[str, str]:
+        return handlers.take_example(number, own, request)
 
     return take

@@ -20,7 +20,6 @@ from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.evidence import evidence_for
 from trainer.photos import PhotoSet
 from trainer.presets import preset_recipe, preset_values
-from trainer.run_folder import RunFolder
 from trainer.single_file_base import inspect_local
 from ui.forms import RecipeForm
 from ui.html import file_size, render
@@ -234,12 +233,6 @@ class TrainHandlers:
         return self._services.spending.conditions(
             money.limit_usd, release=money.release, seconds=estimate[0] if estimate else None
         )
-
-    def draft_of(self, run: RunFolder, request: gr.Request) -> tuple[str, str]:
-        """A new draft with a run's photos."""
-        owner = self._services.owners.of(request)
-        draft = self._services.drafts.begin_with(owner, run.photos)
-        return draft, photos_html(draft, self._services.drafts.read(owner, draft))
 
     def next_draft(self) -> tuple[str, str]:
         """A new, empty draft for the next concept."""

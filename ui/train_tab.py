@@ -35,6 +35,8 @@ from ui.train_handlers import (
     shown_method,
 )
 
+_CHOICES = {"kind": [kind.value for kind in Kind], "way": [DREAMBOOTH, TEXTUAL_INVERSION], "form": [ADAPTER, FULL]}
+
 
 class TrainTab:
     """Draws the page and wires its events; `train` and `submitted` are what the layout connects to other tabs."""
@@ -60,9 +62,7 @@ class TrainTab:
         gr.Markdown("## 1 · Photos")
         photos = build_photos_panel(self._services, self._page)
         gr.Markdown("## 2 · What is it?")
-        self._kind = gr.Radio(
-            [k.value for k in Kind], value=Kind.object.value, label="The photos show a", elem_id="kind"
-        )
+        self._kind = gr.Radio(_CHOICES["kind"], value=Kind.object.value, label="The photos show a", elem_id="kind")
         with gr.Row():
             self._name = gr.Textbox(label="Name", placeholder="red-mug", max_length=60, elem_id="name", min_width=160)
             self._class_word = gr.Textbox(
@@ -79,10 +79,10 @@ class TrainTab:
     def _draw_method(self) -> None:
         gr.Markdown("## 3 · How should it learn?")
         self._way = gr.Radio(
-            [DREAMBOOTH, TEXTUAL_INVERSION], value=DREAMBOOTH, show_label=False, elem_id="way", elem_classes="cs-cards"
+            _CHOICES["way"], value=DREAMBOOTH, show_label=False, elem_id="way", elem_classes="cs-cards"
         )
         self._as = gr.Radio(
-            [ADAPTER, FULL], value=ADAPTER, label="DreamBooth as", elem_id="dreambooth-form", elem_classes="cs-cards"
+            _CHOICES["form"], value=ADAPTER, label="DreamBooth as", elem_id="dreambooth-form", elem_classes="cs-cards"
         )
         self._guide = gr.HTML(elem_id="methods")
         first = Choices(name="", kind=Kind.object, class_word="", method=Method.dreambooth_lora, base=STARTER)
@@ -206,23 +206,32 @@ class TrainTab:
         }
 
     @property
+    def own_photos(self) -> Component:
+        return self._photos.own
+
+    @property
+    def following(self) -> list[Any]:
+        return self._photos.following
+
+    @property
     def refilled(self) -> list[Component]:
         """What `refill` fills."""
         return [self._photos.draft, self._photos.shown, *self._remembered.values()]
 
-    def refill(self, job_id: str, request: gr.Request) -> list[Any]:
+    def refill(self, job_id: str, own: str, request: gr.Request) -> list[Any]:
         """The page with a job's photos and words, to train on them once more; nothing for the empty id."""
         if not job_id:
             return [gr.skip()] * len(self.refilled)
         run = self._services.jobs.run_folder(self._services.jobs.job(job_id, self._services.owners.of(request)).id)
-        draft, shown = self._handlers.draft_of(run, request)
         recipe = run.read_recipe()
         way, form = shown_method(recipe.method)
+        draft, shown = self._photos.handlers.take_run(run, own, request)
         return [draft, shown, recipe.kind.value, recipe.name, recipe.class_word, way, form, recipe.base]
 
     def _restore(self, kept: Any) -> list[Any]:
         """What this browser entered last, if it is of the page as it is now."""
         known = isinstance(kept, dict) and kept.keys() == self._remembered.keys()
+        known = known and all(kept[name] in choices for name, choices in _CHOICES.items())
         return [kept[name] if known else gr.skip() for name in self._remembered]
 
     def _choose(self, values: dict[Component, Any], choices: Choices) -> list[Any]:

@@ -68,7 +68,8 @@ class TryHandlers:
     def defaults_of_base(self, entered: str) -> dict[str, Any]:
         """Settings that suit a base without concepts."""
         base = base_name(entered) or STARTER
-        traits = _traits(base)
+        looked_at = base == STARTER or self._services.owners.single  # a visitor may name no file of this machine
+        traits = _traits(base) if looked_at else None
         side = traits.resolution_px if traits else 512
         return {"base": base, "width": side, "height": side, **look_values(starter=bool(traits and traits.starter))}
 

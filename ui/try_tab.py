@@ -104,7 +104,7 @@ class TryTab:
         )
         self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
         self._stop.click(lambda: "", None, self._making, cancels=making, **QUIET_AT_ONCE)
-        restorable = [self.concepts, *weighed, *self._look.components, self._prompt, self._making]
+        restorable = [self.concepts, *weighed, *self._look.components, self._look.fitted_to, self._prompt, self._making]
         self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **QUIET_AT_ONCE)
         acted = [self._pictures, self._history, self._look.start, *restorable]
         self._pictures.click(spoken(self._act), self._history, acted, **QUIET_AT_ONCE)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import shutil
@@ -26,7 +27,16 @@ from jobs.state import StopWish, explain_exit
 from jobs.store import now
 from jobs.training import POLL_S, Watch
 from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
-from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, ConceptError, HubError, HubTrouble, VerificationError
+from trainer.errors import (
+    EXIT_DONE,
+    EXIT_FAILED,
+    EXIT_STOPPED,
+    ConceptError,
+    HubError,
+    HubTrouble,
+    RequestError,
+    VerificationError,
+)
 from trainer.events import Failed, Warned
 from trainer.narrate import duration
 from trainer.run_folder import RunFolder
@@ -183,9 +193,11 @@ class Errand:
 
     def _take_base_commit(self) -> None:
         """The commit of the base that was loaded; nothing else of the recipe, for who pays can write to the bucket."""
-        recipe, commit = self._run.read_recipe(), read_manifest(self._run.artifact).base.revision
-        if commit is not None and _COMMIT.fullmatch(commit):
-            self._run.write_recipe(recipe.model_copy(update={"base_revision": commit}))
+        commit = read_manifest(self._run.artifact).base.revision
+        if commit is None or not _COMMIT.fullmatch(commit):
+            return
+        with contextlib.suppress(RequestError):  # a recipe of another version is not understood, and the Job is over
+            self._run.write_recipe(self._run.read_recipe().model_copy(update={"base_revision": commit}))
 
     def _artifact_trouble(self) -> Exception | None:
         try:

@@ -180,6 +180,23 @@ def test_number_that_nobody_entered_is_neither_shown_nor_sent(quiet_studio: App,
     expect(page.locator("#try-seed input")).to_have_value("")
 
 
+def test_own_photos_are_found_again_after_examples_and_a_reload(
+    quiet_studio: App, new_page: Open, tmp_path: Path
+) -> None:
+    page = new_page(quiet_studio.url)
+    page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "photos"))
+    expect(page.locator("#photos-shown figure").first).to_be_visible(timeout=PATIENCE_MS)  # more may follow it
+    page.locator("#example-0").click()
+    expect(page.get_by_role("button", name="Back to them")).to_be_visible(timeout=PATIENCE_MS)
+    page.locator("#example-1").click()
+    expect(page.locator("#photos-shown")).to_contain_text("Ready.", timeout=PATIENCE_MS)
+    page.reload()
+    page.get_by_role("button", name="Back to them").click(timeout=PATIENCE_MS)
+    expect(page.locator("#photos-shown figure .cs-name", has_text="broken.jpg")).to_be_visible(timeout=PATIENCE_MS)
+    expect(page.locator("#photos-shown figure")).to_have_count(5)
+    expect(page.get_by_role("button", name="Back to them")).to_have_count(0)
+
+
 @pytest.mark.fault(37)
 def test_upload_that_is_broken_off_leaves_nothing(quiet_studio: App) -> None:
     """As where a tab is closed, or a phone loses its network."""

@@ -22,7 +22,7 @@ from inference.protocol import Made, Refused, Waiting, Working, generator_socket
 from inference.request import PictureRequest
 from tests import ROOT
 from tests.waiting import PATIENCE_S
-from trainer.process import StopSignal
+from trainer.process import StopKind, StopSignal
 from trainer.run_folder import RunFolder, hold_lock
 from trainer.settings import Settings
 
@@ -71,6 +71,10 @@ def test_generator_waits_for_the_one_before_it_to_end(tmp_path: Path) -> None:
         assert not in_place.wait(0.3)
     assert in_place.wait(PATIENCE_S)
     thread.join()
+    with hold_lock(lock, what="the one before"):
+        stop.kind = StopKind.checkpoint
+        with _alone(lock, stop) as alone:
+            assert not alone  # stopped while it waited: the socket is the other one's
 
 
 def test_generator_makes_pictures_and_survives_what_it_cannot_do(

@@ -14,7 +14,7 @@ from PIL import Image
 from jobs import drafts as drafts_module
 from jobs.drafts import Drafts
 from trainer.errors import RequestError
-from trainer.photos import Photo, PhotoSet, take_photo
+from trainer.photos import Photo, PhotoSet, take_folder, take_photo
 
 DRAFT = "0" * 16
 
@@ -58,6 +58,18 @@ def test_draft_is_not_copied_while_more_photos_are_on_their_way(tmp_path: Path, 
         with pytest.raises(RequestError, match="still being looked at"):
             drafts.copy_to("anna", draft, tmp_path / "early")
     assert len(drafts.copy_to("anna", draft, tmp_path / "late").usable) == 1
+
+
+def test_draft_of_a_jobs_photos_is_new_and_has_thumbnails(tmp_path: Path, photo_folder: Path) -> None:
+    take_folder(photo_folder, tmp_path / "run")  # as the command line and the first example do it: no thumbnails
+    yesterday = time.time() - 25 * 3600
+    os.utime(tmp_path / "run", (yesterday, yesterday))
+    drafts = Drafts(tmp_path / "drafts")
+    draft = drafts.begin_with("anna", tmp_path / "run")
+    drafts.remove_old()
+    photos = drafts.read("anna", draft).usable
+    assert len(photos) == 5
+    assert all((drafts.folder("anna", draft) / "thumbs" / (photo.file or "")).is_file() for photo in photos)
 
 
 @pytest.mark.parametrize("draft", ["", "..", "../../etc", "x" * 16, "0" * 17, "0123456789abcde/"])

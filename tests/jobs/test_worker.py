@@ -7,6 +7,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -99,7 +100,16 @@ def test_child_that_does_not_stop_in_time_is_ended(tmp_path: Path, monkeypatch: 
     wait_until(lambda: (tmp_path / "log").read_bytes() != b"")
     monkeypatch.setattr(local, "EXPORT_WITHIN_S", 0.5)
     watch = Watch(lambda: StopWish.keep, lambda: False, lambda _text: None)
-    assert local._follow(Child(process), RunFolder(tmp_path), watch) == -signal.SIGTERM
+    assert local._follow(Child(process), RunFolder(tmp_path), watch) == EXIT_STOPPED
+    assert process.poll() == -signal.SIGTERM
+
+
+def test_child_that_still_says_something_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It exports on a slow machine."""
+    run, told = RunFolder(tmp_path), time.time() - 2000
+    assert local._silent_s(run, told) >= 2000
+    run.events_file.touch()
+    assert local._silent_s(run, told) < 100
 
 
 @pytest.mark.fault(9)

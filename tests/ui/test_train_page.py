@@ -137,25 +137,32 @@ def test_class_word_of_a_kind_takes_no_typed_words_place(kind: str, entered: str
     assert class_word_for(kind, entered) == shown
 
 
-def test_example_leaves_the_way_back_to_ones_own_photos(page: TrainPage) -> None:
+def test_examples_leave_the_way_back_to_ones_own_photos(page: TrainPage) -> None:
     handlers = PhotosHandlers(page.services)
-    draft, shown = handlers.take_example(0, page.draft, VISITOR)
-    assert draft != page.draft
-    assert f'data-draft="{page.draft}"' in shown
-    back = gr.EventData(None, {"action": "back", "draft": page.draft})
-    assert handlers.act(draft, back, VISITOR)[0] == page.draft
-    assert "data-draft" not in handlers.take_example(0, "", VISITOR)[1]
+    first, _ = handlers.take_example(0, page.draft, VISITOR)
+    second, shown = handlers.take_example(1, page.draft, VISITOR)
+    assert len({page.draft, first, second}) == 3
+    assert 'data-action="back"' in shown
+    ((_, reloaded),) = handlers.restore(second, page.draft, VISITOR)
+    assert 'data-action="back"' in reloaded
+    back = gr.EventData(None, {"action": "back"})
+    ((draft, shown),) = handlers.act(second, page.draft, back, VISITOR)
+    assert draft == page.draft
+    assert shown.count("<figure") == 5
+    for nothing_to_go_back_to in ("", page.services.drafts.new_id(), "../anna", None):
+        assert 'data-action="back"' not in handlers.take_example(0, nothing_to_go_back_to, VISITOR)[1]
 
 
 def test_photos_of_a_job_are_trained_on_once_more(page: TrainPage) -> None:
     job = page.press("starter")
-    draft, shown, *words = page.tab.refill(job, VISITOR)
+    draft, shown, *words = page.tab.refill(job, "", VISITOR)
     assert words == ["object", "red-mug", "mug", DREAMBOOTH, ADAPTER, "starter"]
     assert len(page.services.drafts.read(SINGLE_OWNER, draft).usable) == 5 == shown.count("<figure")
     assert draft != job
+    assert 'data-action="back"' in page.tab.refill(job, draft, VISITOR)[1]
     shutil.rmtree(page.services.jobs.run_folder(job).photos)
     with pytest.raises(RequestError, match="not here any more"):
-        page.tab.refill(job, VISITOR)
+        page.tab.refill(job, "", VISITOR)
 
 
 def test_press_before_the_settings_of_a_choice_have_come_queues_nothing(page: TrainPage) -> None:

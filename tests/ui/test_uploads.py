@@ -43,7 +43,7 @@ def test_page_says_how_many_photos_are_still_to_be_looked_at(
 ) -> None:
     photos = [shutil.copy(photo, tmp_path) for photo in sorted(photo_folder.glob("*.jpg"))[:3]]
     draft = services.drafts.new_id()
-    shown = [html for _, _, html in PhotosHandlers(services).add([*map(str, photos)], draft, visitor(0))]
+    shown = [html for *_, html in PhotosHandlers(services).add([*map(str, photos)], draft, visitor(0))]
     assert [[f"{left} to go" in html for left in (3, 2, 1)] for html in shown[:3]] == [
         [True, False, False],
         [False, True, False],
@@ -63,7 +63,7 @@ def test_photos_of_a_page_that_is_gone_are_taken_in_and_the_next_page_follows(
     sending = handlers.add([*photos, str(tmp_path / f"{Path(photos[3]).stem}.txt")], draft, visitor(0))
     next(sending)
     sending.close()
-    *_, (_, shown) = handlers.restore(draft, visitor(0))
+    *_, (_, shown) = handlers.restore(draft, "", visitor(0))
     assert "to go" not in shown
     taken = services.drafts.read(services.owners.of(visitor(0)), draft).usable
     assert [photo.source for photo in taken] == [Path(photo).name for photo in photos]
@@ -78,7 +78,7 @@ def test_upload_that_fails_is_said_and_the_page_does_not_wait_for_it(
     handlers, draft = PhotosHandlers(services), services.drafts.new_id()
     with pytest.raises(RequestError, match="At most 2 files"):
         list(handlers.add(photos, draft, visitor(0)))
-    *_, (_, after) = handlers.restore(draft, visitor(0))
+    *_, (_, after) = handlers.restore(draft, "", visitor(0))
     assert "to go" not in after
     assert len(services.drafts.read(services.owners.of(visitor(0)), draft).usable) == 2
 
@@ -92,10 +92,10 @@ def test_draft_that_became_a_job_takes_no_more_photos(
     recipe = small_recipe(tiny_model, "textual-inversion")
     owner = services.owners.of(request)
     services.jobs.submitting.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder), press_id=draft)
-    assert next(handlers.restore(draft, request))[0] != draft
+    assert next(handlers.restore(draft, "", request))[0] != draft
     photo = shutil.copy(next(photo_folder.glob("*.jpg")), tmp_path)
-    *_, (_, following, _) = handlers.add([str(photo)], draft, request)
-    assert following != draft
+    *_, (_, following, own, _) = handlers.add([str(photo)], draft, request)
+    assert following == own != draft
     assert len(services.drafts.read(owner, following).usable) == 1
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -235,12 +236,15 @@ def test_result_counts_only_when_every_hash_is_right(
         hub.end_job(hub_jobs(alice)[0].id, stage="COMPLETED")
         wait_until(lambda: "did not arrive whole" in message(service, job))
         assert state(service, job) is JobState.running
+        recipe = service.run_folder(job.id).config_file
+        of_another_version = {**json.loads(recipe.read_text(encoding="utf-8")), "unheard_of": 1}
+        recipe.write_text(json.dumps(of_another_version), encoding="utf-8")  # no reason to lose what was paid for
         alice.batch_bucket_files(bucket, add=[(str(good), "artifact/notes.json")])
         wait_until(lambda: state(service, job) is JobState.finished)
     home = {file.name for file in service.run_folder(job.id).artifact.iterdir()}
     assert home == {file.name for file in artifact.iterdir()}
     assert not list(settings.home.rglob("outside"))
-    assert service.run_folder(job.id).read_recipe().name == job.name
+    assert json.loads(recipe.read_text(encoding="utf-8")) == of_another_version
     assert list(alice.list_buckets("alice")) == []
 
 
