@@ -7,7 +7,7 @@ import re
 from pathlib import Path
 
 import pillow_heif
-from playwright.sync_api import Browser, Page, Playwright, expect
+from playwright.sync_api import Browser, Locator, Page, Playwright, expect
 
 from tests.pictures import exif_with_gps, subject_picture
 from tests.waiting import PATIENCE_S
@@ -84,3 +84,10 @@ def choose_base(page: Page, base: Path | str) -> None:
     traits = inspect_base(base) if isinstance(base, Path) else None
     presets = "|".join(str(preset_values(method, Kind.object, traits)["steps"]) for method in Method)
     expect(page.locator("#plan")).to_contain_text(re.compile(rf"\b({presets}) steps"), timeout=PATIENCE_MS)
+
+
+def width_of(picture: Locator) -> int:
+    """The width of a picture in its own pixels, once it is loaded; 0 where it cannot be."""
+    picture.scroll_into_view_if_needed()
+    loaded = "i => i.complete ? i.naturalWidth : new Promise(r => { i.onload = i.onerror = () => r(i.naturalWidth) })"
+    return picture.evaluate(loaded)

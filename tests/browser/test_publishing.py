@@ -1,4 +1,7 @@
-"""From photos to the Hub and back, for each method: what was published opens in plain diffusers, in another process."""
+"""From photos to the Hub and back, for each method: what was published opens in plain diffusers, in another process.
+
+Two of the methods are queued by one press and compared on the way.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,14 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
+from tests.browser.comparing import see_them_side_by_side, train_both
 from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos, press_train
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from trainer.choices import Method
 
 pytestmark = pytest.mark.browser
-METHODS = tuple(Method)
+METHODS = (Method.textual_inversion, Method.dreambooth_lora, Method.dreambooth)  # in the order of training
 OPENED_BY_A_STRANGER = """
 import sys
 from diffusers import StableDiffusionPipeline as Pipeline
@@ -40,7 +44,7 @@ Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 
 
-@pytest.mark.fault(21, 26, 59)
+@pytest.mark.fault(21, 26, 39, 59)
 def test_concept_of_each_method_comes_back_from_the_hub(
     app: MakeApp, new_page: Open, hub: LocalHub, tmp_path: Path, tiny_model: Path
 ) -> None:
@@ -49,10 +53,10 @@ def test_concept_of_each_method_comes_back_from_the_hub(
     page = new_page(studio.url)
     say_that_there_is_no_such_base(page)
     photos = phone_photos(tmp_path / "phone")
-    for method in METHODS:
-        train(page, photos, tiny_model, method)
-        expect(page.locator(".cs-job h3").first).to_have_text("red-mug")
-    expect(page.locator(".cs-pill.finished")).to_have_count(len(METHODS), timeout=PATIENCE_MS)
+    train_both(page, studio, photos, tiny_model)
+    see_them_side_by_side(page)
+    train_the_whole_model(page, photos, tiny_model)
+    expect(page.locator(".cs-job .cs-pill.finished")).to_have_count(len(METHODS), timeout=PATIENCE_MS)
     hub.order_fault("repos/create", status=503)
     for place, method in enumerate(reversed(METHODS)):  # the newest is shown first
         publish(page, place, f"alice/{method}", retry=place == 0)
@@ -78,12 +82,14 @@ def say_that_there_is_no_such_base(page: Page) -> None:
     expect(page.locator("#jobs-shown")).to_contain_text("No jobs yet")
 
 
-def train(page: Page, photos: list[Path], base: Path, method: Method) -> None:
+def train_the_whole_model(page: Page, photos: list[Path], base: Path) -> None:
     go(page, "Train")
     page.locator("#photos-upload input[type=file]").set_input_files(photos)
     expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=PATIENCE_MS)
-    fill(page, "red-mug", "teapot", base, 12, method)
+    page.locator("#compare input").uncheck()
+    fill(page, "red-mug", "teapot", base, 12, Method.dreambooth)
     press_train(page)
+    expect(page.locator(".cs-job h3").first).to_have_text("red-mug")
 
 
 def publish(page: Page, place: int, repo_id: str, *, retry: bool) -> None:

@@ -9,22 +9,15 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Locator, Page, expect
+from playwright.sync_api import Page, expect
 
 from tests.app_process import App
-from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos
+from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos, width_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
-
-
-def width_of(picture: Locator) -> int:
-    """The width of a picture in its own pixels, once it is loaded; 0 where it cannot be."""
-    picture.scroll_into_view_if_needed()
-    loaded = "i => i.complete ? i.naturalWidth : new Promise(r => { i.onload = i.onerror = () => r(i.naturalWidth) })"
-    return picture.evaluate(loaded)
 
 
 @pytest.mark.fault(38)

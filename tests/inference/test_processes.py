@@ -21,6 +21,7 @@ from inference.metadata import read_settings
 from inference.protocol import Made, Refused, Waiting, Working, generator_socket
 from inference.request import PictureRequest
 from tests import ROOT
+from tests.command import run_command
 from tests.waiting import PATIENCE_S
 from trainer.process import StopKind, StopSignal
 from trainer.run_folder import RunFolder, hold_lock
@@ -142,9 +143,7 @@ def test_generator_that_dies_is_said_to_have_died(
 
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "inference", *map(str, arguments)], cwd=ROOT, capture_output=True, text=True, timeout=120
-    )
+    return run_command("inference", *arguments)
 
 
 def test_command_line_makes_a_file_or_a_folder(concepts: Runs, tmp_path: Path) -> None:

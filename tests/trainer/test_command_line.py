@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from tests import ROOT
+from tests.command import run_command
 from tests.pictures import write_photos
 from tests.waiting import wait_until
 from trainer.photos import take_folder
@@ -21,14 +22,8 @@ from trainer.recipe import build_recipe
 from trainer.run_folder import RunFolder
 
 
-def command(*arguments: object, timeout: float = 120) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "trainer", *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=timeout,
-    )
+def command(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return run_command("trainer", *arguments)
 
 
 def train_arguments(photos: Path, base: Path, out: Path, *more: object) -> list[object]:

@@ -3,30 +3,23 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
-from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos
-from tests.browser.test_tour import width_of
+from tests.browser.steps import PATIENCE_MS, fill, go, width_of
 from trainer.run_folder import RunFolder
 
-pytestmark = pytest.mark.browser
+NAMES = ["textual inversion", "DreamBooth adapter"]
 
 
-@pytest.mark.fault(39)
-def test_train_both_and_see_them_side_by_side(
-    app: Callable[..., App], new_page: Callable[..., Page], tmp_path: Path, tiny_model: Path
-) -> None:
-    studio = app(STUDIO_EXAMPLE="0")
-    studio.start()
-    page = new_page(studio.url)
-    page.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
-    expect(page.locator(".cs-photo")).to_have_count(5, timeout=PATIENCE_MS)
-    fill(page, "red-mug", "teapot", tiny_model, 20)
+def train_both(page: Page, studio: App, photos: list[Path], base: Path) -> None:
+    """Queue textual inversion and DreamBooth LoRA as the first two jobs."""
+    go(page, "Train")
+    page.locator("#photos-upload input[type=file]").set_input_files(photos)
+    expect(page.locator(".cs-photo")).to_have_count(len(photos), timeout=PATIENCE_MS)
+    fill(page, "red-mug", "teapot", base, 20)
 
     # the second method's plan is below the first one's
     page.locator("#compare input").check()
@@ -39,10 +32,15 @@ def test_train_both_and_see_them_side_by_side(
 
     # two jobs, and the view of both while they wait and train
     view = page.locator("#compare-jobs")
-    expect(view.locator(".cs-heads h3")).to_have_text(["textual inversion", "DreamBooth adapter"])
+    expect(view.locator(".cs-heads h3")).to_have_text(NAMES)
     expect(page.locator(".cs-job")).to_have_count(2)
     recipes = [RunFolder(run).read_recipe() for run in (studio.home / "runs").iterdir()]
     assert sorted(recipe.steps for recipe in recipes) == [10, 20]  # or they train for long, and not what was entered
+
+
+def see_them_side_by_side(page: Page) -> None:
+    """The view that `train_both` left open, while they train and after."""
+    view = page.locator("#compare-jobs")
     expect(view.locator(".cs-heads .cs-pill.finished")).to_have_count(2, timeout=PATIENCE_MS)
     expect(view.locator(".cs-pair")).to_have_count(2)
     expect(view.locator(".cs-pair h4").first).to_have_text("a photo of <red-mug> seed 1000")
@@ -67,4 +65,4 @@ def test_train_both_and_see_them_side_by_side(
     go(page, "Library")
     expect(page.locator(".cs-concept")).to_have_count(2)
     page.locator(".cs-concept").first.get_by_role("button", name="Compare").click()
-    expect(page.locator("#compare-library .cs-heads h3")).to_have_text(["textual inversion", "DreamBooth adapter"])
+    expect(page.locator("#compare-library .cs-heads h3")).to_have_text(NAMES)
