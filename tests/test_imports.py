@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import importlib
 import subprocess
 import sys
 from pathlib import Path
@@ -114,3 +115,9 @@ def test_light_process_never_imports_torch(entry: str) -> None:
     )
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)
     assert result.stdout.strip() == "[]"
+
+
+def test_adapter_loads_no_library_for_quantized_weights() -> None:
+    """It takes as long as a short run's training; only the 8-bit optimizer needs it."""
+    importlib.import_module("trainer.engine")
+    assert not importlib.import_module("peft.import_utils").is_bnb_available()

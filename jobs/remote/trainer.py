@@ -38,7 +38,8 @@ class RemoteTrainer:
     queue = Queue.remote
     key = HUGGING_FACE
     label = "Training at Hugging Face"
-    at_once = 16
+    at_once = 48
+    """Most only wait: one whose owner is away keeps its place until they sign in. DBOS has 64 threads."""
 
     def __init__(self, settings: Settings, vault: TokenVault, image: str) -> None:
         self._settings, self._vault, self._image = settings, vault, image

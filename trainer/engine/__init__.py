@@ -2,23 +2,29 @@
 
 import importlib
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager
 
 
-def _import_without(unwanted: str, libraries: list[str]) -> None:
-    """Import libraries as if a module that they look for were not installed; later imports find it."""
-    if unwanted in sys.modules:
+@contextmanager
+def _as_if_missing(module: str) -> Generator[None]:
+    """Whoever looks for a module meanwhile finds that it is not installed; later imports find it."""
+    if module in sys.modules:
+        yield
         return
-    sys.modules[unwanted] = None  # type: ignore[assignment] - Python's own sign for a module that is not to be found
+    sys.modules[module] = None  # type: ignore[assignment] - Python's own sign for a module that is not to be found
     try:
-        for library in libraries:
-            importlib.import_module(library)
+        yield
     finally:
-        del sys.modules[unwanted]
+        del sys.modules[module]
 
 
-# They would load it for quantized weights, which nothing here has, and every start would take a second longer. What
-# does use it, the 8-bit optimizer, loads it when a recipe asks.
-_import_without("bitsandbytes", ["diffusers.utils", "peft"])
+# They would load it for quantized weights, which nothing here has, and every start would take seconds longer. What does
+# use it, the 8-bit optimizer, loads it when a recipe asks.
+with _as_if_missing("bitsandbytes"):
+    importlib.import_module("diffusers.utils")
+    importlib.import_module("peft")
+    importlib.import_module("peft.import_utils").is_bnb_available()  # is asked for each adapter, and remembers
 
 for _library in ("transformers", "diffusers"):
     _logging = importlib.import_module(f"{_library}.utils.logging")
