@@ -28,6 +28,7 @@ def main() -> None:
     parser.add_argument("--photos", type=Path, help="for subjects: a folder of one folder of photos for each subject")
     parser.add_argument("--forms", nargs="*", default=list(FORMS), help=f"for subjects: some of {', '.join(FORMS)}")
     parser.add_argument("--methods", nargs="*", default=[m.value for m in Method])
+    parser.add_argument("--names", nargs="*", help="for subjects: train these alone; by default all in the folder")
     options = parser.parse_args()
     print(f"{_machine()}, {datetime.now(UTC):%Y-%m-%d}")
     print(", ".join(f"{name} {version}" for name, version in library_versions().items()))
@@ -39,7 +40,7 @@ def main() -> None:
                 measure_example()
                 measure_methods(options.methods)
             case "subjects":
-                measure_subjects(options.photos, options.forms, options.methods)
+                measure_subjects(options.photos, options.forms, options.methods, options.names)
             case "gpu":
                 measure_full_size()
             case "readme":

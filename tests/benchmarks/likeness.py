@@ -61,15 +61,16 @@ def nearest(previews: torch.Tensor, photos: dict[str, torch.Tensor]) -> dict[str
     return {name: float((direction(previews) @ direction(own).T).mean()) for name, own in photos.items()}
 
 
-def measure_subjects(folder: Path, forms: list[str], methods: list[str]) -> None:
-    """Train every subject by every method and say whose photos the last previews are nearest to."""
+def measure_subjects(folder: Path, forms: list[str], methods: list[str], names: list[str] | None = None) -> None:
+    """Train every subject, or those named, by every method and say whose photos the last previews are nearest to."""
     network = Features()
     subjects = sorted(p for p in folder.iterdir() if p.is_dir())
     photos = {s.name: network.of([_square(p) for p in sorted(s.glob("*.jpg"))]) for s in subjects}
+    trained = [subject for subject in subjects if names is None or subject.name in names]
     for method in methods:
         for form in forms:
             right = 0
-            for subject in subjects:
+            for subject in trained:
                 with tempfile.TemporaryDirectory() as place:
                     run = Path(place) / "run"
                     word = subject.name.split("_")[-1]
@@ -79,7 +80,7 @@ def measure_subjects(folder: Path, forms: list[str], methods: list[str]) -> None
                 right += max(scores, key=scores.__getitem__) == subject.name
                 listed = ", ".join(f"{name} {score:+.3f}" for name, score in scores.items())
                 print(f"{method}, {form}, {subject.name}: {listed}", flush=True)
-            print(f"{method}, {form}: nearest to their own subject {right} of {len(subjects)}", flush=True)
+            print(f"{method}, {form}: nearest to their own subject {right} of {len(trained)}", flush=True)
 
 
 def last_previews(run: Path) -> list[Image.Image]:
