@@ -11,8 +11,7 @@ import select
 import socket
 import sys
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
 
 from inference.protocol import generator_socket
@@ -36,26 +35,23 @@ def _wait_for_a_client(server: socket.socket, stop: StopSignal) -> None:
             return
 
 
-@contextmanager
-def _alone(lock: Path, stop: StopSignal) -> Generator[bool]:
+def _take_place(lock: Path, stop: StopSignal, held: ExitStack) -> bool:
     """Wait for the generator of a page that was killed: it would take our socket away when it ends.
 
-    Gives False where a stop came first: then the socket is still the other one's.
+    `held` keeps the place. False where a stop came first: then the socket is still the other one's.
     """
     said = False
-    with ExitStack() as held:
-        while not stop.requested():
-            try:
-                held.enter_context(hold_lock(lock, what="Making pictures"))
-            except BusyError as error:
-                if not said:
-                    log.info("waiting: %s", error)
-                said = True
-                time.sleep(_POLL_S)
-            else:
-                yield True
-                return
-        yield False
+    while not stop.requested():
+        try:
+            held.enter_context(hold_lock(lock, what="Making pictures"))
+        except BusyError as error:
+            if not said:
+                log.info("waiting: %s", error)
+            said = True
+            time.sleep(_POLL_S)
+        else:
+            return True
+    return False
 
 
 def main() -> None:
@@ -66,10 +62,10 @@ def main() -> None:
     settings, stop = Settings(), StopSignal()
     stop.install()
     settings.runtime_dir.mkdir(parents=True, exist_ok=True)
-    with ExitStack() as entered:
-        if not entered.enter_context(_alone(settings.runtime_dir / "generator.lock", stop)):
+    with ExitStack() as held:
+        if not _take_place(settings.runtime_dir / "generator.lock", stop, held):
             return
-        server = entered.enter_context(listening(generator_socket(settings.runtime_dir)))
+        server = held.enter_context(listening(generator_socket(settings.runtime_dir)))
         log.info("the generator listens")
         _wait_for_a_client(server, stop)
         if not stop.requested():

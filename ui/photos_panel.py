@@ -49,8 +49,9 @@ class PhotosHandlers:
         """A page opens: show the draft that this browser left, and what is still on its way into it, or begin one."""
         owner = self._owners.of(request)
         draft = self._open_draft(draft)
+        back_to = self._way_back(owner, draft, own)
         for photos, left in self._intake.follow(owner, draft):
-            yield draft, photos_html(draft, photos, left, self.way_back(owner, draft, own))
+            yield draft, photos_html(draft, photos, left, back_to=back_to)
 
     def add(self, files: list[str] | None, draft: str, request: gr.Request) -> Iterator[tuple[Any, str, str, str]]:
         """Take uploaded files, and show verdicts as they are reached."""
@@ -64,18 +65,19 @@ class PhotosHandlers:
             yield emptied, draft, draft, photos_html(draft, photos, left)
             emptied = gr.skip()
 
-    def way_back(self, owner: str, draft: str, own: str) -> str:
-        """The draft of one's own photos, where others are shown; else the empty id."""
-        if own == draft or not is_job_id(own) or self._jobs.knows(own):
-            return ""
-        return own if self._drafts.read(owner, own).photos else ""
-
     def _open_draft(self, draft: str) -> str:
         """The browser's draft, or a new one where it has none, or has one that is a job by now.
 
         The answer to the press that made it a job may have been lost, or another window pressed.
         """
-        return draft if is_job_id(draft) and not self._jobs.knows(draft) else self._drafts.new_id()
+        return draft if self._is_draft(draft) else self._drafts.new_id()
+
+    def _is_draft(self, draft: str) -> bool:
+        return is_job_id(draft) and not self._jobs.knows(draft)
+
+    def _way_back(self, owner: str, draft: str, own: str) -> bool:
+        """Whether there are photos of one's own, and others are shown."""
+        return own != draft and self._is_draft(own) and bool(self._drafts.read(owner, own).photos)
 
     def act(self, draft: str, own: str, event: gr.EventData, request: gr.Request) -> Iterator[tuple[str, str]]:
         """A press on a photo's remove button, or on the way back from other photos to one's own."""
@@ -84,7 +86,7 @@ class PhotosHandlers:
         match pressed.get("action"):
             case "remove":
                 left = self._drafts.remove(owner, draft, str(pressed.get("source")), str(pressed.get("file")) or None)
-                yield draft, photos_html(draft, left, back_to=self.way_back(owner, draft, own))
+                yield draft, photos_html(draft, left, back_to=self._way_back(owner, draft, own))
             case "back":
                 yield from self.restore(own, own, request)
             case _:
@@ -97,20 +99,25 @@ class PhotosHandlers:
         photos = PhotoSet(())
         for file in find_examples()[number].photos:
             photos = self._drafts.add(owner, draft, file, source=file.name)
-        return draft, photos_html(draft, photos, back_to=self.way_back(owner, draft, own))
+        return draft, photos_html(draft, photos, back_to=self._way_back(owner, draft, own))
 
     def take_run(self, run: RunFolder, own: str, request: gr.Request) -> tuple[str, str]:
         """Begin a new draft with a run's photos. One's own photos are a press away."""
         owner = self._owners.of(request)
         draft = self._drafts.begin_with(owner, run.photos)
         photos = self._drafts.read(owner, draft)
-        return draft, photos_html(draft, photos, back_to=self.way_back(owner, draft, own))
+        return draft, photos_html(draft, photos, back_to=self._way_back(owner, draft, own))
+
+    def next_draft(self) -> tuple[str, str]:
+        """A new, empty draft for the next concept."""
+        draft = self._drafts.new_id()
+        return draft, photos_html(draft, PhotoSet(()))
 
 
-def photos_html(draft: str, photos: PhotoSet, left: int = 0, back_to: str = "") -> str:
+def photos_html(draft: str, photos: PhotoSet, left: int = 0, *, back_to: bool = False) -> str:
     """The photos of a draft with their verdicts; `left` more are still to be looked at.
 
-    `back_to` is the draft of one's own photos, which these took the place of.
+    `back_to`: these took the place of one's own, and there is a way back to them.
     """
     return render("photos.html", photos=photos.photos, report=photos.report, draft=draft, left=left, back_to=back_to)
 

@@ -18,14 +18,12 @@ from trainer.config import STARTER, TrainConfig
 from trainer.disk_need import check_disk, result_bytes
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.evidence import evidence_for
-from trainer.photos import PhotoSet
 from trainer.presets import preset_recipe, preset_values
 from trainer.single_file_base import inspect_local
 from ui.forms import RecipeForm
 from ui.html import file_size, render
 from ui.method_words import METHOD_GLANCES
 from ui.money_fields import MoneyWish
-from ui.photos_panel import photos_html
 from ui.publishing import prepare_publication
 from ui.remote import prepare_remote
 from ui.services import Services
@@ -233,11 +231,6 @@ class TrainHandlers:
         return self._services.spending.conditions(
             money.limit_usd, release=money.release, seconds=estimate[0] if estimate else None
         )
-
-    def next_draft(self) -> tuple[str, str]:
-        """A new, empty draft for the next concept."""
-        draft = self._services.drafts.new_id()
-        return draft, photos_html(draft, PhotoSet(()))
 
 
 def size_words(recipe: TrainConfig) -> str:

@@ -272,7 +272,7 @@ class TrainTab:
             money=self._money.read(values),
             flavor=self._place.flavor(values),
         )
-        draft, shown = self._handlers.next_draft()
+        draft, shown = self._photos.handlers.next_draft()
         return job, draft, shown
 
 

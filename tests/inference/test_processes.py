@@ -10,13 +10,14 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
 from inference.catalog import use_together
 from inference.client import GeneratorClient
-from inference.generator import _alone
+from inference.generator import _take_place
 from inference.metadata import read_settings
 from inference.protocol import Made, Refused, Waiting, Working, generator_socket
 from inference.request import PictureRequest
@@ -63,7 +64,8 @@ def test_generator_waits_for_the_one_before_it_to_end(tmp_path: Path) -> None:
     lock, stop, in_place = tmp_path / "generator.lock", StopSignal(), threading.Event()
 
     def begin() -> None:
-        with _alone(lock, stop):
+        with ExitStack() as held:
+            assert _take_place(lock, stop, held)
             in_place.set()
 
     with hold_lock(lock, what="the one before"):
@@ -74,8 +76,8 @@ def test_generator_waits_for_the_one_before_it_to_end(tmp_path: Path) -> None:
     thread.join()
     with hold_lock(lock, what="the one before"):
         stop.kind = StopKind.checkpoint
-        with _alone(lock, stop) as alone:
-            assert not alone  # stopped while it waited: the socket is the other one's
+        with ExitStack() as held:
+            assert not _take_place(lock, stop, held)  # stopped while it waited: the socket is the other one's
 
 
 def test_generator_makes_pictures_and_survives_what_it_cannot_do(
