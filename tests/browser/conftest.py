@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +14,16 @@ from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 
 expect.set_options(timeout=120_000)  # a busy machine answers late; a test that passes does not wait
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Function) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """A failure shows the words of the pages that were open then."""
+    report = yield
+    if report.failed and report.when == "call" and isinstance(browser := item.funcargs.get("chromium"), Browser):
+        pages = [page for context in browser.contexts for page in context.pages]
+        report.sections.extend((f"the page {page.url}", page.locator("body").inner_text()) for page in pages)
+    return report
 
 
 @pytest.fixture(scope="module")  # while it lives, its event loop runs in this process, and no other may

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 from pathlib import Path
 
 import pillow_heif
 from playwright.sync_api import Browser, Locator, Page, Playwright, expect
+from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 
 from tests.pictures import exif_with_gps, subject_picture
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.bases import inspect_base
 from trainer.choices import Kind, Method
 from trainer.presets import preset_values
@@ -72,6 +74,21 @@ def press_train(page: Page) -> None:
     """Queue what is entered; the page goes to the Jobs tab by itself."""
     page.locator("#train").click()
     expect(page.get_by_role("tab", name="Jobs", exact=True)).to_have_attribute("aria-selected", "true")
+
+
+def cancel(job: Locator) -> None:
+    """Cancel the job of this card. Its question lapses after some seconds, which a busy machine may take to answer."""
+
+    ended = job.locator(".cs-pill.cancelled")
+
+    def press() -> bool:
+        with contextlib.suppress(PlaywrightTimeoutError):
+            for words in ("Cancel", "Really cancel?"):
+                job.get_by_role("button", name=words, exact=True).click(timeout=4000)
+            ended.wait_for(timeout=4000)
+        return ended.is_visible()
+
+    wait_until(press, "the job is cancelled")
 
 
 def choose_base(page: Page, base: Path | str) -> None:

@@ -15,7 +15,7 @@ from jobs.job_file import JobFile
 from jobs.state import JobState
 from jobs.store import SINGLE_OWNER, new_job_id, now
 from tests.app_process import App
-from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos, press_train
+from tests.browser.steps import PATIENCE_MS, cancel, fill, go, phone_photos, press_train
 from tests.jobs.finished_run import write_finished_run
 from tests.tiny_models import WIDTH
 from trainer.choices import Method
@@ -108,6 +108,4 @@ def test_lora_is_extracted_from_a_full_model(studio: App, new_page: Open) -> Non
     go(page, "Jobs")
     job = page.locator(".cs-job", has_text="full-mug").first
     expect(job).to_contain_text("DreamBooth adapter")
-    job.get_by_role("button", name="Cancel").click()
-    page.get_by_role("button", name="Really cancel?").click()
-    expect(job.locator(".cs-pill.cancelled")).to_be_visible(timeout=PATIENCE_MS)
+    cancel(job)

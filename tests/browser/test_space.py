@@ -13,7 +13,7 @@ from playwright.sync_api import Page, Route, expect
 
 from tests.app_process import App
 from tests.browser.space import describe, sign_in, space_environment
-from tests.browser.steps import PATIENCE_MS, phone_photos
+from tests.browser.steps import PATIENCE_MS, cancel, phone_photos
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.jobs.space_fixtures import STUDIO, make_space, requests_for
@@ -161,8 +161,7 @@ def keep_the_hardware_after_all(page: Page) -> None:
     page.locator("#cost-limit input").press("Tab")
     page.locator("#release-hardware input").check()
     page.locator("#train").click()
-    page.locator(".cs-job").get_by_role("button", name="Cancel").click()
-    page.get_by_role("button", name="Really cancel?").click()
+    cancel(page.locator(".cs-job"))
     keep = page.locator(".cs-space").get_by_role("button", name="Keep it")
     keep.click(timeout=PATIENCE_MS)
     expect(page.locator("[data-testid=toast-body]").last).to_contain_text("The hardware is kept")

@@ -12,7 +12,7 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
-from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos, width_of
+from tests.browser.steps import PATIENCE_MS, cancel, fill, go, phone_photos, width_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
@@ -137,9 +137,7 @@ def test_another_browser_sees_nothing(app: MakeApp, new_page: Open, tmp_path: Pa
     expect(eve.locator("#plan")).to_contain_text("not a folder")
 
     go(anna, "Jobs")
-    anna.get_by_role("button", name="Cancel").click()
-    anna.get_by_role("button", name="Really cancel?").click()
-    expect(anna.locator(".cs-pill.cancelled")).to_be_visible(timeout=PATIENCE_MS)
+    cancel(anna.locator(".cs-job"))
 
 
 @pytest.fixture(scope="module")
