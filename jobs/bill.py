@@ -13,7 +13,7 @@ from jobs.state import JobState
 from jobs.store import Job
 from trainer.run_folder import RunFolder, write_whole
 
-_FILE = "cost.json"
+_FILE, _SETTLED = "cost.json", "hardware-settled"
 _EXPORT_S = 180.0
 _RESERVE_SHARE = 0.1
 
@@ -94,6 +94,19 @@ def read_bill(run: RunFolder) -> Bill | None:
 
 def write_bill(run: RunFolder, bill: Bill) -> None:
     write_whole(_file(run), bill.model_dump_json(indent=2) + "\n")
+
+
+def is_settled(run: RunFolder) -> bool:
+    """Whether what this job's owner wished for the hardware was done, or is over: it has no say in what comes next."""
+    return (run.root / _SETTLED).exists()
+
+
+def settle(run: RunFolder, *, over: bool = True) -> None:
+    """Note in the run folder whether the wish is over, so that a mirror brings that back with the job."""
+    if over:
+        (run.root / _SETTLED).touch()
+    else:
+        (run.root / _SETTLED).unlink(missing_ok=True)
 
 
 def _file(run: RunFolder) -> Path:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import back_off
-from jobs.bill import read_bill
+from jobs.bill import is_settled, read_bill, settle
 from jobs.prices import Price, read_price
 from jobs.progress import read_progress
 from jobs.publications import PublicationStore
@@ -66,13 +66,14 @@ class Caretaker:
 
     def round(self, moment: float) -> None:
         """Do what is due at this moment. Raises nothing that the Hub or the network can cause."""
-        state = self.state or self._put(SpaceState(since=moment))
+        state = self.state or self._put(SpaceState())
         if moment >= self._next_look:
             state = self._look(state, moment)
         if not state.costs:
             return
         if (keep := keep_wish_file(self._home)).exists() and state.release.stage is not ReleaseStage.asked:
-            state = self._put(state, since=moment, release_wanted=False, release=Release())
+            self._settle_wishes()
+            state = self._put(state, release_wanted=False, release=Release())
             keep.unlink()
         jobs = self._jobs.all_jobs()
         open_jobs = [job for job in jobs if job.is_open]
@@ -118,8 +119,19 @@ class Caretaker:
         if seen.free and state.release.stage is ReleaseStage.asked:
             return self._put(state, **new, release=_done(moment))
         if state.flavor:  # other hardware, by the owner's hand: what was asked for before concerned the old one
-            new |= {"since": moment, "release_wanted": False, "release": Release()}
+            self._settle_wishes()
+            new |= {"release_wanted": False, "release": Release()}
+        else:  # a disk that was just made: a mirror brought back the wishes of before, which may be about this hardware
+            self._settle_wishes(but_for="" if seen.free else seen.flavor)
         return self._put(state, **new)
+
+    def _settle_wishes(self, but_for: str = "") -> None:
+        """The wishes of jobs that are done are over, but for those about hardware of this flavor."""
+        for job in self._jobs.all_jobs():
+            run = RunFolder(self._runs_dir / job.id)
+            bill = read_bill(run) if not job.is_open else None
+            if bill is not None and bill.release and not (but_for and bill.flavor == but_for):
+                settle(run)
 
     def _price(self, state: SpaceState, moment: float) -> SpaceState:
         if not state.costs or moment - self._price_read < _PRICE_S:
@@ -197,8 +209,16 @@ class Caretaker:
         for job in jobs:
             run = RunFolder(self._runs_dir / job.id)
             safe = is_safe(job, run, publications.get(job.id), is_kept=self._is_kept)
-            standings.append(Standing(job, read_bill(run), safe))
-        return judge(standings, wanted=state.release_wanted, since=state.since, sleep_s=state.sleep_s)
+            standings.append(Standing(job, safe, self._wish(job, run)))
+        return judge(standings, wanted=state.release_wanted, sleep_s=state.sleep_s)
+
+    def _wish(self, job: Job, run: RunFolder) -> bool:
+        bill = read_bill(run)
+        if bill is None or not bill.release:
+            return False
+        if job.is_open and is_settled(run):  # it was resumed, and what was wished holds again
+            settle(run, over=False)
+        return not is_settled(run)
 
     def _release(self, state: SpaceState, verdict: Verdict, moment: float) -> None:
         state = self._put(state, release_wanted=verdict.asked)

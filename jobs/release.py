@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from jobs.bill import Bill
 from jobs.publications import Publication, published_at
 from jobs.store import EVERYBODY, Job
 from trainer.artifact import MANIFEST_FILE
@@ -18,9 +17,10 @@ class Standing:
     """A job with what decides about the hardware under it."""
 
     job: Job
-    bill: Bill | None
     safe: bool
     """It left nothing that only this machine's disk has."""
+    wish: bool
+    """Its owner wants the hardware to be given back, and that was not settled yet."""
 
 
 @dataclass(frozen=True)
@@ -42,15 +42,11 @@ def is_safe(job: Job, run: RunFolder, publication: Publication | None, *, is_kep
     return published_at(publication, run) is not None
 
 
-def judge(standings: Iterable[Standing], *, wanted: bool, since: float, sleep_s: int | None) -> Verdict:
-    """What becomes of the hardware. A wish counts if its job was open on this hardware, that is after `since`.
-
-    `wanted`: there was such a wish before.
-    """
+def judge(standings: Iterable[Standing], *, wanted: bool, sleep_s: int | None) -> Verdict:
+    """What becomes of the hardware. `wanted`: there was a wish before, of a job that may be deleted now."""
     standings = list(standings)
     unsafe = sum(not s.safe for s in standings if not s.job.is_open)
-    wishes = [s.job for s in standings if s.bill is not None and s.bill.release]
-    if not wanted and not any(job.is_open or (job.ended or 0.0) >= since for job in wishes):
+    if not wanted and not any(s.wish for s in standings):
         return Verdict(asked=False, unsafe=unsafe)
     if any(s.job.is_open for s in standings):
         waits = "The hardware is given back when all jobs are done and their results safe."

@@ -46,8 +46,6 @@ class SpaceState(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    since: float
-    """When this hardware was first seen: what ended before it has no say in what becomes of it."""
     flavor: str = ""
     """Empty until the Hub has answered."""
     machine: str = ""

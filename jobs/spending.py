@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import constants
 
-from jobs.bill import Bill, dollars, read_bill
+from jobs.bill import Bill, dollars, is_settled, read_bill
 from jobs.space import NO_SECRET, Place, find_place
 from jobs.space_state import ReleaseStage, SpaceState, keep_wish_file, read_state
 from jobs.store import Job
@@ -127,7 +127,7 @@ class Spending:
                 f"It reached its limit of {dollars(bill.limit_usd or 0)}: stopped, and what was learnt is kept."
             )
         state = self.state()
-        if bill.release and state is not None and (job.is_open or (job.ended or 0.0) >= state.since):
+        if bill.release and state is not None and not is_settled(run):
             lines.append(state.release.note)
         return [line for line in lines if line]
 

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from jobs.bringing_in import Wish
-from trainer.bases import PINNED, find_base
+from trainer.bases import PINNED
 from trainer.choices import DEFAULT_CLASS_WORD, Kind
 from trainer.config import STARTER
 from trainer.errors import RequestError
@@ -120,8 +120,7 @@ class AddPanel:
         self._services.admit(request)
         name = _name_for(file or hub, name)  # the field's may still be on its way
         wish = Wish((hub or "").strip(), name, kind or "", class_word or "", base or STARTER, prediction or None)
-        if not self._services.owners.single and not (find_base(wish.base).on_hub or wish.base == STARTER):
-            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
+        self._services.owners.find_base(wish.base)
         if bool(file) == bool(wish.source):
             raise RequestError("Give a file, or a Hub id: one of the two.")
         importer, token = self._services.importer, self._services.owners.token_of(request)

@@ -19,6 +19,8 @@ from starlette.concurrency import run_in_threadpool
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.store import SINGLE_OWNER
+from trainer.bases import HUB_ID, BaseReference, base_name, find_base
+from trainer.config import STARTER
 from trainer.errors import RequestError
 from trainer.settings import Owners, Settings
 
@@ -90,6 +92,18 @@ class OwnerPolicy:
                 "This browser keeps no cookies for this page, so nothing could be called yours. Allow them."
             )
         return owner
+
+    def find_base(self, entered: str, prediction: str | None = None) -> BaseReference:
+        """The base that was typed or pasted. A visitor may name no file of this machine, nor learn whether it is there.
+
+        Raises BaseModelError for what is none, and RequestError for a file or folder on a shared page.
+        """
+        name = base_name(entered)
+        if self._single or name in ("", STARTER):
+            return find_base(name, prediction=prediction)
+        if HUB_ID.fullmatch(name) and (reference := find_base(name, prediction=prediction)).on_hub:
+            return reference
+        raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
 
 
 def _hashed(value: str) -> str:

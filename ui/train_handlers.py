@@ -11,10 +11,10 @@ import gradio as gr
 from markupsafe import Markup
 
 from jobs.bill import Bill
-from trainer.bases import BaseTraits, find_base, knows_word
+from trainer.bases import BaseTraits, knows_word
 from trainer.choices import Kind, Method
 from trainer.concept import check_name
-from trainer.config import STARTER, TrainConfig
+from trainer.config import TrainConfig
 from trainer.disk_need import check_disk, result_bytes
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.evidence import evidence_for
@@ -67,9 +67,7 @@ class TrainHandlers:
 
     def traits(self, choices: Choices, prediction: str | None = None) -> BaseTraits:
         """The chosen base's traits. Raises BaseModelError, in words, for one that cannot be used."""
-        reference = find_base(choices.base, prediction=prediction)
-        if not reference.on_hub and choices.base != STARTER and not self._services.owners.single:
-            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
+        reference = self._services.owners.find_base(choices.base, prediction)
         if reference.on_hub:
             return self._services.bases.check(reference, choices.hub_token).traits
         return inspect_local(reference)
@@ -78,7 +76,7 @@ class TrainHandlers:
         """The recipe as entered. Raises RecipeError with all problems."""
         values = self._form.read(choices.method, entered)
         traits = self.traits(choices, values.get("base_prediction"))
-        reference = find_base(choices.base)
+        reference = self._services.owners.find_base(choices.base)
         if reference.on_hub and not values.get("base_revision"):
             values["base_revision"] = self._services.bases.check(reference, choices.hub_token).commit
         return preset_recipe(
@@ -128,7 +126,7 @@ class TrainHandlers:
 
     def _download_bytes(self, choices: Choices) -> int:
         """How much of the base is not here yet."""
-        reference = find_base(choices.base)
+        reference = self._services.owners.find_base(choices.base)
         return self._services.bases.check(reference, choices.hub_token).download_bytes if reference.on_hub else 0
 
     def method_guide(self, choices: Choices) -> str:
@@ -172,7 +170,7 @@ class TrainHandlers:
             check_name(name)
         except RequestError as error:
             return Markup("<span class='cs-bad'>{}</span>").format(str(error))
-        folder = _folder_of(base)
+        folder = self._folder_of(base)
         known = knows_word(folder, name) if folder is not None else None
         if known:
             return Markup(
@@ -182,6 +180,12 @@ class TrainHandlers:
         mark = "" if known is None else "✓ "  # of a base that is not here yet, training says it
         return Markup("{}In prompts you write <code>{}</code>.").format(mark, f"<{name}>")
 
+    def _folder_of(self, base: str) -> Path | None:
+        try:
+            return self._services.owners.find_base(base).folder
+        except RequestError:
+            return None
+
     def admit(self, choices: Choices, request: gr.Request, *, flavor: str | None) -> str:
         """The owner, who may train where they want to. Raises RequestError for who may not.
 
@@ -190,7 +194,7 @@ class TrainHandlers:
         owner = self._services.owners.of(request)
         if flavor is None:
             self._services.admit(request)
-            if choices.hub_token is not None and find_base(choices.base).on_hub:
+            if choices.hub_token is not None and self._services.owners.find_base(choices.base).on_hub:
                 self._services.tokens.hand_over_for_fetching(owner, choices.hub_token)
         return owner
 
@@ -236,10 +240,3 @@ class TrainHandlers:
 def size_words(recipe: TrainConfig) -> str:
     """About how large the result will be, to be read."""
     return f"about {file_size(result_bytes(recipe))}"
-
-
-def _folder_of(base: str) -> Path | None:
-    try:
-        return find_base(base).folder
-    except RequestError:
-        return None

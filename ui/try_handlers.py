@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import secrets
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from inference.catalog import use_together
 from inference.metadata import PictureSettings, read_settings
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
-from trainer.bases import base_name, find_base
+from trainer.bases import BaseReference, base_name, find_base
 from trainer.choices import Kind
 from trainer.config import STARTER
 from trainer.errors import RequestError
@@ -63,15 +63,12 @@ class TryHandlers:
         if not entries:
             return self.defaults_of_base(STARTER)
         side = entries[0].manifest.resolution_px
-        return {**self.defaults_of_base(entries[0].manifest.base.name), "width": side, "height": side}
+        trained_on = entries[0].manifest.base.name
+        return {**_defaults(trained_on, find_base), "width": side, "height": side}
 
     def defaults_of_base(self, entered: str) -> dict[str, Any]:
-        """Settings that suit a base without concepts."""
-        base = base_name(entered) or STARTER
-        looked_at = base == STARTER or self._services.owners.single  # a visitor may name no file of this machine
-        traits = _traits(base) if looked_at else None
-        side = traits.resolution_px if traits else 512
-        return {"base": base, "width": side, "height": side, **look_values(starter=bool(traits and traits.starter))}
+        """Settings that suit a base without concepts; the usual ones for what is none."""
+        return _defaults(base_name(entered) or STARTER, self._services.owners.find_base)
 
     def request(
         self,
@@ -107,10 +104,7 @@ class TryHandlers:
         """Raise where a visitor may not draw with it: a private base that another one trained on is on this disk."""
         if self._services.owners.single:
             return
-        reference = find_base(base)
-        if not reference.on_hub:
-            raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
-        self._services.bases.check(reference, hub_token)
+        self._services.bases.check(self._services.owners.find_base(base), hub_token)
 
     def generate(
         self, request: PictureRequest, owner: str, hub_token: str | None = None, *, shown: int = HISTORY
@@ -235,9 +229,12 @@ def _line(text: str, *, done: int = 0, total: int = 0, notes: list[str] | None =
     return render("making.html", text=text, done=done, total=total, notes=notes or [], kind=kind)
 
 
-def _traits(base: str) -> Any:
+def _defaults(base: str, find: Callable[[str], BaseReference]) -> dict[str, Any]:
+    """Base, size and look; what the base is made for is only known here where it lies on this machine."""
     try:
-        reference = find_base(base)
-        return None if reference.on_hub else inspect_local(reference)
+        reference = find(base)
+        traits = None if reference.on_hub else inspect_local(reference)
     except RequestError:
-        return None
+        traits = None
+    side = traits.resolution_px if traits else 512
+    return {"base": base, "width": side, "height": side, **look_values(starter=bool(traits and traits.starter))}

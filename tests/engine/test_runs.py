@@ -16,7 +16,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from tests.engine.conftest import StopAt, go_on
+from tests.engine.conftest import PREVIEWED, StopAt, go_on
 from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
 from trainer.engine import loop
 from trainer.engine.run import verify_run
@@ -88,7 +88,7 @@ def test_run_leaves_exactly_its_files_and_plain_diffusers_opens_them(
     method: str, which: str, prepared: Prepare, cache: Path, request: pytest.FixtureRequest
 ) -> None:
     base: Path = request.getfixturevalue(which)
-    run = prepared(base, method)
+    run = prepared(base, method, **PREVIEWED)
     events = go_on(run, cache)
 
     assert files_in(run.artifact) == ARTIFACT[method] | {MANIFEST_FILE}
@@ -139,7 +139,13 @@ def test_base_that_is_stored_in_half_precision_is_trained_and_verified(
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     method: str, prepared: Prepare, tiny_model: Path, cache: Path
 ) -> None:
-    options: dict[str, Any] = {"steps": 7, "checkpoint_every_steps": 2, "ema_decay": 0.9, "min_snr_gamma": 5.0}
+    options: dict[str, Any] = {
+        "steps": 7,
+        "checkpoint_every_steps": 2,
+        "ema_decay": 0.9,
+        "min_snr_gamma": 5.0,
+        **PREVIEWED,
+    }
     if method != "textual-inversion":
         options |= {"text_encoder_share": 0.5, "prior_weight": 1.0, "class_images": 3}
     whole = prepared(tiny_model, method, "whole", **options)
@@ -271,7 +277,7 @@ def test_folder_without_class_pictures_fails_in_words(
 
 def test_stop_before_the_first_step_keeps_nothing(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
     for looks in (3, 12, 15):  # while photos are encoded, measured, and drawn before training
-        run = prepared(tiny_model, "dreambooth-lora", f"run-{looks}", steps=50)
+        run = prepared(tiny_model, "dreambooth-lora", f"run-{looks}", steps=50, **PREVIEWED)
         with pytest.raises(TrainingStopped, match="before the first step"):
             go_on(run, cache, StopAt(looks, StopKind.keep))
         assert not run.artifact.exists()
@@ -372,7 +378,7 @@ def test_loss_that_stays_infinite_fails_with_advice(
 
 @pytest.mark.fault(20)
 def test_damaged_newest_checkpoint_falls_back_and_says_so(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
-    run = prepared(tiny_model, "textual-inversion", steps=9)
+    run = prepared(tiny_model, "textual-inversion", steps=9, **PREVIEWED)
     with pytest.raises(TrainingStopped):
         go_on(run, cache, StopAt(40))
     newest = max(run.checkpoints.iterdir())

@@ -61,6 +61,9 @@ def test_concept_changes_the_picture_and_leaves_no_trace(
     assert with_concept.notes == []
     unnamed = engine.generate(ask(tiny_model, [(concepts[method], 1.0)], "a photo"))
     assert unnamed.notes == ["<red-mug> is not in the prompt, so it may not show."]
+    trained_on = read_manifest(concepts[method].artifact).trained_words
+    in_its_own_words = engine.generate(ask(tiny_model, [(concepts[method], 1.0)], f"a photo of {trained_on.upper()}"))
+    assert not any("is not in the prompt" in note for note in in_its_own_words.notes)
 
 
 def test_concepts_are_swapped_without_reloading_the_base(engine: Engine, tiny_model: Path, concepts: Runs) -> None:

@@ -103,7 +103,7 @@ def test_generator_makes_pictures_and_survives_what_it_cannot_do(
     assert isinstance(list(client.generate(ask(tiny_model), tmp_path / "out"))[-1], Made)
     assert generator_socket(settings.runtime_dir).stat().st_mode & 0o777 == 0o600
     generator.send_signal(signal.SIGTERM)
-    assert generator.wait(10) == 0
+    assert generator.wait(PATIENCE_S) == 0
     assert not generator_socket(settings.runtime_dir).exists()
 
 

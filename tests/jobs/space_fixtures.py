@@ -50,7 +50,7 @@ class Scene:
         self.jobs, self.publications = JobStore(engine), PublicationStore(engine)
         self.moment = START
         self.kept: set[str] = set()
-        write_state(settings.home, SpaceState(since=START))
+        write_state(settings.home, SpaceState())
         self.caretaker = self.start()
 
     def start(self, token: str | None = ALICE) -> Caretaker:
@@ -81,7 +81,9 @@ class Scene:
             assert self.moment < end, self.state
             self.pass_time(5)
 
-    def add_job(self, state: JobState = JobState.running, *, release: bool = False, **values: Any) -> Job:
+    def add_job(
+        self, state: JobState = JobState.running, *, release: bool = False, flavor: str = "t4-small", **values: Any
+    ) -> Job:
         """A job in a state, with a bill; a finished or stopped one has a result."""
         job_id = f"job{next(_NUMBERS)}"
         run = write_finished_run(self.settings.runs_dir / job_id, self._photos, base=BASE_MODEL)
@@ -110,7 +112,7 @@ class Scene:
         if state not in (JobState.finished, JobState.stopped):
             (run.artifact / "artifact.json").unlink()
         self.jobs.add(job)
-        write_bill(run, Bill(release=release))
+        write_bill(run, Bill(release=release, flavor=flavor))
         return job
 
     def publish(self, job: Job, state: PublicationState = PublicationState.published) -> None:

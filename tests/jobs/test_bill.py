@@ -16,8 +16,8 @@ from jobs.store import Job
 from tests.jobs.space_fixtures import START, Scene
 from trainer.settings import Settings
 
-T4 = SpaceState(since=START, flavor="t4-small", machine="Nvidia T4 - small", usd_per_hour=0.4)
-FREE = SpaceState(since=START, flavor="cpu-basic", usd_per_hour=0.0)
+T4 = SpaceState(flavor="t4-small", machine="Nvidia T4 - small", usd_per_hour=0.4)
+FREE = SpaceState(flavor="cpu-basic", usd_per_hour=0.0)
 
 
 @pytest.fixture
@@ -206,7 +206,7 @@ def test_job_that_goes_on_without_paid_hardware_costs_no_more(scene: Scene, job:
 
 def test_hardware_that_is_not_known_yet_is_not_taken_to_be_free(scene: Scene, job: Job) -> None:
     counting(scene).count(START + 3600)
-    counting(scene, SpaceState(since=START)).count(START + 7200)
+    counting(scene, SpaceState()).count(START + 7200)
     bill = bill_of(scene, job)
     assert bill.usd_per_hour == T4.usd_per_hour
     assert bill.cost(bill.seconds) == pytest.approx(0.8)

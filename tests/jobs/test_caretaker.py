@@ -317,13 +317,50 @@ def test_new_hardware_is_not_given_back_for_a_wish_about_the_old(alice: HfApi, s
     assert alice.get_space_runtime(STUDIO).requested_hardware == "a10g-small"
 
 
-def test_wish_of_a_job_that_ended_before_this_disk_was_made_is_over(scene: Scene, hub: LocalHub) -> None:
-    scene.add_job(JobState.failed, release=True)
-    scene.moment += 100
-    (scene.settings.home / "space.json").unlink()  # the Space was restarted, and the job came back from a mirror
+def restart_with_a_new_disk(scene: Scene) -> None:
+    """The Space was restarted, and its jobs came back from a mirror."""
+    (scene.settings.home / "space.json").unlink()
     scene.start()
+    scene.pass_time(5)
+
+
+def test_wish_holds_after_a_restart_with_a_new_disk(scene: Scene, hub: LocalHub) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.settling)
+    restart_with_a_new_disk(scene)
+    scene.pass_time_until(lambda: released(scene))
+    assert len(requests_for(hub, "hardware")) == 1
+
+
+def test_wish_that_was_granted_is_over_on_the_next_disk(alice: HfApi, scene: Scene) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: released(scene))
+    restart_with_a_new_disk(scene)
+    alice.request_space_hardware(STUDIO, SpaceHardware.T4_SMALL)
+    scene.pass_time(LONG)
+    assert alice.get_space_runtime(STUDIO).requested_hardware == "t4-small"
+
+
+@pytest.mark.parametrize("change", ["taken back", "about other hardware"])
+def test_wish_that_is_over_stays_so_on_the_next_disk(scene: Scene, hub: LocalHub, change: str) -> None:
+    taken_back = change == "taken back"
+    scene.add_job(JobState.failed, release=True, flavor="t4-small" if taken_back else "a10g-small")
+    if taken_back:
+        keep_wish_file(scene.settings.home).touch()
+        scene.pass_time(LONG)
+    restart_with_a_new_disk(scene)
     scene.pass_time(LONG)
     assert not requests_for(hub, "hardware")
+
+
+def test_job_that_is_resumed_wishes_again(scene: Scene) -> None:
+    job = scene.add_job(JobState.failed, release=True)
+    keep_wish_file(scene.settings.home).touch()
+    scene.pass_time(LONG)
+    assert scene.jobs.change_state(job.id, JobState.waiting)
+    scene.pass_time(60)
+    scene.jobs.change_state(job.id, JobState.cancelled, ended=scene.moment)
+    scene.pass_time_until(lambda: released(scene))
 
 
 def test_without_a_secret_the_trouble_is_said_and_nothing_is_asked(scene: Scene, hub: LocalHub) -> None:

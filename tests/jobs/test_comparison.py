@@ -20,7 +20,7 @@ from jobs.open import open_service
 from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job, new_job_id
-from tests.engine.conftest import small_recipe
+from tests.engine.conftest import PREVIEWED, small_recipe
 from tests.jobs.finished_run import write_finished_run
 from tests.pictures import write_photos
 from trainer.errors import EXIT_DONE, RequestError
@@ -38,7 +38,9 @@ def pair(service: JobService, tiny_model: Path, photo_folder: Path) -> Pair:
     """Queues textual inversion and a LoRA on the same photos."""
 
     def call(owner: str = "anna", press_id: str | None = None, bill: Bill | None = None, **changes: Any) -> Comparison:
-        first, second = (Order(small_recipe(tiny_model, method, **changes), bill) for method in METHODS)
+        first, second = (
+            Order(small_recipe(tiny_model, method, **{**PREVIEWED, **changes}), bill) for method in METHODS
+        )
         return service.submitting.submit_pair(
             owner, (first, second), partial(take_folder, photo_folder), press_id=press_id
         )
@@ -112,7 +114,7 @@ def test_second_that_cannot_be_prepared_takes_the_first_with_it(
             raise OSError("No space left on device")
         return take_folder(photo_folder, folder)
 
-    first, second = (Order(small_recipe(tiny_model, method)) for method in METHODS)
+    first, second = (Order(small_recipe(tiny_model, method, **PREVIEWED)) for method in METHODS)
     press = new_job_id()
     with pytest.raises(OSError, match="No space"):
         service.submitting.submit_pair("anna", (first, second), take_once, press_id=press)
@@ -204,8 +206,8 @@ def test_finished_result_says_its_size(service: JobService, pair: Pair, photo_fo
 def test_two_of_different_names_are_paired_and_of_different_photos_are_told_apart(
     service: JobService, submit: Submit, tiny_model: Path, tmp_path: Path
 ) -> None:
-    first = submit()
-    recipe = small_recipe(tiny_model, "dreambooth-lora", name="blue-cat")
+    first = submit(**PREVIEWED)
+    recipe = small_recipe(tiny_model, "dreambooth-lora", name="blue-cat", **PREVIEWED)
     photos = write_photos(tmp_path / "other", count=3)
     second = service.submitting.submit("anna", recipe, partial(take_folder, photos))
     compared = service.compare(first.id, second.id, "anna")
@@ -214,7 +216,7 @@ def test_two_of_different_names_are_paired_and_of_different_photos_are_told_apar
 
 
 def test_previews_of_different_prompts_are_not_paired(service: JobService, submit: Submit) -> None:
-    first, second = submit(), submit(preview_prompt="<red-mug> at sea")
+    first, second = submit(**PREVIEWED), submit(**PREVIEWED, preview_prompt="<red-mug> at sea")
     compared = service.compare(first.id, second.id, "anna")
     assert compared.previews == []
     assert any("no prompt and seed in common" in note for note in compared.notes)

@@ -77,7 +77,7 @@ def test_jobs_are_copied_as_they_change_and_deleted_ones_are_forgotten(
         run = service.run_folder(other.id)
         run.events_file.write_text('{"event": "phase"}\n')
         process.terminate()  # what was not copied yet is copied at the end
-        assert process.wait(20) == 0
+        assert process.wait(60) == 0
     assert "events.jsonl" in listed(settings, other)
     shutil.rmtree(settings.home)
     restored = open_service(settings)

@@ -248,7 +248,7 @@ def test_hub_that_is_down_is_tried_again_later(
 def test_sigterm_ends_it_at_once(hub: LocalHub, settings: Settings, service: JobService) -> None:
     with publisher(settings, hub) as process:
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(40) == 0
 
 
 def test_second_publisher_of_a_data_root_refuses(hub: LocalHub, settings: Settings, service: JobService) -> None:

@@ -23,7 +23,7 @@ def spending(home: Path, *, token: str | None = ALICE, cap: float | None = None,
     """A copy with a GPU on a Space, of which so much is known."""
     environment: dict[str, Any] = {"SPACE_ID": STUDIO, "HF_TOKEN": token, "cost_cap": cap}
     if known:
-        write_state(home, SpaceState(since=0, **known))
+        write_state(home, SpaceState(**known))
     return Spending(Settings(home=home, **environment), has_gpu=True)
 
 

@@ -17,7 +17,7 @@ from jobs.bill import Bill, read_bill, write_bill
 from jobs.job_file import JobFile
 from jobs.publications import Publication, PublicationState, PublicationStore
 from jobs.service import JobService
-from jobs.space_state import Release, ReleaseStage, SpaceState, read_state, write_state
+from jobs.space_state import Release, ReleaseStage, read_state, write_state
 from jobs.state import JobState
 from jobs.store import Job, new_job_id, now, open_engine
 from tests import ROOT
@@ -26,7 +26,7 @@ from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import jobs_process, supervisor
 from tests.jobs.space_fixtures import STUDIO, make_space, requests_for
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
 from trainer.settings import Settings
 
@@ -98,8 +98,7 @@ def test_kill_while_the_hub_is_being_asked_gives_back_once(
     file = JobFile(id=job_id, owner="anna", title="red-mug", state=JobState.finished, created=now())
     run.job_file.write_text(file.model_dump_json())
     assert service.rebuild() == 1
-    write_bill(run, Bill(release=True))
-    write_state(settings.home, SpaceState(since=0))
+    write_bill(run, Bill(flavor="t4-small", release=True))
     with treasurer(settings, hub):
         wait_until(lambda: stage(settings) is ReleaseStage.kept)
     published = Publication(job_id, "alice/red-mug", private=True, state=PublicationState.published)
@@ -125,7 +124,7 @@ def test_sigterm_ends_it_at_once_even_while_the_hub_stalls(settings: Settings, h
     with treasurer(settings, hub) as process:
         wait_until(lambda: any(STUDIO in request.path for request in hub.requests() if request.method == "GET"))
         process.terminate()
-        assert process.wait(10) == 0
+        assert process.wait(40) == 0
 
 
 def test_second_treasurer_of_a_data_root_refuses(settings: Settings, hub: LocalHub) -> None:
@@ -133,7 +132,7 @@ def test_second_treasurer_of_a_data_root_refuses(settings: Settings, hub: LocalH
         lock = settings.runtime_dir / "treasurer.lock"
         wait_until(lambda: lock.exists() and lock.read_text() == str(first.pid))
         with treasurer(settings, hub) as second:
-            assert second.wait(60) == 2
+            assert second.wait(PATIENCE_S) == 2
     assert f"already served by pid {first.pid}" in (settings.home / "treasurer.log").read_text()
 
 

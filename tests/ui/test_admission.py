@@ -37,7 +37,7 @@ def space(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[
         for name, value in {**ON_SPACE, **environment}.items():
             monkeypatch.setenv(name, value)
         if known is not None:
-            write_state(tmp_path / "home", SpaceState(since=0, **known))
+            write_state(tmp_path / "home", SpaceState(**known))
         made.append(build_services(Settings(), [device]))
         return made[-1]
 

@@ -12,7 +12,7 @@ import pytest
 from starlette.requests import Request
 
 from jobs.comparison import Comparison, Order
-from tests.engine.conftest import small_recipe
+from tests.engine.conftest import PREVIEWED, small_recipe
 from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import drawn
 from tests.ui.test_sign_in import scope
@@ -52,7 +52,9 @@ def entered(pair: PairHandlers) -> dict[str, Any]:
 @pytest.fixture
 def queued(services: Services, tiny_model: Path, photo_folder: Path) -> Comparison:
     """A pair of anna's that waits."""
-    first, second = (Order(small_recipe(tiny_model, method)) for method in ("textual-inversion", "dreambooth"))
+    first, second = (
+        Order(small_recipe(tiny_model, method, **PREVIEWED)) for method in ("textual-inversion", "dreambooth")
+    )
     return services.jobs.submitting.submit_pair("anna", (first, second), partial(take_folder, photo_folder))
 
 

@@ -32,13 +32,13 @@ def test_missing_secret_is_said_with_what_to_press(tmp_path: Path) -> None:
 
 
 def test_hardware_that_never_sleeps_is_said(tmp_path: Path) -> None:
-    write_state(tmp_path, SpaceState(since=0, **T4))
+    write_state(tmp_path, SpaceState(**T4))
     assert "It never goes to sleep by itself" in banner(tmp_path)
 
 
 def test_trouble_and_release_are_shown(tmp_path: Path) -> None:
     release = Release(note="The hardware was given back at 14:02, confirmed by the Hub.")
-    write_state(tmp_path, SpaceState(since=0, **T4, trouble="The Hub cannot be reached.", release=release))
+    write_state(tmp_path, SpaceState(**T4, trouble="The Hub cannot be reached.", release=release))
     words = banner(tmp_path)
     assert "The Hub cannot be reached." in words
     assert "given back at 14:02" in words
@@ -74,18 +74,18 @@ def plan(home: Path, **environment: Any) -> str:
 
 @pytest.mark.parametrize("has_gpu", [True, False])
 def test_paid_hardware_is_said_to_cost_with_and_without_a_gpu(tmp_path: Path, has_gpu: bool) -> None:
-    write_state(tmp_path, SpaceState(since=0, **T4))
+    write_state(tmp_path, SpaceState(**T4))
     assert "costs $0.40 an hour" in banner(tmp_path, has_gpu=has_gpu)
 
 
 def test_price_that_is_not_listed_is_said(tmp_path: Path) -> None:
-    write_state(tmp_path, SpaceState(since=0, flavor="quantum-1", machine="quantum-1"))
+    write_state(tmp_path, SpaceState(flavor="quantum-1", machine="quantum-1"))
     assert "could not be found out" in banner(tmp_path)
 
 
 def test_hardware_can_be_kept_only_before_it_is_asked_for(tmp_path: Path) -> None:
     def state(stage: ReleaseStage) -> None:
-        write_state(tmp_path, SpaceState(since=0, **T4, release=Release(stage=stage, note="In a minute.")))
+        write_state(tmp_path, SpaceState(**T4, release=Release(stage=stage, note="In a minute.")))
 
     state(ReleaseStage.settling)
     assert "Keep it" in banner(tmp_path)
@@ -107,5 +107,5 @@ def test_who_may_train_is_said(
 ) -> None:
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    write_state(tmp_path, SpaceState(since=0, **T4, public=public))
+    write_state(tmp_path, SpaceState(**T4, public=public))
     assert words in " ".join(banner(tmp_path).split())

@@ -60,7 +60,7 @@ class _Level:
 class Yardstick:
     """The questions of one run with the base's answers; made before a method touches the family.
 
-    `between` is called while the base is asked, and may raise to stop. A pass holds no more than the recipe's batch.
+    `between` is called while the base is asked, and may raise to stop. A pass holds no more than a preview's pass does.
     """
 
     def __init__(
@@ -108,8 +108,9 @@ class Yardstick:
         """What the denoiser says, fp32; `states` are one for all or one for each."""
         states = states.expand(len(noisy), -1, -1)
         parts: list[torch.Tensor] = []
-        for begin in range(0, len(noisy), self._recipe.batch_size):
-            part = slice(begin, begin + self._recipe.batch_size)
+        at_once = max(self._recipe.batch_size, 2 * self._recipe.preview_count)  # a preview's with guidance
+        for begin in range(0, len(noisy), at_once):
+            part = slice(begin, begin + at_once)
             mixed = family.unet.dtype != family.dtype  # fp32 masters of a run in half precision
             with torch.autocast(family.device.type, family.dtype, enabled=mixed):
                 told = family.predict(noisy[part], _repeated(timestep, noisy[part]), states[part])

@@ -25,7 +25,7 @@ from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import follower
 from tests.jobs.remote.conftest import ENGINE_S, LONG, Client, hub_jobs, message, state, step
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.events import Started, read_events
 from trainer.settings import Settings
 
@@ -55,7 +55,7 @@ def test_killed_follower_finds_its_job_again_and_one_deleted_elsewhere_fails_in_
         desk.hand_over_for_training("anna", ALICE)
         wait_until(lambda: step(service, job) > seen + 20)
         second.terminate()
-        assert second.wait(10) == 0
+        assert second.wait(PATIENCE_S) == 0
     assert state(service, job) is JobState.running
     (running,) = hub_jobs(alice)
     assert running.status.stage == "RUNNING"
@@ -321,5 +321,5 @@ def test_second_follower_of_a_data_root_refuses_and_leaves_the_first_its_socket(
     hub: LocalHub, settings: Settings, service: JobService, desk: TokenDesk
 ) -> None:
     with follower(settings, hub), follower(settings, hub) as second:
-        assert second.wait(30) == 2
+        assert second.wait(PATIENCE_S) == 2
         desk.hand_over_for_training("anna", ALICE)

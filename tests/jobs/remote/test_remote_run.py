@@ -31,7 +31,7 @@ Send = Callable[..., Job]
 def test_run_comes_home_like_a_local_one_and_leaves_nothing_behind(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
-    job = send()
+    job = send(preview_every_steps=3, preview_count=1)
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
         wait_until(lambda: state(service, job) is JobState.finished, seconds=ENGINE_S)
