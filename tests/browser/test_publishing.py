@@ -5,9 +5,6 @@ Two of the methods are queued by one press and compared on the way.
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,6 +13,7 @@ from playwright.sync_api import Page, expect
 
 from tests.app_process import App
 from tests.browser.comparing import see_them_side_by_side, train_both
+from tests.browser.plain_diffusers import open_as_a_stranger
 from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos, press_train
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
@@ -23,27 +21,11 @@ from trainer.choices import Method
 
 pytestmark = pytest.mark.browser
 METHODS = (Method.textual_inversion, Method.dreambooth_lora, Method.dreambooth)  # in the order of training
-OPENED_BY_A_STRANGER = """
-import sys
-from diffusers import StableDiffusionPipeline as Pipeline
-base = sys.argv[1]
-
-def draw(pipeline, words):
-    size = {"num_inference_steps": 2, "height": 64, "width": 64, "output_type": "np"}
-    assert pipeline("a photo of " + words, **size).images[0].std() > 0.01
-
-words_learnt = Pipeline.from_pretrained(base)
-words_learnt.load_textual_inversion("alice/textual-inversion")
-draw(words_learnt, "<red-mug>")
-adapted = Pipeline.from_pretrained(base)
-adapted.load_lora_weights("alice/dreambooth-lora")
-draw(adapted, "red-mug teapot")
-draw(Pipeline.from_pretrained("alice/dreambooth"), "red-mug teapot")
-"""
 Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 
 
+@pytest.mark.slow  # quick: test_sign_in.py for one method; tests/jobs/test_publish.py, tests/ui/test_comparing.py
 @pytest.mark.fault(21, 26, 39, 59)
 def test_concept_of_each_method_comes_back_from_the_hub(
     app: MakeApp, new_page: Open, hub: LocalHub, tmp_path: Path, tiny_model: Path
@@ -60,14 +42,7 @@ def test_concept_of_each_method_comes_back_from_the_hub(
     hub.order_fault("repos/create", status=503)
     for place, method in enumerate(reversed(METHODS)):  # the newest is shown first
         publish(page, place, f"alice/{method}", retry=place == 0)
-    opened = subprocess.run(
-        [sys.executable, "-c", OPENED_BY_A_STRANGER, str(tiny_model)],
-        env={**os.environ, **hub.environment(tmp_path / "stranger", token=ALICE)},
-        cwd=tmp_path,
-        capture_output=True,
-        text=True,
-    )
-    assert opened.returncode == 0, opened.stderr
+    open_as_a_stranger(hub, str(tiny_model), {method: f"alice/{method}" for method in METHODS}, tmp_path)
     find_no_token(studio, hub)
 
 

@@ -1,4 +1,7 @@
-"""Signing in with Hugging Face on a Space: one's own jobs on any device, and publishing without typing a token."""
+"""Signing in with Hugging Face on a Space: one's own jobs on any device, and publishing without typing a token.
+
+What was published then opens in plain diffusers.
+"""
 
 from __future__ import annotations
 
@@ -9,9 +12,11 @@ import pytest
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
+from tests.browser.plain_diffusers import open_as_a_stranger
 from tests.browser.space import describe, find_no_token, sign_in, space_environment
 from tests.browser.steps import PATIENCE_MS, go, phone_photos
 from tests.hub.local_hub import LocalHub
+from trainer.choices import Method
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]
@@ -66,4 +71,5 @@ def test_signed_in_person_finds_and_publishes_their_jobs(
     page.locator("#publish").click()
     go(page, "Jobs")
     expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug, private", timeout=PATIENCE_MS)
+    open_as_a_stranger(hub, tiny_base, {Method.textual_inversion: "alice/red-mug"}, tmp_path)
     find_no_token(space, hub)

@@ -99,6 +99,7 @@ def test_duplicate_with_a_gpu_says_what_it_costs_refuses_what_is_too_dear_and_ke
     assert requests_for(hub, "hardware") == []
 
 
+@pytest.mark.slow  # quick: tests/ui/test_admission.py, test_sign_in.py
 def test_public_copy_with_a_gpu_trains_for_its_owner_alone(
     app: MakeApp, new_page: Open, hub: LocalHub, alice: HfApi, tmp_path: Path, gpu: dict[str, str]
 ) -> None:
