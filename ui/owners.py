@@ -1,4 +1,4 @@
-"""Who is who: everybody at this machine, whoever signed in with Hugging Face, or each browser.
+"""Who is who, and what they may name: everybody at this machine, whoever signed in with Hugging Face, or each browser.
 
 A browser is known by a random id in a cookie that scripts cannot read; who signs in takes over what the browser had.
 """
