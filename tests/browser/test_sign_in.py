@@ -71,5 +71,5 @@ def test_signed_in_person_finds_and_publishes_their_jobs(
     page.locator("#publish").click()
     go(page, "Jobs")
     expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug, private", timeout=PATIENCE_MS)
-    open_as_a_stranger(hub, tiny_base, {Method.textual_inversion: "alice/red-mug"}, tmp_path)
+    open_as_a_stranger(hub, tiny_base, {Method.dreambooth_lora: "alice/red-mug"}, tmp_path)
     find_no_token(space, hub)
