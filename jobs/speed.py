@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 
 from jobs.progress import Progress
-from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
+from trainer.config import STARTER, DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
 from trainer.run_folder import write_whole
 
 # Seconds per picture of the starter on two cores, and around training (start, export, verification): measured once,
@@ -32,12 +33,13 @@ class Speeds:
 
     def estimate_s(self, recipe: TrainConfig) -> tuple[float, bool] | None:
         """Seconds that the whole run will take, and whether that was measured here; None where nothing is known."""
-        measured = self._read().get(_key(recipe))
+        known = self._read()
+        measured = known.get(_key(recipe))
         if measured is not None:
             return measured[0] * _pictures(recipe) * recipe.steps + measured[1], True
         guess = _FIRST_GUESS_S_PER_PICTURE[recipe.method.value]
-        if recipe.base == "starter":
-            return guess * _pictures(recipe) * recipe.steps + _AROUND_S, False
+        if recipe.base == STARTER:
+            return (guess * _pictures(recipe) * recipe.steps + _AROUND_S) * _slowness(known, recipe), False
         return None
 
     def _read(self) -> dict[str, list[float]]:
@@ -47,11 +49,18 @@ class Speeds:
             return {}
 
 
+def _slowness(known: dict[str, list[float]], recipe: TrainConfig) -> float:
+    """How many times as long as guessed the other methods took here: the median of those that were measured."""
+    keys = {_key(recipe, method): guess for method, guess in _FIRST_GUESS_S_PER_PICTURE.items()}
+    return statistics.median([known[key][0] / guess for key, guess in keys.items() if key in known] or [1.0])
+
+
 def _pictures(recipe: TrainConfig) -> int:
     """Pictures that one step of the recipe computes on."""
     has_prior = isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) and recipe.prior_weight > 0
     return recipe.batch_size * recipe.gradient_accumulation * (2 if has_prior else 1)
 
 
-def _key(recipe: TrainConfig) -> str:
-    return f"{recipe.method.value} {recipe.base} {recipe.resolution_px}px"
+def _key(recipe: TrainConfig, method: str | None = None) -> str:
+    """Where the speed of a recipe is kept, or of another method on the same base and size."""
+    return f"{method or recipe.method.value} {recipe.base} {recipe.resolution_px}px"

@@ -14,6 +14,7 @@ from jobs.speed import Speeds
 from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish, explain_exit, may_follow, outcome
 from jobs.store import EVERYBODY, Job, JobStore, new_job_id, open_engine, waiting_place
 from tests.engine.conftest import small_recipe
+from trainer.config import STARTER
 from trainer.errors import RequestError
 from trainer.events import Failed, Finished, Phase, PhaseChanged, Preview, Started, Step
 
@@ -175,6 +176,23 @@ def test_speed_is_learnt_from_a_finished_run(tmp_path: Path) -> None:
     estimate = speeds.estimate_s(starter)
     assert estimate is not None
     assert not estimate[1]
+
+
+def test_method_that_never_ran_here_is_as_slow_as_the_others_were(tmp_path: Path) -> None:
+    speeds = Speeds(tmp_path / "speeds.json")
+    ran, new = (
+        small_recipe(tmp_path, method, steps=100).model_copy(update={"base": STARTER})
+        for method in ("dreambooth-lora", "textual-inversion")
+    )
+    guessed_for_it, guessed = speeds.estimate_s(ran), speeds.estimate_s(new)
+    assert guessed_for_it is not None and guessed is not None
+    assert not guessed_for_it[1] and not guessed[1]
+    around = 30.0
+    thrice = 100 / (3 * (guessed_for_it[0] - around))
+    progress = read_progress([STARTED, step(100).model_copy(update={"steps_per_second": thrice})])
+    progress.seconds = 3 * guessed_for_it[0]
+    speeds.learn(ran, progress)
+    assert speeds.estimate_s(new) == (pytest.approx(3 * guessed[0]), False)
 
 
 @pytest.mark.parametrize(
