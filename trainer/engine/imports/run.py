@@ -20,7 +20,6 @@ from trainer.engine.export.write import Content, export_artifact
 from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, read_adapters
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.from_hub import fetch_concept
-from trainer.engine.imports.unpickle import TIME_S
 from trainer.engine.run import Workplace, tell_download
 from trainer.engine.single_file_base import convert_single_file
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
@@ -31,6 +30,7 @@ from trainer.run_folder import RunFolder
 from trainer.settings import process_environment
 from trainer.single_file_base import SingleFile
 from trainer.task import ExtractTask, ImportTask, read_task
+from trainer.unpickle import TIME_S
 from trainer.weights_file import is_torch_zip
 
 
@@ -135,7 +135,7 @@ def _unpickled(source: Path, target: Path) -> Path:
     """Convert in a process of its own, with limits. Raises WeightsError with what that process says."""
     log = target.with_suffix(".txt")
     log.unlink(missing_ok=True)
-    arguments = ["trainer.engine.imports.unpickle", str(source), str(target)]
+    arguments = ["trainer.unpickle", str(source), str(target)]
     child = spawn(arguments, environment=process_environment(), log=log)
     try:
         code = child.wait(2 * TIME_S)

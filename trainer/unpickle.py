@@ -1,7 +1,8 @@
-"""`python -m trainer.engine.imports.unpickle IN OUT`: an embedding in a file of PyTorch's, as safetensors.
+"""`python -m trainer.unpickle IN OUT`: an embedding in a file of PyTorch's, as safetensors.
 
 Runs in a process of its own with little memory and little time, after `trainer.torch_zip` looked the file through.
-PyTorch opens it with `weights_only`, which refuses whatever is not a tensor or a plain container.
+PyTorch opens it with `weights_only`, which refuses whatever is not a tensor or a plain container. It lies outside the
+engine, which would load four times as much into this process as it needs.
 """
 
 from __future__ import annotations
@@ -11,10 +12,10 @@ import pickle
 import resource
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import save_file  # pyright: ignore[reportUnknownVariableType] - its PathLike says not of what
 
 from trainer.errors import EXIT_DONE, EXIT_REQUEST, WeightsError
 
@@ -37,9 +38,10 @@ def _vectors(content: Any) -> torch.Tensor:
     """The vectors in AUTOMATIC1111's and the original project's layout, or in that of diffusers' `.bin` files."""
     if not isinstance(content, dict):
         raise WeightsError("It holds no embedding.")
-    if isinstance(inner := content.get("string_to_param"), dict):
-        content = inner
-    tensors = [value for value in content.values() if isinstance(value, torch.Tensor)]
+    table = cast("dict[str, Any]", content)
+    if isinstance(inner := table.get("string_to_param"), dict):
+        table = cast("dict[str, Any]", inner)
+    tensors = [value for value in table.values() if isinstance(value, torch.Tensor)]
     if len(tensors) != 1 or not tensors[0].is_floating_point() or not 1 <= tensors[0].ndim <= 2:
         raise WeightsError(f"It holds {len(tensors)} tensors where an embedding has one.")
     return tensors[0].detach().float().clone().contiguous()
