@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from jobs import back_off
-from jobs.bill import is_settled, read_bill, settle
+from jobs.bill import Bill, is_settled, read_bill, settle
 from jobs.prices import Price, read_price
 from jobs.progress import read_progress
 from jobs.publications import PublicationStore
@@ -129,8 +129,8 @@ class Caretaker:
         """The wishes of jobs that are done are over, but for those about hardware of this flavor."""
         for job in self._jobs.all_jobs():
             run = RunFolder(self._runs_dir / job.id)
-            bill = read_bill(run) if not job.is_open else None
-            if bill is not None and bill.release and not (but_for and bill.flavor == but_for):
+            wished = None if job.is_open else _wished(run)
+            if wished is not None and not (but_for and wished.flavor == but_for):
                 settle(run)
 
     def _price(self, state: SpaceState, moment: float) -> SpaceState:
@@ -213,8 +213,7 @@ class Caretaker:
         return judge(standings, wanted=state.release_wanted, sleep_s=state.sleep_s)
 
     def _wish(self, job: Job, run: RunFolder) -> bool:
-        bill = read_bill(run)
-        if bill is None or not bill.release:
+        if _wished(run) is None:
             return False
         if job.is_open and is_settled(run):  # it was resumed, and what was wished holds again
             settle(run, over=False)
@@ -258,6 +257,12 @@ class Caretaker:
             write_state(self._home, state)
             self.state = state
         return state
+
+
+def _wished(run: RunFolder) -> Bill | None:
+    """The bill of a job whose owner wants the hardware given back after it, granted or not."""
+    bill = read_bill(run)
+    return bill if bill is not None and bill.release else None
 
 
 def _done(moment: float) -> Release:

@@ -42,7 +42,8 @@ def service(tmp_path: Path) -> Iterator[JobService]:
 def test_job_outlives_the_kill_of_each_process_and_finishes_once(
     app: MakeApp, service: JobService, tiny_model: Path, photo_folder: Path
 ) -> None:
-    recipe = small_recipe(tiny_model, "textual-inversion", steps=1200, checkpoint_every_steps=10, preview_every_steps=0)
+    # each kill comes as soon as it trains: no machine takes this many steps until the last
+    recipe = small_recipe(tiny_model, "textual-inversion", steps=500, checkpoint_every_steps=10, preview_every_steps=0)
     job = service.submitting.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photo_folder, folder))
     run = service.run_folder(job.id)
     studio = app(STUDIO_EXAMPLE="0")
@@ -67,7 +68,7 @@ def test_job_outlives_the_kill_of_each_process_and_finishes_once(
             before -= 1  # training does not even notice
         wait_until(lambda: studio.processes().get(part, victim) != victim, f"the {part} is back")  # noqa: B023
         wait_until(lambda: trains_again(before), f"training goes on after the kill of the {part}")  # noqa: B023
-    wait_until(lambda: service.view(job.id, SINGLE_OWNER).job.state is JobState.finished, "the job is finished", 180)
+    wait_until(lambda: service.view(job.id, SINGLE_OWNER).job.state is JobState.finished, "the job is finished")
 
     events = list(read_events(run.events_file))
     resumed = [e.resumed_from for e in events if isinstance(e, Started)]
@@ -85,7 +86,7 @@ def test_page_answers_without_torch_and_the_example_is_queued_by_itself_once(app
         assert "Concept Studio" in answer.read().decode()
     wait_until(lambda: service.views(SINGLE_OWNER), "the example is queued")
     (example,) = service.views(SINGLE_OWNER)
-    wait_until(lambda: service.view(example.job.id, SINGLE_OWNER).progress.step > 0, "the example trains", 120)
+    wait_until(lambda: service.view(example.job.id, SINGLE_OWNER).progress.step > 0, "the example trains")
     assert studio.process is not None
     page = psutil.Process(studio.process.pid)
     assert not [m.path for m in page.memory_maps() if "torch" in m.path]

@@ -112,7 +112,7 @@ def test_results_outlive_the_machine_and_training_goes_on_once_from_the_mirrored
     with opened(settings) as service:
         service.delete(deleted.id, SINGLE_OWNER)
     wait_until(lambda: not mirrored(settings, deleted).files, "the mirror forgets it")
-    wait_until(lambda: "checkpoints" in str(mirrored(settings, job)), "a checkpoint is in the mirror", 120)
+    wait_until(lambda: "checkpoints" in str(mirrored(settings, job)), "a checkpoint is in the mirror")
     lose_machine(studio, settings)
     assert '"running"' in mirrored_state(settings, job)
 

@@ -20,7 +20,8 @@ from trainer.run_folder import RunFolder
 
 torch.set_num_threads(1)
 
-RunTraining = Callable[..., tuple[RunFolder, list[Event]]]
+Prepare = Callable[..., RunFolder]
+METHODS = ("textual-inversion", "dreambooth-lora", "dreambooth")
 SMALL: dict[str, Any] = {
     "name": "red-mug",
     "kind": "object",
@@ -68,7 +69,7 @@ def go_on(run: RunFolder, cache: Path, stop: StopSignal | None = None) -> list[E
 
 
 @pytest.fixture
-def prepared(tmp_path: Path, photo_folder: Path) -> Callable[..., RunFolder]:
+def prepared(tmp_path: Path, photo_folder: Path) -> Prepare:
     """Makes a run folder that nothing was trained in yet."""
 
     def prepare(base: Path, method: str, name: str = "run", **changes: Any) -> RunFolder:

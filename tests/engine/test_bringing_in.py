@@ -14,7 +14,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict
 from safetensors.torch import load_file, save_file
 
-from tests.engine.conftest import go_on
+from tests.engine.conftest import Prepare, go_on
 from tests.tiny_models import WIDTH
 from trainer.artifact import EMBEDDING_FILE, check_hashes, read_manifest
 from trainer.engine.export.single_file import write_single_file
@@ -28,7 +28,6 @@ from trainer.task import build_task, prepare_task, source_values
 
 ROWS = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(1))
 TEXT_LAYERS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]
-Prepare = Callable[..., RunFolder]
 Bring = Callable[..., RunFolder]
 
 

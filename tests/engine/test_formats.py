@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -11,13 +10,10 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionMod
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.engine.conftest import go_on
+from tests.engine.conftest import Prepare, go_on
 from trainer.bases import STARTER_FOLDER
 from trainer.engine.export import single_file
 from trainer.engine.export.single_file import write_single_file
-from trainer.run_folder import RunFolder
-
-Prepare = Callable[..., RunFolder]
 
 
 @pytest.mark.parametrize("base", ["tiny_v_model", STARTER_FOLDER], ids=["1.x layout", "2.x layout"])

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.engine.conftest import go_on
+from tests.engine.conftest import METHODS, Prepare, go_on
 from tests.engine.plain_pipelines import plain_pipeline
 from trainer.errors import TrainingError
 from trainer.events import (
@@ -22,10 +21,6 @@ from trainer.events import (
     PhaseChanged,
     Warned,
 )
-from trainer.run_folder import RunFolder
-
-Prepare = Callable[..., RunFolder]
-METHODS = ("textual-inversion", "dreambooth-lora", "dreambooth")
 
 
 def test_textual_inversion_trains_its_rows_and_nothing_else(prepared: Prepare, tiny_model: Path, cache: Path) -> None:

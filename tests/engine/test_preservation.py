@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from tests.engine.conftest import go_on, small_recipe
+from tests.engine.conftest import Prepare, go_on, small_recipe
 from trainer.engine.families import Family, open_family
 from trainer.engine.methods.lora import Lora
 from trainer.engine.preservation import BasePrediction
 from trainer.engine.prior import class_prompt
 from trainer.errors import RecipeError
-from trainer.run_folder import RunFolder
 
-Prepare = Callable[..., RunFolder]
 PROMPT = class_prompt("teapot")
 BY_PREDICTION = {"prior_weight": 1.0, "prior_source": "base-prediction"}
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from tests.engine.conftest import PREVIEWED, go_on
+from tests.engine.conftest import METHODS, PREVIEWED, Prepare, go_on
 from tests.engine.plain_pipelines import files_in, picture, plain_pipeline
 from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
 from trainer.engine.run import verify_run
@@ -25,10 +24,7 @@ from trainer.events import (
     Step,
     Stopped,
 )
-from trainer.run_folder import RunFolder
 
-Prepare = Callable[..., RunFolder]
-METHODS = ("textual-inversion", "dreambooth-lora", "dreambooth")
 ARTIFACT = {
     "textual-inversion": {"learned_embeds.safetensors", "red-mug.safetensors"},
     "dreambooth-lora": {"pytorch_lora_weights.safetensors", "red-mug.safetensors"},

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.engine.conftest import PREVIEWED, StopAt, go_on
+from tests.engine.conftest import METHODS, PREVIEWED, Prepare, StopAt, go_on
 from tests.engine.plain_pipelines import files_in
 from trainer.artifact import read_manifest
 from trainer.engine import loop
@@ -25,10 +24,6 @@ from trainer.events import (
     Warned,
 )
 from trainer.process import StopKind
-from trainer.run_folder import RunFolder
-
-Prepare = Callable[..., RunFolder]
-METHODS = ("textual-inversion", "dreambooth-lora", "dreambooth")
 
 
 @pytest.mark.parametrize("method", METHODS)

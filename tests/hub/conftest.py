@@ -14,6 +14,7 @@ from huggingface_hub import HfApi, constants
 from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
+from tests.waiting import PATIENCE_S
 
 Client = Callable[[str | None], HfApi]
 
@@ -60,6 +61,6 @@ def run_trip(trip: str, hub: LocalHub, folder: Path, *, xet: bool, **more: str) 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert result.returncode == 0, result.stdout + result.stderr + hub.log()

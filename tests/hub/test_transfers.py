@@ -16,6 +16,7 @@ from tests.hub.accounts import ALICE, ALICE_READS, BOB
 from tests.hub.conftest import Client, run_trip
 from tests.hub.local_hub import LocalHub
 from tests.hub.round_trip import WEIGHTS
+from tests.waiting import PATIENCE_S
 
 DOG = "alice/dog"
 BIG = b"\0" + b"big" * 100_000
@@ -61,7 +62,7 @@ def test_round_trip_by_xet_both_ways_and_by_a_second_process(tmp_path: Path) -> 
         program = f"import huggingface_hub as h; h.hf_hub_download('alice/model', {WEIGHTS!r})"
         for home, xet in (("second", True), ("third", False)):
             environment = {**os.environ, **hub.environment(tmp_path / home, token=ALICE, xet=xet)}
-            subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=60)
+            subprocess.run([sys.executable, "-c", program], env=environment, check=True, timeout=PATIENCE_S)
 
 
 def test_xet_upload_without_the_right_to_write_fails_with_403_in_its_text(

@@ -20,6 +20,7 @@ from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.tiny_models import WIDTH
+from tests.waiting import PATIENCE_S
 from trainer.artifact import read_manifest
 from trainer.engine.imports.cached import cached_concept
 from trainer.errors import BaseModelError, ConceptError, WeightsError
@@ -84,7 +85,7 @@ def test_command_line_takes_a_hub_id(hub: LocalHub, alice: HfApi, tiny_model: Pa
         env={**os.environ, **hub.environment(tmp_path / "hf")},
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     assert made.returncode == 0, made.stderr
     assert "Prompts call alice/Cat_Toy <cat-toy>." in made.stderr

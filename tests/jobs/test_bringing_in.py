@@ -33,7 +33,7 @@ from tests.hub.accounts import ALICE, BOB
 from tests.hub.local_hub import LocalHub
 from tests.jobs.imports import about, upload
 from tests.jobs.processes import supervisor
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
 from trainer.choices import Method
 from trainer.engine.imports.run import carry_out
@@ -233,7 +233,7 @@ def test_command_line_queues_and_refuses(settings: Settings, embedding: Path, ti
     def command(*arguments: object) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
         program = [sys.executable, "-m", "jobs", *map(str, arguments)]
-        return subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120)
+        return subprocess.run(program, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S)
 
     queued = command("import", embedding, "--name", "red-mug", "--base", tiny_model)
     assert queued.returncode == 0, queued.stderr

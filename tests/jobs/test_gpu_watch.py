@@ -13,7 +13,7 @@ import pytest
 
 from jobs.gpu_watch import GpuWatch, gpu_trouble
 from tests import ROOT
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.devices import find_devices
 from trainer.errors import EXIT_FAILED
 
@@ -75,7 +75,7 @@ def test_training_by_hand_does_not_fall_back_to_the_processor_in_silence(
     driver(REPORTS)
     command = [sys.executable, "-m", "trainer", "train", "--photos", photo_folder, "--method", "textual-inversion"]
     command += ["--name", "mug", "--kind", "object", "--base", tiny_model, "--out", tmp_path / "run", "--steps", "2"]
-    failed = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=120)
+    failed = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
     assert failed.returncode == EXIT_FAILED
     assert WITHOUT_CUDA in failed.stderr
     assert "CUDA_VISIBLE_DEVICES" in failed.stderr

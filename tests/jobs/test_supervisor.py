@@ -17,7 +17,7 @@ from jobs.state import JobState
 from jobs.store import Job
 from tests import ROOT
 from tests.jobs.processes import supervisor
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
 from trainer.events import Started, read_events
 from trainer.settings import Settings
@@ -71,7 +71,7 @@ def test_second_supervisor_of_a_device_refuses_with_the_pid_of_the_first(
             env=environment,
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE_S,
         )
         assert second.returncode == 2
         assert f"already served by pid {first.pid}" in second.stderr
@@ -104,7 +104,7 @@ def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(
         child = training_pid(service, job)
         assert child is not None
         first.kill()
-        wait_until(lambda: not psutil.pid_exists(child), seconds=30)
+        wait_until(lambda: not psutil.pid_exists(child))
     with supervisor(settings.home):
         wait_until(lambda: state(service, job) is JobState.finished)
     starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
@@ -193,7 +193,7 @@ def test_command_line_manages_the_same_jobs(
         env=environment,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
     )
     assert result.returncode == 0, result.stderr
     if action == "cancel":

@@ -13,6 +13,7 @@ import pytest
 
 from tests import ROOT
 from tests.disks import mounted
+from tests.waiting import PATIENCE_S
 from trainer import settings as module
 from trainer.errors import RequestError
 from trainer.settings import Settings
@@ -169,7 +170,7 @@ def test_port_that_is_taken_is_said_in_words(tmp_path: Path) -> None:
         port = str(taken.getsockname()[1])
         environment = {**os.environ, "STUDIO_HOME": str(tmp_path / "home"), "GRADIO_SERVER_PORT": port}
         result = subprocess.run(
-            [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=120
+            [sys.executable, "app.py"], cwd=ROOT, env=environment, capture_output=True, text=True, timeout=PATIENCE_S
         )
     assert result.returncode == 2
     assert result.stderr.splitlines()[-1].startswith(f"The page cannot be served on port {port} of 127.0.0.1")

@@ -24,8 +24,6 @@ from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]
 BASE = "alice/tiny"
-ENGINE_S = 150.0
-"""Within this a Job has started its engine, on a busy machine too."""
 LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
 
 

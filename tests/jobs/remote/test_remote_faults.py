@@ -24,7 +24,7 @@ from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import follower
-from tests.jobs.remote.conftest import ENGINE_S, LONG, Client, hub_jobs, message, state, step
+from tests.jobs.remote.conftest import LONG, Client, hub_jobs, message, state, step
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.events import Started, read_events
 from trainer.settings import Settings
@@ -45,7 +45,7 @@ def test_killed_follower_finds_its_job_again_and_one_deleted_elsewhere_fails_in_
     job = send(**LONG)
     with follower(settings, hub) as first:
         desk.hand_over_for_training("anna", ALICE)
-        wait_until(lambda: step(service, job) > 20, seconds=ENGINE_S)
+        wait_until(lambda: step(service, job) > 20)
         first.kill()
         first.wait()
     seen = step(service, job)
@@ -139,12 +139,12 @@ def test_token_that_ends_on_the_way_is_asked_for_again_and_training_goes_on(
     token = hub.new_token()
     with follower(settings, hub):
         desk.hand_over_for_training("anna", token)
-        wait_until(lambda: starts(service, job) and has_checkpoint(alice, job), seconds=ENGINE_S)
+        wait_until(lambda: starts(service, job) and has_checkpoint(alice, job))
         hub.revoke(token)
         wait_until(lambda: "Sign in again" in message(service, job))
         wait_until(lambda: hub_jobs(alice)[0].status.stage == "ERROR")  # no use in paying for what cannot come home
         desk.hand_over_for_training("anna", ALICE)
-        wait_until(lambda: len(starts(service, job)) == 2, seconds=ENGINE_S)
+        wait_until(lambda: len(starts(service, job)) == 2)
         service.cancel(job.id, "anna")
         wait_until(lambda: state(service, job) is JobState.cancelled)
     assert starts(service, job)[1] >= 20

@@ -18,7 +18,7 @@ from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.jobs.processes import follower
-from tests.jobs.remote.conftest import ENGINE_S, LONG, hub_jobs, message, state, step
+from tests.jobs.remote.conftest import LONG, hub_jobs, message, state, step
 from tests.waiting import wait_until
 from trainer.artifact import check_hashes, read_manifest
 from trainer.events import Started, read_events
@@ -34,7 +34,7 @@ def test_run_comes_home_like_a_local_one_and_leaves_nothing_behind(
     job = send(preview_every_steps=3, preview_count=1)
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
-        wait_until(lambda: state(service, job) is JobState.finished, seconds=ENGINE_S)
+        wait_until(lambda: state(service, job) is JobState.finished)
     run = service.run_folder(job.id)
     manifest = read_manifest(run.artifact)
     check_hashes(run.artifact, manifest)
@@ -95,7 +95,7 @@ def test_stopped_run_is_kept_and_resume_goes_on_in_a_new_job_that_sends_its_newe
     run = service.run_folder(job.id)
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
-        wait_until(lambda: step(service, job) > 20, seconds=ENGINE_S)
+        wait_until(lambda: step(service, job) > 20)
         assert state(service, job) is JobState.running
         assert message(service, job) == ""
         service.stop_and_keep(job.id, "anna")
@@ -105,7 +105,7 @@ def test_stopped_run_is_kept_and_resume_goes_on_in_a_new_job_that_sends_its_newe
         assert 20 < kept.steps < LONG["steps"]
         assert list(alice.list_buckets("alice")) == []
         service.resume(job.id, "anna")
-        wait_until(lambda: step(service, job) > kept.steps + 20, seconds=ENGINE_S)
+        wait_until(lambda: step(service, job) > kept.steps + 20)
         process_inside(job).terminate()
         wait_until(lambda: state(service, job) is JobState.failed)
     assert "stopped at Hugging Face" in message(service, job)
