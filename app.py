@@ -6,8 +6,7 @@ import logging
 import math
 import sys
 import time
-
-import gradio as gr
+from typing import TYPE_CHECKING
 
 from inference.client import GeneratorClient
 from jobs.admission import Admission
@@ -38,6 +37,9 @@ from ui.services import Services
 from ui.theme import build_theme
 from ui.uploads import keep_uploads_in
 from ui.web import build_middleware
+
+if TYPE_CHECKING:
+    import gradio as gr  # the page's package imports it, in its own way
 
 log = logging.getLogger(__name__)
 _TIDY_EVERY_S = 3600.0

@@ -15,6 +15,7 @@ from trainer.bases import HUB_ID, find_base
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, RequestError, StudioError
 from trainer.one_line_parser import OneLineParser
 from trainer.presets import look_values
+from trainer.process import leave
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 
@@ -139,4 +140,4 @@ def _check_files(files: list[Path], request: PictureRequest) -> None:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -15,9 +15,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from inference.protocol import generator_socket
-from trainer.errors import BusyError
+from trainer.errors import EXIT_DONE, BusyError
 from trainer.local_socket import listening
-from trainer.process import StopSignal, stop_when_parent_dies
+from trainer.process import StopSignal, leave, stop_when_parent_dies
 from trainer.run_folder import hold_lock
 from trainer.settings import Settings
 
@@ -76,3 +76,4 @@ def main() -> None:
 
 if __name__ == "__main__":
     main()
+    leave(EXIT_DONE)

@@ -54,7 +54,7 @@ class GpuWatch:
         """In a process of its own: who has used CUDA keeps memory on the GPU, and one that is lost may hang."""
         if self._device.index not in {device.index for device in find_devices()}:
             return f"{self._device.label} ({self._device.name}) is gone: the driver does not report it."
-        command = [sys.executable, "-m", "trainer.engine.gpu_check"]
+        command = [sys.executable, "-m", "trainer.gpu_check"]
         environment = self._environment | only(self._device)
         root = Path(__file__).resolve().parents[1]
         try:

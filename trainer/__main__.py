@@ -35,7 +35,7 @@ from trainer.one_line_parser import OneLineParser
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
 from trainer.presets import preset_values
-from trainer.process import StopSignal, read_secret, stop_when_parent_dies
+from trainer.process import StopSignal, leave, read_secret, stop_when_parent_dies
 from trainer.recipe import build_recipe
 from trainer.recipe_fields import parse_assignments
 from trainer.run_folder import RunFolder
@@ -293,4 +293,4 @@ def _verify(options: argparse.Namespace) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    leave(main())

@@ -8,6 +8,7 @@ stops. (PR_SET_PDEATHSIG would fire when the spawning *thread* ends, and a web s
 from __future__ import annotations
 
 import contextlib
+import logging
 import os
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from contextlib import contextmanager
 from enum import StrEnum
 from pathlib import Path
 from types import FrameType
+from typing import NoReturn
 
 GRACE_S = 20.0
 KEEP_SIGNAL = signal.SIGUSR1
@@ -120,6 +122,18 @@ class Child:
         code = self.wait()
         assert code is not None  # without a time-out it has ended
         return code
+
+
+def leave(code: int) -> NoReturn:
+    """End this process as `sys.exit` does, but without taking the interpreter apart.
+
+    With the libraries loaded that takes a second, which whoever waits for the process waits, too.
+    """
+    logging.shutdown()
+    for stream in (sys.stdout, sys.stderr):
+        with contextlib.suppress(OSError):  # nobody reads it any more
+            stream.flush()
+    os._exit(code)
 
 
 def read_secret() -> str:

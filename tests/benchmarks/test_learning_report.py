@@ -76,15 +76,15 @@ def test_a_cell_is_another_cell_with_another_recipe() -> None:
 
 
 def test_ledger_knows_what_is_finished(tmp_path: Path) -> None:
-    ledger, cells = Ledger(tmp_path), [Cell("fox", LORA, seed) for seed in range(3)]
+    ledger, cells = Ledger(tmp_path, tmp_path / "measured"), [Cell("fox", LORA, seed) for seed in range(3)]
     ledger.finish(cells[1], {"likeness": 0.5})
     assert ledger.open_cells(cells) == [cells[0], cells[2]]
     assert ledger.results(cells) == [(cells[1], {"likeness": 0.5})]
-    assert [file.name for file in ledger.place(cells[1]).iterdir()] == ["result.json"]
+    assert [file.name for file in ledger.measured.iterdir()] == [f"{cells[1].key}.json"]
 
 
 def test_equal_time_needs_both_sides_at_equal_steps(tmp_path: Path) -> None:
-    bench = Bench(tmp_path / "base", tmp_path, checkout=tmp_path / "diffusers")
+    bench = Bench(tmp_path / "base", tmp_path, tmp_path / "measured", checkout=tmp_path / "diffusers")
     (bench.subjects / "fox").mkdir(parents=True)
     (bench.subjects / "fox" / "subject.json").write_text(
         '{"name": "fox", "group": "drawn", "kind": "pet", "class_word": "animal", "things": [], "trained_things": [], '

@@ -41,15 +41,18 @@ def write_subjects(folder: Path) -> None:
 def run(model: Path, out: Path, *more: str) -> int:
     options = ["run", "--base", str(model), "--out", str(out), "--subjects", "disc", "--workers", "0", "--seeds", "1"]
     options += ["--look-steps", "1", "--methods", "textual-inversion", "--sweep", str(out / "none.json")]
+    options += ["--measured", str(out / "measured")]
     return main([*options, *more])
 
 
 def test_a_run_is_measured_reported_and_goes_on_where_it_stopped(tiny_model: Path, tmp_path: Path) -> None:
-    folder = tmp_path / f"{inspect_base(tiny_model).identity}-{conditions(1)}"
+    name = f"{inspect_base(tiny_model).identity}-{conditions(1)}"
+    folder, measured = tmp_path / name, tmp_path / "measured" / name
     write_subjects(folder / "subjects")
     assert run(tiny_model, tmp_path, "--set", "steps=2") == 0
-    (cell,) = (folder / "cells").iterdir()
-    result = read_json(cell / "result.json")
+    (cell,), (file,) = (folder / "cells").iterdir(), measured.iterdir()
+    assert file.name == f"{cell.name}.json"
+    result = read_json(file)
     assert (result["subject"], result["steps"], result["side"]) == ("disc", 2, "ours")
     assert 0 <= result["likeness"] <= 1
     assert set(result["asked"]) == {"background", "style", "company"}
@@ -63,9 +66,9 @@ def test_a_run_is_measured_reported_and_goes_on_where_it_stopped(tiny_model: Pat
     assert "<svg" in (folder / "front-drawn.svg").read_text()
 
     trained = (cell / "training.log").stat().st_mtime_ns
-    (cell / "result.json").unlink()  # as if it had ended between drawing and marking
+    file.unlink()  # as if it had ended between drawing and marking
     assert run(tiny_model, tmp_path, "--set", "steps=2") == 0
-    again = read_json(cell / "result.json")
+    again = read_json(file)
     assert (cell / "training.log").stat().st_mtime_ns == trained
     assert again == result
 
@@ -74,7 +77,7 @@ def test_a_training_that_fails_leaves_its_cell_open(tiny_model: Path, tmp_path: 
     folder = tmp_path / f"{inspect_base(tiny_model).identity}-{conditions(1)}"
     write_subjects(folder / "subjects")
     assert run(tiny_model, tmp_path, "--set", "steps=0") == 1
-    assert not list(folder.glob("cells/*/result.json"))
+    assert not list((tmp_path / "measured").glob("*/*.json"))
     assert "0 of 1 runs" in (folder / "report.md").read_text()
 
 

@@ -5,6 +5,8 @@ import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 
+from trainer.loading import nothing_is_garbage
+
 
 @contextmanager
 def _as_if_missing(module: str) -> Generator[None]:
@@ -21,7 +23,7 @@ def _as_if_missing(module: str) -> Generator[None]:
 
 # They would load it for quantized weights, which nothing here has, and every start would take seconds longer. What does
 # use it, the 8-bit optimizer, loads it when a recipe asks.
-with _as_if_missing("bitsandbytes"):
+with nothing_is_garbage(), _as_if_missing("bitsandbytes"):
     importlib.import_module("diffusers.utils")
     importlib.import_module("peft")
     importlib.import_module("peft.import_utils").is_bnb_available()  # is asked for each adapter, and remembers

@@ -42,6 +42,7 @@ from trainer.starter.sources import fetch_photos, load_sprites, load_things
 from trainer.starter.textures import build_textures
 
 RESULTS = Path(__file__).parents[1] / "results" / "learning"
+MEASURED = Path(__file__).parents[1] / "measured"
 SURFACES = 30
 
 
@@ -65,6 +66,7 @@ def _parser() -> argparse.ArgumentParser:
     cells.add_argument("--subjects", nargs="+", metavar="NAME", help="only these; the folders under OUT/.../subjects")
     cells.add_argument("--methods", nargs="+", type=Method, choices=list(Method), default=list(Method))
     cells.add_argument("--diffusers", type=Path, metavar="CHECKOUT", help="huggingface/diffusers, to compare with")
+    cells.add_argument("--measured", type=Path, default=MEASURED, help="where what was measured goes: to be committed")
     cells.add_argument("--workers", type=int, default=2, help="processes of one thread each; 0 runs in this one")
     cells.add_argument("--sweep", type=Path, default=SWEEP_FILE, metavar="FILE", help="where the saved sweep is")
     cells.add_argument("--set", action="append", default=[], metavar="FIELD=VALUE", help="a recipe field of every run")
@@ -136,8 +138,9 @@ def _sweep(options: argparse.Namespace) -> int:
 def _prepared(options: argparse.Namespace) -> tuple[Bench, list[Subject], Any]:
     """The bench of the base, with all pictures in place, and the subjects that are asked for."""
     traits = inspect_base(options.base)
-    folder = options.out / f"{traits.identity}-{conditions(options.look_steps)}"
-    bench = Bench(options.base, folder.resolve(), options.diffusers, options.look_steps)
+    name = f"{traits.identity}-{conditions(options.look_steps)}"
+    folder, measured = (options.out / name).resolve(), (options.measured / name).resolve()
+    bench = Bench(options.base, folder, measured, options.diffusers, options.look_steps)
     _write_subjects(bench.subjects, options)
     everything = read_subjects(bench.subjects)
     chosen = choose(everything.values(), full=options.full)

@@ -29,20 +29,21 @@ SHEET_FILE = "sheet.png"
 
 @dataclass(frozen=True)
 class Bench:
-    """Where a run works: `folder` is of one base, `checkout` of huggingface/diffusers.
+    """Where a run works: `folder` and `measured` (see the ledger) are of one base, `checkout` of huggingface/diffusers.
 
     `look_steps` overrides how many denoiser calls a picture takes; `space` is Lite0's unless a test brings its own.
     """
 
     base: Path
     folder: Path
+    measured: Path
     checkout: Path | None = None
     look_steps: int | None = None
     space: FeatureSpace | None = None
 
     @property
     def ledger(self) -> Ledger:
-        return Ledger(self.folder)
+        return Ledger(self.folder, self.measured)
 
     @property
     def subjects(self) -> Path:

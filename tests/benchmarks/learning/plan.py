@@ -106,7 +106,8 @@ def recipe_values(
 def standard_phases(wanted: Wanted, traits: BaseTraits, rates: Rates) -> list[list[Cell]]:
     """The cells of a run, in phases: a phase's cells may need figures of earlier phases, never of their own.
 
-    Every subject's first seed comes first on both sides, so that a run that is cut short still compares all.
+    Every subject's first seed comes first, on both sides one after the other: so a run that is cut short still compares
+    all, and what is put side by side is from one machine, at the pace that it had then.
     """
 
     def cells(side: Side, seeds: range) -> list[Cell]:
@@ -123,4 +124,12 @@ def standard_phases(wanted: Wanted, traits: BaseTraits, rates: Rates) -> list[li
     ours_of, theirs_of = ({(c.subject, c.method): c for c in side if c.seed == 0} for side in (first, theirs))
     timed = [replace(c, pace=Pace.equal_time, rival=ours_of[c.subject, c.method]) for c in theirs]
     timed += [replace(ours_of[key], pace=Pace.half_time, rival=rival) for key, rival in theirs_of.items()]
-    return [phase for phase in (first + theirs, timed, later) if phase]
+    return [phase for phase in (_side_by_side(first, theirs), timed, later) if phase]
+
+
+def _side_by_side(ours: Sequence[Cell], theirs: Sequence[Cell]) -> list[Cell]:
+    """First seeds by subject and method, and each followed by the other side's where it has one."""
+    rivals = {(c.subject, c.method): c for c in theirs if c.seed == 0}
+    others = [c for c in theirs if c.seed != 0]
+    pairs = ((c, rivals.get((c.subject, c.method))) for c in ours)
+    return [cell for pair in pairs for cell in pair if cell is not None] + others
