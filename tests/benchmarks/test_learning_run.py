@@ -56,6 +56,7 @@ def test_a_run_is_measured_reported_and_goes_on_where_it_stopped(tiny_model: Pat
     assert (result["subject"], result["steps"], result["side"]) == ("disc", 2, "ours")
     assert 0 <= result["likeness"] <= 1
     assert set(result["asked"]) == {"background", "style", "company"}
+    assert set(result["said"]) == {"knows_subject", "changed_elsewhere"}
     assert result["drift"] == pytest.approx(0, abs=1e-5)  # textual inversion leaves the base as it is
     assert (cell / "sheet.png").exists()
     assert not (cell / "run").exists()

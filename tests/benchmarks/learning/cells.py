@@ -114,13 +114,13 @@ def _trained(bench: Bench, cell: Cell, subject: Subject, place: Path) -> Trained
 
 
 def _described(trained: Trained) -> dict[str, Any]:
-    return {"steps": trained.steps, "seconds": trained.seconds, "cost_s": trained.cost_s}
+    return {"steps": trained.steps, "seconds": trained.seconds, "cost_s": trained.cost_s, "said": dict(trained.said)}
 
 
 def _remembered(values: dict[str, Any], place: Path, cell: Cell) -> Trained:
     words = ConceptWords(values["name"], cell.method, values["class_word"], values["vectors"])
     learnt = Learnt(place / values["folder"], words)
-    return Trained(learnt, values["steps"], values["seconds"], values["cost_s"])
+    return Trained(learnt, values["steps"], values["seconds"], values["cost_s"], values["said"])
 
 
 def _steps_in_time(ledger: Ledger, cell: Cell) -> int:

@@ -16,7 +16,7 @@ from tests.benchmarks.learning.subjects import Subject
 from tests.benchmarks.learning.training import Trained, TrainingFailed, run_timed
 from trainer.bases import STARTER_FOLDER
 from trainer.config import STARTER, Method
-from trainer.events import Warned, read_events
+from trainer.events import Measured, Warned, read_events
 from trainer.run_folder import RunFolder
 
 REWOUND = "became infinite"
@@ -40,7 +40,11 @@ def train_ours(
     command = [sys.executable, "-m", "trainer", "train", "--photos", str(subject.train_folder)]
     command += ["--recipe", str(place / "recipe.yaml"), "--out", str(run)]
     seconds, cpu_seconds = run_timed(command, place, {"STUDIO_HOME": str(place / "home")})
-    if any(isinstance(e, Warned) and REWOUND in e.text for e in read_events(RunFolder(run).events_file)):
+    events = list(read_events(RunFolder(run).events_file))
+    if any(isinstance(e, Warned) and REWOUND in e.text for e in events):
         raise TrainingFailed("the loss became infinite, and training went on at half the learning rate")
     concept = open_concept(run)
-    return Trained(Learnt(concept.folder, concept.manifest.words), concept.manifest.steps, seconds, cpu_seconds)
+    (measured,) = [e for e in events if isinstance(e, Measured)]
+    said = {"knows_subject": measured.knows_subject, "changed_elsewhere": measured.changed_elsewhere}
+    learnt = Learnt(concept.folder, concept.manifest.words)
+    return Trained(learnt, concept.manifest.steps, seconds, cpu_seconds, said)

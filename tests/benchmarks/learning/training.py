@@ -7,7 +7,7 @@ import resource
 import subprocess
 import time
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import torch
@@ -31,6 +31,8 @@ class Trained:
     steps: int
     seconds: float
     cpu_seconds: float
+    said: Mapping[str, float] = field(default_factory=dict[str, float])
+    """What the training said of its own result; nothing where it does not measure."""
 
     @property
     def cost_s(self) -> float:
