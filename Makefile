@@ -7,7 +7,7 @@ BIN := .venv/bin
 STAMP := .venv/installed
 # More files of tests at a time than cores: many tests wait for processes. One thread per process: OpenMP threads that
 # outnumber the cores slow each other down.
-FILES_AT_ONCE := 6
+FILES_AT_ONCE := 4
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(FILES_AT_ONCE) --dist loadfile --no-loadscope-reorder
 
 setup: $(STAMP)

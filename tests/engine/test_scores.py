@@ -32,9 +32,9 @@ def opened(base: Path) -> Family:
 def photos() -> EncodedPictures:
     """Latents of eight photos that have much in common."""
     generator = torch.Generator().manual_seed(1)
-    common = torch.randn(1, 1, 4, 32, 32, generator=generator)
-    own = torch.randn(8, 1, 4, 32, 32, generator=generator)
-    return EncodedPictures(common + 0.2 * own, torch.zeros(8, 1, 4, 32, 32))
+    common = torch.randn(1, 1, 4, 16, 16, generator=generator)
+    own = torch.randn(8, 1, 4, 16, 16, generator=generator)
+    return EncodedPictures(common + 0.2 * own, torch.zeros(8, 1, 4, 16, 16))
 
 
 def learn(recipe: TrainConfig, family: Family, method: Method, steps: int) -> None:

@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from trainer.bases import STARTER_FOLDER
-from trainer.starter import references, savepoint
+from trainer.starter import networks, references, savepoint
 from trainer.starter.autoencoder import CROP_PX, Crops, build_autoencoder
 from trainer.starter.batches import PLAIN_SHARE, Captioner
 from trainer.starter.denoiser import DenoiserPlan, rate_at, train_denoiser
@@ -251,7 +251,10 @@ def test_training_can_go_on_from_the_published_starter(tmp_path: Path) -> None:
     assert model.text_states(ids, torch.zeros(1, 4, 32, 32)).shape == (1, 40, 160)
 
 
-def test_killed_training_of_the_denoiser_goes_on_as_if_nothing_happened(tmp_path: Path) -> None:
+def test_killed_training_of_the_denoiser_goes_on_as_if_nothing_happened(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(networks, "DENOISER_CHANNELS", (32, 32, 32, 32))  # every layer is there, a twentieth as large
     tokenizer = build_tokenizer(["a", "cat", "dog", *STYLES, *COLOURS], tmp_path / "tokenizer")
     rng = np.random.default_rng(0)
     scenes = [Scene("sticker", (Item("cat", "animal"),), "red")] * 6

@@ -11,23 +11,23 @@ from transformers import CLIPTextConfig, CLIPTextModel, CLIPTokenizer
 from trainer.starter import references
 
 TEXT_WIDTH = 160
+DENOISER_CHANNELS = (32, 64, 160, 192)
 TIMESTEPS = 1000
 
 
 def build_unet() -> UNet2DConditionModel:
     """12.5 M parameters over 32 x 32 x 4 latents: few channels where pixels are many, attention from 16 x 16 down."""
-    channels = (32, 64, 160, 192)
     unet: Any = UNet2DConditionModel  # its annotations allow tuples of one only
     return unet(
         sample_size=32,
         in_channels=4,
         out_channels=4,
-        block_out_channels=channels,
+        block_out_channels=DENOISER_CHANNELS,
         layers_per_block=1,
         down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
         up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
         cross_attention_dim=TEXT_WIDTH,
-        attention_head_dim=tuple(c // 32 for c in channels),  # diffusers' name for the number of heads
+        attention_head_dim=tuple(c // 32 for c in DENOISER_CHANNELS),  # diffusers' name for the number of heads
         norm_num_groups=8,
         use_linear_projection=True,
     )
