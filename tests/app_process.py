@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import random
 import signal
 import socket
 import subprocess
@@ -25,6 +26,15 @@ _PARTS = {
 }
 
 
+def _free_port() -> int:
+    """One that no other test is given meanwhile: the system gives others above 32767 to who asks for any."""
+    for port in random.sample(range(20_000, 32_768), 100):
+        with socket.socket() as probe, contextlib.suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+    raise AssertionError("a hundred ports are taken")
+
+
 class App:
     """`python app.py` over a data root of its own; by default this checkout's, with this Python."""
 
@@ -34,9 +44,7 @@ class App:
     def __init__(self, home: Path, *, python: Path | None = None, root: Path = ROOT, **environment: str) -> None:
         self.home, self._python, self._root = home, str(python or sys.executable), root
         (home / "tmp").mkdir(parents=True, exist_ok=True)
-        with socket.socket() as free:
-            free.bind(("127.0.0.1", 0))
-            self.port = free.getsockname()[1]
+        self.port = _free_port()
         self._environment = {
             **os.environ,
             "STUDIO_HOME": str(home),

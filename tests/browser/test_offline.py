@@ -25,16 +25,21 @@ Open = Callable[..., Page]
 
 
 @pytest.fixture(scope="module")
-def studio(tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> Iterator[App]:
-    """One app for all tests here, with a full model in its Library; at its Hub's address nobody listens."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        dead = f"http://127.0.0.1:{free.getsockname()[1]}"
+def dead_hub() -> Iterator[str]:
+    """An address where nobody listens. Its port is held meanwhile: else a Hub of another test might be given it."""
+    with socket.socket() as held:
+        held.bind(("127.0.0.1", 0))
+        yield f"http://127.0.0.1:{held.getsockname()[1]}"
+
+
+@pytest.fixture(scope="module")
+def studio(dead_hub: str, tmp_path_factory: pytest.TempPathFactory, photo_folder: Path) -> Iterator[App]:
+    """One app for all tests here, with a full model in its Library."""
     home = tmp_path_factory.mktemp("offline") / "home"
     file = JobFile(id=new_job_id(), owner=SINGLE_OWNER, title="full-mug", state=JobState.finished, created=now())
     run = write_finished_run(home / "runs" / file.id, photo_folder, name="full-mug", method="dreambooth")
     run.job_file.write_text(file.model_dump_json())
-    studio = App(home, STUDIO_EXAMPLE="0", HF_HUB_OFFLINE="0", HF_ENDPOINT=dead, HF_TOKEN="hf_of_this_machine")
+    studio = App(home, STUDIO_EXAMPLE="0", HF_HUB_OFFLINE="0", HF_ENDPOINT=dead_hub, HF_TOKEN="hf_of_this_machine")
     studio.start()
     yield studio
     studio.stop()
