@@ -39,7 +39,7 @@ from trainer.choices import Method
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace
 from trainer.errors import HubError, RequestError
-from trainer.process import GRACE_S, StopSignal
+from trainer.process import StopSignal
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 from trainer.task import prepare_task
@@ -100,7 +100,7 @@ def test_cancel_ends_it_at_once_and_leaves_nothing_half_written(
         asked = time.monotonic()
         service.cancel(job.id, "anna")
         wait_until(lambda: not service.job(job.id, "anna").is_open)
-        assert time.monotonic() - asked < GRACE_S  # 2 s where the machine has nothing else to do
+        assert time.monotonic() - asked < 6  # 2 where the machine has nothing else to do
     job = service.job(job.id, "anna")
     assert (job.state, job.message) == (JobState.cancelled, "Cancelled.")
     assert not list(run.root.glob(".artifact.*"))

@@ -104,7 +104,7 @@ def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(
         child = training_pid(service, job)
         assert child is not None
         first.kill()
-        wait_until(lambda: not psutil.pid_exists(child))
+        wait_until(lambda: not psutil.pid_exists(child), seconds=30)
     with supervisor(settings.home):
         wait_until(lambda: state(service, job) is JobState.finished)
     starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]

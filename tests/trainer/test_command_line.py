@@ -15,7 +15,7 @@ import pytest
 from tests import ROOT
 from tests.command import run_command
 from tests.pictures import write_photos
-from tests.waiting import PATIENCE_S, wait_until
+from tests.waiting import wait_until
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe import build_recipe
@@ -254,7 +254,7 @@ def test_stopped_import_exits_3_at_once(tiny_model: Path, tmp_path: Path) -> Non
     process = subprocess.Popen(program, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until((tmp_path / "run" / ".lock").exists)
     process.terminate()
-    _, errors = process.communicate(timeout=PATIENCE_S)
+    _, errors = process.communicate(timeout=20)
     assert process.returncode == 3
     assert errors.splitlines() == ["Stopped; nothing was taken in."]
     assert not (tmp_path / "run" / "artifact").exists()
