@@ -1,67 +1,22 @@
-"""`python -m jobs`: the worker of a device, and the jobs of this machine for its owner."""
+"""`python -m jobs`: the processes of the app, and the jobs of this machine for its owner."""
 
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
-from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from collections.abc import Sequence
+from typing import Any
 
-from jobs.bringing_in import Importer, Wish
-from jobs.comparing import as_numbers, as_table
-from jobs.hub import read_account
-from jobs.local import LocalTrainer
-from jobs.mirroring import Mirroring
-from jobs.open import open_service
-from jobs.preflight import BaseChecker
-from jobs.publish import publish
-from jobs.publisher import Publisher
-from jobs.remote.container import run_here
-from jobs.remote.worker import serve_remote
-from jobs.service import JobService, JobView
-from jobs.store import machines_owner
-from jobs.tokens import TokenVault, fetching_tokens, taking_tokens
-from jobs.treasurer import Treasurer
-from jobs.worker import Supervisor
-from trainer.artifact import read_manifest
-from trainer.choices import Kind
-from trainer.config import STARTER
-from trainer.devices import find_devices
-from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError, StudioError
-from trainer.narrate import duration
+from jobs.processes import PROCESSES, SERVED, run_as_job, serve, serve_device
+from trainer.errors import StudioError
 from trainer.one_line_parser import OneLineParser
-from trainer.process import stop_when_parent_dies
-from trainer.settings import Owners, Settings
-
-_ACTIONS = {
-    "cancel": (JobService.cancel, "cancel a waiting or running job"),
-    "stop": (JobService.stop_and_keep, "stop a running job and keep what it learnt"),
-    "resume": (JobService.resume, "go on with a stopped, failed or cancelled job"),
-    "retry": (JobService.resume, "the same as resume"),
-    "delete": (JobService.delete, "remove an ended job and its files"),
-}
+from trainer.settings import Settings
 
 
-def _mirror(settings: Settings) -> None:
-    if settings.mirror_dir is None:
-        raise RequestError("There is no mirror: set STUDIO_MIRROR to a folder that outlives this machine's disk.")
-    Mirroring(settings, settings.mirror_dir).serve()
-
-
-# what app.py starts beside the supervisors
-_PROCESSES: dict[str, tuple[str, Callable[[Settings], None]]] = {
-    "publisher": ("publish what waits to be published", lambda settings: Publisher(settings).serve()),
-    "mirror": ("copy jobs and results to STUDIO_MIRROR as they change", _mirror),
-    "treasurer": ("watch what this Space costs", lambda settings: Treasurer(settings).serve()),
-    "remote": ("send what waits for it to Hugging Face, and follow it there", serve_remote),
-}
-
-
-def main(arguments: list[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    options = _parser().parse_args(arguments)
+    options = _options(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
     logging.getLogger("httpx2").setLevel(logging.WARNING)  # who follows Jobs asks every two seconds
     try:
@@ -73,191 +28,28 @@ def main(arguments: list[str] | None = None) -> int:
         return error.exit_code
 
 
-def _parser() -> argparse.ArgumentParser:
+def _options(words: Sequence[str]) -> argparse.Namespace:
     parser = OneLineParser(prog="python -m jobs", description="Training jobs of this machine.")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    if not words or words[0] not in PROCESSES:
+        from jobs.commands import add_commands  # noqa: PLC0415 - no process waits for what only people's commands need
+
+        add_commands(commands)
+    _add_processes(commands)
+    return parser.parse_args(words)
+
+
+def _add_processes(commands: Any) -> None:
     worker = commands.add_parser("worker", help="serve one device")
     worker.add_argument("--gpu", type=int, metavar="N", help="number of the GPU; default: the first, or the CPU")
-    worker.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
-    worker.set_defaults(command=_worker)
-    for name, (help_text, serve) in _PROCESSES.items():
-        process = commands.add_parser(name, help=help_text)
+    worker.set_defaults(command=serve_device)
+    served = {name: commands.add_parser(name, help=help_text) for name, (help_text, _) in SERVED.items()}
+    for name, process in served.items():
+        process.set_defaults(command=serve, process=name)
+    for process in (worker, *served.values()):
         process.add_argument("--watch-parent", action="store_true", help="stop when standard input ends")
-        process.set_defaults(command=_serve, serve=serve)
     inside = commands.add_parser("remote-run", help="what a Job at Hugging Face runs")
-    inside.set_defaults(command=_remote_run)
-    listing = commands.add_parser("list", help="all jobs, newest first")
-    listing.add_argument("--json", action="store_true", help="one JSON object per line")
-    listing.set_defaults(command=_list)
-    show = commands.add_parser("show", help="one job")
-    show.add_argument("job", metavar="ID")
-    show.add_argument("--json", action="store_true", help="one JSON object")
-    show.set_defaults(command=_show)
-    publishing = commands.add_parser("publish", help="publish a finished job's concept to the Hub, or go on doing so")
-    publishing.add_argument("job", metavar="ID")
-    publishing.add_argument("--repo", metavar="OWNER/NAME", help="default: the token's owner and the concept's name")
-    publishing.add_argument("--public", action="store_true", help="for everybody to see; default: private")
-    publishing.set_defaults(command=_publish)
-    bring = commands.add_parser("import", help="take in a concept that was made elsewhere")
-    bring.add_argument("source", metavar="FILE|HUB_ID[:FILE]")
-    bring.add_argument("--name", required=True, help="what prompts call it; of a LoRA or model: its trigger word")
-    bring.add_argument("--kind", choices=[kind.value for kind in Kind], default=Kind.object.value)
-    bring.add_argument("--class-word", help="plain noun for the subject")
-    bring.add_argument("--base", default=STARTER, help="the base that it was made on")
-    bring.add_argument(
-        "--base-prediction", choices=["epsilon", "v_prediction"], help="of a 2.x model in one file that does not say it"
-    )
-    bring.set_defaults(command=_import)
-    extract = commands.add_parser("extract", help="a LoRA out of a finished job's full model, as a new job")
-    extract.add_argument("job", metavar="ID")
-    extract.add_argument("--rank", type=int, default=16)
-    extract.set_defaults(command=_extract)
-    compare = commands.add_parser("compare", help="two jobs side by side")
-    compare.add_argument("job", metavar="ID")
-    compare.add_argument("other", metavar="OTHER", nargs="?", help="default: the job that was queued together with it")
-    compare.add_argument("--json", action="store_true", help="one JSON object")
-    compare.set_defaults(command=_compare)
-    for name, (_, help_text) in _ACTIONS.items():
-        action = commands.add_parser(name, help=help_text)
-        action.add_argument("job", metavar="ID")
-        action.set_defaults(command=_act, action=name)
-    return parser
-
-
-def _worker(options: argparse.Namespace) -> int:
-    if options.watch_parent:
-        stop_when_parent_dies()
-    devices = find_devices(options.settings.visible_gpus)
-    if options.gpu is None:
-        device = devices[0]
-    else:
-        device = next((d for d in devices if d.index == options.gpu), None)
-        if device is None:
-            raise RequestError(f"This machine has no GPU {options.gpu}; it has {', '.join(d.name for d in devices)}.")
-    settings: Settings = options.settings
-    vault = TokenVault(settings.own_hub_token)
-    trainer = LocalTrainer(settings, device, vault)
-    Supervisor(settings, trainer).serve(_made_ready(trainer, vault, settings))
-    return EXIT_DONE
-
-
-@contextmanager
-def _made_ready(trainer: LocalTrainer, vault: TokenVault, settings: Settings) -> Generator[None]:
-    """What a supervisor does once it is certain that it is the only one."""
-    with taking_tokens(vault, settings.runtime_dir, fetching_tokens(trainer.key)):
-        trainer.check_device()
-        yield
-
-
-def _serve(options: argparse.Namespace) -> int:
-    if options.watch_parent:
-        stop_when_parent_dies()
-    options.serve(options.settings)
-    return EXIT_DONE
-
-
-def _remote_run(options: argparse.Namespace) -> int:
-    return run_here(options.settings)
-
-
-def _list(options: argparse.Namespace) -> int:
-    for view in open_service(options.settings).everybodys_views():
-        print(json.dumps(_as_dict(view)) if options.json else _line(view))
-    return EXIT_DONE
-
-
-def _show(options: argparse.Namespace) -> int:
-    service = open_service(options.settings)
-    view = service.view(options.job, service.owner_of(options.job))
-    if options.json:
-        print(json.dumps(_as_dict(view)))
-        return EXIT_DONE
-    print(_line(view))
-    for warning in view.progress.warnings:
-        print(f"  Note: {warning}")
-    print(f"  Files: {service.run_folder(view.job.id).root}")
-    return EXIT_DONE
-
-
-def _publish(options: argparse.Namespace) -> int:
-    settings: Settings = options.settings
-    service = open_service(settings)
-    run = service.run_folder(service.job(options.job, service.owner_of(options.job)).id)
-    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
-    if token is None:
-        raise HubError("Set HF_TOKEN to a token that may write.", HubTrouble.sign_in)
-    repo_id = options.repo or f"{read_account(token).name}/{read_manifest(run.artifact).name}"
-    published = publish(run, repo_id, token, private=not options.public)
-    service.publishing.record(options.job, repo_id, published, private=not options.public)
-    print(f"{published.url} holds the concept, confirmed at commit {published.commit}")
-    return EXIT_DONE
-
-
-def _import(options: argparse.Namespace) -> int:
-    settings: Settings = options.settings
-    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
-    said = (options.name, options.kind, options.class_word, options.base, options.base_prediction)
-    wish = Wish(options.source, *said)
-    bringing = Importer(BaseChecker(token), token).judge_source(wish)
-    owner = machines_owner(single=settings.owner_mode is Owners.single)
-    job = open_service(settings).submitting.submit_task(owner, bringing.task, bringing.file)
-    print(f"{job.id} is queued: {job.name}, to be imported from {bringing.task.origin}")
-    return EXIT_DONE
-
-
-def _extract(options: argparse.Namespace) -> int:
-    service = open_service(options.settings)
-    job = service.extract(options.job, service.owner_of(options.job), options.rank)
-    print(f"{job.id} is queued: a LoRA of rank {options.rank} out of {job.name}")
-    return EXIT_DONE
-
-
-def _compare(options: argparse.Namespace) -> int:
-    service = open_service(Settings())
-    owner = service.owner_of(options.job)
-    other = options.other or service.compared_with(options.job, owner)
-    if other is None:
-        raise RequestError("This job was queued alone; name the one to compare it with.")
-    compared = service.compare(options.job, other, owner)
-    print(json.dumps(as_numbers(compared)) if options.json else as_table(compared))
-    return EXIT_DONE
-
-
-def _act(options: argparse.Namespace) -> int:
-    service = open_service(options.settings)
-    action, _ = _ACTIONS[options.action]
-    action(service, options.job, service.owner_of(options.job))
-    return EXIT_DONE
-
-
-def _as_dict(view: JobView) -> dict[str, object]:
-    job, progress = view.job, view.progress
-    return {
-        "id": job.id,
-        "title": job.title,
-        "method": job.method,
-        "kind": job.kind,
-        "base": job.base,
-        "state": job.state.value,
-        "where": view.where,
-        "machine": view.remote.flavor if view.remote else None,
-        "message": job.message,
-        "place": view.place,
-        "phase": progress.phase.value if progress.phase else None,
-        "step": progress.step,
-        "total": job.steps,
-        "eta_s": progress.eta_s,
-    }
-
-
-def _line(view: JobView) -> str:
-    job, progress = view.job, view.progress
-    steps = [f"step {progress.step} of {job.steps}"] if job.steps else []  # what is brought in has none
-    left = [f"{duration(progress.eta_s)} left"] if progress.eta_s is not None and job.is_open else []
-    place = [f"{view.place} in line"] if view.place else []
-    so_far = ", ".join([*steps, *left, *place])
-    about = [f"{job.title} ({job.method})", so_far, job.message]
-    return "  ".join([job.id, f"{job.state.value:9}", f"{view.where:17}", *filter(None, about)])
+    inside.set_defaults(command=run_as_job)
 
 
 if __name__ == "__main__":
