@@ -15,11 +15,10 @@ from jobs.publish import publish
 from jobs.service import JobService, JobView
 from jobs.store import machines_owner
 from trainer.artifact import read_manifest
-from trainer.choices import Kind
-from trainer.config import STARTER
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError
 from trainer.narrate import duration
 from trainer.settings import Owners, Settings
+from trainer.task_commands import add_import_options
 
 _ACTIONS = {
     "cancel": (JobService.cancel, "cancel a waiting or running job"),
@@ -45,14 +44,7 @@ def add_commands(commands: Any) -> None:
     publishing.add_argument("--public", action="store_true", help="for everybody to see; default: private")
     publishing.set_defaults(command=_publish)
     bring = commands.add_parser("import", help="take in a concept that was made elsewhere")
-    bring.add_argument("source", metavar="FILE|HUB_ID[:FILE]")
-    bring.add_argument("--name", required=True, help="what prompts call it; of a LoRA or model: its trigger word")
-    bring.add_argument("--kind", choices=[kind.value for kind in Kind], default=Kind.object.value)
-    bring.add_argument("--class-word", help="plain noun for the subject")
-    bring.add_argument("--base", default=STARTER, help="the base that it was made on")
-    bring.add_argument(
-        "--base-prediction", choices=["epsilon", "v_prediction"], help="of a 2.x model in one file that does not say it"
-    )
+    add_import_options(bring)
     bring.set_defaults(command=_import)
     extract = commands.add_parser("extract", help="a LoRA out of a finished job's full model, as a new job")
     extract.add_argument("job", metavar="ID")

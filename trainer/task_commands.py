@@ -21,14 +21,7 @@ RunInEngine = Callable[[RunFolder, argparse.Namespace], int]
 def add_task_commands(commands: Any, run_in_engine: RunInEngine) -> list[argparse.ArgumentParser]:
     """Add both commands to the parser; `run_in_engine(run, options)` carries a prepared folder out."""
     bring: argparse.ArgumentParser = commands.add_parser("import", help="take in a concept that was made elsewhere")
-    bring.add_argument("source", metavar="FILE|HUB_ID[:FILE]")
-    bring.add_argument("--name", required=True, help="what prompts call it; of a LoRA or model: its trigger word")
-    bring.add_argument("--kind", choices=[k.value for k in Kind], default=Kind.object.value)
-    bring.add_argument("--class-word", help="plain noun for the subject")
-    bring.add_argument("--base", default=STARTER, metavar="starter|HUB_ID|DIR|FILE.safetensors")
-    bring.add_argument(
-        "--base-prediction", choices=["epsilon", "v_prediction"], help="of a 2.x model in one file that does not say it"
-    )
+    add_import_options(bring)
     bring.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
     bring.set_defaults(command=partial(_import, run_in_engine))
 
@@ -38,6 +31,18 @@ def add_task_commands(commands: Any, run_in_engine: RunInEngine) -> list[argpars
     extract.add_argument("--out", type=Path, required=True, metavar="RUN_DIR")
     extract.set_defaults(command=partial(_extract, run_in_engine))
     return [bring, extract]
+
+
+def add_import_options(bring: argparse.ArgumentParser) -> None:
+    """What is said of a concept that comes in, whoever takes it in."""
+    bring.add_argument("source", metavar="FILE|HUB_ID[:FILE]")
+    bring.add_argument("--name", required=True, help="what prompts call it; of a LoRA or model: its trigger word")
+    bring.add_argument("--kind", choices=[k.value for k in Kind], default=Kind.object.value)
+    bring.add_argument("--class-word", help="plain noun for the subject")
+    bring.add_argument("--base", default=STARTER, metavar="starter|HUB_ID|DIR|FILE.safetensors")
+    bring.add_argument(
+        "--base-prediction", choices=["epsilon", "v_prediction"], help="of a 2.x model in one file that does not say it"
+    )
 
 
 def _import(run_in_engine: RunInEngine, options: argparse.Namespace) -> int:
