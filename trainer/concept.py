@@ -102,6 +102,11 @@ def training_prompt(template: str, words: ConceptWords) -> str:
     return template.format(words.trained_words)
 
 
+def with_article(words: str) -> str:
+    """The words behind "a" or "an"."""
+    return f"{'an' if words[:1].lower() in 'aeiou' else 'a'} {words}"
+
+
 def caption_prompt(caption: str, words: ConceptWords) -> str:
     """A photo's own caption; the concept is put in front if the caption does not name it."""
     if words.placeholder in caption:

@@ -148,6 +148,12 @@ class _Recipe(BaseModel):
         description="Half of the variants are mirrored. Off for faces and lettering.",
         json_schema_extra=_advanced(),
     )
+    name_background: bool = Field(
+        default=False,
+        description="Training prompts say the colour of each photo's background, so that it is learnt as no part of "
+        "the subject. Not for styles, nor for photos with captions.",
+        json_schema_extra=_advanced(),
+    )
     caption_dropout: float = Field(
         0.0, ge=0, le=0.9, description="Share of pictures trained with an empty prompt.", json_schema_extra=_advanced()
     )

@@ -9,12 +9,13 @@ from PIL import Image
 from torch.nn.functional import normalize
 
 from tests.benchmarks.learning import measures
-from tests.benchmarks.learning.colours import background_obeys, border_share
+from tests.benchmarks.learning.colours import background_obeys
 from tests.benchmarks.learning.intervals import bootstrap
 from tests.benchmarks.learning.retrieval import build_references, top_share
 from tests.benchmarks.learning.starter_report import plan_prompts
 from tests.benchmarks.learning.summary import dominated, score
-from trainer.starter.scenes import COLOURS, STYLES
+from trainer.colours import COLOURS, border_shares
+from trainer.starter.scenes import STYLES
 
 WIDTH = 16
 
@@ -130,7 +131,7 @@ def test_background_of_many_colours_obeys_none() -> None:
     rng = np.random.default_rng(0)
     noise = Image.fromarray(rng.integers(0, 255, (64, 64, 3), dtype=np.uint8).repeat(2, 0).repeat(2, 1))
     assert not any(background_obeys(noise, colour) for colour in COLOURS)
-    assert sum(border_share(noise, colour) for colour in COLOURS) == pytest.approx(1.0)
+    assert sum(border_shares(noise).values()) == pytest.approx(1.0)
 
 
 def test_interval_holds_the_median_and_shrinks_to_it_for_equal_subjects() -> None:

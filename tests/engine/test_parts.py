@@ -13,11 +13,12 @@ from PIL import Image, ImageChops, ImageOps
 from tests.engine.conftest import small_recipe
 from trainer.checkup import Verdict
 from trainer.choices import Precision
+from trainer.colours import COLOURS
 from trainer.config import TrainConfig
 from trainer.crop import Crop
 from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average
-from trainer.engine.batches import Batches, PriorPictures, prompts_of
+from trainer.engine.batches import Batches, PriorPictures, prompts_of, prompts_of_photos
 from trainer.engine.cache import EncodedPictures, variant
 from trainer.engine.checkpoint import Checkpoint, Checkpoints
 from trainer.engine.device import choose_precision
@@ -28,7 +29,7 @@ from trainer.engine.optim import build_optimizer, learning_rate_factor, set_lear
 from trainer.engine.text import fit_captions
 from trainer.errors import TrainingError
 from trainer.events import CheckpointWritten, Event, Warned
-from trainer.photos import Photo, PhotoSet
+from trainer.photos import Photo, PhotoSet, take_folder
 from trainer.run_folder import RunFolder
 
 CPU = torch.device("cpu")
@@ -109,6 +110,26 @@ def test_captions_replace_templates(tiny_model: Path) -> None:
     recipe = small_recipe(tiny_model, "dreambooth-lora")
     assert prompts_of("red-mug on a table", recipe) == ["red-mug teapot on a table"]
     assert all("red-mug teapot" in p for p in prompts_of(None, recipe))
+
+
+def test_prompts_name_the_background_where_the_recipe_asks(tiny_model: Path, tmp_path: Path) -> None:
+    (tmp_path / "from").mkdir()
+    for number, colour in enumerate(("red", "orange", "blue")):
+        picture = Image.linear_gradient("L").convert("RGB").resize((300, 300))
+        framed = ImageOps.expand(picture, 60, COLOURS[colour])
+        framed.save(tmp_path / "from" / f"{number}.png")
+    (tmp_path / "from" / "2.txt").write_text("red-mug in the sea")
+    folder = tmp_path / "photos"
+    photos = take_folder(tmp_path / "from", folder)
+
+    recipe = small_recipe(tiny_model, "dreambooth-lora", name_background=True)
+    red, orange, own = prompts_of_photos(folder, photos, recipe)
+    assert red[0] == "a photo of red-mug teapot on a red background"
+    assert {prompt.partition(" on ")[2] for prompt in orange} == {"an orange background"}
+    assert own == ["red-mug teapot in the sea"]
+    for changes in ({"name_background": False}, {"name_background": True, "kind": "style", "class_word": ""}):
+        recipe = small_recipe(tiny_model, "dreambooth-lora", **changes)
+        assert not any("background" in p for p in prompts_of_photos(folder, photos, recipe)[0])
 
 
 def test_first_variant_is_the_exact_crop_and_mirroring_can_be_forbidden(tiny_model: Path) -> None:

@@ -13,6 +13,7 @@ import pytest
 import torch
 
 from trainer.bases import STARTER_FOLDER
+from trainer.colours import COLOURS
 from trainer.starter import networks, references, savepoint
 from trainer.starter.autoencoder import CROP_PX, Crops, build_autoencoder
 from trainer.starter.batches import PLAIN_SHARE, Captioner
@@ -23,7 +24,7 @@ from trainer.starter.optimizers import MuonAndAdamW
 from trainer.starter.pictures import PART, compose_parts, parts_of, read_pictures, read_scenes
 from trainer.starter.published import adopt_tokenizer, load_weights
 from trainer.starter.resumable import Pace, Stepper, train_resumably
-from trainer.starter.scenes import COLOURS, PICTURE_PX, STYLES, SURFACE, UNNAMED, Composer, Item, Scene, caption
+from trainer.starter.scenes import PICTURE_PX, STYLES, SURFACE, UNNAMED, Composer, Item, Scene, caption
 from trainer.starter.sources import Thing, load_things
 from trainer.starter.stages import denoiser_key, pictures_key
 from trainer.starter.textures import build_textures

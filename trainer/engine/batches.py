@@ -6,13 +6,17 @@ The order is a permutation per epoch, and batches run on across epochs, so that 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 
-from trainer.concept import TEMPLATES, caption_prompt, training_prompt, words_of
+from trainer.choices import Kind
+from trainer.colours import background_colour
+from trainer.concept import TEMPLATES, caption_prompt, training_prompt, with_article, words_of
 from trainer.config import TrainConfig
 from trainer.engine.cache import EncodedPictures
 from trainer.engine.noise import KeyedNoise
+from trainer.photos import PhotoSet, cropped
 
 
 @dataclass(frozen=True)
@@ -71,9 +75,22 @@ class Batches:
         return int(self._noise.choices(epoch, f"order of {name}").permutation(count)[place])
 
 
-def prompts_of(caption: str | None, recipe: TrainConfig) -> list[str]:
-    """What a photo may be trained with: its own caption, or the templates of its kind."""
+def prompts_of_photos(folder: Path, photos: PhotoSet, recipe: TrainConfig) -> list[list[str]]:
+    """What each usable photo in `folder` may be trained with."""
+    named = recipe.name_background and recipe.kind is not Kind.style
+    return [
+        prompts_of(photo.caption, recipe, background=background_colour(cropped(folder, photo)) if named else None)
+        for photo in photos.usable
+    ]
+
+
+def prompts_of(caption: str | None, recipe: TrainConfig, *, background: str | None = None) -> list[str]:
+    """What a photo may be trained with: its own caption, or the templates of its kind, with its background's colour.
+
+    What the words name is not learnt as a part of the concept.
+    """
     words = words_of(recipe)
     if caption:
         return [caption_prompt(caption, words)]
-    return [training_prompt(template, words) for template in TEMPLATES[recipe.kind]]
+    where = f" on {with_article(background)} background" if background else ""
+    return [training_prompt(template + where, words) for template in TEMPLATES[recipe.kind]]

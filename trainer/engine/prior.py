@@ -11,6 +11,7 @@ from pathlib import Path
 from PIL import Image
 
 from trainer.bases import BaseTraits
+from trainer.concept import with_article
 from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe
 from trainer.decode import decode_photo
 from trainer.engine.cache import Counted
@@ -27,7 +28,7 @@ MAX_OWN = 1000
 
 def class_prompt(class_word: str) -> str:
     """What class pictures show."""
-    return f"a photo of {'an' if class_word[:1].lower() in 'aeiou' else 'a'} {class_word}"
+    return f"a photo of {with_article(class_word)}"
 
 
 def class_pictures(

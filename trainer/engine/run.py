@@ -18,7 +18,7 @@ from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInvers
 from trainer.engine.attention import choose_attention
 from trainer.engine.averaging import Average
 from trainer.engine.base_files import base_folder, with_commit
-from trainer.engine.batches import Batches, PriorPictures, prompts_of
+from trainer.engine.batches import Batches, PriorPictures, prompts_of_photos
 from trainer.engine.cache import encode_class_pictures, encode_photos
 from trainer.engine.checkpoint import Checkpoints, newest_step
 from trainer.engine.device import Compute, open_compute
@@ -207,7 +207,7 @@ class _Work:
         if isinstance(method, Lora) and method.recipe.preserves_by_prediction:
             base_prediction = BasePrediction(family, method.untrained)
             prior = PriorPictures(own, class_prompt(recipe.class_word))
-        captions = [prompts_of(photo.caption, recipe) for photo in self.photos.usable]
+        captions = prompts_of_photos(self.run.photos, self.photos, recipe)
         prompts = fit_captions(captions, words_of(recipe).trained_words, family.tokenizer, self._warn)
         groups = method.groups()
         optimizer = build_optimizer(recipe, groups, self._warn)

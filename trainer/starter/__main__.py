@@ -17,6 +17,7 @@ import torch
 
 import trainer.engine  # noqa: F401 - quietens the libraries
 from trainer.bases import EXAMPLES_FOLDER, STARTER_FOLDER
+from trainer.colours import COLOURS
 from trainer.devices import usable_cores
 from trainer.starter import autoencoder, denoiser
 from trainer.starter.autoencoder import AutoencoderPlan, Crops, train_autoencoder
@@ -27,7 +28,7 @@ from trainer.starter.latents import build_latents
 from trainer.starter.looks import Sprites
 from trainer.starter.pictures import compose_parts, parts_of, read_pictures
 from trainer.starter.published import adopt_tokenizer, load_autoencoder
-from trainer.starter.scenes import COLOURS, FILLERS, PHOTO, STYLES, Composer
+from trainer.starter.scenes import FILLERS, PHOTO, STYLES, Composer
 from trainer.starter.sources import Thing, fetch_photos, load_sprites, load_things
 from trainer.starter.stages import denoiser_key, pictures_key, weights_key
 from trainer.starter.textures import build_textures, photo_crop

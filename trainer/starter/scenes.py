@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from trainer.colours import COLOURS
 from trainer.starter.looks import Sprites, unnamed_sprite
 from trainer.starter.sources import Thing
 
@@ -17,19 +18,6 @@ PICTURE_PX = 128
 STYLES = ("3d render", "drawing", "sticker")
 PHOTO = "photo"
 UNNAMED, SURFACE = "unnamed", "surface"  # what Item.noun says of things that have no noun
-COLOURS: dict[str, tuple[int, int, int]] = {
-    "red": (214, 38, 40),
-    "orange": (244, 140, 28),
-    "yellow": (248, 218, 48),
-    "green": (52, 168, 72),
-    "blue": (44, 96, 216),
-    "purple": (128, 56, 180),
-    "pink": (246, 150, 192),
-    "brown": (122, 76, 42),
-    "white": (250, 250, 250),
-    "grey": (138, 138, 138),
-    "black": (14, 14, 14),
-}
 FILLERS = ("nice", "good", "clean", "cool", "small", "large", "new", "old", "cute", "beautiful", "bright", "close-up")
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+from trainer.concept import with_article
 from trainer.config import Kind
 from trainer.starter.scenes import PHOTO, STYLES
 
@@ -88,7 +89,3 @@ def _style_exam(things: Sequence[str]) -> Exam:
 
 def _option(answer: str, shot: Shot, plain: str) -> Option:
     return Option(answer, shot, replace(shot, seeds=REFERENCE_SEEDS).spelt(plain))
-
-
-def with_article(words: str) -> str:
-    return f"{'an' if words[0] in 'aeiou' else 'a'} {words}"

@@ -11,8 +11,8 @@ from PIL import Image
 
 from tests.benchmarks.learning.features import FeatureSpace
 from tests.benchmarks.learning.scenery import Pose, flat, layer_of, over
+from trainer.colours import COLOURS
 from trainer.starter.looks import Sprites
-from trainer.starter.scenes import COLOURS
 
 DRAWINGS_PER_STYLE = 2
 BACKGROUNDS = 2

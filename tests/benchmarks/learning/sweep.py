@@ -31,6 +31,7 @@ VALUES: dict[str, tuple[tuple[Method, ...], tuple[Any, ...]]] = {
     "prior_weight": ((LORA, WHOLE), (0.0, 0.5, 1.0)),
     "min_snr_gamma": (tuple(Method), (None, 5.0)),
     "batch_size": (tuple(Method), (1, 4, 8)),
+    "name_background": (tuple(Method), (False, True)),
 }
 FIELDS = (*FACTORS, *VALUES)
 
@@ -60,7 +61,7 @@ def _variants(
 ) -> list[dict[str, Any]]:
     preset = recipe_values(subject, method, side, traits, Rates({}), overrides)
     having, tried = (FACTORS | VALUES)[field]
-    if method not in having or (field == "prior_weight" and subject.kind is Kind.style):
+    if method not in having or (field in ("prior_weight", "name_background") and subject.kind is Kind.style):
         return []
     if field in FACTORS:
         whole = isinstance(preset[field], int)
