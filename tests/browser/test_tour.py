@@ -158,6 +158,17 @@ def test_no_page_is_wider_than_the_screen(quiet_studio: App, new_page: Open, wid
         assert page.evaluate("document.documentElement.scrollWidth") <= width
 
 
+def test_every_advanced_setting_has_room_for_its_words(quiet_studio: App, new_page: Open) -> None:
+    page = new_page(quiet_studio.url)
+    page.get_by_role("button", name="Advanced settings").click()
+    fields = page.locator("#advanced [id^='field-']").locator("visible=true")
+    expect(page.locator("#field-mirror")).to_be_visible()
+    boxes = [box for field in fields.all() if (box := field.bounding_box()) is not None]
+    assert len(boxes) > 15
+    assert min(box["width"] for box in boxes) >= 200
+    assert len({round(box["x"]) for box in boxes}) == 2  # columns, at this width
+
+
 def test_number_that_nobody_entered_is_neither_shown_nor_sent(quiet_studio: App, new_page: Open) -> None:
     page = new_page(quiet_studio.url)
     page.get_by_role("button", name="Advanced settings").click()
