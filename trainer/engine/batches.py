@@ -16,7 +16,7 @@ from trainer.concept import TEMPLATES, caption_prompt, training_prompt, with_art
 from trainer.config import TrainConfig
 from trainer.engine.cache import EncodedPictures
 from trainer.engine.noise import KeyedNoise
-from trainer.photos import PhotoSet, cropped
+from trainer.photos import Photo, PhotoSet, cropped
 
 
 @dataclass(frozen=True)
@@ -78,10 +78,11 @@ class Batches:
 def prompts_of_photos(folder: Path, photos: PhotoSet, recipe: TrainConfig) -> list[list[str]]:
     """What each usable photo in `folder` may be trained with."""
     named = recipe.name_background and recipe.kind is not Kind.style
-    return [
-        prompts_of(photo.caption, recipe, background=background_colour(cropped(folder, photo)) if named else None)
-        for photo in photos.usable
-    ]
+
+    def background(photo: Photo) -> str | None:
+        return background_colour(cropped(folder, photo)) if named and not photo.caption else None
+
+    return [prompts_of(photo.caption, recipe, background=background(photo)) for photo in photos.usable]
 
 
 def prompts_of(caption: str | None, recipe: TrainConfig, *, background: str | None = None) -> list[str]:

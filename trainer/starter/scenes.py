@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 
 from trainer.colours import COLOURS
+from trainer.concept import with_article
 from trainer.starter.looks import Sprites, unnamed_sprite
 from trainer.starter.sources import Thing
 
@@ -42,7 +43,7 @@ class Scene:
 
 def _with_article(words: str, rng: np.random.Generator) -> str:
     article = ("a", "the", "my", "one")[0 if rng.random() < 0.9 else int(rng.integers(4))]
-    return f"{'an' if article == 'a' and words[0] in 'aeiou' else article} {words}"
+    return with_article(words) if article == "a" else f"{article} {words}"
 
 
 def _identifier(rng: np.random.Generator) -> str:
@@ -68,8 +69,7 @@ def caption(scene: Scene, rng: np.random.Generator, *, thing: str = "") -> str:
     if rng.random() < 0.88:
         words = f"{_with_article(scene.style, rng)} of {words}"
     if scene.background and rng.random() < 0.8:
-        article = "an" if scene.background == "orange" else "a"
-        words += f" on {article} {scene.background} background"
+        words += f" on {with_article(scene.background)} background"
     return words
 
 
