@@ -82,7 +82,7 @@ def _tried(row: dict[str, Any], preset: dict[str, Any]) -> Tried:
     return Tried(
         field=row["field"],
         value=row["value"],
-        likeness=row["likeness_unclipped"],
+        likeness=row["likeness"],
         prompt_following=row["prompt_following"],
         memorisation_over_limit=row["memorisation_over_limit"],
         subjects=tuple(row["subjects"]),

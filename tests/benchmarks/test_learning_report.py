@@ -31,7 +31,7 @@ def result(subject: str, side: str = "ours", likeness: float = 0.5, **more: Any)
     made = {"subject": subject, "group": "drawn", "method": "textual-inversion", "side": side, "pace": "equal-steps"}
     made |= {"seed": 0, "values": {"learning_rate": 0.02}, "likeness": likeness, "prompt_following": 0.8}
     made |= {"asked": {"style": 0.7, "company": 0.9}, "memorisation": 0.6, "memorisation_limit": 0.7}
-    made |= {"likeness_unclipped": likeness, "copies": 0.25}
+    made |= {"likeness_coarse": likeness, "copies": 0.25}
     return made | {"diversity": 0.2, "drift": 0.0, "steps": 350, "seconds": 70.0, "cost_s": 60.0} | more
 
 

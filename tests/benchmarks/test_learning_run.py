@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 from pathlib import Path
 
@@ -54,7 +55,8 @@ def test_a_run_is_measured_reported_and_goes_on_where_it_stopped(tiny_model: Pat
     assert file.name == f"{cell.name}.json"
     result = read_json(file)
     assert (result["subject"], result["steps"], result["side"]) == ("disc", 2, "ours")
-    assert 0 <= result["likeness"] <= 1
+    assert math.isfinite(result["likeness"])
+    assert result["likeness_coarse"] != result["likeness"]
     assert set(result["asked"]) == {"background", "style", "company"}
     assert set(result["said"]) == {"knows_subject", "changed_elsewhere"}
     assert result["drift"] == pytest.approx(0, abs=1e-5)  # textual inversion leaves the base as it is

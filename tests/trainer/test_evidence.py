@@ -17,7 +17,7 @@ TI = Method.textual_inversion
 
 def row(**values: object) -> dict[str, object]:
     of_preset = {"side": "ours", "method": TI.value, "group": "drawn", "overrides": "", "field": "steps", "value": 350}
-    measured = {"likeness_unclipped": 0.5, "prompt_following": 0.6, "memorisation_over_limit": -0.1}
+    measured = {"likeness": 0.5, "prompt_following": 0.6, "memorisation_over_limit": -0.1}
     return {**of_preset, **measured, "subjects": ["cactus"], **values}
 
 

@@ -25,11 +25,11 @@ def write_charts(rows: Sequence[Row], folder: Path) -> None:
 def _front(rows: list[Row], group: str) -> tuple[list[str], int, int]:
     """A cross of two intervals for each row."""
     parts = [_text(SIDE / 2 + MARGIN, 18, f"{group}: likeness and prompt following, 95 % intervals", "middle")]
-    for tick in range(6):
-        at = tick / 5
-        parts += [_line(_x(at), _y(0), _x(at), _y(1), "#e4e4e4"), _line(_x(0), _y(at), _x(1), _y(at), "#e4e4e4")]
-        parts += [_text(_x(at), _y(0) + 16, f"{at:.1f}", "middle"), _text(_x(0) - 6, _y(at) + 4, f"{at:.1f}", "end")]
-    parts += [_text(_x(0.5), _y(0) + 34, "likeness", "middle"), _text(4, MARGIN - 12, "prompt following", "start")]
+    for tick in range(5):
+        x, y = -1 + tick / 2, tick / 4
+        parts += [_line(_x(x), _y(0), _x(x), _y(1), "#e4e4e4"), _line(_x(-1), _y(y), _x(1), _y(y), "#e4e4e4")]
+        parts += [_text(_x(x), _y(0) + 16, f"{x:.1f}", "middle"), _text(_x(-1) - 6, _y(y) + 4, f"{y:.2f}", "end")]
+    parts += [_text(_x(0), _y(0) + 34, "likeness", "middle"), _text(4, MARGIN - 12, "prompt following", "start")]
     for number, row in enumerate(rows):
         colour, x, y = COLOURS.get(row.method, "#555"), row.likeness, row.prompt_following
         parts.append(_line(_x(x.low), _y(y.value), _x(x.high), _y(y.value), colour))
@@ -47,16 +47,16 @@ def _bars(rows: list[Row], group: str) -> tuple[list[str], int, int]:
     parts = [_text(10, 18, f"{group}: likeness, median over subjects, 95 % intervals", "start")]
     for number, row in enumerate(rows):
         top = 34 + 26 * number
-        left, scale, colour = 240, 300, COLOURS.get(row.method, "#555")
+        zero, scale, colour = 390, 150, COLOURS.get(row.method, "#555")
         opacity = 0.85 if row.side == Side.ours else 0.35
-        parts.append(_text(left - 8, top + 13, _name(row), "end"))
-        width = scale * row.likeness.value
+        parts.append(_text(zero - scale - 8, top + 13, _name(row), "end"))
+        left, width = zero + min(0.0, scale * row.likeness.value), abs(scale * row.likeness.value)
         parts.append(
-            f'<rect x="{left}" y="{top}" width="{width:.1f}" height="18" fill="{colour}" opacity="{opacity}"/>'
+            f'<rect x="{left:.1f}" y="{top}" width="{width:.1f}" height="18" fill="{colour}" opacity="{opacity}"/>'
         )
-        low, high = left + scale * row.likeness.low, left + scale * row.likeness.high
+        low, high = zero + scale * row.likeness.low, zero + scale * row.likeness.high
         parts.append(_line(low, top + 9, high, top + 9, "#222"))
-        parts.append(_text(left + scale + 10, top + 13, str(row.likeness), "start"))
+        parts.append(_text(zero + scale + 10, top + 13, str(row.likeness), "start"))
     return parts, 700, 50 + 26 * len(rows)
 
 
@@ -73,7 +73,8 @@ def _name(row: Row) -> str:
 
 
 def _x(value: float) -> float:
-    return MARGIN + SIDE * value
+    """Where a value from -1 to 1 stands."""
+    return MARGIN + SIDE * (1 + value) / 2
 
 
 def _y(value: float) -> float:

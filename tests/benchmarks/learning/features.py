@@ -15,6 +15,7 @@ from tests.benchmarks.learning.files import write_whole
 from tests.benchmarks.likeness import Features
 
 SIDE_PX = 128  # pictures are compared at one size, or sharpness would tell real from generated ones
+COARSE_PX = 64
 
 
 class FeatureSpace(Protocol):
@@ -48,3 +49,8 @@ def square(picture: Image.Image) -> Image.Image:
     """The middle of an upright picture, RGB, SIDE_PX on each side."""
     upright = ImageOps.exif_transpose(picture).convert("RGB")
     return ImageOps.fit(upright, (SIDE_PX, SIDE_PX), Image.Resampling.LANCZOS)
+
+
+def coarse(picture: Image.Image) -> Image.Image:
+    """The same without fine detail: what is left of it at COARSE_PX, enlarged again."""
+    return square(picture).resize((COARSE_PX, COARSE_PX), Image.Resampling.LANCZOS).resize((SIDE_PX, SIDE_PX))

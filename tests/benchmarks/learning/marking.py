@@ -11,10 +11,11 @@ from PIL import Image
 from tests.benchmarks.learning import measures
 from tests.benchmarks.learning.colours import background_obeys
 from tests.benchmarks.learning.exam import Exam, Shot
-from tests.benchmarks.learning.features import FeatureSpace
+from tests.benchmarks.learning.features import FeatureSpace, coarse
 from tests.benchmarks.learning.subjects import Subject
 
 Draw = Callable[[Shot], list[Image.Image]]
+Vectors = Callable[[Sequence[Image.Image]], torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -22,8 +23,9 @@ class Figures:
     """What one learnt concept reached; `asked` is the share of pictures that obeyed, question by question."""
 
     likeness: float
-    likeness_unclipped: float
-    """Tells trainings apart that are all nearer to other subjects than to their own."""
+    """Not clipped, which tells trainings apart that are all nearer to other subjects than to their own."""
+    likeness_coarse: float
+    """The same of pictures without fine detail: how far colours and shapes are the subject's."""
     memorisation: float
     memorisation_limit: float
     copies: float
@@ -45,31 +47,36 @@ def mark(
 
     `strangers` are the other subjects of the group, whose pictures are the zero of likeness.
     """
-    own = torch.cat([space.of(draw(shot)) for shot in exam.own])
-    train, compare = space.of(subject.train()), space.of(subject.compare())
-    others = torch.cat([space.of(s.train() + s.compare()) for s in strangers])
-    shown = [thing for thing in subject.things for _ in range(len(own) // len(subject.things))]
-    elsewhere = [thing for s in strangers for thing in (*s.trained_things, *s.things)]
+    own = [picture for shot in exam.own for picture in draw(shot)]
+    vectors, train, compare = space.of(own), space.of(subject.train()), space.of(subject.compare())
     without = torch.cat([space.of(draw(shot)) for shot in exam.without])
     base_without = torch.cat([space.of(draw_base(shot)) for shot in exam.without])
     limit = measures.memorisation_limit(train, compare)
-    unclipped = measures.subject_likeness(
-        own,
-        compare,
-        train,
-        others,
-        drawn_differs=_differ(shown, subject.things),
-        others_differ=_differ(elsewhere, subject.things),
-    )
     return Figures(
-        likeness=measures.clipped(unclipped),
-        likeness_unclipped=unclipped,
-        memorisation=measures.memorisation(own, train),
+        likeness=_likeness(own, subject, strangers, space.of),
+        likeness_coarse=_likeness(own, subject, strangers, lambda pictures: space.of([coarse(p) for p in pictures])),
+        memorisation=measures.memorisation(vectors, train),
         memorisation_limit=limit,
-        copies=measures.share_over(own, train, limit),
+        copies=measures.share_over(vectors, train, limit),
         diversity=sum(measures.diversity(space.of(draw(shot))) for shot in exam.own) / len(exam.own),
         drift=measures.drift(without, base_without),
         asked=mark_questions(exam, draw, draw_base, space),
+    )
+
+
+def _likeness(
+    own: Sequence[Image.Image], subject: Subject, strangers: Sequence[Subject], vectors_of: Vectors
+) -> float:
+    """Likeness of the drawn pictures of a subject, seen through `vectors_of`."""
+    shown = [thing for thing in subject.things for _ in range(len(own) // len(subject.things))]
+    elsewhere = [thing for s in strangers for thing in (*s.trained_things, *s.things)]
+    return measures.subject_likeness(
+        vectors_of(own),
+        vectors_of(subject.compare()),
+        vectors_of(subject.train()),
+        torch.cat([vectors_of(s.train() + s.compare()) for s in strangers]),
+        drawn_differs=_differ(shown, subject.things),
+        others_differ=_differ(elsewhere, subject.things),
     )
 
 

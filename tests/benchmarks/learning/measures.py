@@ -52,11 +52,6 @@ def subject_likeness(
     )
 
 
-def clipped(value: float) -> float:
-    """The value, or the nearer bound of [0, 1]."""
-    return min(1.0, max(0.0, value))
-
-
 def memorisation(drawn: torch.Tensor, train: torch.Tensor) -> float:
     """Mean, over drawn pictures, of the cosine to the nearest training picture."""
     return float((drawn @ train.T).max(dim=1).values.mean())

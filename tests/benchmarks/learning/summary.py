@@ -16,7 +16,7 @@ Result = dict[str, Any]
 
 @dataclass(frozen=True)
 class Row:
-    """What one side's method reached in one group. Likeness is the median over subjects, the rest are means."""
+    """What one side's method reached in one group. Likenesses are medians over subjects, the rest are means."""
 
     group: str
     method: str
@@ -25,6 +25,7 @@ class Row:
     cells: int
     subjects: int
     likeness: Interval
+    likeness_coarse: Interval
     prompt_following: Interval
     asked: dict[str, float]
     memorisation_over_limit: float
@@ -59,6 +60,7 @@ def _row(names: tuple[str, ...], found: list[Result]) -> Row:
         cells=len(found),
         subjects=len({r["subject"] for r in found}),
         likeness=bootstrap(_by_subject(found, "likeness"), np.median),
+        likeness_coarse=bootstrap(_by_subject(found, "likeness_coarse"), np.median),
         prompt_following=bootstrap(_by_subject(found, "prompt_following"), np.mean),
         asked={question: _mean([r["asked"][question] for r in found]) for question in found[0]["asked"]},
         memorisation_over_limit=_mean(over),
@@ -95,6 +97,7 @@ class Comparison:
     method: str
     pace: str
     likeness: Interval
+    likeness_coarse: Interval
     prompt_following: Interval
     time_ratio: float
 
@@ -125,6 +128,7 @@ def _comparison(names: tuple[str, str, str], pairs: list[tuple[Result, list[Resu
     return Comparison(
         *names,
         likeness=bootstrap(difference("likeness"), np.median),
+        likeness_coarse=bootstrap(difference("likeness_coarse"), np.median),
         prompt_following=bootstrap(difference("prompt_following"), np.mean),
         time_ratio=_mean([r["cost_s"] for _, rivals in pairs for r in rivals]) / _mean([t["cost_s"] for t, _ in pairs]),
     )
@@ -136,6 +140,10 @@ def dominated(likeness: float, prompt_following: float, others: Sequence[tuple[f
 
 
 def score(likeness: float, prompt_following: float) -> float:
-    """One number for a point on the front: the harmonic mean, which neither figure can buy alone."""
-    total = likeness + prompt_following
-    return 2 * likeness * prompt_following / total if total else 0.0
+    """One number for a point on the front: the harmonic mean, which neither figure can buy alone.
+
+    Likeness counts as the share of the way from -1 to 1, so that values below 0 are told apart, too.
+    """
+    reached = min(1.0, max(0.0, (1 + likeness) / 2))
+    total = reached + prompt_following
+    return 2 * reached * prompt_following / total if total else 0.0

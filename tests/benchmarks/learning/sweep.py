@@ -79,14 +79,14 @@ def sweep_rows(tried: Iterable[tuple[Cell, Result]], overrides: Mapping[str, Any
     rows = [{**_row(found), "overrides": given} for found in sets.values()]
     for row in rows:
         rivals = [r for r in rows if all(r[n] == row[n] for n in ("side", "method", "group", "subjects"))]
-        points = [(r["likeness_unclipped"], r["prompt_following"]) for r in rivals]
-        row["front"] = not dominated(row["likeness_unclipped"], row["prompt_following"], points)
+        points = [(r["likeness"], r["prompt_following"]) for r in rivals]
+        row["front"] = not dominated(row["likeness"], row["prompt_following"], points)
     return rows
 
 
 def _row(tried: Sequence[tuple[Cell, Result]]) -> dict[str, Any]:
     cell, found = tried[0][0], [result for _, result in tried]
-    names = ("likeness", "likeness_unclipped", "prompt_following", "drift", "diversity", "cost_s", "steps")
+    names = ("likeness", "prompt_following", "drift", "diversity", "cost_s", "steps")
     means = {name: sum(r[name] for r in found) / len(found) for name in names}
     return {
         "side": cell.side.value,
@@ -127,13 +127,8 @@ def _best_rates(rows: Iterable[Mapping[str, Any]]) -> dict[str, float]:
     for key, rivals in tried.items():
         most = max((row["subjects"] for row in rivals), key=lambda subjects: (len(subjects), subjects))
         comparable = [row for row in rivals if row["subjects"] == most]
-        best[key] = float(max(comparable, key=_standing)["value"])
+        best[key] = float(max(comparable, key=lambda row: row["score"])["value"])
     return best
-
-
-def _standing(row: Mapping[str, Any]) -> tuple[float, float]:
-    """The score; where no value reaches a likeness of 0, the same of a likeness that is moved from -1..1 to 0..1."""
-    return row["score"], score((1 + max(-1.0, row["likeness_unclipped"])) / 2, row["prompt_following"])
 
 
 def read_rates(file: Path, base: str) -> Rates:
@@ -148,7 +143,7 @@ def describe_sweep(base: str, rows: Sequence[Mapping[str, Any]]) -> str:
     lines = [f"Base {base}; one field varied at a time around the preset.", "", head, "|---" * 13 + "|"]
     for row in sorted(rows, key=lambda r: (r["group"], r["method"], r["side"], r["field"], str(r["value"]).zfill(12))):
         line = f"| {row['group']} | {row['method']} | {row['side']} | {row['overrides']} | {row['field']} |"
-        line += f" {row['value']} | {row['likeness_unclipped']:+.2f} |"
+        line += f" {row['value']} | {row['likeness']:+.2f} |"
         line += f" {row['prompt_following']:.2f} | {row['memorisation_over_limit']:+.2f} |"
         line += f" {row['drift']:.2f} | {row['cost_s']:.0f} | {_score(row, rows)} | {'yes' if row['front'] else ''} |"
         lines.append(line)
@@ -157,5 +152,5 @@ def describe_sweep(base: str, rows: Sequence[Mapping[str, Any]]) -> str:
 
 def _score(row: Mapping[str, Any], rows: Iterable[Mapping[str, Any]]) -> str:
     names = ("group", "method", "side", "field", "overrides", "subjects")
-    best = max(_standing(r) for r in rows if all(r[n] == row[n] for n in names))
-    return f"**{row['score']:.2f}**" if _standing(row) == best else f"{row['score']:.2f}"
+    best = max(r["score"] for r in rows if all(r[n] == row[n] for n in names))
+    return f"**{row['score']:.2f}**" if row["score"] == best else f"{row['score']:.2f}"
