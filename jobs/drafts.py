@@ -15,11 +15,13 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.store import is_job_id, new_job_id
+from trainer.crop import Crop
 from trainer.errors import RequestError
 from trainer.photos import (
     DATASET_FILE,
     Photo,
     PhotoSet,
+    choose_crop,
     mark_duplicates,
     read_dataset,
     take_photo,
@@ -113,6 +115,18 @@ class Drafts:
                 if removed.file is not None:
                     (folder / removed.file).unlink(missing_ok=True)
                     (folder / "thumbs" / removed.file).unlink(missing_ok=True)
+            return self._write(folder, photos)
+
+    def crop(self, owner: str, draft_id: str, file: str, crop: Crop | None) -> PhotoSet:
+        """Train on this square of a photo, or on the one that is found. Raises RequestError as `choose_crop` does."""
+        folder = self.folder(owner, draft_id)
+        with self._locks[folder]:
+            photos = list(self.read(owner, draft_id).photos)
+            place = next((i for i, photo in enumerate(photos) if photo.file == file), None)
+            if place is None:
+                raise RequestError("This photo is not here any more.")
+            photos[place] = choose_crop(folder, photos[place], crop)
+            write_thumbnail(folder, photos[place])
             return self._write(folder, photos)
 
     @contextlib.contextmanager

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 
 WORKING_PX = 96
+MIN_SIDE_PX = 64  # of a square that a person chooses; assets/crop-editor.js offers no smaller one
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,11 @@ class Crop:
     @property
     def box(self) -> tuple[int, int, int, int]:
         return self.left, self.top, self.left + self.side, self.top + self.side
+
+    def is_possible(self, width: int, height: int) -> bool:
+        """Whether it lies inside a photo of this size and is large enough to learn from."""
+        inside = min(self.left, self.top) >= 0 and self.left + self.side <= width and self.top + self.side <= height
+        return inside and self.side >= min(MIN_SIDE_PX, width, height)
 
     def as_dict(self) -> dict[str, int]:
         return asdict(self)

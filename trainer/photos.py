@@ -15,7 +15,7 @@ from typing import Any
 from PIL import Image
 
 from trainer.checkup import SetReport, Verdict, find_flaws, fingerprint, judge_set, looks_like
-from trainer.crop import Crop, find_crop
+from trainer.crop import MIN_SIDE_PX, Crop, find_crop
 from trainer.decode import decode_photo
 from trainer.errors import PhotoError, RequestError
 from trainer.run_folder import write_whole
@@ -193,6 +193,19 @@ def _photo_from(entry: dict[str, Any]) -> Photo:
         fingerprint=int(str(entry["fingerprint"]), 16),
         duplicate=bool(entry["duplicate"]),
     )
+
+
+def choose_crop(folder: Path, photo: Photo, crop: Crop | None) -> Photo:
+    """The photo with the square that a person chose, or with the one that is found where they chose none.
+
+    Raises RequestError where it does not lie inside the photo, or is too small.
+    """
+    if crop is None:
+        with Image.open(folder / str(photo.file)) as picture:
+            crop = find_crop(picture.convert("RGB"))
+    if not crop.is_possible(photo.width, photo.height):
+        raise RequestError(f"The square must lie inside the photo and be at least {MIN_SIDE_PX} pixels wide.")
+    return replace(photo, crop=crop)
 
 
 def write_thumbnail(folder: Path, photo: Photo) -> None:

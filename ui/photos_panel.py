@@ -12,6 +12,8 @@ import gradio as gr
 
 from jobs.example import Example, find_examples
 from jobs.store import is_job_id
+from trainer.bases import ASSETS
+from trainer.crop import Crop
 from trainer.errors import RequestError
 from trainer.photos import PhotoSet
 from trainer.run_folder import RunFolder
@@ -21,6 +23,7 @@ from ui.html import ACTIONS_JS, render
 from ui.services import Services
 from ui.uploads import release
 
+_CROP_EDITOR_JS = (ASSETS / "crop-editor.js").read_text(encoding="utf-8")
 _TYPES = [".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".txt"]
 
 
@@ -80,13 +83,16 @@ class PhotosHandlers:
         return own != draft and self._is_draft(own) and bool(self._drafts.read(owner, own).photos)
 
     def act(self, draft: str, own: str, event: gr.EventData, request: gr.Request) -> Iterator[tuple[str, str]]:
-        """A press on a photo's remove button, or on the way back from other photos to one's own."""
+        """A photo is removed, its square is chosen, or a press leads back from other photos to one's own."""
         owner = self._owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         match pressed.get("action"):
             case "remove":
                 left = self._drafts.remove(owner, draft, str(pressed.get("source")), str(pressed.get("file")) or None)
                 yield draft, photos_html(draft, left, back_to=self._way_back(owner, draft, own))
+            case "crop":
+                cropped = self._drafts.crop(owner, draft, str(pressed.get("file")), _chosen_square(pressed))
+                yield draft, photos_html(draft, cropped, back_to=self._way_back(owner, draft, own))
             case "back":
                 yield from self.restore(own, own, request)
             case _:
@@ -112,6 +118,16 @@ class PhotosHandlers:
         """A new, empty draft for the next concept."""
         draft = self._drafts.new_id()
         return draft, photos_html(draft, PhotoSet(()))
+
+
+def _chosen_square(pressed: dict[str, Any]) -> Crop | None:
+    """The square that the editor sent, None where the one that is found is wanted. Raises RequestError."""
+    if "side" not in pressed:
+        return None
+    try:
+        return Crop(*(int(pressed[name]) for name in ("left", "top", "side")))
+    except (KeyError, TypeError, ValueError, OverflowError) as error:
+        raise RequestError("This is no square.") from error
 
 
 def photos_html(draft: str, photos: PhotoSet, left: int = 0, *, back_to: bool = False) -> str:
@@ -140,7 +156,7 @@ def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:
         for number, example in enumerate(find_examples()):
             button = gr.Button(example.title, size="sm", min_width=80, elem_id=f"example-{number}")
             examples.append((example, button))
-    shown = gr.HTML(photos_html("", PhotoSet(())), elem_id="photos-shown", js_on_load=ACTIONS_JS)
+    shown = gr.HTML(photos_html("", PhotoSet(())), elem_id="photos-shown", js_on_load=ACTIONS_JS + _CROP_EDITOR_JS)
     restored = page.load(spoken(handlers.restore), [draft, own], [draft, shown], **QUIET_AT_ONCE)
     uploaded = files.upload(
         spoken(handlers.add),

@@ -122,7 +122,7 @@ class PrivateFiles:
             match kind:
                 case "draft":
                     draft_id, _, name = rest.partition("/")
-                    return _picture(self._services.drafts.folder(owner, draft_id) / "thumbs", name)
+                    return _draft_picture(self._services.drafts.folder(owner, draft_id), name)
                 case "run":
                     job_id, _, name = rest.partition("/")
                     return self._run_file(owner, job_id, name)
@@ -163,6 +163,12 @@ def _picture(folder: Path, name: str) -> Response:
     if response.status_code == HTTPStatus.OK:
         response.headers["cache-control"] = "private, max-age=3600"
     return response
+
+
+def _draft_picture(draft: Path, name: str) -> Response:
+    """A photo's thumbnail, or under whole/ the photo itself."""
+    whole = name.removeprefix("whole/")
+    return _picture(draft if whole != name else draft / "thumbs", whole) if name.endswith(".jpg") else _not_found()
 
 
 def _zipped(folder: Path, name: str) -> Response:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import socket
 from collections.abc import Callable, Iterator
@@ -33,6 +34,25 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     expect(page.locator(".cs-set")).to_contain_text("1 file was left out")
     page.locator(".cs-photo.refused .cs-remove").click()
     expect(page.locator(".cs-photo")).to_have_count(4)
+
+    # the square that is trained on is dragged to the top, made smaller, and kept
+    photo = page.locator(".cs-photo", has_text="IMG_0")
+    before = photo.locator("img").get_attribute("src")
+    photo.get_by_role("button", name="Choose the square").click()
+    square, size = page.locator(".cs-crop-square"), page.locator(".cs-crop-editor input")
+    expect(page.locator(".cs-crop-editor output")).to_have_text("480 px wide")
+    size.fill("240")
+    square.hover()
+    page.mouse.down()
+    page.mouse.move(0, 0)
+    page.mouse.up()
+    square.press("ArrowRight")
+    page.get_by_role("button", name="Use this square").click()
+    expect(page.locator(".cs-crop-editor")).to_have_count(0)
+    expect(photo.locator("img")).not_to_have_attribute("src", str(before))
+    chosen = json.loads(str(photo.locator("[data-crop]").get_attribute("data-crop")))
+    assert (chosen["top"], chosen["side"]) == (0, 240)
+    assert 0 < chosen["left"] < 20
 
     # a name that cannot be one is said at once; nothing is queued
     page.locator("#name textarea, #name input").fill("Red Mug")

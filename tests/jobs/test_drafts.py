@@ -5,16 +5,19 @@ from __future__ import annotations
 import os
 import threading
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from PIL import Image
 
 from jobs import drafts as drafts_module
 from jobs.drafts import Drafts
+from trainer.crop import Crop
 from trainer.errors import RequestError
-from trainer.photos import Photo, PhotoSet, take_folder, take_photo
+from trainer.photos import Photo, PhotoSet, cropped, take_folder, take_photo
 
 DRAFT = "0" * 16
 
@@ -70,6 +73,38 @@ def test_draft_of_a_jobs_photos_is_new_and_has_thumbnails(tmp_path: Path, photo_
     photos = drafts.read("anna", draft).usable
     assert len(photos) == 5
     assert all((drafts.folder("anna", draft) / "thumbs" / (photo.file or "")).is_file() for photo in photos)
+
+
+def test_chosen_square_is_shown_and_trained_on(tmp_path: Path) -> None:
+    picture = Image.new("RGB", (400, 300), "blue")
+    picture.paste("red", (100, 100, 200, 200))
+    picture.save(tmp_path / "x.png")
+    drafts = Drafts(tmp_path / "drafts")
+    (photo,) = drafts.add("anna", DRAFT, tmp_path / "x.png", source="x.png").photos
+    chosen = Crop(110, 110, 80)
+    (again,) = drafts.crop("anna", DRAFT, "0001.jpg", chosen).photos
+    assert again == replace(photo, crop=chosen)
+    with Image.open(drafts.folder("anna", DRAFT) / "thumbs" / "0001.jpg") as thumbnail:
+        assert min(np.asarray(thumbnail)[..., 0].flat) > 200  # nothing but red
+    copied = drafts.copy_to("anna", DRAFT, tmp_path / "run")
+    assert copied.usable[0].crop == chosen
+    assert cropped(tmp_path / "run", copied.usable[0]).size == (80, 80)
+    assert drafts.crop("anna", DRAFT, "0001.jpg", None).photos == (photo,)
+
+
+@pytest.mark.parametrize(
+    "square",
+    [Crop(-1, 0, 100), Crop(0, -1, 100), Crop(301, 0, 100), Crop(0, 201, 100), Crop(0, 0, 301), Crop(0, 0, 63)],
+)
+def test_square_outside_of_the_photo_or_too_small_is_refused(tmp_path: Path, square: Crop) -> None:
+    Image.new("RGB", (400, 300), "blue").save(tmp_path / "x.png")
+    drafts = Drafts(tmp_path / "drafts")
+    before = drafts.add("anna", DRAFT, tmp_path / "x.png", source="x.png")
+    with pytest.raises(RequestError, match="inside the photo"):
+        drafts.crop("anna", DRAFT, "0001.jpg", square)
+    with pytest.raises(RequestError, match="not here any more"):
+        drafts.crop("anna", DRAFT, "0002.jpg", Crop(0, 0, 100))
+    assert drafts.read("anna", DRAFT) == before
 
 
 @pytest.mark.parametrize("draft", ["", "..", "../../etc", "x" * 16, "0" * 17, "0123456789abcde/"])

@@ -20,13 +20,14 @@ from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import VISITOR, drawn, in_a_loop
 from trainer.choices import Kind, Method
 from trainer.config import STARTER
+from trainer.crop import Crop
 from trainer.devices import cpu
 from trainer.errors import BaseModelError, RecipeError, RequestError
 from trainer.settings import Settings
 from ui.forms import class_word_for
 from ui.layout import build_page
 from ui.money_fields import MoneyWish
-from ui.photos_panel import PhotosHandlers
+from ui.photos_panel import PhotosHandlers, photos_html
 from ui.services import Services
 from ui.train_handlers import ADAPTER, DREAMBOOTH, TEXTUAL_INVERSION, Choices, TrainHandlers
 from ui.train_tab import TrainTab
@@ -151,6 +152,26 @@ def test_examples_leave_the_way_back_to_ones_own_photos(page: TrainPage) -> None
     assert shown.count("<figure") == 5
     for nothing_to_go_back_to in ("", page.services.drafts.new_id(), "../anna", None):
         assert 'data-action="back"' not in handlers.take_example(0, nothing_to_go_back_to, VISITOR)[1]
+
+
+def test_square_of_a_photo_is_chosen_and_found_again(page: TrainPage) -> None:
+    handlers, drafts = PhotosHandlers(page.services), page.services.drafts
+    photo = drafts.read(SINGLE_OWNER, page.draft).photos[0]
+
+    def press(**chosen: Any) -> str:
+        event = gr.EventData(None, {"action": "crop", "file": photo.file, **chosen})
+        ((draft, shown),) = handlers.act(page.draft, page.draft, event, VISITOR)
+        assert draft == page.draft
+        return shown
+
+    first = photos_html(page.draft, drafts.read(SINGLE_OWNER, page.draft))
+    changed = press(left=3, top=2, side=100)
+    assert changed != first  # the browser keeps pictures by their address
+    assert drafts.read(SINGLE_OWNER, page.draft).photos[0].crop == Crop(3, 2, 100)
+    assert press() == first
+    for broken in ({"side": "x", "left": 0, "top": 0}, {"side": 100}, {"side": 1e400, "left": 0, "top": 0}):
+        with pytest.raises(RequestError, match="no square"):
+            press(**broken)
 
 
 def test_photos_of_a_job_are_trained_on_once_more(page: TrainPage) -> None:

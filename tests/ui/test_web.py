@@ -132,13 +132,21 @@ def test_artifact_comes_as_one_archive(
 def test_drafts_and_pictures_are_private_too(site: Starlette, services: Services, photo_folder: Path) -> None:
     anna, eve = visitor(site), visitor(site)
     owner, draft = owner_of(services, anna), services.drafts.new_id()
-    services.drafts.add(owner, draft, next(photo_folder.glob("*.jpg")), source="x.jpg")
+    (taken,) = services.drafts.add(owner, draft, next(photo_folder.glob("*.jpg")), source="x.jpg").photos
     services.pictures.folder(owner).mkdir(parents=True)
     Image.new("RGB", (8, 8)).save(services.pictures.folder(owner) / "1.png")
-    for url in (f"/studio/draft/{draft}/0001.jpg", "/studio/picture/1.png"):
+    photo = f"/studio/draft/{draft}/whole/0001.jpg"
+    for url in (f"/studio/draft/{draft}/0001.jpg", photo, "/studio/picture/1.png"):
         assert anna.get(url).status_code == 200
         assert eve.get(url).status_code == 404
-    assert anna.get("/studio/draft/../../x").status_code == 404
+    with Image.open(io.BytesIO(anna.get(photo).content)) as whole:
+        assert (whole.width, whole.height) == (taken.width, taken.height)
+    for url in (
+        "/studio/draft/../../x",
+        photo.replace("0001.jpg", "dataset.json"),
+        photo.replace("0001.jpg", "..%2f..%2fx.jpg"),
+    ):
+        assert anna.get(url).status_code == 404
     assert anna.post("/studio/picture/1.png").status_code == 404
 
 

@@ -64,9 +64,7 @@ def mark(
     )
 
 
-def _likeness(
-    own: Sequence[Image.Image], subject: Subject, strangers: Sequence[Subject], vectors_of: Vectors
-) -> float:
+def _likeness(own: Sequence[Image.Image], subject: Subject, strangers: Sequence[Subject], vectors_of: Vectors) -> float:
     """Likeness of the drawn pictures of a subject, seen through `vectors_of`."""
     shown = [thing for thing in subject.things for _ in range(len(own) // len(subject.things))]
     elsewhere = [thing for s in strangers for thing in (*s.trained_things, *s.things)]

@@ -12,7 +12,9 @@ from tests.benchmarks.learning.plan import Pace, Side
 from tests.benchmarks.learning.summary import Comparison, Result, Row, compare, summarise
 
 GROUPS = {"drawn": "Held-out things", "style": "Held-out styles", "photo": "Real subjects, by photos"}
-HEAD = "| method | likeness | coarse | prompt following | memorisation over its limit | runs over it | pictures over it |"
+HEAD = (
+    "| method | likeness | coarse | prompt following | memorisation over its limit | runs over it | pictures over it |"
+)
 HEAD += " diversity | drift | steps | seconds | learning rate | runs |"
 
 
@@ -80,8 +82,9 @@ def _is_ours(row: Row) -> bool:
 
 
 def _row_line(row: Row) -> str:
-    figures = f"| {row.method} | {row.likeness} | {row.likeness_coarse} | {row.prompt_following} | {row.memorisation_over_limit:+.2f} |"
-    figures += f" {row.memorised:.0%} | {row.copies:.0%} | {row.diversity:.2f} | {row.drift:.2f} |"
+    figures = f"| {row.method} | {row.likeness} | {row.likeness_coarse} | {row.prompt_following} |"
+    figures += f" {row.memorisation_over_limit:+.2f} | {row.memorised:.0%} | {row.copies:.0%} |"
+    figures += f" {row.diversity:.2f} | {row.drift:.2f} |"
     return f"{figures} {row.steps:.0f} | {row.cost_s:.0f} | {row.learning_rate:.3g} | {row.cells} |"
 
 
@@ -106,13 +109,16 @@ def _versus_lines(rows: Sequence[Row], comparisons: Sequence[Comparison], pace: 
     title = "ours in half of their time" if pace is Pace.half_time else f"at {pace.replace('-', ' ')}"
     lines = [f"### Against diffusers' scripts, {title}", ""]
     lines += ["| method | likeness, ours | theirs | difference | coarse, difference |"]
-    lines[-1] += " prompt following, ours | theirs | difference | our time / theirs | their steps | their learning rate |"
+    lines[-1] += (
+        " prompt following, ours | theirs | difference | our time / theirs | their steps | their learning rate |"
+    )
     lines += ["|---" * 11 + "|"]
     our_pace, their_pace = pace.compared
     for c in found:
         ours = next(r for r in rows if (r.method, r.side, r.pace) == (c.method, Side.ours, our_pace))
         theirs = next(r for r in rows if (r.method, r.side, r.pace) == (c.method, Side.theirs, their_pace))
         line = f"| {c.method} | {ours.likeness} | {theirs.likeness} | {c.likeness} | {c.likeness_coarse} |"
-        line += f" {ours.prompt_following} | {theirs.prompt_following} | {c.prompt_following} | {c.time_ratio:.2f} | {theirs.steps:.0f} |"
+        line += f" {ours.prompt_following} | {theirs.prompt_following} | {c.prompt_following} |"
+        line += f" {c.time_ratio:.2f} | {theirs.steps:.0f} |"
         lines.append(f"{line} {theirs.learning_rate:.3g} |")
     return [*lines, ""]
