@@ -11,7 +11,7 @@ from jobs.comparing import as_numbers, as_table
 from jobs.hub import read_account
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
-from jobs.publish import publish
+from jobs.publish import publish, settle_visibility
 from jobs.service import JobService, JobView
 from jobs.store import machines_owner
 from trainer.artifact import read_manifest
@@ -88,8 +88,10 @@ def _publish(options: argparse.Namespace) -> int:
     if token is None:
         raise HubError("Set HF_TOKEN to a token that may write.", HubTrouble.sign_in)
     repo_id = options.repo or f"{read_account(token).name}/{read_manifest(run.artifact).name}"
-    published = publish(run, repo_id, token, private=not options.public)
-    service.publishing.record(options.job, repo_id, published, private=not options.public)
+    private = not options.public
+    settle_visibility(repo_id, token, private=private, holds_it=service.publishing.is_at(options.job, repo_id))
+    published = publish(run, repo_id, token, private=private)
+    service.publishing.record(options.job, repo_id, published, private=private)
     print(f"{published.url} holds the concept, confirmed at commit {published.commit}")
     return EXIT_DONE
 

@@ -69,11 +69,19 @@ def check_repo_id(repo_id: str) -> str:
     return repo_id
 
 
-def check_visibility(repo_id: str, token: str, *, private: bool, endpoint: str | None = None) -> None:
-    """Raise HubError where the repository exists and is not as private as it should be, or the Hub cannot say."""
+def settle_visibility(
+    repo_id: str, token: str, *, private: bool, holds_it: bool = False, endpoint: str | None = None
+) -> None:
+    """Raise HubError where the repository exists and is not as private as it should be, or the Hub cannot say.
+
+    `holds_it`: the concept was published there, so its owner shows or hides it by publishing it otherwise.
+    """
     hub = open_hub(token, endpoint)
     try:
         found = bool(hub.model_info(repo_id).private)
+        if holds_it and found is not private:
+            hub.update_repo_settings(repo_id, private=private)
+            return
     except RepositoryNotFoundError:
         return
     except CLIENT_ERRORS as error:

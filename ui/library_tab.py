@@ -113,8 +113,9 @@ class LibraryTab:
             case "delete":
                 self._services.jobs.delete(job_id, owner)
                 return self.refresh(request), gr.skip(), *publish, *extract, *compare
-            case "publish":
-                return gr.skip(), gr.skip(), *self._publish.open_for(job_id, owner), *extract, *compare
+            case "publish" | "make-public" as action:
+                opened = self._publish.open_for(job_id, owner, show=action == "make-public")
+                return gr.skip(), gr.skip(), *opened, *extract, *compare
             case "extract":
                 return gr.skip(), gr.skip(), *publish, *self._extract.open_for(job_id, owner), *compare
             case "compare":

@@ -47,11 +47,11 @@ class PublishPanel:
         """What `open_for` fills."""
         return [self.panel, self._job, self._title, self._repo, self._private]
 
-    def open_for(self, job_id: str, owner: str) -> tuple[Any, ...]:
-        """Show the panel for one job's concept."""
+    def open_for(self, job_id: str, owner: str, *, show: bool = False) -> tuple[Any, ...]:
+        """Show the panel for one job's concept; `show`: so that everybody shall see what is private yet."""
         job = self._services.jobs.job(job_id, owner)
         before = self._services.jobs.publishing.of(job.id)
-        repo, private = (before.repo_id, before.private) if before else (job.name, True)
+        repo, private = (before.repo_id, before.private and not show) if before else (job.name, True)
         return gr.Column(visible=True), job.id, f"## Publish {job.name} to the Hugging Face Hub", repo, private
 
     def _publish(
@@ -63,7 +63,9 @@ class PublishPanel:
         request: gr.Request,
     ) -> tuple[Any, Any]:
         owner = self._services.owners.of(request)
-        repo_id = prepare_publication(self._services, repo or "", request, private=private, typed_token=token or "")
+        repo_id = prepare_publication(
+            self._services, repo or "", request, private=private, typed_token=token or "", job_id=job_id
+        )
         self._services.jobs.publishing.ask(job_id, owner, repo_id, private=private)
         gr.Info(f"It is being published to {repo_id}. The Jobs page says how far it is.")
         return gr.Column(visible=False), ""

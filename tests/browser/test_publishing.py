@@ -5,10 +5,12 @@ Two of the methods are queued by one press and compared on the way.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
@@ -42,6 +44,7 @@ def test_concept_of_each_method_comes_back_from_the_hub(
     hub.order_fault("repos/create", status=503)
     for place, method in enumerate(reversed(METHODS)):  # the newest is shown first
         publish(page, place, f"alice/{method}", retry=place == 0)
+    show_to_everybody(page, hub, f"alice/{METHODS[-1]}")
     open_as_a_stranger(hub, str(tiny_model), {method: f"alice/{method}" for method in METHODS}, tmp_path)
     find_no_token(studio, hub)
 
@@ -83,6 +86,23 @@ def publish(page: Page, place: int, repo_id: str, *, retry: bool) -> None:
         expect(card).to_contain_text(words, timeout=PATIENCE_MS)
         card.get_by_role("button", name="Retry publishing").click()
     expect(card).to_contain_text(f"On the Hub as {repo_id}, private", timeout=PATIENCE_MS)
+
+
+def show_to_everybody(page: Page, hub: LocalHub, repo_id: str) -> None:
+    """The newest concept, which was published privately."""
+    nobody = HfApi(endpoint=hub.url, token=False)
+    assert not nobody.repo_exists(repo_id)
+    go(page, "Library")
+    page.locator(".cs-concept").first.get_by_role("button", name="Make public").click()
+    expect(page.get_by_label("Repository")).to_have_value(repo_id)
+    page.get_by_label("Access token").fill(ALICE)
+    page.locator("#publish").click()
+    expect(page.locator("#publish-panel")).to_be_hidden()
+    go(page, "Jobs")
+    expect(page.locator(".cs-job").first).to_contain_text(
+        re.compile(rf"On the Hub as {repo_id}\."), timeout=PATIENCE_MS
+    )
+    assert nobody.repo_exists(repo_id)
 
 
 def find_no_token(studio: App, hub: LocalHub) -> None:

@@ -307,10 +307,10 @@ def test_each_trouble_has_its_own_end() -> None:
 def test_command_line_publishes_with_the_machines_token(
     hub: LocalHub, client: Client, settings: Settings, service: JobService, job: str
 ) -> None:
-    def command(token: str | None) -> subprocess.CompletedProcess[str]:
+    def command(token: str | None, *more: str) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, **hub.environment(settings.home / "hf", token=token)}
         return subprocess.run(
-            [sys.executable, "-m", "jobs", "publish", job],
+            [sys.executable, "-m", "jobs", "publish", job, *more],
             cwd=ROOT,
             env={**environment, "STUDIO_HOME": str(settings.home)},
             capture_output=True,
@@ -321,6 +321,9 @@ def test_command_line_publishes_with_the_machines_token(
     assert done.returncode == 0, done.stderr
     assert f"{hub.url}/{MUG}" in done.stdout
     assert client(ALICE).model_info(MUG).private
+    shown = command(ALICE, "--public")
+    assert shown.returncode == 0, shown.stderr
+    assert not client(None).model_info(MUG).private
     refused = command(BOB)  # publishes to bob's own namespace, where it is new
     assert "bob/red-mug" in refused.stdout
     nobody = command(None)
