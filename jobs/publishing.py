@@ -30,8 +30,9 @@ class Publishing:
     def is_at(self, job_id: str, repo_id: str) -> bool:
         """Whether a job's concept was published in this repository."""
         publication = self._publications.find(job_id)
-        published = publication is not None and publication.state is PublicationState.published
-        return published and publication.repo_id == repo_id
+        if publication is None or publication.state is not PublicationState.published:
+            return False
+        return publication.repo_id == repo_id
 
     def ask(self, job_id: str, owner: str, repo_id: str, *, private: bool) -> Publication:
         """Publish a job's concept as soon as it is done. Raises RequestError for a name that the Hub does not allow."""
