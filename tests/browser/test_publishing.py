@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from http import HTTPStatus
 from pathlib import Path
 
 import pytest
-from huggingface_hub import HfApi
 from playwright.sync_api import Page, expect
 
 from tests.app_process import App
@@ -90,8 +90,8 @@ def publish(page: Page, place: int, repo_id: str, *, retry: bool) -> None:
 
 def show_to_everybody(page: Page, hub: LocalHub, repo_id: str) -> None:
     """The newest concept, which was published privately."""
-    nobody = HfApi(endpoint=hub.url, token=False)
-    assert not nobody.repo_exists(repo_id)
+    seen_by_nobody = f"{hub.url}/api/models/{repo_id}"
+    assert page.request.get(seen_by_nobody).status != HTTPStatus.OK
     go(page, "Library")
     page.locator(".cs-concept").first.get_by_role("button", name="Make public").click()
     expect(page.get_by_label("Repository")).to_have_value(repo_id)
@@ -102,7 +102,7 @@ def show_to_everybody(page: Page, hub: LocalHub, repo_id: str) -> None:
     expect(page.locator(".cs-job").first).to_contain_text(
         re.compile(rf"On the Hub as {repo_id}\."), timeout=PATIENCE_MS
     )
-    assert nobody.repo_exists(repo_id)
+    assert page.request.get(seen_by_nobody).status == HTTPStatus.OK
 
 
 def find_no_token(studio: App, hub: LocalHub) -> None:
