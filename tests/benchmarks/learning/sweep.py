@@ -22,7 +22,7 @@ LORA, WHOLE, INVERSION = Method.dreambooth_lora, Method.dreambooth, Method.textu
 # field -> (methods that have it, values; or factors of the preset's value)
 FACTORS: dict[str, tuple[tuple[Method, ...], tuple[float, ...]]] = {
     RATE: (tuple(Method), (0.125, 0.25, 0.5, 1, 2, 4)),
-    "steps": (tuple(Method), (0.5, 1, 2)),
+    "steps": (tuple(Method), (0.5, 1, 2, 4)),
 }
 VALUES: dict[str, tuple[tuple[Method, ...], tuple[Any, ...]]] = {
     "rank": ((LORA,), (4, 8, 16, 32)),
