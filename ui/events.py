@@ -12,6 +12,8 @@ QUIET_AT_ONCE: dict[str, Any] = {**QUIET, "concurrency_limit": None}
 """The same, never waiting for another visitor's."""
 POLL_S, CALM_POLL_S = 2.0, 8.0
 """How often to look while something goes on, and otherwise: each look costs a browser some 50 ms of a core."""
+RESCUE_POLL_S = 20.0
+"""How often to look whatever became of earlier looks: one whose answer was lost holds all later ones back."""
 
 
 def remembered_by_the_browser(key: str, value: Any) -> gr.BrowserState:

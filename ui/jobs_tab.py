@@ -20,7 +20,7 @@ from trainer.errors import RequestError
 from trainer.narrate import duration
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken, words_of
-from ui.events import POLL_S, QUIET_AT_ONCE, next_look
+from ui.events import POLL_S, QUIET_AT_ONCE, RESCUE_POLL_S, next_look
 from ui.html import ACTIONS_AND_TITLE_JS, render
 from ui.keeping_notice import draw_keeping_notice
 from ui.method_words import METHOD_WORDS
@@ -75,7 +75,11 @@ class JobsTab:
         self.timer = gr.Timer(POLL_S)
         self.refresh_on(self.timer.tick)
         self.refresh_on(page.load)
-        outputs = [self._shown, self._drawn, self.timer, self.chosen, self.again, *self.comparing.opened]
+        seen = [self._shown, self._drawn, self.timer]
+        # compared with what the browser itself says that it shows: an answer that was lost was never shown
+        rescue = {**QUIET_AT_ONCE, "trigger_mode": "multiple"}
+        gr.Timer(RESCUE_POLL_S).tick(spoken(self._refresh), self._shown, seen, **rescue)
+        outputs = [*seen, self.chosen, self.again, *self.comparing.opened]
         self.acted = self._shown.click(spoken(self._act), None, outputs, **QUIET_AT_ONCE)
 
     def refresh_on(self, trigger: Callable[..., Any]) -> None:

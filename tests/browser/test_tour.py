@@ -10,10 +10,10 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 
 from tests.app_process import App
-from tests.browser.steps import PATIENCE_MS, cancel, fill, go, phone_photos, width_of
+from tests.browser.steps import PATIENCE_MS, cancel, fill, go, phone_photos, press_train, width_of
 from tests.waiting import wait_until
 
 pytestmark = pytest.mark.browser
@@ -200,6 +200,34 @@ def test_number_that_nobody_entered_is_neither_shown_nor_sent(quiet_studio: App,
     go(page, "Try it")
     page.locator("#try-settings button").first.click()
     expect(page.locator("#try-seed input")).to_have_value("")
+
+
+def test_jobs_page_goes_on_looking_after_answers_were_lost(
+    app: MakeApp, new_page: Open, tmp_path: Path, tiny_model: Path
+) -> None:
+    """As where a phone changes its network: what it asked at that moment is never answered."""
+    studio = app(STUDIO_EXAMPLE="0")
+    studio.start()
+    watching, working = new_page(studio.url), new_page(studio.url)
+    go(watching, "Jobs")
+    expect(watching.locator("#jobs-shown")).to_contain_text("No jobs yet")
+    asked: list[str] = []
+
+    def lose(route: Route) -> None:
+        asked.append(route.request.post_data or "")
+        route.fulfill(json={"event_id": f"lost-{len(asked)}"})
+
+    watching.route("**/queue/join*", lose)
+    wait_until(lambda: watching.wait_for_timeout(500) is None and len(asked) > 0, "a look is lost")
+    watching.wait_for_timeout(9000)  # the longest time between two looks
+    watching.unroute("**/queue/join*")
+    working.locator("#photos-upload input[type=file]").set_input_files(phone_photos(tmp_path / "phone"))
+    expect(working.locator(".cs-photo")).to_have_count(5, timeout=PATIENCE_MS)
+    fill(working, "red-mug", "teapot", tiny_model, 300)
+    press_train(working)
+    expect(watching.locator(".cs-job h3")).to_have_text("red-mug")
+    cancel(working.locator(".cs-job"))
+    expect(watching.locator(".cs-pill.cancelled")).to_be_visible()
 
 
 def test_own_photos_are_found_again_after_examples_and_a_reload(
