@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, TypeVar
@@ -12,8 +13,9 @@ import pytest
 from starlette.requests import Request
 
 from app import build_services
-from jobs.store import Job
+from jobs.store import SINGLE_OWNER, Job
 from tests.engine.conftest import small_recipe
+from tests.jobs.finished_run import write_finished_run
 from trainer.devices import cpu
 from trainer.photos import take_folder
 from trainer.settings import Owners, Settings
@@ -63,3 +65,14 @@ def trained_job(services: Services, owner: str, tiny_model: Path, photo_folder: 
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         (root / name).write_bytes(b"content of " + name.encode())
     return job
+
+
+def learnt_concept(services: Services, folder: Path, tiny_model: Path, photo_folder: Path, name: str) -> str:
+    """A concept of this name in the library of this machine's only owner; its job."""
+    recipe = small_recipe(tiny_model, "textual-inversion", name=name)
+    job = services.jobs.submitting.submit(SINGLE_OWNER, recipe, lambda photos: take_folder(photo_folder, photos))
+    services.jobs.cancel(job.id, SINGLE_OWNER)
+    made = write_finished_run(folder / job.id, photo_folder, name=name, base=str(tiny_model))
+    for part in (made.artifact, made.previews):
+        shutil.copytree(part, services.jobs.run_folder(job.id).root / part.name)
+    return job.id

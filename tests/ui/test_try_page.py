@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,14 +12,11 @@ from PIL import Image
 
 from app import build_services
 from jobs.store import SINGLE_OWNER
-from tests.engine.conftest import small_recipe
-from tests.jobs.finished_run import write_finished_run
-from tests.ui.conftest import PICTURE, VISITOR, drawn
+from tests.ui.conftest import PICTURE, VISITOR, drawn, learnt_concept
 from trainer.artifact import read_manifest, write_manifest
 from trainer.config import STARTER
 from trainer.devices import cpu
 from trainer.errors import RequestError
-from trainer.photos import take_folder
 from trainer.settings import Settings
 from ui.services import Services
 from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers
@@ -38,16 +34,7 @@ def services(tmp_path: Path) -> Iterator[Services]:
 def concept(services: Services, tmp_path: Path, photo_folder: Path, tiny_model: Path) -> Callable[[str], str]:
     """Makes a concept of this name in the library; returns its job."""
 
-    def make(name: str) -> str:
-        recipe = small_recipe(tiny_model, "textual-inversion", name=name)
-        job = services.jobs.submitting.submit(SINGLE_OWNER, recipe, lambda folder: take_folder(photo_folder, folder))
-        services.jobs.cancel(job.id, SINGLE_OWNER)
-        made = write_finished_run(tmp_path / job.id, photo_folder, name=name, base=str(tiny_model))
-        for part in (made.artifact, made.previews):
-            shutil.copytree(part, services.jobs.run_folder(job.id).root / part.name)
-        return job.id
-
-    return make
+    return lambda name: learnt_concept(services, tmp_path, tiny_model, photo_folder, name)
 
 
 def shown(tab: TryTab, picked: list[str], prompt: str, weights: list[float], whose: list[str]) -> tuple[Any, ...]:

@@ -1,0 +1,66 @@
+"""The Library: what is offered for a concept that is on the Hub."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import pytest
+from huggingface_hub import HfApi
+
+from app import build_services
+from jobs.publications import PublicationState
+from jobs.publish import Published
+from tests.hub.accounts import ALICE
+from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
+from tests.ui.conftest import VISITOR, drawn, learnt_concept
+from trainer.devices import cpu
+from trainer.errors import HubError
+from trainer.settings import Settings
+from ui.library_tab import LibraryTab
+
+MUG = "alice/red-mug"
+Client = Callable[[str | None], HfApi]
+
+
+def test_private_concept_is_made_public(
+    client: Client,  # noqa: F811
+    tmp_path: Path,
+    tiny_model: Path,
+    photo_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The publisher is not there: it would find nothing left to do."""
+    services = build_services(Settings(home=tmp_path / "home"), [cpu()])
+    job = learnt_concept(services, tmp_path, tiny_model, photo_folder, "red-mug")
+    services.jobs.publishing.record(job, MUG, Published(MUG, "0" * 40, f"https://x/{MUG}"), private=True)
+    client(ALICE).create_repo(MUG, private=True)
+    handed: list[str] = []
+    monkeypatch.setattr(services.tokens, "hand_over", lambda _owner, token: handed.append(token))
+    tab = drawn(lambda _page: LibraryTab(services))
+    assert 'data-action="make-public"' in tab.refresh(VISITOR)
+
+    def press(action: str) -> dict[Any, Any]:
+        answer = tab._act(gr.EventData(None, {"action": action, "job": job}), VISITOR)
+        return dict(zip(["shown", "chosen", "panel", "job", "title", "repo", "private"], answer, strict=False))
+
+    assert press("publish")["private"] is True
+    opened = press("make-public")
+    assert (opened["repo"], opened["private"]) == (MUG, False)
+
+    def publish(repo_id: str) -> None:
+        tab._publish._publish(job, repo_id, ALICE, False, VISITOR)
+
+    client(ALICE).create_repo("alice/other", private=True)
+    with pytest.raises(HubError, match="exists and is private"):  # the concept is not there
+        publish("alice/other")
+    publish(MUG)
+    assert client(None).model_info(MUG).id == MUG
+    assert handed == [ALICE]
+    publication = services.jobs.publishing.of(job)
+    assert publication is not None
+    assert (publication.state, publication.private) == (PublicationState.waiting, False)
+    assert 'data-action="make-public"' not in tab.refresh(VISITOR)
+    services.jobs.close()
