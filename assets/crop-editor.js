@@ -1,12 +1,16 @@
 // Lets a person choose the square of a photo that is trained on: by dragging it, by its corner, by a slider, or by the
 // arrow keys. A button with data-crop opens it; what is chosen becomes a gradio event with the action "crop". Numbers
 // are pixels of the photo, whatever size it is shown at.
-const LEAST_PX = 64;
+// The photo, and the sides that its square may have.
+const withLimits = (photo) => {
+  const most = Math.min(photo.width, photo.height);
+  return { ...photo, most, least: Math.min(photo.least, most) };
+};
 
 const within = (value, least, most) => Math.min(Math.max(value, least), most);
 
 const fitted = (square, photo) => {
-  const side = within(Math.round(square.side), Math.min(LEAST_PX, photo.width, photo.height), Math.min(photo.width, photo.height));
+  const side = within(Math.round(square.side), photo.least, photo.most);
   return {
     side,
     left: within(Math.round(square.left), 0, photo.width - side),
@@ -36,7 +40,7 @@ const openCropEditor = (photo) => {
   picture.src = photo.url;
   stage.style.aspectRatio = `${photo.width} / ${photo.height}`;
   stage.style.width = `min(100%, ${(60 * photo.width) / photo.height}vh)`;
-  [size.min, size.max] = [Math.min(LEAST_PX, photo.width, photo.height), Math.min(photo.width, photo.height)];
+  [size.min, size.max] = [photo.least, photo.most];
 
   let square;
   const show = (wanted) => {
@@ -75,7 +79,7 @@ const openCropEditor = (photo) => {
     const way = { ArrowLeft: [-1, 0], ArrowRight: [1, 0], ArrowUp: [0, -1], ArrowDown: [0, 1] }[event.key];
     if (!way) return;
     event.preventDefault();
-    const far = event.shiftKey ? 1 : Math.max(1, Math.min(photo.width, photo.height) / 50);
+    const far = event.shiftKey ? 1 : Math.max(1, photo.most / 50);
     show({ left: square.left + way[0] * far, top: square.top + way[1] * far, side: square.side });
   });
   size.addEventListener('input', () => show(around(square.left + square.side / 2, square.top + square.side / 2, Number(size.value))));
@@ -95,5 +99,5 @@ const openCropEditor = (photo) => {
 
 element.addEventListener('click', (event) => {
   const button = event.target.closest('[data-crop]');
-  if (button && element.contains(button)) openCropEditor(JSON.parse(button.dataset.crop));
+  if (button && element.contains(button)) openCropEditor(withLimits(JSON.parse(button.dataset.crop)));
 });

@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 WORKING_PX = 96
-MIN_SIDE_PX = 64  # of a square that a person chooses; assets/crop-editor.js offers no smaller one
+MIN_SIDE_PX = 64  # of a square that a person chooses
 
 
 @dataclass(frozen=True)

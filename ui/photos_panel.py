@@ -13,7 +13,7 @@ import gradio as gr
 from jobs.example import Example, find_examples
 from jobs.store import is_job_id
 from trainer.bases import ASSETS
-from trainer.crop import Crop
+from trainer.crop import MIN_SIDE_PX, Crop
 from trainer.errors import RequestError
 from trainer.photos import PhotoSet
 from trainer.run_folder import RunFolder
@@ -135,7 +135,8 @@ def photos_html(draft: str, photos: PhotoSet, left: int = 0, *, back_to: bool = 
 
     `back_to`: these took the place of one's own, and there is a way back to them.
     """
-    return render("photos.html", photos=photos.photos, report=photos.report, draft=draft, left=left, back_to=back_to)
+    shown = {"photos": photos.photos, "report": photos.report, "draft": draft, "left": left, "back_to": back_to}
+    return render("photos.html", **shown, least_px=MIN_SIDE_PX)
 
 
 def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:

@@ -167,8 +167,11 @@ def _picture(folder: Path, name: str) -> Response:
 
 def _draft_picture(draft: Path, name: str) -> Response:
     """A photo's thumbnail, or under whole/ the photo itself."""
-    whole = name.removeprefix("whole/")
-    return _picture(draft if whole != name else draft / "thumbs", whole) if name.endswith(".jpg") else _not_found()
+    if not name.endswith(".jpg"):  # what else lies in a draft's folder is no picture
+        return _not_found()
+    if name.startswith("whole/"):
+        return _picture(draft, name.removeprefix("whole/"))
+    return _picture(draft / "thumbs", name)
 
 
 def _zipped(folder: Path, name: str) -> Response:

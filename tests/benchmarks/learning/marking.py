@@ -48,33 +48,35 @@ def mark(
     `strangers` are the other subjects of the group, whose pictures are the zero of likeness.
     """
     own = [picture for shot in exam.own for picture in draw(shot)]
-    vectors, train, compare = space.of(own), space.of(subject.train()), space.of(subject.compare())
+    train, compare = subject.train(), subject.compare()
+    others = [s.train() + s.compare() for s in strangers]
+    shown = [thing for thing in subject.things for _ in range(len(own) // len(subject.things))]
+    elsewhere = [thing for s in strangers for thing in (*s.trained_things, *s.things)]
+
+    def likeness(vectors_of: Vectors) -> float:
+        """Seen through `vectors_of`."""
+        return measures.subject_likeness(
+            vectors_of(own),
+            vectors_of(compare),
+            vectors_of(train),
+            torch.cat([vectors_of(pictures) for pictures in others]),
+            drawn_differs=_differ(shown, subject.things),
+            others_differ=_differ(elsewhere, subject.things),
+        )
+
+    drawn, trained = space.of(own), space.of(train)
     without = torch.cat([space.of(draw(shot)) for shot in exam.without])
     base_without = torch.cat([space.of(draw_base(shot)) for shot in exam.without])
-    limit = measures.memorisation_limit(train, compare)
+    limit = measures.memorisation_limit(trained, space.of(compare))
     return Figures(
-        likeness=_likeness(own, subject, strangers, space.of),
-        likeness_coarse=_likeness(own, subject, strangers, lambda pictures: space.of([coarse(p) for p in pictures])),
-        memorisation=measures.memorisation(vectors, train),
+        likeness=likeness(space.of),
+        likeness_coarse=likeness(lambda pictures: space.of([coarse(p) for p in pictures])),
+        memorisation=measures.memorisation(drawn, trained),
         memorisation_limit=limit,
-        copies=measures.share_over(vectors, train, limit),
+        copies=measures.share_over(drawn, trained, limit),
         diversity=sum(measures.diversity(space.of(draw(shot))) for shot in exam.own) / len(exam.own),
         drift=measures.drift(without, base_without),
         asked=mark_questions(exam, draw, draw_base, space),
-    )
-
-
-def _likeness(own: Sequence[Image.Image], subject: Subject, strangers: Sequence[Subject], vectors_of: Vectors) -> float:
-    """Likeness of the drawn pictures of a subject, seen through `vectors_of`."""
-    shown = [thing for thing in subject.things for _ in range(len(own) // len(subject.things))]
-    elsewhere = [thing for s in strangers for thing in (*s.trained_things, *s.things)]
-    return measures.subject_likeness(
-        vectors_of(own),
-        vectors_of(subject.compare()),
-        vectors_of(subject.train()),
-        torch.cat([vectors_of(s.train() + s.compare()) for s in strangers]),
-        drawn_differs=_differ(shown, subject.things),
-        others_differ=_differ(elsewhere, subject.things),
     )
 
 
