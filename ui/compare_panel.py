@@ -11,10 +11,10 @@ from jobs.comparing import SideBySide
 from jobs.service import JobView
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
-from ui.errors import spoken
-from ui.events import POLL_S, QUIET_AT_ONCE, next_look
+from ui.events import QUIET_AT_ONCE
 from ui.html import render
 from ui.method_words import METHOD_WORDS
+from ui.polling import Drawn, PolledHtml
 from ui.services import Services
 
 # The slider shows every picture's newest version up to a moment of the training. It stays where it was put when new
@@ -57,23 +57,19 @@ class ComparePanel:
             with gr.Row(elem_classes="cs-compare-choice"):
                 self._left = gr.Dropdown(label="Left", filterable=False, min_width=200)
                 self._right = gr.Dropdown(label="Right", filterable=False, min_width=200)
-            self._shown = gr.HTML(js_on_load=_SLIDER_JS, elem_classes="cs-compare-shown")
-        self._drawn = gr.State("")
-        self._timer = gr.Timer(POLL_S, active=False)
-        chosen = [self._left, self._right]
-        gr.on(
-            [self._timer.tick, self._left.input, self._right.input],
-            spoken(self._refresh),
-            [*chosen, self._drawn],
-            [self._shown, self._drawn, self._timer],
-            **QUIET_AT_ONCE,
-        )
-        close.click(_closed, None, [self._panel, self._timer], **QUIET_AT_ONCE)
+            self._view = PolledHtml(
+                self._draw,
+                [self._left, self._right],
+                active=False,
+                js_on_load=_SLIDER_JS,
+                elem_classes="cs-compare-shown",
+            )
+        close.click(self._closed, None, [self._panel, *self._view.outputs], **QUIET_AT_ONCE)
 
     @property
     def opened(self) -> list[Any]:
         """What `open_for` fills."""
-        return [self._panel, self._left, self._right, self._shown, self._drawn, self._timer]
+        return [self._panel, self._left, self._right, *self._view.outputs]
 
     def open_for(self, job_id: str, owner: str) -> tuple[Any, ...]:
         """Show a job beside the one that it was queued with, or else the newest other concept."""
@@ -82,7 +78,7 @@ class ComparePanel:
             gr.update(visible=True),
             gr.update(choices=choices, value=left),
             gr.update(choices=choices, value=right),
-            *self._drawn_anew(left, right, owner),
+            *self._view.update(self._compared(left, right, owner)),
         )
 
     def open_if_pair(self, job_id: str, request: gr.Request) -> tuple[Any, ...]:
@@ -92,24 +88,22 @@ class ComparePanel:
             return (gr.skip(),) * len(self.opened)
         return self.open_for(job_id, owner)
 
-    def _refresh(self, left: str | None, right: str | None, drawn: str, request: gr.Request) -> tuple[Any, Any, Any]:
-        """New content, or nothing where nothing changed, or nobody looks."""
-        nothing = (gr.skip(), gr.skip(), gr.skip())
+    def _draw(self, request: gr.Request, left: str | None, right: str | None) -> Drawn | None:
+        """The two that are chosen; nothing where nobody looks."""
         if not left or not right:
-            return nothing
+            return None
         try:
-            anew = self._drawn_anew(left, right, self._services.owners.of(request))
+            return self._compared(left, right, self._services.owners.of(request))
         except RequestError:  # this comes by itself, again and again
-            content = render("gone.html")
-            anew = (content, content, next_look(goes_on=False))
-        return nothing if anew[0] == drawn else anew
+            return Drawn(render("gone.html"), goes_on=False)
 
-    def _drawn_anew(self, left: str, right: str, owner: str) -> tuple[str, str, Any]:
-        """Content, twice (shown and remembered), and when to look again. Raises RequestError as `compare` does."""
+    def _compared(self, left: str, right: str, owner: str) -> Drawn:
+        """Raises RequestError as `compare` does."""
         compared = self._services.jobs.compare(left, right, owner)
-        content = comparison_html(compared)
-        goes_on = compared.left.job.is_open or compared.right.job.is_open
-        return content, content, next_look(goes_on=goes_on)
+        return Drawn(comparison_html(compared), compared.left.job.is_open or compared.right.job.is_open)
+
+    def _closed(self) -> tuple[Any, ...]:
+        return gr.update(visible=False), *self._view.stopped()
 
 
 def comparison_html(compared: SideBySide) -> str:
@@ -134,10 +128,6 @@ def choose_pair(services: Services, job_id: str, owner: str) -> tuple[list[tuple
 
 def _is_concept(services: Services, view: JobView) -> bool:
     return not view.job.is_open and (services.jobs.run_folder(view.job.id).artifact / MANIFEST_FILE).exists()
-
-
-def _closed() -> tuple[Any, Any]:
-    return gr.update(visible=False), gr.Timer(active=False)
 
 
 def _label(view: JobView) -> str:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,10 +19,11 @@ from trainer.errors import RequestError
 from trainer.narrate import duration
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken, words_of
-from ui.events import POLL_S, QUIET_AT_ONCE, RESCUE_POLL_S, next_look
+from ui.events import QUIET_AT_ONCE
 from ui.html import ACTIONS_AND_TITLE_JS, render
 from ui.keeping_notice import draw_keeping_notice
 from ui.method_words import METHOD_WORDS
+from ui.polling import Drawn, PolledHtml
 from ui.services import Services
 
 TITLE = "Concept Studio"
@@ -68,26 +68,21 @@ class JobsTab:
     def __init__(self, services: Services, page: gr.Blocks) -> None:
         self._services = services
         self.chosen, self.again = gr.State(""), gr.State("")
-        self._drawn = gr.State("")
         draw_keeping_notice(services, page)
         self.comparing = ComparePanel(services, "jobs")
-        self._shown = gr.HTML(elem_id="jobs-shown", js_on_load=ACTIONS_AND_TITLE_JS)
-        self.timer = gr.Timer(POLL_S)
-        self.refresh_on(self.timer.tick)
-        self.refresh_on(page.load)
-        seen = [self._shown, self._drawn, self.timer]
-        # compared with what the browser itself says that it shows: an answer that was lost was never shown
-        rescue = {**QUIET_AT_ONCE, "trigger_mode": "multiple"}
-        gr.Timer(RESCUE_POLL_S).tick(spoken(self._refresh), self._shown, seen, **rescue)
-        outputs = [*seen, self.chosen, self.again, *self.comparing.opened]
-        self.acted = self._shown.click(spoken(self._act), None, outputs, **QUIET_AT_ONCE)
+        self.view = PolledHtml(self._draw, elem_id="jobs-shown", js_on_load=ACTIONS_AND_TITLE_JS)
+        self.view.refresh_on(page.load)
+        outputs = [*self.view.outputs, self.chosen, self.again, *self.comparing.opened]
+        self.acted = self.view.shown.click(spoken(self._act), None, outputs, **QUIET_AT_ONCE)
 
-    def refresh_on(self, trigger: Callable[..., Any]) -> None:
-        """Look again when something happens, without waiting for the timer."""
-        trigger(spoken(self._refresh), self._drawn, [self._shown, self._drawn, self.timer], **QUIET_AT_ONCE)
+    def _draw(self, request: gr.Request) -> Drawn:
+        """The visitor's jobs, or why they cannot be shown: this comes by itself, again and again, so it is no toast."""
+        try:
+            return self._own_jobs(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the page goes on looking
+            return Drawn(render("trouble.html", text=words_of(error)), goes_on=False)
 
-    def _drawn_anew(self, request: gr.Request) -> tuple[str, str, Any]:
-        """Content, twice (shown and remembered), and when to look again."""
+    def _own_jobs(self, request: gr.Request) -> Drawn:
         owner = self._services.owners.of(request)
         views = self._services.jobs.views(owner)
         content = render(
@@ -98,7 +93,7 @@ class JobsTab:
             title=_title(views),
             could_sign_in=self._services.owners.could_sign_in(request),
         )
-        return content, content, next_look(goes_on=any(_goes_on(view) for view in views))
+        return Drawn(content, goes_on=any(_goes_on(view) for view in views))
 
     def _card(self, view: JobView, owner: str, visible: set[str]) -> _Card:
         run = self._services.jobs.run_folder(view.job.id)
@@ -116,15 +111,6 @@ class JobsTab:
             cost_usd=view.remote.cost_usd(now()) if view.remote else 0.0,
             has_partner=comparison is not None and comparison.other(view.job.id) in visible,
         )
-
-    def _refresh(self, drawn: str, request: gr.Request) -> tuple[Any, Any, Any]:
-        """New content, or nothing where nothing changed: pictures must not flicker."""
-        try:
-            anew = self._drawn_anew(request)
-        except Exception as error:  # noqa: BLE001 - this comes by itself, again and again, so it is no toast
-            content = render("trouble.html", text=words_of(error))
-            anew = (content, content, next_look(goes_on=False))
-        return (gr.skip(), gr.skip(), gr.skip()) if anew[0] == drawn else anew
 
     def _act(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
         """A press on one of a card's buttons."""
@@ -151,14 +137,14 @@ class JobsTab:
             case "retry-publish":
                 jobs.publishing.retry(job_id, owner)
             case "try":
-                return *self._drawn_anew(request), jobs.job(job_id, owner).id, gr.skip(), *comparing
+                return *self.view.update(self._own_jobs(request)), jobs.job(job_id, owner).id, gr.skip(), *comparing
             case "again":
-                return *self._drawn_anew(request), gr.skip(), jobs.job(job_id, owner).id, *comparing
+                return *self.view.update(self._own_jobs(request)), gr.skip(), jobs.job(job_id, owner).id, *comparing
             case "compare":
-                return *(gr.skip(),) * 5, *self.comparing.open_for(job_id, owner)
+                return *(gr.skip(),) * (len(self.view.outputs) + 2), *self.comparing.open_for(job_id, owner)
             case other:
                 raise RequestError(f"The button {other!r} is not known.")
-        return *self._drawn_anew(request), gr.skip(), gr.skip(), *comparing
+        return *self.view.update(self._own_jobs(request)), gr.skip(), gr.skip(), *comparing
 
 
 def _goes_on(view: JobView) -> bool:

@@ -52,7 +52,7 @@ def build_page(services: Services) -> gr.Blocks:
                 build_about_tab(services)
         _keep_open(page, tabs, [train_page, jobs_page, try_page, library_page, about_page])
         _connect(page, tabs, train, jobs, trying, library)
-        jobs.refresh_on(jobs_page.select)
+        jobs.view.refresh_on(jobs_page.select)
         try_page.select(spoken(trying.refresh), trying.looked_at, trying.refreshed, **QUIET_AT_ONCE)
         page.load(spoken(trying.restore), trying.remembered, trying.restored, **QUIET_AT_ONCE)
         for trigger in (library_page.select, page.load):
@@ -107,7 +107,7 @@ def _connect(
     A job's photos are trained on again on the Train page.
     """
     train.pressed.success(lambda: gr.Tabs(selected="jobs"), None, tabs, **QUIET_AT_ONCE)
-    jobs.refresh_on(train.pressed.success)
+    jobs.view.refresh_on(train.pressed.success)
     train.pressed.success(spoken(jobs.comparing.open_if_pair), train.submitted, jobs.comparing.opened, **QUIET_AT_ONCE)
     jobs.again.change(_opening("train"), jobs.again, tabs, **QUIET_AT_ONCE).then(
         spoken(train.refill), [jobs.again, train.own_photos], train.refilled, **QUIET_AT_ONCE, cancels=train.following

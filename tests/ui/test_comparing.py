@@ -21,9 +21,9 @@ from trainer.errors import RequestError
 from trainer.photos import take_folder
 from trainer.presets import preset_values
 from ui.compare_panel import ComparePanel, choose_pair, comparison_html
-from ui.events import CALM_POLL_S, POLL_S
 from ui.forms import RecipeForm
 from ui.money_fields import MoneyWish
+from ui.polling import CALM_POLL_S, POLL_S
 from ui.second_method import PairHandlers, SecondMethod, SecondMethodFields, split_limit
 from ui.services import Services
 from ui.train_handlers import Choices, TrainHandlers
@@ -185,15 +185,22 @@ def test_another_owner_sees_no_more_than_of_a_job_that_never_was(services: Servi
 def test_panel_says_once_that_one_of_the_two_is_gone(services: Services, queued: Comparison) -> None:
     panel = drawn(lambda _: ComparePanel(services, "test"))
     request = gr.Request(Request(scope()))
-    shown, seen, timer = panel._refresh(*queued.jobs, "", request)
+    view = panel._view
+    shown, seen, timer, _ = view.refresh(request, "", *queued.jobs)
     assert "One of the two is not there any more" in shown
     assert timer.value == CALM_POLL_S
-    assert panel._refresh(*queued.jobs, seen, request) == (gr.skip(), gr.skip(), gr.skip())
+    assert view.refresh(request, seen, *queued.jobs) == (gr.skip(),) * 4
 
 
 def test_panel_is_looked_at_often_only_while_one_of_the_two_trains(services: Services, queued: Comparison) -> None:
     panel = drawn(lambda _: ComparePanel(services, "test"))
-    assert panel.open_for(queued.id, "anna")[-1].value == POLL_S
+    assert panel.open_for(queued.id, "anna")[-2].value == POLL_S
     for job_id in queued.jobs:
         services.jobs.cancel(job_id, "anna")
-    assert panel.open_for(queued.id, "anna")[-1].value == CALM_POLL_S
+    assert panel.open_for(queued.id, "anna")[-2].value == CALM_POLL_S
+
+
+def test_closed_panel_looks_no_more(services: Services, queued: Comparison) -> None:
+    panel = drawn(lambda _: ComparePanel(services, "test"))
+    assert all(timer.active for timer in panel.open_for(queued.id, "anna")[-2:])
+    assert not any(timer.active for timer in panel._closed()[-2:])
