@@ -7,8 +7,11 @@ import secrets
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from inference.catalog import open_concept, use_together
+from inference.catalog import open_concept, use_each, use_together
+from inference.grid import Axis, Grid, GridSettings, Varied, build_grid, read_axis
+from inference.grid_picture import save_grid
 from inference.metadata import save_picture, settings_of
 from inference.request import SCHEDULERS, PictureRequest, build_request
 from trainer.bases import HUB_ID, find_base
@@ -19,6 +22,9 @@ from trainer.process import leave
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 
+if TYPE_CHECKING:
+    from inference.engine import Engine
+
 
 def main(arguments: list[str] | None = None) -> int:
     """Make pictures; returns the exit code."""
@@ -26,17 +32,15 @@ def main(arguments: list[str] | None = None) -> int:
     try:
         options.settings = Settings()  # what is wrong with it is said before anything else
         request = _request(options)
-        files = _target_files(options.out, request)
+        grid = _grid(options, request)
+        files = [options.out] if grid else _target_files(options.out, request)
         _check_files(files, request)
         from inference.engine import Engine  # noqa: PLC0415 - the engine brings torch
         from trainer.engine.failures import explain  # noqa: PLC0415
 
         try:
-            result = Engine(options.settings.cache_dir).generate(request)
-            for note in result.notes:
-                print(note, file=sys.stderr)
-            for seed, picture, file in zip(request.seeds, result.pictures, files, strict=True):
-                save_picture(picture, file, settings_of(request, seed, result.concepts))
+            engine = Engine(options.settings.cache_dir)
+            for file in _draw_grid(engine, grid, request, options.out) if grid else _draw(engine, request, files):
                 print(file)
         except Exception as error:
             raise explain(error) from error
@@ -47,6 +51,31 @@ def main(arguments: list[str] | None = None) -> int:
         print("Stopped.", file=sys.stderr)
         return EXIT_STOPPED
     return EXIT_DONE
+
+
+def _draw(engine: Engine, request: PictureRequest, files: list[Path]) -> list[Path]:
+    """Make a request's pictures, each into its file."""
+    result = engine.generate(request)
+    for note in result.notes:
+        print(note, file=sys.stderr)
+    for seed, picture, file in zip(request.seeds, result.pictures, files, strict=True):
+        save_picture(picture, file, settings_of(request, seed, result.concepts))
+    return files
+
+
+def _draw_grid(engine: Engine, grid: Grid, request: PictureRequest, out: Path) -> list[Path]:
+    """Make a grid's pictures: one .png file of all, or a folder that has them one by one, too, by row and column."""
+    with tempfile.TemporaryDirectory() as aside:
+        is_file = out.suffix.lower() == ".png"
+        folder, target = (Path(aside), out) if is_file else (out, out / "grid.png")
+        cells = [
+            file
+            for number, row in enumerate(grid.rows, start=1)
+            for column, cell in enumerate(row, start=1)
+            for file in _draw(engine, cell, [folder / f"{number}-{column}.png"])
+        ]
+        save_grid(grid, request, cells, target)
+    return [target] if is_file else [target, *cells]
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -64,13 +93,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--count", type=int, default=1)
     parser.add_argument("--init-image", type=Path)
     parser.add_argument("--strength", type=float, default=0.6)
+    settings = ", ".join(Varied)
+    parser.add_argument("--across", metavar="SETTING=VALUE,...", help=f"draw a grid; SETTING is one of {settings}")
+    parser.add_argument("--down", metavar="SETTING=VALUE,...", help="a second setting, for the grid's rows")
     parser.add_argument("--out", type=Path, required=True, metavar="FILE.png|DIR")
     return parser
 
 
 def _request(options: argparse.Namespace) -> PictureRequest:
     choices = [_concept_argument(text, options) for text in options.concept]
-    uses = use_together(choices)
+    uses = use_each(choices) if _varies_concept(options) else use_together(choices)
     first = open_concept(uses[0].folder).manifest if uses else None
     base = options.base or (first.base.name if first else "starter")
     prediction = first.base.prediction if first and not options.base else None
@@ -94,6 +126,26 @@ def _request(options: argparse.Namespace) -> PictureRequest:
     }
     chosen = {name: getattr(options, name) for name in ("steps", "guidance", "scheduler")}
     return build_request(values | {name: value for name, value in chosen.items() if value is not None})
+
+
+def _varies_concept(options: argparse.Namespace) -> bool:
+    return any((side or "").partition("=")[0] == Varied.concept for side in (options.across, options.down))
+
+
+def _grid(options: argparse.Namespace, request: PictureRequest) -> Grid | None:
+    """The grid that is asked for, if one is. Raises RequestError for one that cannot be drawn."""
+    if not options.across:
+        if options.down:
+            raise RequestError("--down is a grid's second setting; give the first one with --across.")
+        return None
+    across = _axis(options.across, request)
+    return build_grid(request, GridSettings(across=across, down=_axis(options.down, request) if options.down else None))
+
+
+def _axis(text: str, request: PictureRequest) -> Axis:
+    """`SETTING=VALUE,VALUE...`"""
+    setting, _, values = text.partition("=")
+    return read_axis(setting, values, request)
 
 
 def _concept_argument(text: str, options: argparse.Namespace) -> tuple[Path, float]:
@@ -130,7 +182,7 @@ def _check_files(files: list[Path], request: PictureRequest) -> None:
     """Raise RequestError, before a model is loaded, for a picture that is not there or files that cannot be written."""
     if request.init_image is not None and not request.init_image.is_file():
         raise RequestError(f"There is no picture {request.init_image}.")
-    folder = files[0].parent
+    folder = files[0].parent if files[0].suffix.lower() == ".png" else files[0]
     try:
         folder.mkdir(parents=True, exist_ok=True)
         with tempfile.TemporaryFile(dir=folder):

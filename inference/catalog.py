@@ -36,15 +36,19 @@ def use_together(choices: list[tuple[Path, float]]) -> tuple[ConceptUse, ...]:
 
     Raises RequestError for two whole models: a pipeline holds one.
     """
+    uses = use_each(choices)
+    if sum(open_concept(use.folder).is_whole_model for use in uses) > 1:
+        raise RequestError("Two full DreamBooth models cannot be combined; a picture is made by one model.")
+    return uses
+
+
+def use_each(choices: list[tuple[Path, float]]) -> tuple[ConceptUse, ...]:
+    """The same for concepts that are drawn one after another, whole models or not."""
     uses: list[ConceptUse] = []
-    whole = 0
     for path, weight in choices:
         concept = open_concept(path)
-        whole += concept.is_whole_model
-        if whole > 1:
-            raise RequestError("Two full DreamBooth models cannot be combined; a picture is made by one model.")
-        name = concept.manifest.name
-        uses.append(ConceptUse(folder=concept.folder, weight=weight, alias=free_alias(name, {u.alias for u in uses})))
+        alias = free_alias(concept.manifest.name, {use.alias for use in uses})
+        uses.append(ConceptUse(folder=concept.folder, weight=weight, alias=alias))
     return tuple(uses)
 
 

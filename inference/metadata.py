@@ -10,6 +10,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from inference.grid import GridSettings
 from inference.request import PictureRequest
 
 KEY = "concept-studio"
@@ -32,6 +33,8 @@ class PictureSettings(BaseModel):
     height: int
     strength: float | None = None
     concepts: list[dict[str, Any]] = []
+    grid: GridSettings | None = None
+    """Of a picture that shows a whole grid: what varies in it. The other settings are those that it was asked with."""
 
 
 def settings_of(request: PictureRequest, seed: int, concepts: list[dict[str, Any]]) -> PictureSettings:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import secrets
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
@@ -11,7 +12,9 @@ from typing import Any
 
 from markupsafe import Markup
 
-from inference.catalog import use_together
+from inference.catalog import use_each, use_together
+from inference.grid import Grid
+from inference.grid_picture import save_grid
 from inference.metadata import PictureSettings, read_settings
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
@@ -78,12 +81,17 @@ class TryHandlers:
         owner: str,
         *,
         hub_token: str | None = None,
+        one_at_a_time: bool = False,
     ) -> PictureRequest:
-        """The request as entered. Raises RequestError, BaseModelError or RecipeError in words."""
+        """The request as entered; a grid may take its concepts `one_at_a_time`.
+
+        Raises RequestError, BaseModelError or RecipeError in words.
+        """
         entries = self.describe(job_ids, owner)
         if len(entries) < len(job_ids):
             raise RequestError("A concept that you picked is not here any more. Look at what is picked, and try again.")
-        uses = use_together([(e.concept.folder, w) for e, w in zip(entries, weights, strict=False)])
+        weighed = [(e.concept.folder, w) for e, w in zip(entries, weights, strict=False)]
+        uses = use_each(weighed) if one_at_a_time else use_together(weighed)
         prompt = str(entered["prompt"] or "").strip()
         if not prompt:
             raise RequestError("Write a prompt first, such as “a photo of <name> on a red background”.")
@@ -116,7 +124,34 @@ class TryHandlers:
                 history = self.history(owner, shown, [file.name for file in answer.files])
             yield self._making(answer), history
 
-    def _making(self, answer: Answer) -> str:
+    def generate_grid(
+        self, grid: Grid, request: PictureRequest, owner: str, hub_token: str | None = None, *, shown: int = HISTORY
+    ) -> Iterator[tuple[str, str]]:
+        """The same for a grid that was built from `request`: picture by picture, and then all of them as one.
+
+        Each picture is a request of its own, so others who wait are served in between.
+        """
+        began, folder, cells = time.monotonic(), self._services.pictures.folder(owner), grid.cells
+        files: list[Path] = []
+        notes: list[str] = []
+        for number, cell in enumerate(cells):
+            history = self.history(owner, shown, [file.name for file in files])
+            for answer in self._services.generator.generate(cell, folder, hub_token):
+                if isinstance(answer, Made):
+                    files += answer.files
+                    notes += answer.notes
+                else:
+                    yield self._making(answer, number=number, count=len(cells)), history
+                if isinstance(answer, Refused):
+                    return
+        target = folder / f"{time.time_ns()}-grid.png"
+        save_grid(grid, request, files, target)
+        text = f"A grid of {len(cells)} in {duration(time.monotonic() - began)}."
+        fresh = [target.name, *(file.name for file in files)]
+        yield _line(text, notes=list(dict.fromkeys(notes)), kind="done"), self.history(owner, shown, fresh)
+
+    def _making(self, answer: Answer, *, number: int = 0, count: int = 1) -> str:
+        """An answer in words; of a grid's `count` pictures it is about `number`, from 0 on."""
         match answer:
             case Waiting() if answer.for_training:
                 return _line(f"The GPU is training{self._until()}. Your pictures come after that.")
@@ -126,10 +161,11 @@ class TryHandlers:
             case Working(unit="MB"):
                 text = f"Downloading the base model: {answer.done:,} of {answer.total:,} MB."
                 return _line(text, done=answer.done, total=answer.total)
-            case Working() if answer.done == 0:
+            case Working() if answer.done == 0 and number == 0:
                 return _line("Getting the model ready.")
             case Working():
-                return _line("Making pictures.", done=answer.done, total=answer.total)
+                text = f"Making picture {number + 1} of {count}." if count > 1 else "Making pictures."
+                return _line(text, done=number * answer.total + answer.done, total=count * answer.total)
             case Made():
                 text = f"{len(answer.files)} in {duration(answer.seconds)}."
                 return _line(text, notes=answer.notes, kind="done")

@@ -13,6 +13,7 @@ from inference.metadata import PictureSettings
 from trainer.decode import decode_photo
 from ui.errors import spoken
 from ui.events import QUIET_AT_ONCE, remembered_by_the_browser
+from ui.grid_fields import GridFields
 from ui.html import ACTIONS_JS
 from ui.look_fields import LookFields
 from ui.services import Services
@@ -38,6 +39,7 @@ class TryTab:
             with gr.Column(scale=4, min_width=320):
                 self._draw_prompt()
                 self._look = LookFields()
+                self._grid = GridFields()
                 with gr.Accordion("Settings from a picture", open=False):
                     self._loaded = gr.File(
                         label="A PNG that was made here", file_types=[".png"], elem_id="try-load", height=110
@@ -82,6 +84,7 @@ class TryTab:
 
     def _wire(self) -> None:
         weighed = [*self._weights, self._weighed]
+        drawn_with = [*self._look.components, *self._grid.components]
         self.concepts.change(
             spoken(self._show_picked),
             {self.concepts, self._prompt, *weighed},
@@ -95,7 +98,7 @@ class TryTab:
         start.change(_start_words, start, self._starting, **QUIET_AT_ONCE)
         making = self._generate.click(
             spoken(self._make),
-            {self.concepts, *self._weights, self._prompt, self._count, *self._look.components, self._history},
+            {self.concepts, *self._weights, self._prompt, self._count, *drawn_with, self._history},
             [self._making, self._pictures],
             api_visibility="private",
             show_progress="hidden",
@@ -104,7 +107,7 @@ class TryTab:
         )
         self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
         self._stop.click(lambda: "", None, self._making, cancels=making, **QUIET_AT_ONCE)
-        restorable = [self.concepts, *weighed, *self._look.components, self._look.fitted_to, self._prompt, self._making]
+        restorable = [self.concepts, *weighed, *drawn_with, self._look.fitted_to, self._prompt, self._making]
         self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **QUIET_AT_ONCE)
         acted = [self._pictures, self._history, self._look.start, *restorable]
         self._pictures.click(spoken(self._act), self._history, acted, **QUIET_AT_ONCE)
@@ -204,8 +207,19 @@ class TryTab:
         fields = self._look.of | {"prompt": self._prompt, "count": self._count}
         entered = {name: values[widget] for name, widget in fields.items()}
         token = self._services.owners.token_of(request)
-        made = self._handlers.request(values[self.concepts] or [], weights, entered, owner, hub_token=token)
-        yield from self._handlers.generate(made, owner, token, shown=values[self._history])
+        made = self._handlers.request(
+            values[self.concepts] or [],
+            weights,
+            entered,
+            owner,
+            hub_token=token,
+            one_at_a_time=self._grid.varies_concept(values),
+        )
+        shown: int = values[self._history]
+        if grid := self._grid.read(values, made):
+            yield from self._handlers.generate_grid(grid, made, owner, token, shown=shown)
+        else:
+            yield from self._handlers.generate(made, owner, token, shown=shown)
 
     def _restore_uploaded(self, file: str, request: gr.Request) -> dict[Component, Any]:
         return {**self._restored(self._handlers.settings_in_file(file), request), self._loaded: None}
@@ -216,6 +230,7 @@ class TryTab:
         jobs, weights, missing = self._handlers.concepts_of(settings, owner)
         return {
             **self._look.filled(settings, self._handlers.base_of(settings, jobs, owner)),
+            **self._grid.filled(settings.grid),
             **dict(zip(self._weights, weights, strict=False)),
             self._weighed: jobs,
             self.concepts: gr.update(choices=self._handlers.choices(owner), value=jobs),

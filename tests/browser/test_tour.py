@@ -103,6 +103,21 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     expect(page.locator("#try-pictures figure")).to_have_count(4, timeout=PATIENCE_MS)
     assert width_of(page.locator("#try-pictures img").first) == 64
 
+    # a grid of two settings, which comes back from its picture
+    page.locator("#try-grid").get_by_text("Compare in a grid", exact=True).click()
+    for side, setting, values in (("across", "Guidance scale", "2, 4"), ("down", "Words in the prompt", "red, blue")):
+        page.locator(f"#try-grid-{side} input").click()
+        page.get_by_role("option", name=setting, exact=True).last.click()  # the other list is still closing
+        page.locator(f"#try-grid-{side}-values").get_by_role("textbox").fill(values)
+    page.locator("#try-generate").click()
+    grid = page.locator("#try-pictures figure.cs-whole-grid")
+    expect(grid).to_have_count(1, timeout=PATIENCE_MS)
+    expect(page.locator("#try-pictures figure")).to_have_count(9)
+    assert width_of(grid.locator("img")) > 2 * 64
+    page.locator("#try-grid-down-values").get_by_role("textbox").fill("")
+    grid.get_by_role("button", name="Same settings").click()
+    expect(page.locator("#try-grid-down-values").get_by_role("textbox")).to_have_value("red, blue")
+
     # the same settings again, from a picture, on a page where nothing is picked yet
     page.reload()
     expect(page.locator("#try-prompt textarea")).to_have_value(re.compile("<red-mug>"))

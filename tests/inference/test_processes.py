@@ -162,9 +162,28 @@ def test_command_line_makes_a_file_or_a_folder(concepts: Runs, tmp_path: Path) -
     assert sorted(f.name for f in (tmp_path / "many").iterdir()) == ["4.png", "5.png"]
 
 
+def test_command_line_draws_a_grid_as_one_file_or_with_its_pictures(concepts: Runs, tmp_path: Path) -> None:
+    methods = ("textual-inversion", "dreambooth")
+    common = [word for method in methods for word in ("--concept", concepts[method].root)]
+    common += ["--prompt", "a <red-mug>", "--seed", 4, "--across", "steps=1,2"]
+    several = command(*common, "--down", "concept=", "--out", tmp_path / "many")
+    assert several.returncode == 0, several.stderr
+    names = ["grid.png", "1-1.png", "1-2.png", "2-1.png", "2-2.png"]
+    assert several.stdout.split() == [str(tmp_path / "many" / name) for name in names]
+    settings = read_settings(tmp_path / "many" / "2-2.png")
+    assert settings is not None
+    assert (settings.steps, [c["alias"] for c in settings.concepts]) == (2, ["red-mug-2"])
+    one = command(*common[2:], "--out", tmp_path / "one.png")
+    assert one.returncode == 0, one.stderr
+    assert one.stdout.strip() == str(tmp_path / "one.png")
+
+
 @pytest.mark.parametrize(
     "wrong",
     [
+        ["--across", "steps=1,many"],
+        ["--across", "colour=red"],
+        ["--down", "steps=1"],
         ["--concept", "/nowhere"],
         ["--concept", "x=heavy"],
         ["--steps", "0"],

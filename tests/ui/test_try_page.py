@@ -11,10 +11,12 @@ import pytest
 from PIL import Image
 
 from app import build_services
+from inference.grid import Axis, GridSettings, Varied
+from inference.request import PictureRequest
 from jobs.store import SINGLE_OWNER
 from tests.ui.conftest import PICTURE, VISITOR, drawn, learnt_concept
 from trainer.artifact import read_manifest, write_manifest
-from trainer.config import STARTER
+from trainer.config import STARTER, Method
 from trainer.devices import cpu
 from trainer.errors import RequestError
 from trainer.settings import Settings
@@ -131,3 +133,36 @@ def test_commit_of_a_concepts_base_is_not_asked_of_another_base(
     for base, revision in ((str(tiny_model), "c0ffee"), (STARTER, None)):
         asked = TryHandlers(services).request([mug], [1.0], {**PICTURE, "base": base}, SINGLE_OWNER)
         assert asked.base_revision == revision
+
+
+def test_grid_is_read_from_the_page_and_comes_back_to_it(services: Services) -> None:
+    tab = drawn(lambda _: TryTab(services, what_was_tried()))
+    fields, request = tab._grid, PictureRequest(prompt="a red apple")
+    empty = fields.filled(None)
+    assert fields.read(empty, request) is None
+    axes = GridSettings(
+        across=Axis(varied=Varied.steps, values=("2", "4")),
+        down=Axis(varied=Varied.words, values=("red", "blue, dark")),
+    )
+    grid = fields.read(fields.filled(axes), request)
+    assert grid is not None
+    assert grid.settings == axes
+    only_down = empty | {fields.of["down"]: "seed", fields.of["down_values"]: "1,2"}
+    grid = fields.read(only_down, request)
+    assert grid is not None
+    assert [cell.seed for cell in grid.cells] == [1, 2]
+    with pytest.raises(RequestError, match="Across: say what these values are of"):
+        fields.read(empty | {fields.of["across_values"]: "1,2"}, request)
+
+
+def test_grid_may_take_whole_models_one_after_another(services: Services, concept: Callable[[str], str]) -> None:
+    jobs = [concept("red-mug"), concept("red-mug")]
+    for job in jobs:
+        artifact = services.jobs.run_folder(job).artifact
+        manifest = read_manifest(artifact).model_copy(update={"method": Method.dreambooth})
+        write_manifest(artifact, manifest)
+    trying, entered = TryHandlers(services), {**PICTURE, "base": STARTER}
+    with pytest.raises(RequestError, match="cannot be combined"):
+        trying.request(jobs, [1.0, 1.0], entered, SINGLE_OWNER)
+    asked = trying.request(jobs, [1.0, 1.0], entered, SINGLE_OWNER, one_at_a_time=True)
+    assert [use.alias for use in asked.concepts] == ["red-mug", "red-mug-2"]

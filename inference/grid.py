@@ -1,0 +1,149 @@
+"""X/Y grids: one request drawn again and again with two of its settings varied, every other one the same."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict
+
+from inference.catalog import open_concept
+from inference.request import PictureRequest, build_request
+from trainer.errors import RequestError
+
+MAX_VALUES, MAX_CELLS = 12, 48
+
+
+class Varied(StrEnum):
+    """What an axis of a grid can vary."""
+
+    seed = "seed"
+    guidance = "guidance"
+    steps = "steps"
+    scheduler = "scheduler"
+    strength = "strength"
+    weight = "weight"
+    concept = "concept"
+    words = "words"
+
+
+class Axis(BaseModel):
+    """One setting and its values, as they were entered and as they stand beside the pictures."""
+
+    model_config = ConfigDict(frozen=True)
+
+    varied: Varied
+    values: tuple[str, ...]
+
+
+class GridSettings(BaseModel):
+    """A grid's axes; without `down` it is one row."""
+
+    model_config = ConfigDict(frozen=True)
+
+    across: Axis
+    down: Axis | None = None
+
+
+@dataclass(frozen=True)
+class Grid:
+    """The requests of a grid, row by row, each for one picture, and what was asked."""
+
+    settings: GridSettings
+    rows: tuple[tuple[PictureRequest, ...], ...]
+
+    @property
+    def cells(self) -> list[PictureRequest]:
+        return [cell for row in self.rows for cell in row]
+
+
+def read_axis(varied: str, entered: str, request: PictureRequest) -> Axis:
+    """The values of an axis: one a line, or else separated by commas; concepts may be left out, which means all.
+
+    Raises RequestError, in words, for values that are none.
+    """
+    if varied not in set(Varied):
+        raise RequestError(f"A grid cannot vary {varied!r}; it can vary {', '.join(Varied)}.")
+    field = Varied(varied)
+    parts = entered.splitlines() if "\n" in entered.strip() else entered.split(",")
+    values = [part.strip() for part in parts if part.strip()]
+    if field is Varied.concept:
+        values = [value.strip("<>") for value in values] or [str(use.alias) for use in request.concepts]
+    values = list(dict.fromkeys(values))
+    if not values:
+        raise RequestError(f"Say which values of {field.value} the grid shall show, such as {_EXAMPLES[field]}.")
+    if len(values) > MAX_VALUES:
+        raise RequestError(f"A grid shows at most {MAX_VALUES} values along a side; these are {len(values)}.")
+    return Axis(varied=field, values=tuple(values))
+
+
+_EXAMPLES = {
+    Varied.seed: "1, 2, 3",
+    Varied.guidance: "2, 4, 8",
+    Varied.steps: "10, 20, 40",
+    Varied.scheduler: "DDIM, Euler",
+    Varied.strength: "0.4, 0.6, 0.8",
+    Varied.weight: "0.5, 0.75, 1",
+    Varied.concept: "the names of those that you picked",
+    Varied.words: "red, blue, green: the first is in your prompt",
+}
+
+
+def build_grid(request: PictureRequest, settings: GridSettings) -> Grid:
+    """Every cell's request. Raises RequestError where a value does not fit, before anything is drawn."""
+    across, down = settings.across, settings.down
+    if down is not None and down.varied is across.varied:
+        raise RequestError(f"Both sides of the grid vary {across.varied.value}; choose two different settings.")
+    count = len(across.values) * (len(down.values) if down else 1)
+    if count > MAX_CELLS:
+        raise RequestError(f"A grid has at most {MAX_CELLS} pictures; this one would have {count}.")
+    one = request.model_copy(update={"count": 1})
+    starts = [_changed(one, down, value) for value in down.values] if down else [one]
+    rows = tuple(tuple(_changed(start, across, value) for value in across.values) for start in starts)
+    return Grid(settings, rows)
+
+
+def _changed(request: PictureRequest, axis: Axis, value: str) -> PictureRequest:
+    match axis.varied:
+        case Varied.words:
+            changes: Mapping[str, Any] = {"prompt": _with_words(request.prompt, axis.values[0], value)}
+        case Varied.weight:
+            if not request.concepts:
+                raise RequestError("A grid of weights needs a concept; pick one first.")
+            changes = {"concepts": [{**use.model_dump(), "weight": value} for use in request.concepts]}
+        case Varied.concept:
+            changes = _with_concept(request, value)
+        case Varied.strength:
+            if request.init_image is None:
+                raise RequestError("A grid of strengths starts from a picture; choose one first.")
+            changes = {"strength": value}
+        case _:
+            changes = {axis.varied.value: value}
+    return build_request({**request.model_dump(), **changes})
+
+
+def _with_words(prompt: str, first: str, value: str) -> str:
+    """The prompt with other words in the first ones' place; `red` in the name of `<red-mug>` is none of them."""
+    parts = re.split(r"(<[^<>]*>)", prompt) if "<" not in first else [prompt]
+    if not any(first in part for part in parts[::2]):
+        raise RequestError(f"“{first}”, the first words of the grid, is not in the prompt.")
+    return "".join(part if number % 2 else part.replace(first, value) for number, part in enumerate(parts))
+
+
+def _with_concept(request: PictureRequest, alias: str) -> dict[str, Any]:
+    """The request with one of its concepts alone, on that one's base; the prompt names it wherever it named any."""
+    use = next((use for use in request.concepts if use.alias == alias), None)
+    if use is None:
+        raise RequestError(f"<{alias}> is not among the concepts that are picked.")
+    names = "|".join(re.escape(str(other.alias)) for other in request.concepts)
+    base = open_concept(use.folder).manifest.base
+    return {
+        "concepts": [use.model_dump()],
+        "prompt": re.sub(f"<({names})>", f"<{alias}>", request.prompt),
+        "base": base.name,
+        "base_revision": base.revision,
+        "base_prediction": base.prediction,
+    }
