@@ -28,7 +28,7 @@ from trainer.decode import decode_photo
 from trainer.engine.attention import choose_attention
 from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
-from trainer.engine.families import Family, open_family
+from trainer.engine.families import Conditioning, Family, open_family
 from trainer.engine.sampling import Look, Prompts, StartPicture, sample
 from trainer.errors import ConceptError
 
@@ -230,7 +230,7 @@ def _encode(pipeline: StableDiffusionPipeline, positive: str, negative: str) -> 
             plain = compel.conditioning_provider.get_embeddings_for_weighted_prompt_fragments
             states.append(plain([[prompt]], [[1.0]], device=compel.device))
     padded = compel.pad_conditioning_tensors_to_same_length(states)
-    return Prompts(padded[0], padded[1]), notes
+    return Prompts(Conditioning(padded[0]), Conditioning(padded[1])), notes
 
 
 def _start_picture(request: PictureRequest) -> StartPicture | None:

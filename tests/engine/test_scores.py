@@ -46,8 +46,8 @@ def learn(recipe: TrainConfig, family: Family, method: Method, steps: int) -> No
     for step in range(steps):
         timesteps = noise.integers(step, "timestep", family.timesteps, (len(latents),))
         noisy, target = family.noisy_and_target(latents, noise.normal(step, "n", tuple(latents.shape)), timesteps)
-        states = family.encode_prompts([prompt]).expand(len(latents), -1, -1)
-        (family.predict(noisy, timesteps, states) - target).pow(2).mean().backward()
+        told = family.encode_prompts([prompt]).repeated(len(latents))
+        (family.predict(noisy, timesteps, told) - target).pow(2).mean().backward()
         optimizer.step()
         optimizer.zero_grad()
 

@@ -18,7 +18,7 @@ from diffusers import (
 )
 from PIL import Image
 
-from trainer.engine.families import Family
+from trainer.engine.families import Conditioning, Family
 
 SCHEDULERS: dict[str, tuple[Any, dict[str, object]]] = {
     "DPM++ 2M": (DPMSolverMultistepScheduler, {}),
@@ -50,10 +50,10 @@ class StartPicture:
 
 @dataclass(frozen=True)
 class Prompts:
-    """Text states [1, tokens, width] of what is wanted and of what is not."""
+    """What is wanted and what is not, one prompt each."""
 
-    positive: torch.Tensor
-    negative: torch.Tensor
+    positive: Conditioning
+    negative: Conditioning
 
 
 @torch.no_grad()
@@ -80,13 +80,13 @@ def sample(
     latents, timesteps = _begin(family, scheduler, noise, start)
     options = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
     guided = look.guidance > 1
-    states = [prompts.negative, prompts.positive] if guided else [prompts.positive]
-    text_states = torch.cat([s.expand(len(seeds), -1, -1) for s in states])
+    asked = [prompts.negative, prompts.positive] if guided else [prompts.positive]
+    told = Conditioning.joined([prompt.repeated(len(seeds)) for prompt in asked])
     mixed = family.unet.dtype != family.dtype  # fp32 masters of a run in half precision
     for done, timestep in enumerate(timesteps, start=1):
-        noisy = scheduler.scale_model_input(torch.cat([latents] * len(states)), timestep)
+        noisy = scheduler.scale_model_input(torch.cat([latents] * len(asked)), timestep)
         with torch.autocast(family.device.type, family.dtype, enabled=mixed):
-            prediction = family.predict(noisy, timestep, text_states).float()
+            prediction = family.predict(noisy, timestep, told).float()
         if guided:
             without, wanted = prediction.chunk(2)
             prediction = without + look.guidance * (wanted - without)

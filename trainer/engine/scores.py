@@ -24,7 +24,7 @@ import torch
 from trainer.concept import first_prompt, words_of
 from trainer.config import TrainConfig
 from trainer.engine.cache import EncodedPictures
-from trainer.engine.families import Family
+from trainer.engine.families import Conditioning, Family
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.prior import class_prompt
 
@@ -104,16 +104,16 @@ class Yardstick:
                 elsewhere = _denoised(family, elsewhere, told, timestep, timesteps[number + 1])
         return levels
 
-    def _predict(self, family: Family, noisy: torch.Tensor, timestep: int, states: torch.Tensor) -> torch.Tensor:
-        """What the denoiser says, fp32; `states` are one for all or one for each."""
-        states = states.expand(len(noisy), -1, -1)
+    def _predict(self, family: Family, noisy: torch.Tensor, timestep: int, prompts: Conditioning) -> torch.Tensor:
+        """What the denoiser says, fp32; `prompts` are one for all or one for each."""
+        prompts = prompts.repeated(len(noisy))
         parts: list[torch.Tensor] = []
         at_once = max(self._recipe.batch_size, 2 * self._recipe.preview_count)  # a preview's with guidance
         for begin in range(0, len(noisy), at_once):
             part = slice(begin, begin + at_once)
             mixed = family.unet.dtype != family.dtype  # fp32 masters of a run in half precision
             with torch.autocast(family.device.type, family.dtype, enabled=mixed):
-                told = family.predict(noisy[part], _repeated(timestep, noisy[part]), states[part])
+                told = family.predict(noisy[part], _repeated(timestep, noisy[part]), prompts[part])
             parts.append(told.float())
         return torch.cat(parts)
 

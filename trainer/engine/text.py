@@ -10,29 +10,28 @@ from collections.abc import Callable
 import torch
 from transformers import CLIPTokenizer
 
-from trainer.engine.families import Family
+from trainer.engine.families import Conditioning, Family
 
 
 class TextStates:
-    """States [batch, tokens, width] for prompts."""
+    """What the denoiser is told of prompts."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
-        self._known: dict[str, torch.Tensor] = {}
+        self._known: dict[str, Conditioning] = {}
 
-    def learning(self, prompts: list[str]) -> torch.Tensor:
+    def learning(self, prompts: list[str]) -> Conditioning:
         """With gradients; each distinct prompt is encoded once."""
         distinct = list(dict.fromkeys(prompts))
-        states = self._family.encode_prompts(distinct)
-        return states[[distinct.index(p) for p in prompts]]
+        return self._family.encode_prompts(distinct)[[distinct.index(p) for p in prompts]]
 
     @torch.no_grad()
-    def frozen(self, prompts: list[str]) -> torch.Tensor:
+    def frozen(self, prompts: list[str]) -> Conditioning:
         """Without gradients, from memory where possible; always encoded one by one, so that company changes nothing."""
         for prompt in prompts:
             if prompt not in self._known:
-                self._known[prompt] = self._family.encode_prompts([prompt])[0]
-        return torch.stack([self._known[p] for p in prompts])
+                self._known[prompt] = self._family.encode_prompts([prompt])
+        return Conditioning.joined([self._known[p] for p in prompts])
 
 
 def fit_captions(

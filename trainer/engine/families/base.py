@@ -12,6 +12,7 @@ from PIL import Image
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from trainer.bases import inspect_base
+from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.loss import PredictionType
 
 
@@ -52,8 +53,8 @@ class Family(Protocol):
         """Pixels in [-1, 1], [batch, 3, height, width], as posteriors."""
         ...
 
-    def encode_prompts(self, prompts: list[str]) -> torch.Tensor:
-        """Text states [batch, tokens, width]; prompts are spelt with trained words already."""
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        """What the denoiser is told of prompts, which are spelt with trained words already."""
         ...
 
     def noisy_and_target(
@@ -62,7 +63,7 @@ class Family(Protocol):
         """The noised latents and what the denoiser should say about them, both fp32."""
         ...
 
-    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, text_states: torch.Tensor) -> torch.Tensor:
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
         """One call of the denoiser."""
         ...
 

@@ -13,6 +13,7 @@ from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 
 from trainer.engine.families.base import Posterior
+from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.loss import PredictionType
 from trainer.errors import BaseModelError
 
@@ -62,7 +63,7 @@ class StableDiffusion:
         scale, shift = self._latent_statistics()
         return Posterior(((posterior.mean - shift) * scale).float(), (posterior.std * scale).float())
 
-    def encode_prompts(self, prompts: list[str]) -> torch.Tensor:
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
         ids = self.tokenizer(
             prompts,
             padding="max_length",
@@ -70,7 +71,7 @@ class StableDiffusion:
             truncation=True,
             return_tensors="pt",
         ).input_ids
-        return self.text_encoder(ids.to(self.device))[0]
+        return Conditioning(self.text_encoder(ids.to(self.device))[0])
 
     def noisy_and_target(
         self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
@@ -82,9 +83,9 @@ class StableDiffusion:
         target = noise if self.prediction == "epsilon" else signal * noise - sigma * latents
         return noisy, target
 
-    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, text_states: torch.Tensor) -> torch.Tensor:
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
         dtype = self.unet.dtype
-        return self.unet(noisy.to(dtype), timesteps, text_states.to(dtype), return_dict=False)[0]
+        return self.unet(noisy.to(dtype), timesteps, told.states.to(dtype), return_dict=False)[0]
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> list[Image.Image]:
