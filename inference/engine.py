@@ -10,14 +10,12 @@ import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import torch
-from compel import Compel
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from inference.catalog import Concept, open_concept
+from inference.prompting import encode
 from inference.request import ConceptUse, PictureRequest
 from inference.weights import spell_weighed, translate_weights
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE
@@ -28,8 +26,9 @@ from trainer.decode import decode_photo
 from trainer.engine.attention import choose_attention
 from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
-from trainer.engine.families import Conditioning, Family, open_family
-from trainer.engine.sampling import Look, Prompts, StartPicture, sample
+from trainer.engine.export.embeddings import load_embedding, unload_embedding
+from trainer.engine.families import Family, StockPipeline, open_family
+from trainer.engine.sampling import Look, StartPicture, sample
 from trainer.errors import ConceptError
 
 log = logging.getLogger(__name__)
@@ -60,7 +59,7 @@ class Engine:
     def __init__(self, cache: Path) -> None:
         self._cache = cache
         self._family: Family | None = None
-        self._pipeline: StableDiffusionPipeline | None = None
+        self._pipeline: StockPipeline | None = None
         self._identity = ""
         self._loaded: list[_Loaded] = []
 
@@ -97,7 +96,7 @@ class Engine:
         self._swap(request, pipeline)
         positive, notes = self._spell(request.prompt)
         negative, more_notes = self._spell(request.negative_prompt)
-        prompts, unparsed = _encode(pipeline, positive, negative)
+        prompts, unparsed = encode(family, positive, negative)
         start = _start_picture(request)
         pictures: list[Image.Image] = []
         for begin in range(0, request.count, MAX_BATCH):
@@ -123,7 +122,7 @@ class Engine:
             if not any(words.lower() in said for words in (loaded.words.placeholder, loaded.words.trained_words))
         ]
 
-    def _open(self, request: PictureRequest, base: Path) -> tuple[Family, StableDiffusionPipeline]:
+    def _open(self, request: PictureRequest, base: Path) -> tuple[Family, StockPipeline]:
         """The base, or the whole model among the concepts that stands in for it; loaded if it is not yet."""
         whole = next((c for use in request.concepts if (c := _concept_of(use)).is_whole_model), None)
         folder = whole.folder if whole else base
@@ -138,7 +137,7 @@ class Engine:
         _check_fit(request, whole, base)
         return self._family, self._pipeline
 
-    def _swap(self, request: PictureRequest, pipeline: StableDiffusionPipeline) -> None:
+    def _swap(self, request: PictureRequest, pipeline: StockPipeline) -> None:
         """Put exactly the request's concepts in place, as they are on disk now, and set their weights."""
         wanted = {use.alias: _concept_of(use) for use in request.concepts}
         for loaded in [entry for entry in self._loaded if wanted.get(entry.use.alias) != entry.concept]:
@@ -189,13 +188,13 @@ def _adapter_name(use: ConceptUse) -> str:
     return f"concept-{use.alias}".replace(".", "-")
 
 
-def _add(pipeline: StableDiffusionPipeline, use: ConceptUse) -> _Loaded:
+def _add(pipeline: StockPipeline, use: ConceptUse) -> _Loaded:
     concept = _concept_of(use)
     words = replace(concept.manifest.words, alias=use.alias)
     match concept.manifest.method:
         case Method.textual_inversion:
             file = concept.folder / EMBEDDING_FILE
-            pipeline.load_textual_inversion(str(file), token=words.placeholder, local_files_only=True)
+            load_embedding(pipeline, file, words.placeholder)
         case Method.dreambooth_lora:
             pipeline.load_lora_weights(
                 str(concept.folder), weight_name=LORA_FILE, adapter_name=_adapter_name(use), local_files_only=True
@@ -205,32 +204,14 @@ def _add(pipeline: StableDiffusionPipeline, use: ConceptUse) -> _Loaded:
     return _Loaded(use, concept, words)
 
 
-def _remove(pipeline: StableDiffusionPipeline, loaded: _Loaded) -> None:
+def _remove(pipeline: StockPipeline, loaded: _Loaded) -> None:
     match loaded.concept.manifest.method:
         case Method.textual_inversion:
-            pipeline.unload_textual_inversion(list(loaded.words.tokens))
+            unload_embedding(pipeline, list(loaded.words.tokens))
         case Method.dreambooth_lora:
             pipeline.delete_adapters([_adapter_name(loaded.use)])
         case Method.dreambooth:
             pass
-
-
-def _encode(pipeline: StableDiffusionPipeline, positive: str, negative: str) -> tuple[Prompts, list[str]]:
-    """Text states of both prompts, of equal length however long they are; a prompt that compel cannot parse is taken
-    as plain words, and said so."""
-    compel: Any = Compel(pipeline.tokenizer, pipeline.text_encoder, truncate_long_prompts=False)
-    notes: list[str] = []
-    states: list[torch.Tensor] = []
-    for prompt in (positive, negative):
-        try:
-            states.append(compel.build_conditioning_tensor(prompt))
-        except Exception as error:  # noqa: BLE001 - compel's parser raises pyparsing's, its own and plain errors alike
-            log.info("compel: %s", error)
-            notes.append("The weights in the prompt were not understood; it was read as plain words.")
-            plain = compel.conditioning_provider.get_embeddings_for_weighted_prompt_fragments
-            states.append(plain([[prompt]], [[1.0]], device=compel.device))
-    padded = compel.pad_conditioning_tensors_to_same_length(states)
-    return Prompts(Conditioning(padded[0]), Conditioning(padded[1])), notes
 
 
 def _start_picture(request: PictureRequest) -> StartPicture | None:

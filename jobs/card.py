@@ -12,8 +12,8 @@ import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
 from jobs.hub import redacted
-from trainer.artifact import Manifest, portable_file
-from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER
+from trainer.artifact import EMBEDDING_FILE, Manifest, portable_file
+from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER, FamilyName
 from trainer.choices import Kind, Method
 from trainer.concept import first_prompt, preview_prompt
 from trainer.config import STARTER
@@ -26,6 +26,10 @@ _SUMMARY = {
     Method.textual_inversion: "new word vectors (textual inversion) that teach a Stable Diffusion model",
     Method.dreambooth_lora: "a DreamBooth adapter (LoRA) that teaches a Stable Diffusion model",
     Method.dreambooth: "a Stable Diffusion model taught by DreamBooth to know",
+}
+_FAMILY_TAGS: dict[FamilyName, list[str]] = {
+    "stable-diffusion": ["stable-diffusion", "stable-diffusion-diffusers"],
+    "stable-diffusion-xl": ["stable-diffusion-xl", "stable-diffusion-xl-diffusers"],
 }
 _TAGS = {
     Method.textual_inversion: ["textual_inversion", "diffusers-training"],
@@ -147,7 +151,7 @@ def _front_matter(manifest: Manifest, prompt: str, samples: Samples, base_licenc
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
         "license": _licence(manifest, base_licence),
-        "tags": ["concept-studio", "stable-diffusion", "stable-diffusion-diffusers", *_TAGS[manifest.method]],
+        "tags": ["concept-studio", *_FAMILY_TAGS[manifest.base.family], *_TAGS[manifest.method]],
         "instance_prompt": redacted(manifest.trained_words),
         "widget": [{"text": redacted(one_line(prompt)), "output": {"url": path}} for path in samples.after],
     }
@@ -190,17 +194,38 @@ def _base_sentence(manifest: Manifest) -> str:
 def _diffusers_code(manifest: Manifest, repo_id: str) -> str:
     base = "assets/starter" if manifest.base.name == STARTER else public_base(manifest)
     prompt = json.dumps(f"a photo of {manifest.words_in_diffusers}")
+    is_xl = manifest.base.family == "stable-diffusion-xl"
     load = {
-        Method.textual_inversion: f'pipeline.load_textual_inversion("{repo_id}")\n',
+        Method.textual_inversion: _load_for_both(manifest, repo_id)
+        if is_xl
+        else f'pipeline.load_textual_inversion("{repo_id}")\n',
         Method.dreambooth_lora: f'pipeline.load_lora_weights("{repo_id}")\n',
         Method.dreambooth: "",
     }
     source = repo_id if manifest.method is Method.dreambooth else base
+    stock = "StableDiffusionXLPipeline" if is_xl else "StableDiffusionPipeline"
+    has_vectors_for_two = is_xl and manifest.method is Method.textual_inversion
     return (
-        "from diffusers import StableDiffusionPipeline\n\n"
-        f"pipeline = StableDiffusionPipeline.from_pretrained({json.dumps(source)})\n"
+        f"from diffusers import {stock}\n"
+        f"{_FOR_VECTORS if has_vectors_for_two else ''}\n"
+        f"pipeline = {stock}.from_pretrained({json.dumps(source)})\n"
         f"{load[manifest.method]}"
         f"pipeline({prompt}).images[0]"
+    )
+
+
+_FOR_VECTORS = "from huggingface_hub import snapshot_download\nfrom safetensors.torch import load_file\n"
+
+
+def _load_for_both(manifest: Manifest, repo_id: str) -> str:
+    """One file has the vectors for both text encoders, and diffusers is told which are whose."""
+    return f'vectors = load_file(snapshot_download("{repo_id}") + "/{EMBEDDING_FILE}")\n' + "".join(
+        f'pipeline.load_textual_inversion(vectors["{name}"], token={json.dumps(manifest.placeholder)}, '
+        f"text_encoder=pipeline.{encoder}, tokenizer=pipeline.{tokenizer})\n"
+        for name, encoder, tokenizer in (
+            ("clip_l", "text_encoder", "tokenizer"),
+            ("clip_g", "text_encoder_2", "tokenizer_2"),
+        )
     )
 
 

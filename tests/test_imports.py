@@ -43,7 +43,9 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
     ),
 }
 # a module whose imports follow another package's rule
-HOMES = dict.fromkeys(("inference.engine", "inference.generator", "inference.picture_server"), "inference.engine")
+HOMES = dict.fromkeys(
+    ("inference.engine", "inference.generator", "inference.picture_server", "inference.prompting"), "inference.engine"
+)
 # processes of their own, which need PyTorch and nothing else of the engine
 HOMES |= dict.fromkeys(("trainer.unpickle", "trainer.gpu_check"), "trainer.engine")
 COMMON = {"pydantic", "__future__", "typing_extensions"}

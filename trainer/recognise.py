@@ -14,6 +14,8 @@ from trainer.lora_layers import LoraLayer, is_lora, read_layers
 from trainer.torch_zip import check_torch_zip
 from trainer.weights_file import Header, TensorShape, check_numbers, is_torch_zip, read_header
 
+XL_EMBEDDING = ("clip_l", "clip_g")
+"""What a file calls the vectors for the two text encoders of Stable Diffusion XL, in every tool."""
 MAX_VECTORS = 75
 """A prompt has 77 places, and two of them are its ends."""
 _UNET, _FIRST_STAGE = "model.diffusion_model.", "first_stage_model."
@@ -65,6 +67,8 @@ class Recognised:
     vectors: int = 1
     layers: tuple[LoraLayer, ...] = ()
     prediction: str | None = None
+    is_xl: bool = False
+    """It is for two text encoders: a whole model that has them, or an embedding for both."""
 
     @property
     def method(self) -> Method:
@@ -81,8 +85,8 @@ def recognise(header: Header) -> Recognised:
     for part, algorithm in _ALGORITHMS.items():
         if any(name.endswith(f".{part}") or f".{part}." in name for name in names):
             raise WeightsError(f"It is a {algorithm}, which this app does not read; LoRA files are.")
-    if {"clip_l", "clip_g"} & names:
-        raise WeightsError("It is an embedding for Stable Diffusion XL (clip_l, clip_g), a family not yet built here.")
+    if names == set(XL_EMBEDDING):
+        return _xl_embedding(header)
     if len(names) == 1:
         return _embedding(header)
     if any(name.startswith(("down_blocks.", "encoder.", "text_model.", "decoder.")) for name in names):
@@ -93,6 +97,14 @@ def recognise(header: Header) -> Recognised:
 def _embedding(header: Header) -> Recognised:
     ((name, tensor),) = header.tensors.items()
     return recognise_embedding(name, tensor, header)
+
+
+def _xl_embedding(header: Header) -> Recognised:
+    """Vectors for both text encoders of Stable Diffusion XL; its text states are as wide as both together."""
+    first, second = (recognise_embedding(name, header.tensors[name], header) for name in XL_EMBEDDING)
+    if first.vectors != second.vectors:
+        raise WeightsError(f"It has {first.vectors} vectors for one text encoder and {second.vectors} for the other.")
+    return Recognised(Form.embedding, (first.width or 0) + (second.width or 0), vectors=first.vectors, is_xl=True)
 
 
 def recognise_embedding(name: str, tensor: TensorShape, header: Header) -> Recognised:
@@ -112,11 +124,9 @@ def _lora(header: Header) -> Recognised:
         if any(part in name.rsplit(".", 1)[-1] for name in names):
             raise WeightsError(f"It is a {algorithm}, which this app does not read; plain LoRA files are.")
     check_numbers(header, lambda name: not name.endswith(".alpha"))
-    if any(re.match(r"(lora_te2_|text_encoder_2\.)", name) for name in names):
-        raise WeightsError("It is a LoRA for Stable Diffusion XL (it has a second text encoder), not yet built here.")
     for part, family in _OTHER_MODELS.items():
         if any(re.match(rf"(transformer\.|diffusion_model\.|lora_unet_|lora_transformer_){part}", n) for n in names):
-            raise WeightsError(f"It seems to be a LoRA for {family}; Stable Diffusion 1.x and 2.x are read here.")
+            raise WeightsError(f"It seems to be a LoRA for {family}; Stable Diffusion 1.x, 2.x and XL are read here.")
     layers = read_layers(names)
     widths = {layer.inputs for layer in layers if layer.part == "unet" and _LORA_CONTEXT.search(layer.stem)}
     width = widths.pop() if len(widths) == 1 else _said_width(header.metadata)
@@ -138,21 +148,20 @@ def _original(header: Header) -> Recognised:
     # step counters and noise schedules beside the weights may be integers or doubles
     check_numbers(header, lambda name: name.startswith((_UNET, _FIRST_STAGE)) and name.endswith((".weight", ".bias")))
     widths = {tensor.shape[-1] for name, tensor in names.items() if _ORIGINAL_CONTEXT.fullmatch(name) and tensor.shape}
-    if any(name.startswith("conditioner.") for name in names) or 2048 in widths:
-        raise WeightsError("It is a Stable Diffusion XL model; today Stable Diffusion 1.x and 2.x are read here.")
+    is_xl = any(name.startswith("conditioner.embedders.1.") for name in names)
     for part, family in _OTHER_MODELS.items():
         if any(name.startswith(f"{_UNET}{part}") for name in names):
-            raise WeightsError(f"It is a model of the family {family}; Stable Diffusion 1.x and 2.x are read here.")
+            raise WeightsError(f"It is a model of the family {family}; Stable Diffusion 1.x, 2.x and XL are read here.")
     start = names.get(f"{_UNET}input_blocks.0.0.weight")
     if len(widths) != 1 or start is None or len(start.shape) != 4:
-        raise WeightsError("It is a whole model, but none of Stable Diffusion 1.x or 2.x.")
+        raise WeightsError("It is a whole model, but none of Stable Diffusion 1.x, 2.x or XL.")
     if start.shape[1] != 4:
         raise WeightsError("It is an inpainting or depth model, which needs more than a prompt; it is not read here.")
     if not any(name.startswith(_FIRST_STAGE) for name in names):
         raise WeightsError("It has no autoencoder in it; a whole checkpoint is needed.")
-    if not any(name.startswith("cond_stage_model.") for name in names):
+    if not is_xl and not any(name.startswith("cond_stage_model.") for name in names):
         raise WeightsError("It has no text encoder in it; a whole checkpoint is needed.")
-    return Recognised(Form.original, widths.pop(), prediction=_said_prediction(header))
+    return Recognised(Form.original, widths.pop(), prediction=_said_prediction(header), is_xl=is_xl)
 
 
 def _said_prediction(header: Header) -> str | None:

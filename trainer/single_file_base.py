@@ -11,15 +11,14 @@ import hashlib
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
 
-from trainer.bases import PINNED, BaseReference, BaseTraits, inspect_base, read_json
+from trainer.bases import PINNED, BaseReference, BaseTraits, FamilyName, inspect_base, read_json
 from trainer.errors import BaseModelError, WeightsError
 from trainer.recognise import TWO_KINDS, Form, recognise
 from trainer.weights_file import read_header
 
-_SD1, _SD2 = PINNED
-_CONFIGURED_BY = {768: _SD1, 1024: _SD2}
+_SD1, _SD2, _XL = PINNED
+_CONFIGURED_BY = {768: _SD1, 1024: _SD2, 2048: _XL}
 _SPACING, _PIECE = 2**20, 2**12  # close enough to meet every large layer: some edits change a few kinds of them only
 
 
@@ -31,6 +30,7 @@ class SingleFile:
     width: int
     prediction: str
     configuration: Path | str
+    is_xl: bool = False
 
     @property
     def key(self) -> str:
@@ -65,7 +65,7 @@ def judge_single_file(reference: BaseReference) -> SingleFile:
     prediction = reference.prediction or found.prediction or _configured_prediction(configuration)
     if prediction is None and found.width == 1024:
         raise BaseModelError(f"{reference.file.name} is {TWO_KINDS}")
-    return SingleFile(reference.file, found.width, prediction or "epsilon", configuration)
+    return SingleFile(reference.file, found.width, prediction or "epsilon", configuration, found.is_xl)
 
 
 def _configuration(file: Path, width: int) -> Path | str:
@@ -75,7 +75,7 @@ def _configuration(file: Path, width: int) -> Path | str:
     if width in _CONFIGURED_BY:
         return _CONFIGURED_BY[width]
     raise BaseModelError(
-        f"{file.name} is {width} numbers wide, so it is neither Stable Diffusion 1.x (768) nor 2.x (1024). "
+        f"{file.name} is {width} numbers wide, so it is none of Stable Diffusion 1.x (768), 2.x (1024) and XL (2048). "
         f"Put the configuration that it was made with beside it, as the folder {beside.name}."
     )
 
@@ -92,10 +92,12 @@ def inspect_local(reference: BaseReference) -> BaseTraits:
     if reference.folder is not None:
         return inspect_base(reference.folder)
     single = judge_single_file(reference)
-    family: Literal["stable-diffusion"] = "stable-diffusion"
     size = 768 if (single.width, single.prediction) == (1024, "v_prediction") else 512
+    if single.is_xl:
+        size = 1024
     if isinstance(single.configuration, Path):
         unet = read_json(single.configuration / "unet" / "config.json", "incomplete: unet/config.json is missing")
         vae = read_json(single.configuration / "vae" / "config.json", "incomplete: vae/config.json is missing")
         size = int(unet.get("sample_size", 64)) * 2 ** (len(vae.get("block_out_channels", [0, 0, 0, 0])) - 1)
+    family: FamilyName = "stable-diffusion-xl" if single.is_xl else "stable-diffusion"
     return BaseTraits(family, size, single.prediction, f"file-{single.key}", text_width=single.width)

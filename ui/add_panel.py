@@ -36,7 +36,7 @@ class AddPanel:
         self._services = services
         with gr.Accordion("Add a concept", open=False, elem_id="add-panel"):
             gr.Markdown(
-                "An embedding, a LoRA or a whole model that was made elsewhere, for Stable Diffusion 1.x or 2.x. "
+                "An embedding, a LoRA or a whole model that was made elsewhere, for Stable Diffusion 1.x, 2.x or XL. "
                 "It is looked over before anything of it is opened, tried, and then works like one trained here. "
                 "A file may have 200 MB; larger ones come from the Hub."
             )

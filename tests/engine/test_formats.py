@@ -40,8 +40,7 @@ def test_names_are_those_of_stable_diffusion_checkpoints() -> None:
             up_block_types=("UpDecoderBlock2D",) * 4,
             layers_per_block=2,
         )
-    attends = [False, True, True, True]
-    unet_names = {single_file._unet_name(name, 2, attends) for name in unet.state_dict()}
+    unet_names = {single_file.original_unet_name(name, unet) for name in unet.state_dict()}
     vae_names = {single_file._vae_name(name, 4) for name in vae.state_dict()}
     assert (len(unet_names), len(vae_names)) == (686, 248)
     assert unet_names >= {
@@ -63,6 +62,34 @@ def test_names_are_those_of_stable_diffusion_checkpoints() -> None:
         "decoder.up.0.block.2.conv2.bias",
         "decoder.norm_out.weight",
         "quant_conv.weight",
+    }
+
+
+def test_names_are_those_of_the_xl_checkpoint() -> None:
+    with torch.device("meta"):
+        unet = UNet2DConditionModel(
+            sample_size=128,
+            block_out_channels=(320, 640, 1280),
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "CrossAttnUpBlock2D", "UpBlock2D"),
+            transformer_layers_per_block=(1, 2, 10),
+            attention_head_dim=(5, 10, 20),
+            cross_attention_dim=2048,
+            use_linear_projection=True,
+            addition_embed_type="text_time",
+            addition_time_embed_dim=256,
+            projection_class_embeddings_input_dim=2816,
+        )
+    names = {single_file.original_unet_name(name, unet) for name in unet.state_dict()}
+    assert len(names) == len(unet.state_dict()) == 1680
+    assert names >= {
+        "label_emb.0.0.weight",
+        "input_blocks.4.1.transformer_blocks.1.attn2.to_k.weight",
+        "input_blocks.8.1.transformer_blocks.9.attn2.to_k.weight",
+        "middle_block.1.transformer_blocks.9.ff.net.2.weight",
+        "output_blocks.2.2.conv.weight",
+        "output_blocks.5.2.conv.weight",
+        "output_blocks.8.0.skip_connection.weight",
     }
 
 

@@ -86,14 +86,14 @@ def test_batch_is_a_pure_function_of_its_number(tiny_model: Path) -> None:
 
 def test_concept_is_read_however_long_a_caption_is(tiny_model: Path) -> None:
     family = open_family(tiny_model, device=CPU, dtype=torch.float32)
-    family.tokenizer.add_tokens(["<red-mug>"])
+    family.tokenizers["text_encoder"].add_tokens(["<red-mug>"])
     early, late = "<red-mug> on a table", "a table and a chair " * 40 + "with <red-mug>"
     warnings: list[str] = []
-    fitted = fit_captions([[early], [late]], "<red-mug>", family.tokenizer, warnings.append)
+    fitted = fit_captions([[early], [late]], "<red-mug>", family.tokenizers["text_encoder"], warnings.append)
     assert fitted == [[early], [f"<red-mug>, {late}"]]
     assert len(warnings) == 1
     assert "longer than the base can read" in warnings[0]
-    assert fit_captions([[early]], "<red-mug>", family.tokenizer, warnings.append) == [[early]]
+    assert fit_captions([[early]], "<red-mug>", family.tokenizers["text_encoder"], warnings.append) == [[early]]
     assert len(warnings) == 1
 
 
@@ -269,7 +269,8 @@ def test_masters_of_a_full_model_start_from_what_the_base_holds_and_not_from_its
     exact = open_family(tiny_model, device=torch.device("cpu"), dtype=torch.float32)
     rounded = open_family(tiny_model, device=torch.device("cpu"), dtype=torch.bfloat16)
     method = prepare_method(recipe, rounded)
-    ours = {"unet": dict(exact.unet.named_parameters()), "text_encoder": dict(exact.text_encoder.named_parameters())}
+    parts: dict[str, torch.nn.Module] = {"unet": exact.unet, **exact.text_encoders}
+    ours = {part: dict(module.named_parameters()) for part, module in parts.items()}
     for name, master in method.tensors().items():
         part, _, parameter = name.partition(".")
         assert torch.equal(master, ours[part][parameter]), name

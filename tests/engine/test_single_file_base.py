@@ -104,7 +104,7 @@ def test_first_generation_predicts_noise(file: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"conditioner.embedders.0.x": torch.zeros(1)}, "Stable Diffusion XL"),
+        ({"model.diffusion_model.joint_blocks.0.x.weight": torch.zeros(1)}, "Stable Diffusion 3"),
         ({"model.diffusion_model.double_blocks.0.x.weight": torch.zeros(1)}, "Flux"),
         ({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(16, 9, 3, 3)}, "inpainting"),
         ({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1, dtype=torch.int32)}, "I32"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import re
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from markdown_it import MarkdownIt
 from jobs.card import code_block, code_span
 from jobs.repository import CARD_FILE, MANIFEST_FILE, RECORD_FILE, Content, repository_files
 from tests.jobs.finished_run import write_finished_run
+from trainer.artifact import read_manifest, write_manifest
 from trainer.run_folder import RunFolder
 
 HOSTILE = [
@@ -64,6 +66,28 @@ def test_card_of_a_hub_base_names_and_links_it(tmp_path: Path, photo_folder: Pat
     assert front_matter(card)["base_model"] == base
     assert f"[{base}](https://huggingface.co/{base})" in card
     assert f"`{words}`" in card
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        ("textual-inversion", 'vectors["clip_g"], token="<red-mug>", text_encoder=pipeline.text_encoder_2'),
+        ("dreambooth-lora", 'pipeline.load_lora_weights("alice/red-mug")'),
+    ],
+)
+def test_card_of_an_xl_concept_has_code_for_its_pipeline(
+    tmp_path: Path, photo_folder: Path, method: str, words: str
+) -> None:
+    run = write_finished_run(tmp_path / "run", photo_folder, method=method)
+    manifest = read_manifest(run.artifact)
+    base = manifest.base.model_copy(update={"family": "stable-diffusion-xl"})
+    write_manifest(run.artifact, manifest.model_copy(update={"base": base}))
+    card = card_of(run)
+    assert "stable-diffusion-xl-diffusers" in front_matter(card)["tags"]  # type: ignore[operator]
+    code = card.partition("```python\n")[2].partition("```")[0]
+    ast.parse(code)
+    assert "StableDiffusionXLPipeline.from_pretrained" in code
+    assert words in code
 
 
 @pytest.mark.fault(48)

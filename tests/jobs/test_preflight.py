@@ -94,7 +94,7 @@ def test_model_without_an_index_is_none(hub: LocalHub, alice: HfApi, published: 
 @pytest.mark.parametrize(
     ("index", "words"),
     [
-        ({"_class_name": "StableDiffusionXLPipeline"}, "Stable Diffusion XL"),
+        ({"_class_name": "StableDiffusion3Pipeline"}, "Stable Diffusion 3"),
         ({"_class_name": ["pipeline", "MyPipeline"]}, "its own pipeline code"),
         ({"unet": ["my_unet", "MyUNet"]}, "its own code for unet"),
     ],

@@ -57,8 +57,8 @@ def change(file: Path, **values: object) -> None:
 
 @pytest.mark.fault(25)
 def test_other_families_are_named(base: Path) -> None:
-    change(base / "model_index.json", _class_name="StableDiffusionXLPipeline")
-    with pytest.raises(BaseModelError, match="Stable Diffusion XL"):
+    change(base / "model_index.json", _class_name="StableDiffusion3Pipeline")
+    with pytest.raises(BaseModelError, match="Stable Diffusion 3"):
         inspect_base(base)
 
 

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from trainer.bases import STARTER_FOLDER, inspect_base
 from trainer.choices import Kind, Method
-from trainer.evidence import PRACTICE, evidence_for
+from trainer.evidence import PRACTICE, XL_PRACTICE, evidence_for
 from trainer.presets import preset_values
 
 TI = Method.textual_inversion
@@ -58,3 +59,5 @@ def test_another_base_has_no_rows_of_the_starter(tmp_path: Path, sweep: Path, ti
     for traits in (None, inspect_base(tiny_model)):
         found = evidence_for(TI, Kind.object, traits, sweep)
         assert (found.tried, found.practice) == ((), PRACTICE[TI])
+    xl = replace(inspect_base(tiny_model), family="stable-diffusion-xl")
+    assert evidence_for(TI, Kind.object, xl, sweep).practice == XL_PRACTICE[TI]

@@ -122,8 +122,11 @@ TO_K = "down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
 @pytest.mark.parametrize(
     ("found", "words"),
     [
-        (header("clip_l", "clip_g"), "embedding for Stable Diffusion XL"),
-        (header(f"lora_unet_{TO_K}.lora_down.weight", "lora_te2_x.lora_down.weight"), "Stable Diffusion XL"),
+        (header("clip_l", "clip_g", "t5"), "cannot be told"),
+        (
+            Header({"clip_l": TensorShape("F16", (4, 768)), "clip_g": TensorShape("F16", (3, 1280))}, {}),
+            "4 vectors for",
+        ),
         (header("transformer.single_transformer_blocks.0.attn.to_q.lora_A.weight"), "Flux"),
         (header("lora_unet_double_blocks_0_img_attn_qkv.lora_down.weight"), "Flux"),
         (header("lora_unet_x.hada_w1_a", "lora_unet_x.hada_w1_b"), "LoHa"),
@@ -131,7 +134,10 @@ TO_K = "down_blocks_1_attentions_0_transformer_blocks_0_attn2_to_k"
         (header("somebody.lora_down.weight"), "not understood here"),
         (header("encoder.conv_in.weight", "decoder.conv_in.weight"), "one part of a model"),
         (header("model.diffusion_model.double_blocks.0.x.weight", "b"), "Flux"),
-        (header("model.diffusion_model.a.weight", "conditioner.embedders.0.x"), "Stable Diffusion XL"),
+        (
+            header("model.diffusion_model.a.weight", "conditioner.embedders.0.x"),
+            "none of Stable Diffusion 1.x, 2.x or XL",
+        ),
         (header("a", "b"), "cannot be told"),
     ],
 )

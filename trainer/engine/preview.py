@@ -49,7 +49,7 @@ class Previews:
             with self._averaged():
                 pictures = sample(
                     family,
-                    Prompts(family.encode_prompts([prompt]), family.encode_prompts([""])),
+                    Prompts(family.encode_prompts([prompt]), family.nothing_asked()),
                     seeds=preview_seeds(recipe),
                     size=(recipe.resolution_px, recipe.resolution_px),
                     look=self._look,

@@ -53,7 +53,7 @@ def class_pictures(
     missing = [number for number, file in enumerate(files) if not _is_whole(file)]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
-        prompts = Prompts(family.encode_prompts([prompt]), family.encode_prompts([""]))
+        prompts = Prompts(family.encode_prompts([prompt]), family.nothing_asked())
         size = (recipe.resolution_px, recipe.resolution_px)
         for begin in range(0, len(missing), BATCH):
             numbers = missing[begin : begin + BATCH]

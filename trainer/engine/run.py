@@ -164,7 +164,12 @@ class _Work:
                 self.run,
                 method,
                 lambda folder: describe_artifact(
-                    self.recipe, folder, self.traits.identity, steps=steps, versions=library_versions()
+                    self.recipe,
+                    folder,
+                    self.traits.identity,
+                    steps=steps,
+                    versions=library_versions(),
+                    family=self.traits.family,
                 ),
                 base=family.folder,
                 device=self.compute.device,
@@ -208,7 +213,7 @@ class _Work:
             base_prediction = BasePrediction(family, method.untrained)
             prior = PriorPictures(own, class_prompt(recipe.class_word))
         captions = prompts_of_photos(self.run.photos, self.photos, recipe)
-        prompts = fit_captions(captions, words_of(recipe).trained_words, family.tokenizer, self._warn)
+        prompts = fit_captions(captions, words_of(recipe).trained_words, family.tokenizers["text_encoder"], self._warn)
         groups = method.groups()
         optimizer = build_optimizer(recipe, groups, self._warn)
         average = Average(groups, recipe.ema_decay)

@@ -10,12 +10,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
 from trainer.bases import PINNED, BaseReference, inspect_base
-from trainer.engine.export.pipeline_folder import copy_around_weights, declare_float32_text_encoder
+from trainer.engine.export.pipeline_folder import copy_around_weights, declare_float32_text_encoders, parts_of
+from trainer.engine.families import stock_pipeline
 from trainer.errors import BaseModelError
 from trainer.run_folder import written_aside
 from trainer.single_file_base import SingleFile, judge_single_file
@@ -67,16 +67,16 @@ def convert_single_file(single: SingleFile, configuration: Path, folder: Path) -
     """Write the file's model as a diffusers folder with this configuration. Raises BaseModelError where they differ."""
     dtype = _HALVES.get(read_header(single.file).tensors[_FIRST].dtype, torch.float32)
     try:
-        pipeline = StableDiffusionPipeline.from_single_file(
+        pipeline = stock_pipeline(configuration).from_single_file(
             str(single.file), config=str(configuration), local_files_only=True, torch_dtype=dtype
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BaseModelError(f"{single.file.name} does not fit its configuration: {error}") from error
-    for part in ("unet", "vae", "text_encoder"):
+    for part in parts_of(configuration):
         getattr(pipeline, part).save_pretrained(folder / part)
     copy_around_weights(folder, like=configuration)
     if dtype is not torch.float32:
-        declare_float32_text_encoder(folder)
+        declare_float32_text_encoders(folder)
     scheduler = folder / "scheduler" / "scheduler_config.json"
     settings = json.loads(scheduler.read_text(encoding="utf-8"))
     scheduler.write_text(json.dumps({**settings, "prediction_type": single.prediction}, indent=2), encoding="utf-8")

@@ -11,7 +11,7 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline
 from transformers import CLIPTokenizer
 
-from trainer.engine.export.pipeline_folder import declare_float32_text_encoder, forget_folders
+from trainer.engine.export.pipeline_folder import declare_float32_text_encoders, forget_folders
 from trainer.starter.denoiser import TextAndDenoiser, build_scheduler
 
 log = logging.getLogger(__name__)
@@ -43,7 +43,7 @@ def export_starter(
     pipeline.save_pretrained(aside, max_shard_size=MAX_SHARD)
     shutil.rmtree(aside / "tokenizer")
     shutil.copytree(tokenizer_folder, aside / "tokenizer")
-    declare_float32_text_encoder(aside)
+    declare_float32_text_encoders(aside)
     forget_folders(aside)
     sizes = {file: file.stat().st_size for file in aside.rglob("*") if file.is_file()}
     if sum(sizes.values()) > MAX_TOTAL_BYTES or max(sizes.values()) > MAX_FILE_BYTES:

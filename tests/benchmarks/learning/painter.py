@@ -60,7 +60,7 @@ class Painter:
     def _sample(self, prompt: str, seeds: list[int]) -> list[Image.Image]:
         family = self._family = self._family or _load(self._base, self._learnt)
         spelt = self._learnt.words.spell(prompt) if self._learnt else prompt
-        prompts = Prompts(family.encode_prompts([spelt]), family.encode_prompts([""]))
+        prompts = Prompts(family.encode_prompts([spelt]), family.nothing_asked())
         return sample(family, prompts, seeds=seeds, size=(self._side_px, self._side_px), look=self._look)
 
 

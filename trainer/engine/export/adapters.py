@@ -6,31 +6,33 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
+from diffusers import StableDiffusionXLPipeline
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict
 
 from trainer.artifact import portable_file
 from trainer.engine.export.kohya import write_kohya_lora
+from trainer.engine.families import StockPipeline
 
 ADAPTER = "default"
 _TOLD = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern")
 """Of peft's configuration: diffusers hands all that is written to peft, and an older one knows fewer fields."""
 
 
-def write_adapters(folder: Path, name: str, adapted: dict[str, Any]) -> None:
-    """Write the adapters called ADAPTER in these modules, given by part: `unet`, `text_encoder`."""
+def write_adapters(folder: Path, name: str, adapted: dict[str, Any], stock: type[StockPipeline]) -> None:
+    """Write the adapters called ADAPTER in these modules of a stock pipeline, given by part: `unet`, `text_encoder`."""
     layers, metadata = {}, {}
     for part, module in adapted.items():
         layers[f"{part}_lora_layers"] = _portable(get_peft_model_state_dict(module, adapter_name=ADAPTER), part)
         # alpha travels in the metadata; without it a loader assumes alpha = rank
         config = module.peft_config[ADAPTER].to_dict()
         metadata[f"{part}_lora_adapter_metadata"] = {key: config[key] for key in _TOLD}
-    StableDiffusionPipeline.save_lora_weights(folder, **layers, **metadata)
+    stock.save_lora_weights(folder, **layers, **metadata)
     weights = {part: get_peft_model_state_dict(module, adapter_name=ADAPTER) for part, module in adapted.items()}
     alphas = {part: alphas_of(module) for part, module in adapted.items()}
-    write_kohya_lora(weights, alphas, portable_file(folder, name))
+    text_encoders = 2 if issubclass(stock, StableDiffusionXLPipeline) else 1
+    write_kohya_lora(weights, alphas, portable_file(folder, name), text_encoders=text_encoders)
 
 
 def alphas_of(module: torch.nn.Module) -> dict[str, float]:
@@ -45,7 +47,7 @@ def adapted_layers(module: torch.nn.Module, adapter: str) -> dict[str, LoraLayer
     }
 
 
-def adapters_are_in(pipeline: StableDiffusionPipeline, adapted: dict[str, Any]) -> bool:
+def adapters_are_in(pipeline: StockPipeline, adapted: dict[str, Any]) -> bool:
     """Whether a stock pipeline has exactly these adapters loaded, and scales them alike."""
     for part, module in adapted.items():
         loaded = getattr(pipeline, part)
@@ -72,7 +74,7 @@ def _portable(layers: dict[str, torch.Tensor], part: str) -> dict[str, torch.Ten
     diffusers' names: its converter leaves out the feed-forward layers, which it then does not know by themselves.
     """
     prefix = ""
-    if part == "text_encoder":
+    if part.startswith("text_encoder"):
         layers, prefix = convert_state_dict_to_diffusers(layers), "text_model."
         ways = {".lora_A.": ".lora_linear_layer.down.", ".lora_B.": ".lora_linear_layer.up."}
         for ours, theirs in ways.items():

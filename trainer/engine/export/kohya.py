@@ -7,13 +7,23 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_file
 
-_PREFIX = {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"}
+_PREFIXES = {
+    1: {"unet": "lora_unet_", "text_encoder": "lora_te_text_model_"},
+    2: {"unet": "lora_unet_", "text_encoder": "lora_te1_text_model_", "text_encoder_2": "lora_te2_text_model_"},
+}
+"""By the number of the model's text encoders."""
 
 
 def write_kohya_lora(
-    adapters: dict[str, dict[str, torch.Tensor]], alphas: dict[str, dict[str, float]], target: Path
+    adapters: dict[str, dict[str, torch.Tensor]],
+    alphas: dict[str, dict[str, float]],
+    target: Path,
+    *,
+    text_encoders: int,
 ) -> None:
     """Write peft weights and alphas, given by part (`unet`, `text_encoder`) and name; an alpha stands beside each pair.
+
+    `text_encoders` is how many the model has, whether they are adapted or not.
 
     The metadata names the denoiser's rank and alpha, the most frequent where layers differ.
     """
@@ -22,7 +32,7 @@ def write_kohya_lora(
     for part, weights in adapters.items():
         for name, tensor in weights.items():
             layer, matrix = name.rsplit(".lora_", 1)
-            stem = _PREFIX[part] + layer.removeprefix("text_model.").replace(".", "_")
+            stem = _PREFIXES[text_encoders][part] + layer.removeprefix("text_model.").replace(".", "_")
             way = {"A.weight": "down", "B.weight": "up"}[matrix]
             if way == "down":
                 ranks.append(tensor.shape[0])

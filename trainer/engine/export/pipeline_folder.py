@@ -7,10 +7,14 @@ import shutil
 from pathlib import Path
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
-from transformers import CLIPTextModel
+from diffusers import AutoencoderKL, UNet2DConditionModel
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+from trainer.bases import TEXT_ENCODERS, family_of
+from trainer.engine.families import StockPipeline
 
 _PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
+_TEXT_MODELS = {"text_encoder": CLIPTextModel, "text_encoder_2": CLIPTextModelWithProjection}
 
 
 def write_pipeline_folder(folder: Path, *, like: Path, trained: dict[str, torch.nn.Module]) -> None:
@@ -19,21 +23,28 @@ def write_pipeline_folder(folder: Path, *, like: Path, trained: dict[str, torch.
     Parts that were not trained are read from the base again: in memory they may be rounded to bf16. Tokenizer and
     scheduler are copied as they are; other tools want the vocab.json that newer transformers no longer write.
     """
-    for part in ("unet", "vae", "text_encoder"):
+    for part in parts_of(like):
         module = trained[part] if part in trained else read_part(part, like / part, torch.float16)
         module.half().save_pretrained(folder / part)  # type: ignore[operator]
     copy_around_weights(folder, like=like)
-    declare_float32_text_encoder(folder)
+    declare_float32_text_encoders(folder)
     forget_folders(folder)
+
+
+def parts_of(model: Path) -> tuple[str, ...]:
+    """The parts with weights of a model in diffusers format."""
+    return ("unet", "vae", *TEXT_ENCODERS[family_of(model)])
 
 
 def copy_around_weights(folder: Path, *, like: Path) -> None:
     """Tokenizer, scheduler and index of the model of `like`, without the parts that this app does not use."""
-    for part in ("tokenizer", "scheduler"):
-        shutil.copytree(like / part, folder / part)
+    for part in ("tokenizer", "tokenizer_2", "scheduler"):
+        if (like / part).is_dir():
+            shutil.copytree(like / part, folder / part)
     index = json.loads((like / "model_index.json").read_text(encoding="utf-8"))
-    absent = {name: [None, None] for name in ("safety_checker", "feature_extractor", "image_encoder")}
-    index |= absent | {"requires_safety_checker": False}
+    index |= {name: [None, None] for name in ("feature_extractor", "image_encoder")}
+    if index["_class_name"] == "StableDiffusionPipeline":
+        index |= {"safety_checker": [None, None], "requires_safety_checker": False}
     (folder / "model_index.json").write_text(json.dumps(index, indent=2) + "\n", encoding="utf-8")
 
 
@@ -45,7 +56,7 @@ def forget_folders(pipeline: Path) -> None:
         file.write_text(json.dumps(config, indent=2, sort_keys=True) + "\n", encoding="utf-8")
 
 
-def parts_are_in(pipeline: StableDiffusionPipeline, parts: dict[str, torch.nn.Module]) -> bool:
+def parts_are_in(pipeline: StockPipeline, parts: dict[str, torch.nn.Module]) -> bool:
     """Whether a stock pipeline holds exactly these parts' weights."""
     for part, module in parts.items():
         loaded = dict(getattr(pipeline, part).named_parameters())
@@ -59,14 +70,14 @@ def parts_are_in(pipeline: StableDiffusionPipeline, parts: dict[str, torch.nn.Mo
 
 def read_part(part: str, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     """One part of a model, from its folder."""
-    if part == "text_encoder":
-        return CLIPTextModel.from_pretrained(folder, dtype=dtype, use_safetensors=True)
+    if part in _TEXT_MODELS:
+        return _TEXT_MODELS[part].from_pretrained(folder, dtype=dtype, use_safetensors=True)
     return _PARTS[part].from_pretrained(folder, torch_dtype=dtype, use_safetensors=True)
 
 
-def declare_float32_text_encoder(folder: Path) -> None:
+def declare_float32_text_encoders(folder: Path) -> None:
     """transformers loads weights as they are stored and diffusers casts them to fp32; without this the two disagree."""
-    path = folder / "text_encoder" / "config.json"
-    config = json.loads(path.read_text(encoding="utf-8"))
-    config.pop("torch_dtype", None)
-    path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")
+    for path in folder.glob("text_encoder*/config.json"):
+        config = json.loads(path.read_text(encoding="utf-8"))
+        config.pop("torch_dtype", None)
+        path.write_text(json.dumps({**config, "dtype": "float32"}, indent=2, sort_keys=True) + "\n", encoding="utf-8")

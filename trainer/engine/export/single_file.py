@@ -1,17 +1,19 @@
 """A whole model as one fp16 .safetensors in the original Stable Diffusion layout, which AUTOMATIC1111 and ComfyUI open.
 
 The layout is that of CompVis' and Stability's checkpoints: blocks are counted through, and the text encoder stands in
-Hugging Face's naming (1.x) or OpenCLIP's (2.x).
+Hugging Face's naming (1.x) or OpenCLIP's (2.x); XL has one of each.
 """
 
 from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 from safetensors.torch import save_file
+
+from trainer.engine.export.pipeline_folder import parts_of, read_part
 
 _RESNET = {
     "norm1": "in_layers.0",
@@ -25,6 +27,8 @@ _UNET_ENDS = {
     "conv_in": "input_blocks.0.0",
     "time_embedding.linear_1": "time_embed.0",
     "time_embedding.linear_2": "time_embed.2",
+    "add_embedding.linear_1": "label_emb.0.0",
+    "add_embedding.linear_2": "label_emb.0.2",
     "conv_norm_out": "out.0",
     "conv_out": "out.2",
     "mid_block.resnets.0": "middle_block.0",
@@ -47,27 +51,25 @@ _BLOCK = re.compile(r"(down|up)_blocks\.(\d+)\.(resnets|attentions|downsamplers|
 
 
 def write_single_file(folder: Path, target: Path) -> None:
-    """Write the pipeline in `folder`, of the families Stable Diffusion 1.x and 2.x, as the one file `target`."""
-    pipeline = StableDiffusionPipeline.from_pretrained(folder, torch_dtype=torch.float16, local_files_only=True)
-    unet, vae, text = pipeline.unet, pipeline.vae, pipeline.text_encoder
-    layers = int(unet.config["layers_per_block"])
-    with_attention = ["CrossAttn" in kind for kind in unet.config["up_block_types"]]
+    """Write the pipeline in `folder`, of any family, as the one file `target`."""
+    parts: list[Any] = [read_part(part, folder / part, torch.float16) for part in parts_of(folder)]
+    unet, vae, *texts = parts
     tensors = {
-        f"model.diffusion_model.{_unet_name(name, layers, with_attention)}": tensor
-        for name, tensor in unet.state_dict().items()
+        f"model.diffusion_model.{original_unet_name(name, unet)}": tensor for name, tensor in unet.state_dict().items()
     }
     blocks = len(vae.config["block_out_channels"])
     for name, tensor in vae.state_dict().items():
         original = _vae_name(name, blocks)
         tensors[f"first_stage_model.{original}"] = _as_convolution(tensor) if ".attn_1." in original else tensor
-    is_open_clip = text.config.hidden_act == "gelu"  # 2.x took OpenCLIP's encoder, 1.x OpenAI's with quick_gelu
-    tensors |= _open_clip(text.state_dict()) if is_open_clip else _clip(text.state_dict())
+    tensors |= _text_encoders(texts)
     halves = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
     save_file(halves, target, metadata={"format": "pt"})
 
 
-def _unet_name(name: str, layers: int, with_attention: list[bool]) -> str:
-    """A name of UNet2DConditionModel as the original writes it; `layers` per block, which up blocks attend to text."""
+def original_unet_name(name: str, unet: Any) -> str:
+    """A name of this UNet2DConditionModel's parameters or modules as the original writes it."""
+    layers = int(unet.config["layers_per_block"])
+    with_attention = ["CrossAttn" in kind for kind in unet.config["up_block_types"]]
     if (match := _BLOCK.fullmatch(name)) is None:
         return _inside_resnet(_renamed(name, _UNET_ENDS))
     way, block, part, index, rest = match[1], int(match[2]), match[3], int(match[4]), match[5]
@@ -108,12 +110,24 @@ def _as_convolution(tensor: torch.Tensor) -> torch.Tensor:
     return tensor[:, :, None, None] if tensor.ndim == 2 else tensor
 
 
-def _clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    return {f"cond_stage_model.transformer.text_model.{_bare(name)}": tensor for name, tensor in state.items()}
+def _text_encoders(texts: list[Any]) -> dict[str, torch.Tensor]:
+    if len(texts) == 2:
+        first, second = (text.state_dict() for text in texts)
+        return _clip(first, "conditioner.embedders.0.transformer.") | _open_clip(
+            second, "conditioner.embedders.1.model."
+        )
+    (text,) = texts
+    if text.config.hidden_act == "gelu":  # 2.x took OpenCLIP's encoder, 1.x OpenAI's with quick_gelu
+        return _open_clip(text.state_dict(), "cond_stage_model.model.")
+    return _clip(text.state_dict(), "cond_stage_model.transformer.")
 
 
-def _open_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
-    """OpenCLIP keeps query, key and value in one matrix."""
+def _clip(state: dict[str, torch.Tensor], place: str) -> dict[str, torch.Tensor]:
+    return {f"{place}text_model.{_bare(name)}": tensor for name, tensor in state.items()}
+
+
+def _open_clip(state: dict[str, torch.Tensor], place: str) -> dict[str, torch.Tensor]:
+    """OpenCLIP keeps query, key and value in one matrix, and its projection the other way round."""
     tensors = {}
     bare = {_bare(name): tensor for name, tensor in state.items()}
     for name, tensor in bare.items():
@@ -122,9 +136,11 @@ def _open_clip(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
         if ".q_proj." in name:
             tensor = torch.cat([bare[name.replace(".q_proj.", f".{part}_proj.")] for part in "qkv"])
             name = re.sub(r"self_attn\.q_proj\.(weight|bias)", r"attn.in_proj_\1", name)
+        if name == "text_projection.weight":
+            name, tensor = "text_projection", tensor.T
         for ours, theirs in _OPEN_CLIP.items():
             name = name.replace(ours, theirs)
-        tensors[f"cond_stage_model.model.{name}"] = tensor
+        tensors[f"{place}{name}"] = tensor
     return tensors
 
 

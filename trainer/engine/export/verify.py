@@ -13,6 +13,8 @@ from safetensors import SafetensorError
 
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE, Manifest, portable_file
 from trainer.choices import Method
+from trainer.engine.export.embeddings import load_embedding
+from trainer.engine.families import StockPipeline, stock_pipeline
 from trainer.errors import VerificationError
 
 STEPS = 6
@@ -20,7 +22,7 @@ FLAT_STD = 0.01
 _ADVICE = "Resume the run; if it happens again, lower the learning rate."
 
 
-def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: bool = False) -> StableDiffusionPipeline:
+def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: bool = False) -> StockPipeline:
     """The stock pipeline with the artifact loaded; `portable` loads its file for other tools instead.
 
     A model of ours is told no dtype. A base is: of one that is stored in half precision, transformers would keep the
@@ -31,16 +33,14 @@ def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: b
     file = portable_file(artifact, manifest.name)
     try:
         if manifest.method is Method.dreambooth and portable:
-            pipeline = StableDiffusionPipeline.from_single_file(str(file), config=str(artifact), local_files_only=True)
+            stock = stock_pipeline(artifact)
+            pipeline = stock.from_single_file(str(file), config=str(artifact), local_files_only=True)
         elif manifest.method is Method.dreambooth:
-            pipeline = StableDiffusionPipeline.from_pretrained(
-                artifact, safety_checker=None, local_files_only=True, use_safetensors=True
-            )
+            pipeline = _open_folder(artifact)
         else:
             pipeline = open_base(base)
         if manifest.method is Method.textual_inversion:
-            embedding = file if portable else artifact / EMBEDDING_FILE
-            pipeline.load_textual_inversion(str(embedding), token=manifest.placeholder, local_files_only=True)
+            load_embedding(pipeline, file if portable else artifact / EMBEDDING_FILE, manifest.placeholder)
         if manifest.method is Method.dreambooth_lora:
             weights = file.name if portable else LORA_FILE
             pipeline.load_lora_weights(str(artifact), weight_name=weights, local_files_only=True)
@@ -50,15 +50,20 @@ def open_artifact(artifact: Path, manifest: Manifest, base: Path, *, portable: b
     return pipeline
 
 
-def open_base(base: Path) -> StableDiffusionPipeline:
+def open_base(base: Path) -> StockPipeline:
     """The stock pipeline of a base model, in fp32 however it is stored."""
-    return StableDiffusionPipeline.from_pretrained(
-        base, torch_dtype=torch.float32, safety_checker=None, local_files_only=True, use_safetensors=True
-    )
+    return _open_folder(base, torch_dtype=torch.float32)
+
+
+def _open_folder(model: Path, **options: Any) -> StockPipeline:
+    stock = stock_pipeline(model)
+    if stock is StableDiffusionPipeline:
+        options["safety_checker"] = None
+    return stock.from_pretrained(model, local_files_only=True, use_safetensors=True, **options)
 
 
 @torch.no_grad()
-def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: torch.device) -> Image.Image:
+def try_picture(pipeline: StockPipeline, manifest: Manifest, device: torch.device) -> Image.Image:
     """One picture of the concept. Raises VerificationError unless it is finite and not flat."""
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     try:
@@ -72,7 +77,7 @@ def try_picture(pipeline: StableDiffusionPipeline, manifest: Manifest, device: t
     return Image.fromarray((pixels * 255).round().astype(np.uint8))
 
 
-def _draw(pipeline: StableDiffusionPipeline, manifest: Manifest, device: torch.device) -> np.ndarray:
+def _draw(pipeline: StockPipeline, manifest: Manifest, device: torch.device) -> np.ndarray:
     """float32 [height, width, 3] in [0, 1]."""
     pipeline.to(device)
     made: Any = pipeline(

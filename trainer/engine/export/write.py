@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from diffusers import StableDiffusionPipeline
 from PIL import Image
 
 from trainer.artifact import Manifest, check_hashes, read_manifest, write_manifest
 from trainer.choices import Precision
 from trainer.engine.device import open_compute
 from trainer.engine.export.verify import open_artifact, try_picture
+from trainer.engine.families import StockPipeline
 from trainer.errors import VerificationError
 from trainer.events import Emit, Phase, PhaseChanged
 from trainer.run_folder import RunFolder, written_aside
@@ -26,7 +26,7 @@ class Content(Protocol):
         """Write the artifact's files."""
         ...
 
-    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
+    def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         """Whether a stock pipeline that opened those files holds exactly this."""
         ...
 
@@ -58,7 +58,7 @@ def export_artifact(
     return picture
 
 
-def _check_holds(content: Content, pipeline: StableDiffusionPipeline) -> None:
+def _check_holds(content: Content, pipeline: StockPipeline) -> None:
     if not content.is_loaded_in(pipeline):
         raise VerificationError("diffusers does not read back the weights as they were.", "Please report this.")
 

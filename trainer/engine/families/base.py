@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import ClassVar, Protocol
 
 import torch
-from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
 from PIL import Image
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from trainer.bases import inspect_base
+from trainer.bases import family_of, inspect_base
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.loss import PredictionType
+
+StockPipeline = StableDiffusionPipeline | StableDiffusionXLPipeline
 
 
 @dataclass(frozen=True)
@@ -27,8 +29,12 @@ class Posterior:
 class Family(Protocol):
     """A loaded base model, and the calls that training and sampling make on it."""
 
-    tokenizer: CLIPTokenizer
-    text_encoder: CLIPTextModel
+    STOCK: ClassVar[type[StockPipeline]]
+    """Diffusers' own pipeline of the family."""
+    tokenizers: dict[str, CLIPTokenizer]
+    """By the part of the text encoder that reads their tokens."""
+    text_encoders: dict[str, CLIPTextModel | CLIPTextModelWithProjection]
+    """By part: `text_encoder`, and `text_encoder_2` where a family has two."""
     unet: UNet2DConditionModel
     vae: AutoencoderKL
     folder: Path
@@ -55,6 +61,10 @@ class Family(Protocol):
 
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
         """What the denoiser is told of prompts, which are spelt with trained words already."""
+        ...
+
+    def nothing_asked(self) -> Conditioning:
+        """What it is told of one empty prompt when sampling, as the stock pipeline does it."""
         ...
 
     def noisy_and_target(
@@ -84,14 +94,27 @@ class Family(Protocol):
         """The noise schedule's configuration, for any sampler."""
         ...
 
-    def pipeline(self) -> StableDiffusionPipeline:
+    def pipeline(self) -> StockPipeline:
         """The stock pipeline over these very parts."""
         ...
 
 
+def stock_pipeline(folder: Path) -> type[StockPipeline]:
+    """Diffusers' own pipeline for the model in `folder`."""
+    match family_of(folder):
+        case "stable-diffusion":
+            return StableDiffusionPipeline
+        case "stable-diffusion-xl":
+            return StableDiffusionXLPipeline
+
+
 def open_family(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Family:
     """Load the base in `folder`, everything frozen. Raises BaseModelError for a family that is not built."""
-    from trainer.engine.families.stable_diffusion import StableDiffusion  # noqa: PLC0415 - it imports this module
+    from trainer.engine.families.stable_diffusion import StableDiffusion  # noqa: PLC0415 - they import this module
+    from trainer.engine.families.stable_diffusion_xl import StableDiffusionXL  # noqa: PLC0415
 
-    inspect_base(folder)
-    return StableDiffusion(folder, device=device, dtype=dtype)
+    match inspect_base(folder).family:
+        case "stable-diffusion":
+            return StableDiffusion(folder, device=device, dtype=dtype)
+        case "stable-diffusion-xl":
+            return StableDiffusionXL(folder, device=device, dtype=dtype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from trainer.engine.families.base import Posterior
+from trainer.engine.families.base import Posterior, StockPipeline
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.loss import PredictionType
 from trainer.errors import BaseModelError
@@ -21,20 +21,28 @@ from trainer.errors import BaseModelError
 class StableDiffusion:
     """A loaded Stable Diffusion model. Frozen parts are in `dtype`, the autoencoder in fp32 (it overflows in fp16)."""
 
+    STOCK: ClassVar[type[StockPipeline]] = StableDiffusionPipeline
+    TEXT_MODELS: ClassVar[dict[str, Any]] = {"text_encoder": CLIPTextModel}
+    """Class of each text encoder, by its part; its tokenizer's folder is named alike."""
+
     def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
         self.folder = folder
         self.device, self.dtype = device, dtype
         try:
-            self.tokenizer = CLIPTokenizer.from_pretrained(folder / "tokenizer")
-            self.text_encoder = CLIPTextModel.from_pretrained(
-                folder / "text_encoder", dtype=dtype, use_safetensors=True
-            )
+            self.tokenizers = {
+                part: CLIPTokenizer.from_pretrained(folder / part.replace("text_encoder", "tokenizer"))
+                for part in self.TEXT_MODELS
+            }
+            self.text_encoders = {
+                part: kind.from_pretrained(folder / part, dtype=dtype, use_safetensors=True)
+                for part, kind in self.TEXT_MODELS.items()
+            }
             self.unet = UNet2DConditionModel.from_pretrained(folder / "unet", torch_dtype=dtype, use_safetensors=True)
             self.vae = AutoencoderKL.from_pretrained(folder / "vae", torch_dtype=torch.float32, use_safetensors=True)
             self.scheduler: Any = DDPMScheduler.from_pretrained(folder / "scheduler")
         except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
             raise BaseModelError(f"The base model in {folder} cannot be loaded: {error}") from error
-        parts: list[torch.nn.Module] = [self.text_encoder, self.unet, self.vae]
+        parts: list[torch.nn.Module] = [*self.text_encoders.values(), self.unet, self.vae]
         for part in parts:
             part.requires_grad_(requires_grad=False).to(device).eval()
         self._abar = self.scheduler.alphas_cumprod.to(device=device, dtype=torch.float32)
@@ -64,14 +72,22 @@ class StableDiffusion:
         return Posterior(((posterior.mean - shift) * scale).float(), (posterior.std * scale).float())
 
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
-        ids = self.tokenizer(
+        return Conditioning(self.text_encoders["text_encoder"](self._ids(prompts, "text_encoder"))[0])
+
+    def nothing_asked(self) -> Conditioning:
+        return self.encode_prompts([""])
+
+    def _ids(self, prompts: list[str], part: str) -> torch.Tensor:
+        """Token ids as a text encoder reads them, int64 [batch, tokens]."""
+        tokenizer = self.tokenizers[part]
+        ids = tokenizer(
             prompts,
             padding="max_length",
-            max_length=self.tokenizer.model_max_length,
+            max_length=tokenizer.model_max_length,
             truncation=True,
             return_tensors="pt",
         ).input_ids
-        return Conditioning(self.text_encoder(ids.to(self.device))[0])
+        return ids.to(self.device)
 
     def noisy_and_target(
         self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
@@ -113,12 +129,12 @@ class StableDiffusion:
     def _latent_statistics(self) -> tuple[float, float]:
         return self.vae.config["scaling_factor"], self.vae.config.get("shift_factor") or 0.0
 
-    def pipeline(self) -> StableDiffusionPipeline:
+    def pipeline(self) -> StockPipeline:
         pipeline_class: Any = StableDiffusionPipeline  # its annotations forbid the None that its documentation offers
         return pipeline_class(
             vae=self.vae,
-            text_encoder=self.text_encoder,
-            tokenizer=self.tokenizer,
+            text_encoder=self.text_encoders["text_encoder"],
+            tokenizer=self.tokenizers["text_encoder"],
             unet=self.unet,
             scheduler=DPMSolverMultistepScheduler.from_config(self.scheduler.config),
             safety_checker=None,

@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 from safetensors.torch import load_file
 
 from trainer.artifact import portable_file
 from trainer.concept import ConceptWords
 from trainer.engine.export.adapters import ADAPTER, adapted_layers, adapters_are_in, write_adapters
-from trainer.engine.export.embeddings import embedding_is_in, write_embedding
-from trainer.engine.export.pipeline_folder import parts_are_in, read_part, write_pipeline_folder
-from trainer.engine.export.single_file import write_single_file
+from trainer.engine.export.embeddings import XL_NAMES, embedding_is_in, write_embedding
+from trainer.engine.export.pipeline_folder import parts_are_in, parts_of, read_part, write_pipeline_folder
+from trainer.engine.export.single_file import original_unet_name, write_single_file
 from trainer.engine.export.verify import open_base
+from trainer.engine.families import StockPipeline
 from trainer.errors import WeightsError
 from trainer.lora_layers import LoraLayer
 from trainer.recognise import Recognised
@@ -29,28 +29,30 @@ class Embedding:
     """Vectors of a textual inversion."""
 
     def __init__(self, words: ConceptWords, file: Path, recognised: Recognised) -> None:
-        rows = load_file(file)[recognised.tensor].float()
-        self._words, self._rows = words, rows.reshape(-1, rows.shape[-1])
-        if not torch.isfinite(self._rows).all():
+        tensors = load_file(file)
+        names = XL_NAMES if recognised.is_xl else {"text_encoder": recognised.tensor}
+        rows = {part: tensors[name].float() for part, name in names.items()}
+        self._words, self._rows = words, {part: row.reshape(-1, row.shape[-1]) for part, row in rows.items()}
+        if not all(torch.isfinite(row).all() for row in self._rows.values()):
             raise WeightsError("Its vectors are not numbers.")
 
     def write(self, folder: Path) -> None:
         write_embedding(folder, self._words, self._rows)
 
-    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
+    def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         return embedding_is_in(pipeline, self._words, self._rows)
 
 
 class Adapters:
     """Adapters in the modules of a pipeline: read from a file by diffusers' own loader, or put there by us."""
 
-    def __init__(self, name: str, adapted: dict[str, Any]) -> None:
-        self._name, self._adapted = name, adapted
+    def __init__(self, name: str, adapted: dict[str, Any], stock: type[StockPipeline]) -> None:
+        self._name, self._adapted, self._stock = name, adapted, stock
 
     def write(self, folder: Path) -> None:
-        write_adapters(folder, self._name, self._adapted)
+        write_adapters(folder, self._name, self._adapted, self._stock)
 
-    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
+    def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         return adapters_are_in(pipeline, self._adapted)
 
 
@@ -69,13 +71,13 @@ def read_adapters(name: str, file: Path, recognised: Recognised, base: Path) -> 
     except (ValueError, RuntimeError, KeyError, OSError, IndexError) as error:
         first_line = str(error).strip().splitlines()[0][:200] if str(error).strip() else type(error).__name__
         raise WeightsError(f"It does not fit this base: {first_line}") from error
-    parts = {part: getattr(pipeline, part) for part in ("unet", "text_encoder")}
+    parts = {part: getattr(pipeline, part) for part in parts_of(base) if part != "vae"}
     adapted = {part: module for part, module in parts.items() if getattr(module, "peft_config", None)}
     found = sum(len(adapted_layers(module, ADAPTER)) for module in adapted.values())
-    wanted = len(recognised.layers) + bool(missing)
+    wanted = len(recognised.layers) + sum(name.endswith(_UP) for name in missing)
     if found != wanted:
         raise WeightsError(f"diffusers reads only {found} of its {wanted} layers.")
-    return Adapters(name, adapted)
+    return Adapters(name, adapted, type(pipeline))
 
 
 def _with_one_alpha(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -85,7 +87,7 @@ def _with_one_alpha(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]
     """
     alphas = {name: _alpha_of(name, tensors) for name in tensors if name.endswith(_UP)}
     changed: dict[str, torch.Tensor] = {}
-    for part in ("lora_unet_", "lora_te"):
+    for part in ("lora_unet_", "lora_te_", "lora_te1_", "lora_te2_"):
         own = {name: alpha for name, alpha in alphas.items() if name.startswith(part)}
         if len(set(own.values())) > 1:
             common = Counter(own.values()).most_common(1)[0][0] or 1.0
@@ -101,12 +103,12 @@ def _alpha_of(up: str, tensors: dict[str, torch.Tensor]) -> float:
     return float(alpha) if alpha is not None else float(tensors[up].shape[1])
 
 
-def _check_places(layers: Sequence[LoraLayer], pipeline: StableDiffusionPipeline, base: Path) -> None:
+def _check_places(layers: Sequence[LoraLayer], pipeline: StockPipeline, base: Path) -> None:
     """Raise WeightsError for a layer that the base does not have, or has in another size."""
     places = {
         (part, name.removeprefix("text_model.").replace(".", "_")): tuple(module.weight.shape[:2])
-        for part in ("unet", "text_encoder")
-        for name, module in getattr(pipeline, part).named_modules()
+        for part in parts_of(base)
+        for name, module in _named(part, getattr(pipeline, part))
         if isinstance(module, torch.nn.Linear | torch.nn.Conv2d)
     }
     for layer in layers:
@@ -118,24 +120,35 @@ def _check_places(layers: Sequence[LoraLayer], pipeline: StableDiffusionPipeline
             raise WeightsError(f"Its layer {layer.name[:120]} is {theirs}, and in this base it is {ours}.")
 
 
+def _named(part: str, module: Any) -> Iterator[tuple[str, torch.nn.Module]]:
+    """A part's modules by their names; the denoiser's by the original's names, too, which kohya's files for XL have."""
+    for name, inner in module.named_modules():
+        yield name, inner
+        if part == "unet":
+            yield original_unet_name(name, module), inner
+
+
 def _missing_marker(
-    layers: Sequence[LoraLayer], tensors: dict[str, torch.Tensor], pipeline: StableDiffusionPipeline
+    layers: Sequence[LoraLayer], tensors: dict[str, torch.Tensor], pipeline: StockPipeline
 ) -> dict[str, torch.Tensor]:
-    """A pair of zeros, which changes nothing, for a text encoder's attention in kohya's naming without out_proj.
+    """Pairs of zeros, which change nothing, for text encoders' attention in kohya's naming without out_proj.
 
     diffusers knows that naming by its out_proj alone, here and when it opens what is written.
     """
-    text = [layer for layer in layers if layer.part == "text_encoder" and "_self_attn_" in layer.stem]
-    if not any(layer.by_kohya for layer in text) or any(layer.stem.endswith("out_proj") for layer in text):
-        return {}
-    like, width = text[0], pipeline.text_encoder.config.hidden_size
-    stem = "lora_te_text_model_encoder_layers_0_self_attn_out_proj"
-    alpha = tensors.get(f"{like.name}.alpha")
-    return {
-        f"{stem}.lora_down.weight": torch.zeros(like.rank, width),
-        f"{stem}.lora_up.weight": torch.zeros(width, like.rank),
-        **({f"{stem}.alpha": alpha} if alpha is not None else {}),
-    }
+    marker: dict[str, torch.Tensor] = {}
+    for part in {layer.part for layer in layers} - {"unet"}:
+        text = [layer for layer in layers if layer.part == part and "_self_attn_" in layer.stem]
+        if not any(layer.by_kohya for layer in text) or any(layer.stem.endswith("out_proj") for layer in text):
+            continue
+        like, width = text[0], getattr(pipeline, part).config.hidden_size
+        stem = f"{like.name.partition('_encoder_')[0]}_encoder_layers_0_self_attn_out_proj"
+        marker |= {
+            f"{stem}.lora_down.weight": torch.zeros(like.rank, width),
+            f"{stem}.lora_up.weight": torch.zeros(width, like.rank),
+        }
+        if (alpha := tensors.get(f"{like.name}.alpha")) is not None:
+            marker[f"{stem}.alpha"] = alpha
+    return marker
 
 
 class WholeModel:
@@ -148,7 +161,7 @@ class WholeModel:
         write_pipeline_folder(folder, like=self._folder, trained={})
         write_single_file(folder, portable_file(folder, self._name))
 
-    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
+    def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         return parts_are_in(
-            pipeline, {p: read_part(p, self._folder / p, torch.float16) for p in ("unet", "vae", "text_encoder")}
+            pipeline, {p: read_part(p, self._folder / p, torch.float16) for p in parts_of(self._folder)}
         )

@@ -17,15 +17,13 @@ from peft import LoraConfig
 
 from trainer.choices import AdaptedLayers
 from trainer.engine.export.adapters import ADAPTER, adapted_layers
-from trainer.engine.export.pipeline_folder import read_part
+from trainer.engine.export.pipeline_folder import parts_of, read_part
 from trainer.engine.methods.lora import DENOISER_TARGETS, TEXT_TARGETS
 from trainer.errors import ConceptError
 
 _ENDS = ["conv_in", "conv_out", "time_embedding.linear_1", "time_embedding.linear_2"]
-_TARGETS = {
-    "unet": [*DENOISER_TARGETS[AdaptedLayers.all], *_ENDS],
-    "text_encoder": [*TEXT_TARGETS, "mlp.fc1", "mlp.fc2"],
-}
+_DENOISER = [*DENOISER_TARGETS[AdaptedLayers.all], *_ENDS]
+_TEXT = [*TEXT_TARGETS, "mlp.fc1", "mlp.fc2"]
 
 
 @dataclass(frozen=True)
@@ -40,7 +38,9 @@ def extract_adapters(full: Path, base: Path, rank: int, device: torch.device) ->
     """Compare a full model's folder with its base's. Raises ConceptError where nothing differs."""
     adapted: dict[str, Any] = {}
     changed = kept = 0.0
-    for part in ("unet", "text_encoder"):
+    for part in parts_of(base):
+        if part == "vae":  # training leaves it as it is
+            continue
         module: Any = read_part(part, base / part, torch.float32)
         tuned: Any = read_part(part, full / part, torch.float32)
         changes = _changes(module, tuned)
@@ -48,7 +48,7 @@ def extract_adapters(full: Path, base: Path, rank: int, device: torch.device) ->
         part_changed = _energy(changes.values())
         changed += part_changed
         if part_changed:
-            kept += _adapt(module, _TARGETS[part], changes, rank, device)
+            kept += _adapt(module, _DENOISER if part == "unet" else _TEXT, changes, rank, device)
             adapted[part] = module
     if not changed:
         raise ConceptError("This model does not differ from its base; there is nothing to extract.")

@@ -17,6 +17,7 @@ from trainer.concept import ConceptWords
 from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
 from trainer.engine.export.write import Content, export_artifact
+from trainer.engine.families import stock_pipeline
 from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, read_adapters
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.from_hub import fetch_concept
@@ -24,6 +25,7 @@ from trainer.engine.run import Workplace, tell_download
 from trainer.engine.single_file_base import convert_single_file
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
 from trainer.events import Finished, Phase, PhaseChanged
+from trainer.presets import MOST_PX
 from trainer.process import spawn
 from trainer.recognise import Form, Recognised, check_fit, check_prediction, check_width, recognise_file
 from trainer.run_folder import RunFolder
@@ -67,7 +69,13 @@ def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, place: Workplace
     folder = base_folder(reference, place.cache, _progress(run, place), token=place.token)
     traits = inspect_base(folder)
     commit = folder.name if reference.on_hub and folder.parent.name == "snapshots" else None
-    used = BaseUsed(name=task.base, revision=commit, identity=traits.identity, prediction=task.base_prediction)
+    used = BaseUsed(
+        name=task.base,
+        revision=commit,
+        identity=traits.identity,
+        prediction=task.base_prediction,
+        family=traits.family,
+    )
     return _Base(folder, traits, used)
 
 
@@ -88,7 +96,7 @@ def _extract(run: RunFolder, task: ExtractTask, base: _Base, place: Workplace) -
     note = f"rank {task.rank}; {extracted.kept * 100:.1f} % of the change kept (Frobenius norm)"
     origin = Origin(how="extracted", name=source.name, note=note)
     words = ConceptWords(task.name, Method.dreambooth_lora, task.class_word)
-    _export(run, Adapters(task.name, extracted.adapted), words, task, base, origin, place)
+    _export(run, Adapters(task.name, extracted.adapted, stock_pipeline(base.folder)), words, task, base, origin, place)
 
 
 def _import(run: RunFolder, task: ImportTask, base: _Base, place: Workplace) -> None:
@@ -169,7 +177,7 @@ def _export(
     origin: Origin,
     place: Workplace,
 ) -> None:
-    size = min(base.traits.resolution_px, 768)
+    size = min(base.traits.resolution_px, MOST_PX)
 
     def describe(folder: Path) -> Manifest:
         return describe_brought_in(words, task.kind, folder, base.used, origin, resolution_px=size)

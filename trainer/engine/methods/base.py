@@ -7,10 +7,9 @@ from pathlib import Path
 from typing import Protocol
 
 import torch
-from diffusers import StableDiffusionPipeline
 
 from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
-from trainer.engine.families import Family
+from trainer.engine.families import Family, StockPipeline
 
 
 @dataclass(frozen=True)
@@ -45,7 +44,7 @@ class Method(Protocol):
         """Write the artifact's files."""
         ...
 
-    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
+    def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         """Whether a stock pipeline that opened those files holds exactly the trained weights."""
         ...
 

@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
 
 from trainer.artifact import portable_file
 from trainer.config import DreamBoothRecipe
 from trainer.engine.export.pipeline_folder import parts_are_in, read_part, write_pipeline_folder
 from trainer.engine.export.single_file import write_single_file
-from trainer.engine.families import Family
+from trainer.engine.families import Family, StockPipeline
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
 
 
@@ -23,7 +22,7 @@ class DreamBooth:
         self._text_steps = text_encoder_steps(recipe)
         self._trained: dict[str, torch.nn.Module] = {"unet": family.unet}
         if self._text_steps:
-            self._trained["text_encoder"] = family.text_encoder
+            self._trained |= family.text_encoders
         for part, module in self._trained.items():
             module.float()
             if family.dtype is not torch.float32:  # what was loaded is rounded, and a small learning rate adds less
@@ -33,9 +32,10 @@ class DreamBooth:
     def groups(self) -> list[ParameterGroup]:
         recipe = self._recipe
         groups = [ParameterGroup(list(self._family.unet.parameters()), recipe.learning_rate, recipe.steps)]
-        if "text_encoder" in self._trained:
+        if self._text_steps:
             rate = recipe.text_encoder_learning_rate or recipe.learning_rate
-            groups.append(ParameterGroup(list(self._family.text_encoder.parameters()), rate, self._text_steps))
+            parameters = [p for encoder in self._family.text_encoders.values() for p in encoder.parameters()]
+            groups.append(ParameterGroup(parameters, rate, self._text_steps))
         return groups
 
     def trains_text(self, step: int) -> bool:
@@ -58,5 +58,5 @@ class DreamBooth:
         write_pipeline_folder(folder, like=self._family.folder, trained=self._trained)
         write_single_file(folder, portable_file(folder, self._recipe.name))
 
-    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
+    def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         return parts_are_in(pipeline, self._trained)

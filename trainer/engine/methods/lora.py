@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionPipeline
 from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
@@ -16,7 +15,7 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from trainer.choices import AdaptedLayers
 from trainer.config import DreamBoothLoraRecipe
 from trainer.engine.export.adapters import adapters_are_in, write_adapters
-from trainer.engine.families import Family
+from trainer.engine.families import Family, StockPipeline
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -35,13 +34,14 @@ class Lora:
     """The method, prepared: adapters in place, fp32 whatever the precision of the weights they adapt."""
 
     def __init__(self, recipe: DreamBoothLoraRecipe, family: Family) -> None:
-        self.recipe = recipe
+        self.recipe, self._stock = recipe, family.STOCK
         self._text_steps = text_encoder_steps(recipe)
         self._adapted: dict[str, Any] = {"unet": family.unet}
         family.unet.add_adapter(self._adapter(DENOISER_TARGETS[recipe.adapted_layers]))
         if self._text_steps:
-            family.text_encoder.add_adapter(self._adapter(TEXT_TARGETS))
-            self._adapted["text_encoder"] = family.text_encoder
+            for part, encoder in family.text_encoders.items():
+                encoder.add_adapter(self._adapter(TEXT_TARGETS))
+                self._adapted[part] = encoder
         for module in self._adapted.values():
             cast_training_params(module, dtype=torch.float32)
 
@@ -57,9 +57,10 @@ class Lora:
     def groups(self) -> list[ParameterGroup]:
         recipe = self.recipe
         groups = [ParameterGroup(_trained(self._adapted["unet"]), recipe.learning_rate, recipe.steps)]
-        if "text_encoder" in self._adapted:
+        if self._text_steps:
             rate = recipe.text_encoder_learning_rate or recipe.learning_rate
-            groups.append(ParameterGroup(_trained(self._adapted["text_encoder"]), rate, self._text_steps))
+            text = [p for part, module in self._adapted.items() if part != "unet" for p in _trained(module)]
+            groups.append(ParameterGroup(text, rate, self._text_steps))
         return groups
 
     def trains_text(self, step: int) -> bool:
@@ -93,9 +94,9 @@ class Lora:
             set_peft_model_state_dict(module, own)
 
     def write(self, folder: Path) -> None:
-        write_adapters(folder, self.recipe.name, self._adapted)
+        write_adapters(folder, self.recipe.name, self._adapted, self._stock)
 
-    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
+    def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         return adapters_are_in(pipeline, self._adapted)
 
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 import torch
-from diffusers import StableDiffusionPipeline
 from torch import nn
 from transformers import CLIPTokenizer
 
 from trainer.concept import words_of
 from trainer.config import TextualInversionRecipe
 from trainer.engine.export.embeddings import embedding_is_in, write_embedding
-from trainer.engine.families import Family
+from trainer.engine.families import Family, StockPipeline
 from trainer.engine.methods.base import ParameterGroup
 from trainer.errors import Problem, RecipeError
 
@@ -46,32 +45,45 @@ class TextualInversion:
 
     def __init__(self, recipe: TextualInversionRecipe, family: Family) -> None:
         self._recipe, self._words = recipe, words_of(recipe)
-        embeddings = family.text_encoder.get_input_embeddings()
-        if not isinstance(embeddings, nn.Embedding):
-            raise TypeError("the text encoder holds a concept already")
-        rows = initial_rows(recipe, family.tokenizer, embeddings.weight.float())
-        add_tokens(family.tokenizer, list(self._words.tokens), expected_first=embeddings.num_embeddings)
-        self._embedding = ConceptEmbedding(embeddings, rows).to(embeddings.weight.device)
-        family.text_encoder.set_input_embeddings(self._embedding)
+        self._embeddings: dict[str, ConceptEmbedding] = {}
+        for part, encoder in family.text_encoders.items():
+            embeddings, tokenizer = encoder.get_input_embeddings(), family.tokenizers[part]
+            if not isinstance(embeddings, nn.Embedding):
+                raise TypeError("the text encoder holds a concept already")
+            rows = initial_rows(recipe, tokenizer, embeddings.weight.float())
+            add_tokens(tokenizer, list(self._words.tokens), expected_first=embeddings.num_embeddings)
+            self._embeddings[part] = ConceptEmbedding(embeddings, rows).to(embeddings.weight.device)
+            encoder.set_input_embeddings(self._embeddings[part])
+
+    @property
+    def _rows(self) -> dict[str, nn.Parameter]:
+        """The trained rows by the part of the text encoder that reads them."""
+        return {part: embedding.rows for part, embedding in self._embeddings.items()}
 
     def groups(self) -> list[ParameterGroup]:
-        return [ParameterGroup([self._embedding.rows], self._recipe.learning_rate, self._recipe.steps)]
+        return [ParameterGroup(list(self._rows.values()), self._recipe.learning_rate, self._recipe.steps)]
 
     def trains_text(self, step: int) -> bool:
         return True
 
     def tensors(self) -> dict[str, torch.Tensor]:
-        return {"rows": self._embedding.rows.detach()}
+        return {_stored_as(part): rows.detach() for part, rows in self._rows.items()}
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
         with torch.no_grad():
-            self._embedding.rows.copy_(tensors["rows"])
+            for part, rows in self._rows.items():
+                rows.copy_(tensors[_stored_as(part)])
 
     def write(self, folder: Path) -> None:
-        write_embedding(folder, self._words, self._embedding.rows)
+        write_embedding(folder, self._words, dict(self._rows))
 
-    def is_loaded_in(self, pipeline: StableDiffusionPipeline) -> bool:
-        return embedding_is_in(pipeline, self._words, self._embedding.rows)
+    def is_loaded_in(self, pipeline: StockPipeline) -> bool:
+        return embedding_is_in(pipeline, self._words, dict(self._rows))
+
+
+def _stored_as(part: str) -> str:
+    """What a checkpoint calls the rows of a text encoder; the first one's had this name when there was no other."""
+    return "rows" if part == "text_encoder" else f"{part}.rows"
 
 
 def add_tokens(tokenizer: CLIPTokenizer, tokens: list[str], *, expected_first: int) -> None:

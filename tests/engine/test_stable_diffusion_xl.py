@@ -1,0 +1,155 @@
+"""The family with two text encoders: what it is told, what it learns, and what other tools open of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from diffusers import DDIMScheduler, StableDiffusionXLPipeline
+from safetensors.torch import load_file, save_file
+
+from inference.catalog import use_together
+from inference.engine import Engine
+from inference.request import PictureRequest
+from tests.engine.conftest import METHODS, Prepare, go_on
+from tests.tiny_models import build_tiny_xl_model
+from trainer.artifact import read_manifest
+from trainer.bases import find_base, inspect_base
+from trainer.choices import Kind, Method
+from trainer.engine.export.verify import open_artifact
+from trainer.engine.families import open_family
+from trainer.engine.imports.contents import Embedding, read_adapters
+from trainer.engine.sampling import Look, Prompts, sample
+from trainer.engine.single_file_base import converted_base
+from trainer.presets import preset_recipe
+from trainer.recognise import recognise_file
+from trainer.run_folder import RunFolder
+
+
+@pytest.fixture(scope="module")
+def xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return build_tiny_xl_model(tmp_path_factory.mktemp("xl") / "model")
+
+
+@pytest.fixture
+def trained(prepared: Prepare, xl: Path, cache: Path, request: pytest.FixtureRequest) -> RunFolder:
+    """A finished run of the method that the test names."""
+    text = {} if request.param == "textual-inversion" else {"text_encoder_share": 1.0}
+    run = prepared(xl, request.param, learning_rate=0.01, **text)
+    go_on(run, cache)
+    return run
+
+
+def test_traits_and_presets_are_those_of_the_family(xl: Path) -> None:
+    traits = inspect_base(xl)
+    assert (traits.family, traits.text_width) == ("stable-diffusion-xl", 96)
+    for method in Method:
+        recipe = preset_recipe(method, Kind.person, traits, name="mug", base=str(xl))
+        assert recipe.gradient_checkpointing
+        assert getattr(recipe, "text_encoder_share", 0) == 0
+
+
+@pytest.mark.parametrize("negative", ["", "a blue dog"])
+def test_pictures_are_those_of_the_stock_pipeline(xl: Path, negative: str) -> None:
+    family = open_family(xl, device=torch.device("cpu"), dtype=torch.float32)
+    unwanted = family.encode_prompts([negative]) if negative else family.nothing_asked()
+    prompts = Prompts(family.encode_prompts(["a photo of a teapot"]), unwanted)
+    (ours,) = sample(family, prompts, seeds=[3], size=(64, 64), look=Look(steps=4, guidance=5.0, scheduler="DDIM"))
+    pipeline = StableDiffusionXLPipeline.from_pretrained(xl, add_watermarker=False)
+    pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
+    noise = torch.randn((4, 16, 16), generator=torch.Generator().manual_seed(3))
+    theirs = pipeline(
+        "a photo of a teapot",
+        negative_prompt=negative or None,
+        latents=noise[None],
+        num_inference_steps=4,
+        guidance_scale=5.0,
+        height=64,
+        width=64,
+    ).images[0]
+    assert np.abs(np.asarray(ours, int) - np.asarray(theirs, int)).max() <= 1
+
+
+@pytest.mark.parametrize("trained", METHODS, indirect=True)
+def test_result_opens_in_stock_diffusers_and_in_the_layouts_of_other_tools(trained: RunFolder, xl: Path) -> None:
+    manifest = read_manifest(trained.artifact)
+    names = {
+        Method.textual_inversion: ({"clip_l", "clip_g"}, ()),
+        Method.dreambooth_lora: (set(), ("lora_unet_", "lora_te1_text_model_", "lora_te2_text_model_")),
+        Method.dreambooth: (
+            {"conditioner.embedders.1.model.text_projection", "model.diffusion_model.label_emb.0.0.weight"},
+            ("conditioner.embedders.0.transformer.text_model.", "first_stage_model.decoder."),
+        ),
+    }[manifest.method]
+    stored = load_file(trained.artifact / "red-mug.safetensors").keys()
+    assert names[0] <= stored
+    assert all(any(name.startswith(beginning) for name in stored) for beginning in names[1])
+    for portable in (False, True):
+        assert isinstance(open_artifact(trained.artifact, manifest, xl, portable=portable), StableDiffusionXLPipeline)
+
+
+@pytest.mark.parametrize("trained", ["textual-inversion"], indirect=True)
+def test_textual_inversion_moves_the_rows_of_both_text_encoders(trained: RunFolder, xl: Path) -> None:
+    base = open_family(xl, device=torch.device("cpu"), dtype=torch.float32)
+    word = base.tokenizers["text_encoder"]("teapot", add_special_tokens=False).input_ids[0]
+    rows = load_file(trained.artifact / "learned_embeds.safetensors")
+    for name, part in (("clip_l", "text_encoder"), ("clip_g", "text_encoder_2")):
+        start = base.text_encoders[part].get_input_embeddings().weight[word]
+        assert rows[name].shape == (4, len(start))
+        assert not torch.allclose(rows[name][0], start, atol=1e-4)
+
+
+@pytest.mark.parametrize("trained", ["textual-inversion", "dreambooth-lora"], indirect=True)
+def test_pictures_with_the_concept_differ_and_leave_no_trace(trained: RunFolder, xl: Path, tmp_path: Path) -> None:
+    engine = Engine(tmp_path / "cache")
+    plain = PictureRequest(prompt="a (teapot)1.3 on a red background", base=str(xl), width=64, height=64, steps=2)
+    uses = use_together([(trained.root, 1.0)])
+    named = plain.model_copy(update={"prompt": "a photo of <red-mug> " + "red " * 90, "concepts": uses})
+    before, with_concept, without, after = (
+        engine.generate(request).pictures[0].tobytes()
+        for request in (plain, named, named.model_copy(update={"concepts": ()}), plain)
+    )
+    assert before == after
+    assert with_concept != without
+
+
+@pytest.mark.parametrize("trained", ["dreambooth"], indirect=True)
+def test_whole_model_in_one_file_is_a_base_again(trained: RunFolder, tmp_path: Path) -> None:
+    file = tmp_path / "red-mug.safetensors"
+    (trained.artifact / "red-mug.safetensors").rename(file)
+    (tmp_path / "red-mug").symlink_to(trained.artifact)
+    folder = converted_base(find_base(str(file)), tmp_path / "cache")
+    assert inspect_base(folder).family == "stable-diffusion-xl"
+    for part in ("unet", "text_encoder", "text_encoder_2"):
+        (ours,), (theirs,) = ([*(place / part).glob("*.safetensors")] for place in (trained.artifact, folder))
+        wanted, found = load_file(ours), load_file(theirs)
+        assert all(torch.equal(wanted[name].half(), found[name].half()) for name in wanted)
+
+
+@pytest.mark.parametrize("trained", ["dreambooth-lora"], indirect=True)
+def test_lora_in_kohyas_naming_is_taken_in_with_the_originals_block_names_too(
+    trained: RunFolder, xl: Path, tmp_path: Path
+) -> None:
+    file = trained.artifact / "red-mug.safetensors"
+    tensors = load_file(file)
+    original = tmp_path / "original.safetensors"
+    blocks = {"down_blocks_1_attentions_0": "input_blocks_3_1", "mid_block_attentions_0": "middle_block_1"}
+    blocks |= {f"up_blocks_0_attentions_{n}": f"output_blocks_{n}_1" for n in range(2)}
+    for ours, theirs in blocks.items():
+        tensors = {name.replace(ours, theirs): tensor for name, tensor in tensors.items()}
+    save_file({name: tensor.contiguous() for name, tensor in tensors.items()}, original)
+    for source in (file, original):
+        content = read_adapters("red-mug", source, recognise_file(source), xl)
+        assert content.is_loaded_in(open_artifact(trained.artifact, read_manifest(trained.artifact), xl))
+
+
+@pytest.mark.parametrize("trained", ["textual-inversion"], indirect=True)
+def test_embedding_for_both_text_encoders_is_taken_in(trained: RunFolder, xl: Path) -> None:
+    file = trained.artifact / "red-mug.safetensors"
+    recognised = recognise_file(file)
+    assert (recognised.width, recognised.vectors) == (96, 4)
+    manifest = read_manifest(trained.artifact)
+    content = Embedding(manifest.words, file, recognised)
+    assert content.is_loaded_in(open_artifact(trained.artifact, manifest, xl))

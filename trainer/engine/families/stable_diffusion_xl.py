@@ -1,0 +1,74 @@
+"""Stable Diffusion XL (Podell et al. 2023, arXiv 2307.01952): two text encoders, and pictures' sizes as a condition."""
+
+from __future__ import annotations
+
+import json
+from typing import Any, ClassVar
+
+import torch
+from diffusers import StableDiffusionXLPipeline
+from diffusers.schedulers import DPMSolverMultistepScheduler
+from transformers import CLIPTextModel, CLIPTextModelWithProjection
+
+from trainer.engine.families.base import StockPipeline
+from trainer.engine.families.conditioning import Conditioning
+from trainer.engine.families.stable_diffusion import StableDiffusion
+
+
+class StableDiffusionXL(StableDiffusion):
+    """A loaded Stable Diffusion XL model.
+
+    It is told the size of a picture before it was cropped, where it was cropped, and the size that is wanted. Training
+    squares are told as pictures of their own size, not cropped at all: that is what is asked for when sampling.
+    """
+
+    STOCK: ClassVar[type[StockPipeline]] = StableDiffusionXLPipeline
+    TEXT_MODELS: ClassVar[dict[str, Any]] = {
+        "text_encoder": CLIPTextModel,
+        "text_encoder_2": CLIPTextModelWithProjection,
+    }
+
+    def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        read = {
+            part: encoder(self._ids(prompts, part), output_hidden_states=True)
+            for part, encoder in self.text_encoders.items()
+        }
+        # of both encoders the last layer but one, as the model was trained
+        states = torch.cat([output.hidden_states[-2] for output in read.values()], dim=-1)
+        return Conditioning(states, read["text_encoder_2"].text_embeds)
+
+    def nothing_asked(self) -> Conditioning:
+        nothing = self.encode_prompts([""])
+        if not self._zeros_for_nothing:
+            return nothing
+        assert nothing.pooled is not None
+        return Conditioning(torch.zeros_like(nothing.states), torch.zeros_like(nothing.pooled))
+
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
+        dtype = self.unet.dtype
+        height, width = (side * self.latent_scale for side in noisy.shape[-2:])
+        size = torch.tensor([[height, width, 0, 0, height, width]], device=noisy.device, dtype=dtype)
+        assert told.pooled is not None
+        added = {"text_embeds": told.pooled.to(dtype), "time_ids": size.expand(len(noisy), -1)}
+        states = told.states.to(dtype)
+        return self.unet(noisy.to(dtype), timesteps, states, added_cond_kwargs=added, return_dict=False)[0]
+
+    def pipeline(self) -> StockPipeline:
+        pipeline_class: Any = StableDiffusionXLPipeline  # its annotations forbid the scheduler that it has made
+        return pipeline_class(
+            vae=self.vae,
+            text_encoder=self.text_encoders["text_encoder"],
+            text_encoder_2=self.text_encoders["text_encoder_2"],
+            tokenizer=self.tokenizers["text_encoder"],
+            tokenizer_2=self.tokenizers["text_encoder_2"],
+            unet=self.unet,
+            scheduler=DPMSolverMultistepScheduler.from_config(self.scheduler.config),
+            force_zeros_for_empty_prompt=self._zeros_for_nothing,
+            add_watermarker=False,
+        )
+
+    @property
+    def _zeros_for_nothing(self) -> bool:
+        """The published model was trained so that an empty prompt is all zeros."""
+        index = json.loads((self.folder / "model_index.json").read_text(encoding="utf-8"))
+        return bool(index.get("force_zeros_for_empty_prompt", True))
