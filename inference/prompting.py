@@ -39,9 +39,10 @@ def encode(family: Family, positive: str, negative: str) -> tuple[Prompts, list[
     if not has_two:
         return Prompts(Conditioning(wanted), Conditioning(unwanted)), list(notes)
     pooled = [family.encode_prompts([_plain(readers[0], prompt)]).pooled for prompt in (positive, negative)]
-    nothing = family.nothing_asked()
-    if not negative.strip() and not nothing.states.any():  # of any length
-        unwanted, pooled[1] = torch.zeros_like(wanted), nothing.pooled
+    if not negative.strip():
+        nothing = family.nothing_asked()
+        if not nothing.states.any():  # of any length
+            unwanted, pooled[1] = torch.zeros_like(wanted), nothing.pooled
     return Prompts(Conditioning(wanted, pooled[0]), Conditioning(unwanted, pooled[1])), list(notes)
 
 

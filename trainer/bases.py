@@ -42,7 +42,7 @@ TEXT_ENCODERS: dict[FamilyName, tuple[str, ...]] = {
     "stable-diffusion": ("text_encoder",),
     "stable-diffusion-xl": ("text_encoder", "text_encoder_2"),
 }
-"""The folders of a family's text encoders; the tokenizer of each is named alike."""
+"""The folders of a family's text encoders."""
 _NO_INDEX = "no model in diffusers format: it has no model_index.json"
 _NOT_BUILT = {
     "StableDiffusion3Pipeline": "Stable Diffusion 3",
@@ -144,6 +144,11 @@ def family_of(folder: Path) -> FamilyName:
     """The family of a model's folder, which may be configuration alone. Raises BaseModelError for one not built."""
     index = read_json(folder / "model_index.json", _NO_INDEX)
     return _family(index.get("_class_name", ""))
+
+
+def tokenizer_of(text_encoder: str) -> str:
+    """The folder of a text encoder's tokenizer; a pipeline's attributes are called as its folders are."""
+    return text_encoder.replace("text_encoder", "tokenizer")
 
 
 def is_loaded(name: str) -> bool:

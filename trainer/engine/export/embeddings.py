@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from trainer.artifact import EMBEDDING_FILE, portable_file
-from trainer.bases import TEXT_ENCODERS
+from trainer.bases import TEXT_ENCODERS, tokenizer_of
 from trainer.concept import ConceptWords
 from trainer.engine.families import StockPipeline
 from trainer.recognise import XL_EMBEDDING
@@ -46,7 +46,7 @@ def load_embedding(pipeline: StockPipeline, file: Path, token: str) -> None:
             {token: tensors[name]},
             token=token,
             text_encoder=getattr(pipeline, part),
-            tokenizer=getattr(pipeline, part.replace("text_encoder", "tokenizer")),
+            tokenizer=getattr(pipeline, tokenizer_of(part)),
         )
 
 
@@ -56,7 +56,7 @@ def unload_embedding(pipeline: StockPipeline, tokens: list[str]) -> None:
         if hasattr(pipeline, part):
             pipeline.unload_textual_inversion(
                 tokens,
-                tokenizer=getattr(pipeline, part.replace("text_encoder", "tokenizer")),
+                tokenizer=getattr(pipeline, tokenizer_of(part)),
                 text_encoder=getattr(pipeline, part),
             )
 
@@ -64,7 +64,7 @@ def unload_embedding(pipeline: StockPipeline, tokens: list[str]) -> None:
 def embedding_is_in(pipeline: StockPipeline, words: ConceptWords, rows: dict[str, torch.Tensor]) -> bool:
     """Whether a stock pipeline has exactly these rows for the concept's tokens."""
     for part, wanted in rows.items():
-        tokenizer = getattr(pipeline, part.replace("text_encoder", "tokenizer"))
+        tokenizer = getattr(pipeline, tokenizer_of(part))
         ids = tokenizer.convert_tokens_to_ids(list(words.tokens))
         loaded = getattr(pipeline, part).get_input_embeddings().weight[ids]
         if not torch.equal(loaded.float().cpu(), wanted.detach().float().cpu()):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar, Protocol
+from typing import Protocol
 
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLPipeline, UNet2DConditionModel
@@ -29,8 +29,6 @@ class Posterior:
 class Family(Protocol):
     """A loaded base model, and the calls that training and sampling make on it."""
 
-    STOCK: ClassVar[type[StockPipeline]]
-    """Diffusers' own pipeline of the family."""
     tokenizers: dict[str, CLIPTokenizer]
     """By the part of the text encoder that reads their tokens."""
     text_encoders: dict[str, CLIPTextModel | CLIPTextModelWithProjection]

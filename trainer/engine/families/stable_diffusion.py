@@ -6,13 +6,14 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from diffusers import AutoencoderKL, DDPMScheduler, StableDiffusionPipeline, UNet2DConditionModel
+from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.schedulers import DPMSolverMultistepScheduler
 from PIL import Image
 from safetensors import SafetensorError
 from transformers import CLIPTextModel, CLIPTokenizer
 
-from trainer.engine.families.base import Posterior, StockPipeline
+from trainer.bases import tokenizer_of
+from trainer.engine.families.base import Posterior, StockPipeline, stock_pipeline
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.loss import PredictionType
 from trainer.errors import BaseModelError
@@ -21,17 +22,15 @@ from trainer.errors import BaseModelError
 class StableDiffusion:
     """A loaded Stable Diffusion model. Frozen parts are in `dtype`, the autoencoder in fp32 (it overflows in fp16)."""
 
-    STOCK: ClassVar[type[StockPipeline]] = StableDiffusionPipeline
     TEXT_MODELS: ClassVar[dict[str, Any]] = {"text_encoder": CLIPTextModel}
-    """Class of each text encoder, by its part; its tokenizer's folder is named alike."""
+    """Class of each text encoder, by its part."""
 
     def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
         self.folder = folder
         self.device, self.dtype = device, dtype
         try:
             self.tokenizers = {
-                part: CLIPTokenizer.from_pretrained(folder / part.replace("text_encoder", "tokenizer"))
-                for part in self.TEXT_MODELS
+                part: CLIPTokenizer.from_pretrained(folder / tokenizer_of(part)) for part in self.TEXT_MODELS
             }
             self.text_encoders = {
                 part: kind.from_pretrained(folder / part, dtype=dtype, use_safetensors=True)
@@ -130,14 +129,16 @@ class StableDiffusion:
         return self.vae.config["scaling_factor"], self.vae.config.get("shift_factor") or 0.0
 
     def pipeline(self) -> StockPipeline:
-        pipeline_class: Any = StableDiffusionPipeline  # its annotations forbid the None that its documentation offers
-        return pipeline_class(
+        stock: Any = stock_pipeline(self.folder)  # its annotations forbid the None that its documentation offers
+        return stock(
             vae=self.vae,
-            text_encoder=self.text_encoders["text_encoder"],
-            tokenizer=self.tokenizers["text_encoder"],
             unet=self.unet,
             scheduler=DPMSolverMultistepScheduler.from_config(self.scheduler.config),
-            safety_checker=None,
-            feature_extractor=None,
-            requires_safety_checker=False,
+            **self.text_encoders,
+            **{tokenizer_of(part): tokenizer for part, tokenizer in self.tokenizers.items()},
+            **self._pipeline_options(),
         )
+
+    def _pipeline_options(self) -> dict[str, Any]:
+        """What the stock pipeline is told besides its parts."""
+        return {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}

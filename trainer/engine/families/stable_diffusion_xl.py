@@ -6,11 +6,8 @@ import json
 from typing import Any, ClassVar
 
 import torch
-from diffusers import StableDiffusionXLPipeline
-from diffusers.schedulers import DPMSolverMultistepScheduler
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from trainer.engine.families.base import StockPipeline
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.families.stable_diffusion import StableDiffusion
 
@@ -22,7 +19,6 @@ class StableDiffusionXL(StableDiffusion):
     squares are told as pictures of their own size, not cropped at all: that is what is asked for when sampling.
     """
 
-    STOCK: ClassVar[type[StockPipeline]] = StableDiffusionXLPipeline
     TEXT_MODELS: ClassVar[dict[str, Any]] = {
         "text_encoder": CLIPTextModel,
         "text_encoder_2": CLIPTextModelWithProjection,
@@ -53,19 +49,8 @@ class StableDiffusionXL(StableDiffusion):
         states = told.states.to(dtype)
         return self.unet(noisy.to(dtype), timesteps, states, added_cond_kwargs=added, return_dict=False)[0]
 
-    def pipeline(self) -> StockPipeline:
-        pipeline_class: Any = StableDiffusionXLPipeline  # its annotations forbid the scheduler that it has made
-        return pipeline_class(
-            vae=self.vae,
-            text_encoder=self.text_encoders["text_encoder"],
-            text_encoder_2=self.text_encoders["text_encoder_2"],
-            tokenizer=self.tokenizers["text_encoder"],
-            tokenizer_2=self.tokenizers["text_encoder_2"],
-            unet=self.unet,
-            scheduler=DPMSolverMultistepScheduler.from_config(self.scheduler.config),
-            force_zeros_for_empty_prompt=self._zeros_for_nothing,
-            add_watermarker=False,
-        )
+    def _pipeline_options(self) -> dict[str, Any]:
+        return {"force_zeros_for_empty_prompt": self._zeros_for_nothing, "add_watermarker": False}
 
     @property
     def _zeros_for_nothing(self) -> bool:

@@ -15,7 +15,7 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 from trainer.choices import AdaptedLayers
 from trainer.config import DreamBoothLoraRecipe
 from trainer.engine.export.adapters import adapters_are_in, write_adapters
-from trainer.engine.families import Family, StockPipeline
+from trainer.engine.families import Family, StockPipeline, stock_pipeline
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
@@ -34,7 +34,7 @@ class Lora:
     """The method, prepared: adapters in place, fp32 whatever the precision of the weights they adapt."""
 
     def __init__(self, recipe: DreamBoothLoraRecipe, family: Family) -> None:
-        self.recipe, self._stock = recipe, family.STOCK
+        self.recipe, self._stock = recipe, stock_pipeline(family.folder)
         self._text_steps = text_encoder_steps(recipe)
         self._adapted: dict[str, Any] = {"unet": family.unet}
         family.unet.add_adapter(self._adapter(DENOISER_TARGETS[recipe.adapted_layers]))
