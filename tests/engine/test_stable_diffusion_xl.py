@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 from inference.catalog import use_together
 from inference.engine import Engine
 from inference.request import PictureRequest
-from tests.engine.conftest import METHODS, Prepare, go_on
+from tests.engine.conftest import METHODS, Prepare, go_on, small_recipe
 from tests.tiny_models import build_tiny_xl_model
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
@@ -21,11 +21,17 @@ from trainer.choices import Kind, Method
 from trainer.engine.export.verify import open_artifact
 from trainer.engine.families import open_family
 from trainer.engine.imports.contents import Embedding, read_adapters
+from trainer.engine.imports.run import carry_out
+from trainer.engine.methods.lora import Lora
+from trainer.engine.preservation import BasePrediction
+from trainer.engine.run import Workplace, verify_run
 from trainer.engine.sampling import Look, Prompts, sample
 from trainer.engine.single_file_base import converted_base
 from trainer.presets import preset_recipe
+from trainer.process import StopSignal
 from trainer.recognise import recognise_file
 from trainer.run_folder import RunFolder
+from trainer.task import extraction_of, prepare_task
 
 
 @pytest.fixture(scope="module")
@@ -153,3 +159,45 @@ def test_embedding_for_both_text_encoders_is_taken_in(trained: RunFolder, xl: Pa
     manifest = read_manifest(trained.artifact)
     content = Embedding(manifest.words, file, recognised)
     assert content.is_loaded_in(open_artifact(trained.artifact, manifest, xl))
+
+
+@pytest.mark.parametrize("trained", ["dreambooth"], indirect=True)
+def test_lora_out_of_a_whole_model_holds_changes_of_all_three_parts(
+    trained: RunFolder, xl: Path, tmp_path: Path, cache: Path
+) -> None:
+    run = prepare_task(tmp_path / "lora", extraction_of(trained.root, 128))
+    carry_out(run, Workplace(run.events, StopSignal(), cache))
+    verify_run(run, cache)
+    lora = StableDiffusionXLPipeline.from_pretrained(xl, add_watermarker=False)
+    lora.load_lora_weights(run.artifact, weight_name="pytorch_lora_weights.safetensors")
+    lora.fuse_lora()
+    lora.unload_lora_weights()
+    whole = StableDiffusionXLPipeline.from_pretrained(trained.artifact, add_watermarker=False)
+    layers = {
+        "unet": "down_blocks.1.attentions.0.transformer_blocks.0.attn2.to_k",
+        "text_encoder": "encoder.layers.0.self_attn.q_proj",
+        "text_encoder_2": "text_model.encoder.layers.0.self_attn.q_proj",
+    }
+    for part, layer in layers.items():
+        base = weight_of(StableDiffusionXLPipeline.from_pretrained(xl, add_watermarker=False), part, layer)
+        change = weight_of(whole, part, layer) - base
+        kept = weight_of(lora, part, layer) - base
+        assert (kept - change).norm() < 0.02 * change.norm()
+
+
+def weight_of(pipeline: StableDiffusionXLPipeline, part: str, layer: str) -> torch.Tensor:
+    return getattr(pipeline, part).get_submodule(layer).weight.detach().float()
+
+
+def test_bases_own_prediction_is_that_of_both_untouched_text_encoders(xl: Path) -> None:
+    family = open_family(xl, device=torch.device("cpu"), dtype=torch.float32)
+    noisy, timesteps, prompts = torch.randn(2, 4, 8, 8), torch.tensor([100, 700]), ["a teapot", "a teapot"]
+    with torch.no_grad():
+        before = family.predict(noisy, timesteps, family.encode_prompts(prompts))
+    options = {"text_encoder_share": 1.0, "prior_weight": 1.0, "prior_source": "base-prediction"}
+    method = Lora(small_recipe(xl, "dreambooth-lora", **options), family)
+    with torch.no_grad():
+        for parameter in (p for group in method.groups() for p in group.parameters):
+            parameter.add_(torch.randn_like(parameter))
+    preserved = BasePrediction(family, method.untrained).of(noisy, timesteps, prompts)
+    assert torch.allclose(preserved, before, atol=1e-5)
