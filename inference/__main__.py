@@ -14,7 +14,7 @@ from inference.grid import Axis, Grid, GridSettings, Varied, build_grid, read_ax
 from inference.grid_picture import save_grid
 from inference.metadata import save_picture, settings_of
 from inference.request import SCHEDULERS, PictureRequest, build_request
-from trainer.bases import HUB_ID, find_base
+from trainer.bases import HUB_ID, STARTER_FOLDER, BaseReference, BaseTraits, find_base, inspect_base
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, RequestError, StudioError
 from trainer.one_line_parser import OneLineParser
 from trainer.presets import look_values
@@ -64,17 +64,25 @@ def _draw(engine: Engine, request: PictureRequest, files: list[Path]) -> list[Pa
 
 
 def _draw_grid(engine: Engine, grid: Grid, request: PictureRequest, out: Path) -> list[Path]:
-    """Make a grid's pictures: one .png file of all, or a folder that has them one by one, too, by row and column."""
+    """Make a grid's pictures: one .png file of all, or a folder that has them one by one, too, by row and column.
+
+    What is drawn when something stops it is kept, the other places empty.
+    """
     with tempfile.TemporaryDirectory() as aside:
         is_file = out.suffix.lower() == ".png"
         folder, target = (Path(aside), out) if is_file else (out, out / "grid.png")
-        cells = [
-            file
+        cells = {
+            folder / f"{number}-{column}.png": cell
             for number, row in enumerate(grid.rows, start=1)
             for column, cell in enumerate(row, start=1)
-            for file in _draw(engine, cell, [folder / f"{number}-{column}.png"])
-        ]
-        save_grid(grid, request, cells, target)
+        }
+        drawn: list[Path] = []
+        try:
+            for file, cell in cells.items():
+                drawn += _draw(engine, cell, [file])
+        finally:
+            if drawn:
+                save_grid(grid, request, list(cells), target)
     return [target] if is_file else [target, *cells]
 
 
@@ -107,10 +115,9 @@ def _request(options: argparse.Namespace) -> PictureRequest:
     base = options.base or (first.base.name if first else "starter")
     prediction = first.base.prediction if first and not options.base else None
     reference = find_base(base, prediction=prediction)
-    traits = None if reference.on_hub else inspect_local(reference)
-    size = first.resolution_px if first else (traits.resolution_px if traits else 512)
+    made_for = first.resolution_px if first else _traits(reference, options.settings.cache_dir).resolution_px
     values: dict[str, object] = {
-        **look_values(starter=bool(traits and traits.starter)),
+        **look_values(starter=reference.folder == STARTER_FOLDER),
         "prompt": options.prompt,
         "negative_prompt": options.negative_prompt,
         "base": base,
@@ -118,14 +125,23 @@ def _request(options: argparse.Namespace) -> PictureRequest:
         "base_prediction": prediction,
         "concepts": uses,
         "seed": secrets.randbelow(2**32) if options.seed is None else options.seed,
-        "width": options.width or size,
-        "height": options.height or size,
+        "width": options.width or made_for,
+        "height": options.height or made_for,
         "count": options.count,
         "init_image": options.init_image,
         "strength": options.strength,
     }
     chosen = {name: getattr(options, name) for name in ("steps", "guidance", "scheduler")}
     return build_request(values | {name: value for name, value in chosen.items() if value is not None})
+
+
+def _traits(base: BaseReference, cache: Path) -> BaseTraits:
+    """What the base is made for; one of the Hub is fetched, for it is needed anyway."""
+    if not base.on_hub:
+        return inspect_local(base)
+    from trainer.engine.base_files import base_folder  # noqa: PLC0415 - the engine brings torch
+
+    return inspect_base(base_folder(base, cache))
 
 
 def _varies_concept(options: argparse.Namespace) -> bool:
@@ -138,6 +154,8 @@ def _grid(options: argparse.Namespace, request: PictureRequest) -> Grid | None:
         if options.down:
             raise RequestError("--down is a grid's second setting; give the first one with --across.")
         return None
+    if request.count > 1:
+        raise RequestError("A grid draws one picture for each of its places; leave --count out.")
     across = _axis(options.across, request)
     return build_grid(request, GridSettings(across=across, down=_axis(options.down, request) if options.down else None))
 

@@ -113,6 +113,8 @@ def _changed(request: PictureRequest, axis: Axis, value: str) -> PictureRequest:
         case Varied.weight:
             if not request.concepts:
                 raise RequestError("A grid of weights needs a concept; pick one first.")
+            if all(open_concept(use.folder).is_whole_model for use in request.concepts):
+                raise RequestError("A full DreamBooth model has no weight; this grid would repeat one picture.")
             changes = {"concepts": [{**use.model_dump(), "weight": value} for use in request.concepts]}
         case Varied.concept:
             changes = _with_concept(request, value)
@@ -126,24 +128,25 @@ def _changed(request: PictureRequest, axis: Axis, value: str) -> PictureRequest:
 
 
 def _with_words(prompt: str, first: str, value: str) -> str:
-    """The prompt with other words in the first ones' place; `red` in the name of `<red-mug>` is none of them."""
+    """The prompt with other words in the first ones' place; `red` in `bored` or in `<red-mug>` is none of them."""
     parts = re.split(r"(<[^<>]*>)", prompt) if "<" not in first else [prompt]
-    if not any(first in part for part in parts[::2]):
+    words = re.compile(rf"(?<!\w){re.escape(first)}(?!\w)")
+    if not any(words.search(part) for part in parts[::2]):
         raise RequestError(f"“{first}”, the first words of the grid, is not in the prompt.")
-    return "".join(part if number % 2 else part.replace(first, value) for number, part in enumerate(parts))
+    return "".join(part if number % 2 else words.sub(lambda _: value, part) for number, part in enumerate(parts))
 
 
 def _with_concept(request: PictureRequest, alias: str) -> dict[str, Any]:
-    """The request with one of its concepts alone, on that one's base; the prompt names it wherever it named any."""
+    """The request with one of its concepts alone, on its own base; the prompt names it wherever it named any."""
     use = next((use for use in request.concepts if use.alias == alias), None)
     if use is None:
         raise RequestError(f"<{alias}> is not among the concepts that are picked.")
     names = "|".join(re.escape(str(other.alias)) for other in request.concepts)
-    base = open_concept(use.folder).manifest.base
-    return {
+    changes = {
         "concepts": [use.model_dump()],
         "prompt": re.sub(f"<({names})>", f"<{alias}>", request.prompt),
-        "base": base.name,
-        "base_revision": base.revision,
-        "base_prediction": base.prediction,
     }
+    first, own = (open_concept(of.folder).manifest.base for of in (request.concepts[0], use))
+    if own.identity == first.identity:  # then it is the request's, wherever that lies now
+        return changes
+    return changes | {"base": own.name, "base_revision": own.revision, "base_prediction": own.prediction}

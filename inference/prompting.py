@@ -15,6 +15,7 @@ log = logging.getLogger(__name__)
 _NOT_UNDERSTOOD = "The weights in the prompt were not understood; it was read as plain words."
 
 
+@torch.no_grad()
 def encode(family: Family, positive: str, negative: str) -> tuple[Prompts, list[str]]:
     """Both prompts, of equal length however long they are, and sentences for the person.
 
@@ -27,15 +28,14 @@ def encode(family: Family, positive: str, negative: str) -> tuple[Prompts, list[
         else ReturnedEmbeddingsType.LAST_HIDDEN_STATES_NORMALIZED
     )
     notes: dict[str, None] = {}
-    by_encoder: list[list[torch.Tensor]] = []
     readers: list[Any] = [
         Compel(family.tokenizers[part], encoder, truncate_long_prompts=False, returned_embeddings_type=layer)
         for part, encoder in family.text_encoders.items()
     ]
-    for compel in readers:
-        states = [_states(compel, prompt, notes) for prompt in (positive, negative)]
-        by_encoder.append(compel.pad_conditioning_tensors_to_same_length(states))
-    wanted, unwanted = (torch.cat(states, dim=-1) for states in zip(*by_encoder, strict=True))
+    read = [[_states(compel, prompt, notes) for prompt in (positive, negative)] for compel in readers]
+    longest = max(states.shape[1] for both in read for states in both)
+    read = [_padded(compel, both, longest) for compel, both in zip(readers, read, strict=True)]
+    wanted, unwanted = (torch.cat(states, dim=-1) for states in zip(*read, strict=True))
     if not has_two:
         return Prompts(Conditioning(wanted), Conditioning(unwanted)), list(notes)
     pooled = [family.encode_prompts([_plain(readers[0], prompt)]).pooled for prompt in (positive, negative)]
@@ -54,6 +54,12 @@ def _states(compel: Any, prompt: str, notes: dict[str, None]) -> torch.Tensor:
         notes[_NOT_UNDERSTOOD] = None
         plain = compel.conditioning_provider.get_embeddings_for_weighted_prompt_fragments
         return plain([[prompt]], [[1.0]], device=compel.device)
+
+
+def _padded(compel: Any, states: list[torch.Tensor], length: int) -> list[torch.Tensor]:
+    """States [1, tokens, width] up to a length that the other encoder's have: two tokenizers may count differently."""
+    measure = states[0].new_zeros(1, length, states[0].shape[-1])
+    return compel.pad_conditioning_tensors_to_same_length([*states, measure])[:-1]
 
 
 def _plain(compel: Any, prompt: str) -> str:

@@ -219,12 +219,19 @@ _FOR_VECTORS = "from huggingface_hub import snapshot_download\nfrom safetensors.
 
 def _load_for_both(manifest: Manifest, repo_id: str) -> str:
     """One file has the vectors for both text encoders, and diffusers is told which are whose."""
-    return f'vectors = load_file(snapshot_download("{repo_id}") + "/{EMBEDDING_FILE}")\n' + "".join(
-        f'pipeline.load_textual_inversion(vectors["{name}"], token={json.dumps(manifest.placeholder)}, '
-        f"text_encoder=pipeline.{encoder}, tokenizer=pipeline.{tokenizer})\n"
-        for name, encoder, tokenizer in (
-            ("clip_l", "text_encoder", "tokenizer"),
-            ("clip_g", "text_encoder_2", "tokenizer_2"),
+    return (
+        f'vectors = load_file(snapshot_download("{repo_id}") + "/{EMBEDDING_FILE}")\n'
+        + "".join(
+            f'pipeline.load_textual_inversion(vectors["{name}"], token={json.dumps(manifest.placeholder)}, '
+            f"text_encoder=pipeline.{encoder}, tokenizer=pipeline.{tokenizer})\n"
+            for name, encoder, tokenizer in (
+                ("clip_l", "text_encoder", "tokenizer"),
+                ("clip_g", "text_encoder_2", "tokenizer_2"),
+            )
+        )
+        + (
+            "# without this line nothing after the concept's name would reach the pooled text vector\n"
+            "pipeline.text_encoder_2.text_model.eos_token_id = pipeline.tokenizer_2.eos_token_id\n"
         )
     )
 

@@ -90,6 +90,7 @@ def build_tiny_xl_model(folder: Path, *, half: bool = False, seed: int = 0) -> P
     )
     tokenizer = build_tokenizer(WORDS, folder / "made-tokenizer")
     second = {**_TEXT, "hidden_size": 2 * WIDTH, "hidden_act": "gelu", "projection_dim": WIDTH}
+    second |= {"eos_token_id": 2}  # as the published model says, though it is not the end of text
     pipeline = StableDiffusionXLPipeline(
         vae=_autoencoder(),
         text_encoder=CLIPTextModel(_text_config(tokenizer, _TEXT)),

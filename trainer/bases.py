@@ -44,6 +44,9 @@ TEXT_ENCODERS: dict[FamilyName, tuple[str, ...]] = {
 }
 """The folders of a family's text encoders."""
 _NO_INDEX = "no model in diffusers format: it has no model_index.json"
+_OTHER_SCHEDULES = ("EDM", "FlowMatch")
+"""How the names of schedulers begin whose models are noised in another way than DDPM's (Ho et al. 2020)."""
+OTHER_NOISE = "is noised in another way than Stable Diffusion (EDM or flow matching), which is not trained here."
 _NOT_BUILT = {
     "StableDiffusion3Pipeline": "Stable Diffusion 3",
     "FluxPipeline": "Flux",
@@ -129,6 +132,8 @@ def inspect_listed(folder: Path, files: set[str], *, identity: str | None) -> Ba
     unet = read_json(folder / "unet" / "config.json", "incomplete: unet/config.json is missing")
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
     vae = read_json(folder / "vae" / "config.json", "incomplete: vae/config.json is missing")
+    if str(scheduler.get("_class_name", "")).startswith(_OTHER_SCHEDULES):
+        raise BaseModelError(f"This model {OTHER_NOISE}")
     scale = 2 ** (len(vae.get("block_out_channels", [0, 0, 0, 0])) - 1)
     return BaseTraits(
         family=family,

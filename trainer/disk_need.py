@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.bases import FamilyName, find_base
-from trainer.choices import Optimizer
+from trainer.choices import AdaptedLayers, Optimizer
 from trainer.config import STARTER, DreamBoothLoraRecipe, TextualInversionRecipe, TrainConfig
 from trainer.errors import BaseModelError, RequestError
 from trainer.single_file_base import inspect_local
@@ -18,17 +18,22 @@ _GB = 10**9
 
 @dataclass(frozen=True)
 class _Size:
-    """What one file of a result weighs: by vectors' width, by a LoRA's rank, and as a whole model in fp16."""
+    """What one file of a result weighs: by vectors' width, by a LoRA's rank, and as a whole model in fp16.
+
+    A LoRA's bytes are those of fp32 adapters on the denoiser's attention, on all its layers, and on the text encoders.
+    """
 
     text_width: int
-    lora_bytes_a_rank: int
+    attention_bytes_a_rank: int
+    all_bytes_a_rank: int
+    text_bytes_a_rank: int
     model_bytes: int
 
 
 _SIZES = {
-    "starter": _Size(160, 420_000, 30_000_000),
-    "stable-diffusion": _Size(768, 800_000, 2_130_000_000),
-    "stable-diffusion-xl": _Size(2048, 5_900_000, 6_940_000_000),
+    "starter": _Size(160, 94_000, 420_000, 16_000, 30_000_000),
+    "stable-diffusion": _Size(768, 800_000, 4_210_000, 300_000, 2_130_000_000),
+    "stable-diffusion-xl": _Size(2048, 5_810_000, 12_300_000, 1_610_000, 6_940_000_000),
 }
 
 
@@ -72,19 +77,22 @@ def _weights_bytes(recipe: TrainConfig) -> int:
     if isinstance(recipe, TextualInversionRecipe):
         return recipe.vectors * size.text_width * 4 + 200
     if isinstance(recipe, DreamBoothLoraRecipe):
-        return recipe.rank * size.lora_bytes_a_rank
+        on_all = recipe.adapted_layers is AdaptedLayers.all
+        of_denoiser = size.all_bytes_a_rank if on_all else size.attention_bytes_a_rank
+        return recipe.rank * (of_denoiser + (size.text_bytes_a_rank if recipe.text_encoder_share else 0))
     return min(size.model_bytes, _stored_bytes(recipe.base))
 
 
 def _family(recipe: TrainConfig) -> FamilyName:
-    """That of a base on this machine; of one that is not here yet, what the size of its pictures suggests."""
+    """That of a base on this machine; of one that is not here yet, what its name and its pictures' size suggest."""
     try:
         base = find_base(recipe.base)
         if not base.on_hub:
             return inspect_local(base).family
     except BaseModelError:  # whoever opens it says what is wrong with it
         pass
-    return "stable-diffusion-xl" if recipe.resolution_px > 768 else "stable-diffusion"
+    seems_xl = "xl" in recipe.base.lower() or recipe.resolution_px > 768
+    return "stable-diffusion-xl" if seems_xl else "stable-diffusion"
 
 
 def _stored_bytes(name: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from trainer.bases import BaseTraits
+from trainer.bases import OTHER_NOISE, BaseTraits
 from trainer.choices import Method
 from trainer.errors import WeightsError
 from trainer.lora_layers import LoraLayer, is_lora, read_layers
@@ -29,6 +29,10 @@ _OTHER_MODELS = {
     "joint_transformer_blocks": "Stable Diffusion 3",
     "transformer_blocks": "a transformer model",
 }
+V_MARK, ZERO_SNR_MARK = "v_pred", "ztsnr"
+"""Empty tensors of XL models that predict v, and of those whose noisiest timestep is noise alone."""
+_EDM_MARKS = ("edm_mean", "edm_vpred.sigma_max")
+"""Tensors that Playground v2.5 and CosXL carry beside their weights."""
 _FAMILIES = {
     768: "Stable Diffusion 1.x",
     1024: "Stable Diffusion 2.x",
@@ -46,7 +50,7 @@ class Form(StrEnum):
     """A whole model in the layout of CompVis' and Stability's checkpoints."""
 
 
-MAX_BYTES = {Form.embedding: 64_000_000, Form.lora: 4_000_000_000, Form.original: 12_000_000_000}
+MAX_BYTES = {Form.embedding: 64_000_000, Form.lora: 4_000_000_000, Form.original: 15_000_000_000}
 METHOD_OF_FORM = {
     Form.embedding: Method.textual_inversion,
     Form.lora: Method.dreambooth_lora,
@@ -67,6 +71,8 @@ class Recognised:
     vectors: int = 1
     layers: tuple[LoraLayer, ...] = ()
     prediction: str | None = None
+    ends_in_noise: bool = False
+    """Its noisiest timestep is noise alone (Lin et al. 2023, arXiv 2305.08891)."""
     is_xl: bool = False
     """It is for two text encoders: a whole model that has them, or an embedding for both."""
 
@@ -152,6 +158,8 @@ def _original(header: Header) -> Recognised:
     for part, family in _OTHER_MODELS.items():
         if any(name.startswith(f"{_UNET}{part}") for name in names):
             raise WeightsError(f"It is a model of the family {family}; Stable Diffusion 1.x, 2.x and XL are read here.")
+    if any(mark in names for mark in _EDM_MARKS):
+        raise WeightsError(f"It {OTHER_NOISE}")
     start = names.get(f"{_UNET}input_blocks.0.0.weight")
     if len(widths) != 1 or start is None or len(start.shape) != 4:
         raise WeightsError("It is a whole model, but none of Stable Diffusion 1.x, 2.x or XL.")
@@ -161,13 +169,19 @@ def _original(header: Header) -> Recognised:
         raise WeightsError("It has no autoencoder in it; a whole checkpoint is needed.")
     if not is_xl and not any(name.startswith("cond_stage_model.") for name in names):
         raise WeightsError("It has no text encoder in it; a whole checkpoint is needed.")
-    return Recognised(Form.original, widths.pop(), prediction=_said_prediction(header), is_xl=is_xl)
+    return Recognised(
+        Form.original,
+        widths.pop(),
+        prediction=_said_prediction(header),
+        ends_in_noise=ZERO_SNR_MARK in names,
+        is_xl=is_xl,
+    )
 
 
 def _said_prediction(header: Header) -> str | None:
     """What the model predicts, where its metadata or one of its marks says so."""
     said = header.metadata.get("modelspec.prediction_type", "").lower()
-    if said in ("v", "v_prediction", "v-prediction") or "v_pred" in header.tensors:
+    if said in ("v", "v_prediction", "v-prediction") or V_MARK in header.tensors:
         return "v_prediction"
     return "epsilon" if said in ("epsilon", "eps") else None
 

@@ -31,6 +31,8 @@ class SingleFile:
     prediction: str
     configuration: Path | str
     is_xl: bool = False
+    ends_in_noise: bool = False
+    """Its noisiest timestep is noise alone."""
 
     @property
     def key(self) -> str:
@@ -65,7 +67,9 @@ def judge_single_file(reference: BaseReference) -> SingleFile:
     prediction = reference.prediction or found.prediction or _configured_prediction(configuration)
     if prediction is None and found.width == 1024:
         raise BaseModelError(f"{reference.file.name} is {TWO_KINDS}")
-    return SingleFile(reference.file, found.width, prediction or "epsilon", configuration, found.is_xl)
+    return SingleFile(
+        reference.file, found.width, prediction or "epsilon", configuration, found.is_xl, found.ends_in_noise
+    )
 
 
 def _configuration(file: Path, width: int) -> Path | str:

@@ -6,7 +6,7 @@ import re
 import secrets
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,12 +18,12 @@ from inference.grid_picture import save_grid
 from inference.metadata import PictureSettings, read_settings
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
-from trainer.bases import BaseReference, base_name, find_base
+from trainer.bases import base_name
 from trainer.choices import Kind
 from trainer.config import STARTER
 from trainer.errors import RequestError
 from trainer.narrate import duration
-from trainer.presets import look_values
+from trainer.presets import MOST_PX, look_values
 from trainer.single_file_base import inspect_local
 from ui.html import render
 from ui.library_tab import LibraryEntry, library_entries
@@ -33,6 +33,7 @@ from ui.services import Services
 
 MAX_CONCEPTS = 4
 HISTORY = 24
+_UNKNOWN_PX = 512
 _NAME = "<[a-z0-9-]+>"
 _SUGGESTION = re.compile(
     f"a picture of a house in the style of {_NAME}|a photo of {_NAME}( next to {_NAME})* on a red background"
@@ -67,11 +68,19 @@ class TryHandlers:
             return self.defaults_of_base(STARTER)
         side = entries[0].manifest.resolution_px
         trained_on = entries[0].manifest.base.name
-        return {**_defaults(trained_on, find_base), "width": side, "height": side}
+        return {"base": trained_on, "width": side, "height": side, **look_values(starter=trained_on == STARTER)}
 
     def defaults_of_base(self, entered: str) -> dict[str, Any]:
         """Settings that suit a base without concepts; the usual ones for what is none."""
-        return _defaults(base_name(entered) or STARTER, self._services.owners.find_base)
+        base = base_name(entered) or STARTER
+        try:
+            reference = self._services.owners.find_base(base)
+            traits = self._services.bases.check(reference).traits if reference.on_hub else inspect_local(reference)
+        except RequestError:  # it is said when pictures are asked for
+            side = _UNKNOWN_PX
+        else:
+            side = min(traits.resolution_px, MOST_PX)
+        return {"base": base, "width": side, "height": side, **look_values(starter=base == STARTER)}
 
     def request(
         self,
@@ -263,14 +272,3 @@ def _whole_numbers(values: dict[str, object]) -> dict[str, object]:
 
 def _line(text: str, *, done: int = 0, total: int = 0, notes: list[str] | None = None, kind: str = "") -> str:
     return render("making.html", text=text, done=done, total=total, notes=notes or [], kind=kind)
-
-
-def _defaults(base: str, find: Callable[[str], BaseReference]) -> dict[str, Any]:
-    """Base, size and look; what the base is made for is only known here where it lies on this machine."""
-    try:
-        reference = find(base)
-        traits = None if reference.on_hub else inspect_local(reference)
-    except RequestError:
-        traits = None
-    side = traits.resolution_px if traits else 512
-    return {"base": base, "width": side, "height": side, **look_values(starter=bool(traits and traits.starter))}

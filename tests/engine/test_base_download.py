@@ -20,6 +20,7 @@ from tests.engine.conftest import StopAt, go_on
 from tests.hub.accounts import ALICE
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
+from tests.tiny_models import build_tiny_xl_model
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
@@ -193,3 +194,15 @@ def test_stop_is_heard_while_it_downloads(
     run = prepared(Path(NAME), "textual-inversion", steps=1)
     with pytest.raises(TrainingStopped):
         go_on(run, cache, StopAt(1))
+
+
+def test_model_whose_second_tokenizer_is_missing_is_not_whole(
+    client: Callable[[str | None], HfApi], published: str, tmp_path: Path, cache: Path
+) -> None:
+    xl = build_tiny_xl_model(tmp_path / "xl")
+    commit = client(ALICE).upload_folder(repo_id=NAME, folder_path=xl).oid
+    folder = base_folder(find_base(NAME, commit), cache)
+    for file in ("tokenizer_2/vocab.json", "text_encoder_2/config.json"):
+        (folder / file).unlink()
+        assert base_folder(find_base(NAME, commit), cache) == folder
+        assert (folder / file).is_file()

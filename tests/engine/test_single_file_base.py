@@ -107,6 +107,7 @@ def test_first_generation_predicts_noise(file: Path, tmp_path: Path) -> None:
         ({"model.diffusion_model.joint_blocks.0.x.weight": torch.zeros(1)}, "Stable Diffusion 3"),
         ({"model.diffusion_model.double_blocks.0.x.weight": torch.zeros(1)}, "Flux"),
         ({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(16, 9, 3, 3)}, "inpainting"),
+        ({"edm_mean": torch.zeros(4)}, "noised in another way"),
         ({"model.diffusion_model.input_blocks.0.0.weight": torch.zeros(1, dtype=torch.int32)}, "I32"),
     ],
 )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,14 +14,17 @@ from safetensors.torch import load_file, save_file
 
 from inference.catalog import use_together
 from inference.engine import Engine
+from inference.prompting import encode
 from inference.request import PictureRequest
 from tests.engine.conftest import METHODS, Prepare, go_on, small_recipe
 from tests.tiny_models import build_tiny_xl_model
 from trainer.artifact import read_manifest
-from trainer.bases import find_base, inspect_base
+from trainer.bases import find_base, inspect_base, read_json
 from trainer.choices import Kind, Method
+from trainer.engine.export.embeddings import load_embedding
+from trainer.engine.export.single_file import write_single_file
 from trainer.engine.export.verify import open_artifact
-from trainer.engine.families import open_family
+from trainer.engine.families import Family, open_family
 from trainer.engine.imports.contents import Embedding, read_adapters
 from trainer.engine.imports.run import carry_out
 from trainer.engine.methods.lora import Lora
@@ -27,6 +32,7 @@ from trainer.engine.preservation import BasePrediction
 from trainer.engine.run import Workplace, verify_run
 from trainer.engine.sampling import Look, Prompts, sample
 from trainer.engine.single_file_base import converted_base
+from trainer.engine.text import TextStates
 from trainer.presets import preset_recipe
 from trainer.process import StopSignal
 from trainer.recognise import recognise_file
@@ -37,6 +43,10 @@ from trainer.task import extraction_of, prepare_task
 @pytest.fixture(scope="module")
 def xl(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return build_tiny_xl_model(tmp_path_factory.mktemp("xl") / "model")
+
+
+def opened(folder: Path) -> Family:
+    return open_family(folder, device=torch.device("cpu"), dtype=torch.float32)
 
 
 @pytest.fixture
@@ -59,7 +69,7 @@ def test_traits_and_presets_are_those_of_the_family(xl: Path) -> None:
 
 @pytest.mark.parametrize("negative", ["", "a blue dog"])
 def test_pictures_are_those_of_the_stock_pipeline(xl: Path, negative: str) -> None:
-    family = open_family(xl, device=torch.device("cpu"), dtype=torch.float32)
+    family = opened(xl)
     unwanted = family.encode_prompts([negative]) if negative else family.nothing_asked()
     prompts = Prompts(family.encode_prompts(["a photo of a teapot"]), unwanted)
     (ours,) = sample(family, prompts, seeds=[3], size=(64, 64), look=Look(steps=4, guidance=5.0, scheduler="DDIM"))
@@ -98,7 +108,7 @@ def test_result_opens_in_stock_diffusers_and_in_the_layouts_of_other_tools(train
 
 @pytest.mark.parametrize("trained", ["textual-inversion"], indirect=True)
 def test_textual_inversion_moves_the_rows_of_both_text_encoders(trained: RunFolder, xl: Path) -> None:
-    base = open_family(xl, device=torch.device("cpu"), dtype=torch.float32)
+    base = opened(xl)
     word = base.tokenizers["text_encoder"]("teapot", add_special_tokens=False).input_ids[0]
     rows = load_file(trained.artifact / "learned_embeds.safetensors")
     for name, part in (("clip_l", "text_encoder"), ("clip_g", "text_encoder_2")):
@@ -190,7 +200,7 @@ def weight_of(pipeline: StableDiffusionXLPipeline, part: str, layer: str) -> tor
 
 
 def test_bases_own_prediction_is_that_of_both_untouched_text_encoders(xl: Path) -> None:
-    family = open_family(xl, device=torch.device("cpu"), dtype=torch.float32)
+    family = opened(xl)
     noisy, timesteps, prompts = torch.randn(2, 4, 8, 8), torch.tensor([100, 700]), ["a teapot", "a teapot"]
     with torch.no_grad():
         before = family.predict(noisy, timesteps, family.encode_prompts(prompts))
@@ -201,3 +211,54 @@ def test_bases_own_prediction_is_that_of_both_untouched_text_encoders(xl: Path) 
             parameter.add_(torch.randn_like(parameter))
     preserved = BasePrediction(family, method.untrained).of(noisy, timesteps, prompts)
     assert torch.allclose(preserved, before, atol=1e-5)
+
+
+@pytest.mark.parametrize("trained", ["textual-inversion"], indirect=True)
+def test_words_after_a_concept_reach_the_pooled_text(trained: RunFolder, xl: Path) -> None:
+    family, manifest = opened(xl), read_manifest(trained.artifact)
+    load_embedding(family.pipeline(), trained.artifact / "learned_embeds.safetensors", manifest.placeholder)
+    words = manifest.words.trained_words
+    red, blue = (family.encode_prompts([f"a {words} on a {colour} background"]).pooled for colour in ("red", "blue"))
+    assert red is not None
+    assert blue is not None
+    assert not torch.allclose(red, blue, atol=1e-3)
+    stock = open_artifact(trained.artifact, manifest, xl)
+    theirs = stock.encode_prompt(f"a {manifest.words_in_diffusers} on a red background", device=torch.device("cpu"))[2]
+    assert torch.allclose(theirs, red, atol=1e-5)
+
+
+def test_dropped_caption_is_what_sampling_tells_of_nothing(xl: Path) -> None:
+    family = opened(xl)
+    states, prompts = TextStates(family), ["", "a red dog", ""]
+    for told in (states.frozen(prompts), states.learning(prompts)):
+        assert told.pooled is not None
+        assert [bool(told.states[i].any()) for i in range(3)] == [False, True, False]
+        assert torch.allclose(told[1:2].states, family.encode_prompts(prompts[1:2]).states, atol=1e-5)
+        assert not told.pooled[[0, 2]].any()
+
+
+def test_prompts_that_the_two_tokenizers_count_differently_are_of_one_length(xl: Path) -> None:
+    family = opened(xl)
+    family.tokenizers["text_encoder"].add_tokens("red dog")
+    family.text_encoders["text_encoder"].resize_token_embeddings(len(family.tokenizers["text_encoder"]))
+    prompts, notes = encode(family, "red dog " * 40, "a cat")
+    assert prompts.positive.states.shape == prompts.negative.states.shape == (1, 154, 96)
+    assert not prompts.positive.states.requires_grad
+    assert notes == []
+
+
+@pytest.mark.parametrize("ends_in_noise", [False, True])
+def test_one_file_says_how_the_model_is_noised(xl: Path, tmp_path: Path, *, ends_in_noise: bool) -> None:
+    model = tmp_path / "model"
+    shutil.copytree(xl, model)
+    schedule = model / "scheduler" / "scheduler_config.json"
+    plain = read_json(schedule, "")
+    changes = {"prediction_type": "v_prediction", "rescale_betas_zero_snr": ends_in_noise}
+    schedule.write_text(json.dumps(plain | changes))
+    write_single_file(model, tmp_path / "model.safetensors")
+    schedule.write_text(json.dumps(plain))  # what another's file would be configured by
+    converted = converted_base(find_base(str(tmp_path / "model.safetensors")), tmp_path / "cache")
+    found = read_json(converted / "scheduler" / "scheduler_config.json", "")
+    assert found["prediction_type"] == "v_prediction"
+    assert found.get("rescale_betas_zero_snr", False) is ends_in_noise
+    assert (opened(converted).alphas_cumprod()[-1].item() == 0) is ends_in_noise

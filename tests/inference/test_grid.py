@@ -4,16 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 from PIL import Image
 
+from inference.__main__ import main
 from inference.catalog import use_each
+from inference.engine import Engine, Result
 from inference.grid import Axis, Grid, GridSettings, Varied, build_grid, read_axis
-from inference.grid_picture import draw_grid, save_grid
+from inference.grid_picture import MAX_CELL_PX, draw_grid, save_grid
 from inference.metadata import read_settings, save_picture, settings_of
 from inference.request import ConceptUse, PictureRequest
 from tests.jobs.finished_run import write_finished_run
-from trainer.errors import RequestError
+from trainer.errors import EXIT_STOPPED, RequestError
 
 APPLE = PictureRequest(prompt="a red apple", seed=5, count=4)
 
@@ -47,6 +50,14 @@ def test_words_leave_the_names_of_concepts_alone(two_concepts: tuple[ConceptUse,
     assert other.prompt == "a <red-mug-2> on red, not <red-mug-2>"
 
 
+def test_words_are_not_found_inside_other_words() -> None:
+    request = PictureRequest(prompt="a bored dog with a (red)1.3 hat, hundreds of flowers")
+    changed = grid_of(request, ("words", "red, blue\\1")).cells[1]
+    assert changed.prompt == "a bored dog with a (blue\\1)1.3 hat, hundreds of flowers"
+    with pytest.raises(RequestError, match="not in the prompt"):
+        grid_of(request, ("words", "ore, blue"))
+
+
 def test_one_side_is_enough_and_lines_may_hold_commas() -> None:
     grid = grid_of(APPLE, ("words", "red apple\nred, ripe apple\n"))
     assert [c.prompt for c in grid.cells] == ["a red apple", "a red, ripe apple"]
@@ -62,6 +73,8 @@ def test_each_concept_is_drawn_alone_under_the_name_that_the_prompt_gives_to_any
         (f"a <{first}> at sea", two_concepts[:1]),
         (f"a <{second}> at sea", two_concepts[1:]),
     ]
+    moved = request.model_copy(update={"base": "/where/it/lies/now"})
+    assert {c.base for c in grid_of(moved, ("concept", "")).cells} == {"/where/it/lies/now"}
     named = grid_of(request, ("concept", f"<{second}>"))
     assert [c.concepts for c in named.cells] == [two_concepts[1:]]
     assert [u.weight for c in grid_of(request, ("weight", "0.2, 2")).cells for u in c.concepts] == [0.2, 0.2, 2, 2]
@@ -121,6 +134,37 @@ def test_picture_of_a_grid_has_every_cell_in_its_place_and_brings_the_grid_back(
 def test_long_words_and_missing_cells_leave_a_picture() -> None:
     axis = Axis(varied=Varied.words, values=("red", "x" * 300))
     grid = build_grid(APPLE, GridSettings(across=axis))
-    sheet = draw_grid(grid, "word " * 200, [Image.new("RGB", (1024, 512)), None])
+    sheet = draw_grid(grid, "word " * 200, [Image.new("RGB", (MAX_CELL_PX, 192)), None])
     assert sheet.width < 900
     assert sheet.height > 192
+
+
+def test_cells_are_made_small_one_by_one(tmp_path: Path) -> None:
+    grid = grid_of(APPLE, ("guidance", "2, 8"))
+    files = [tmp_path / f"{number}.png" for number in range(2)]
+    for file, cell in zip(files, grid.cells, strict=True):
+        save_picture(Image.new("RGB", (2 * MAX_CELL_PX, MAX_CELL_PX), "red"), file, settings_of(cell, cell.seed, []))
+    save_grid(grid, APPLE, files, tmp_path / "grid.png")
+    assert red_pixels(tmp_path / "grid.png") == 2 * MAX_CELL_PX * MAX_CELL_PX // 2
+
+
+def red_pixels(file: Path) -> int:
+    with Image.open(file) as picture:
+        return int((np.asarray(picture.convert("RGB")) == (255, 0, 0)).all(axis=-1).sum())
+
+
+def test_command_line_keeps_what_is_drawn_before_something_stops_it(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    drawn: list[int] = []
+
+    def generate(_self: Engine, request: PictureRequest) -> Result:
+        if len(drawn) == 2:
+            raise KeyboardInterrupt
+        drawn.append(request.seed)
+        return Result([Image.new("RGB", (64, 64), "red")], [], [])
+
+    monkeypatch.setattr(Engine, "generate", generate)
+    words = ["--prompt", "x", "--base", str(tiny_model), "--across", "seed=1,2,3", "--out", str(tmp_path / "g.png")]
+    assert main(words) == EXIT_STOPPED
+    assert red_pixels(tmp_path / "g.png") == 2 * 64 * 64

@@ -62,6 +62,14 @@ def test_other_families_are_named(base: Path) -> None:
         inspect_base(base)
 
 
+@pytest.mark.fault(25)
+@pytest.mark.parametrize("scheduler", ["EDMDPMSolverMultistepScheduler", "FlowMatchEulerDiscreteScheduler"])
+def test_models_that_are_noised_in_another_way_are_refused(base: Path, scheduler: str) -> None:
+    change(base / "scheduler" / "scheduler_config.json", _class_name=scheduler)
+    with pytest.raises(BaseModelError, match="noised in another way"):
+        inspect_base(base)
+
+
 @pytest.mark.fault(24)
 def test_remote_code_is_refused(base: Path) -> None:
     change(base / "model_index.json", unet=["my_own_module", "EvilUNet"])

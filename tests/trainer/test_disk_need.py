@@ -18,7 +18,7 @@ FULL_SIZE = BaseTraits("stable-diffusion", 512, "epsilon", "x")
 
 
 def recipe(method: Method, **changes: object) -> TrainConfig:
-    return preset_recipe(method, Kind.object, FULL_SIZE, name="mug", base="someone/model", **changes)
+    return preset_recipe(method, Kind.object, FULL_SIZE, **{"name": "mug", "base": "someone/model", **changes})
 
 
 def test_need_grows_with_what_is_learnt_and_kept() -> None:
@@ -41,6 +41,16 @@ def test_small_base_on_this_machine_needs_no_more_than_it_weighs(tiny_model: Pat
     largest = max(tiny_model.rglob("*.safetensors"), key=lambda file: file.stat().st_size)
     one_file = preset_recipe(Method.dreambooth, Kind.object, FULL_SIZE, name="mug", base=str(largest))
     assert 0 < result_bytes(one_file) < result_bytes(small)
+
+
+def test_family_of_a_hub_base_is_told_by_its_name_and_a_lora_by_its_layers() -> None:
+    small = {"name": "mug", "base": "someone/photo-xl", "resolution_px": 768}
+    assert result_bytes(preset_recipe(Method.dreambooth, Kind.object, FULL_SIZE, **small)) > 13e9
+    of_rank = {"rank": 64, "base": "stabilityai/stable-diffusion-xl-base-1.0"}
+    loras = [recipe(Method.dreambooth_lora, **of_rank, adapted_layers=layers) for layers in ("attention", "all")]
+    attention, everything = (result_bytes(lora) / 2 for lora in loras)
+    assert attention == pytest.approx(64 * 5_806_080, rel=0.01)  # counted on the published topology
+    assert everything == pytest.approx(64 * 12_296_960, rel=0.01)
 
 
 def test_base_that_cannot_be_looked_at_counts_as_full_size() -> None:

@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import repo_folder_name
 
-from trainer.bases import BaseReference, find_base, inspect_base, is_loaded
+from trainer.bases import TEXT_ENCODERS, BaseReference, find_base, inspect_base, is_loaded, tokenizer_of
 from trainer.config import TrainConfig
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
 from trainer.engine.single_file_base import converted_base
@@ -71,10 +71,12 @@ def _is_whole(folder: Path) -> bool:
     The client's own answer would count files that are never fetched here.
     """
     try:
-        inspect_base(folder)
+        encoders = TEXT_ENCODERS[inspect_base(folder).family]
     except (OSError, BaseModelError):
         return False
-    if not all((folder / part).is_file() for part in ("tokenizer/vocab.json", "text_encoder/config.json")):
+    needed = [f"{encoder}/config.json" for encoder in encoders]
+    needed += [f"{tokenizer_of(encoder)}/vocab.json" for encoder in encoders]
+    if not all((folder / file).is_file() for file in needed):
         return False
     for index in folder.glob("*/*.safetensors.index.json"):
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())

@@ -78,5 +78,7 @@ def convert_single_file(single: SingleFile, configuration: Path, folder: Path) -
     if dtype is not torch.float32:
         declare_float32_text_encoders(folder)
     scheduler = folder / "scheduler" / "scheduler_config.json"
-    settings = json.loads(scheduler.read_text(encoding="utf-8"))
-    scheduler.write_text(json.dumps({**settings, "prediction_type": single.prediction}, indent=2), encoding="utf-8")
+    settings = json.loads(scheduler.read_text(encoding="utf-8")) | {"prediction_type": single.prediction}
+    if single.ends_in_noise:
+        settings |= {"rescale_betas_zero_snr": True, "timestep_spacing": "trailing"}
+    scheduler.write_text(json.dumps(settings, indent=2), encoding="utf-8")

@@ -14,7 +14,7 @@ from trainer.engine.families import Conditioning, Family
 
 
 class TextStates:
-    """What the denoiser is told of prompts."""
+    """What the denoiser is told of prompts; of dropped captions, which are empty, what sampling tells it of nothing."""
 
     def __init__(self, family: Family) -> None:
         self._family = family
@@ -22,15 +22,19 @@ class TextStates:
 
     def learning(self, prompts: list[str]) -> Conditioning:
         """With gradients; each distinct prompt is encoded once."""
-        distinct = list(dict.fromkeys(prompts))
-        return self._family.encode_prompts(distinct)[[distinct.index(p) for p in prompts]]
+        distinct = sorted(dict.fromkeys(prompts), key=lambda prompt: not prompt)  # the empty one last
+        asked = [prompt for prompt in distinct if prompt]
+        parts = [self._family.encode_prompts(asked)] if asked else []
+        if len(asked) < len(distinct):
+            parts.append(self._family.nothing_asked())
+        return Conditioning.joined(parts)[[distinct.index(p) for p in prompts]]
 
     @torch.no_grad()
     def frozen(self, prompts: list[str]) -> Conditioning:
         """Without gradients, from memory where possible; always encoded one by one, so that company changes nothing."""
         for prompt in prompts:
             if prompt not in self._known:
-                self._known[prompt] = self._family.encode_prompts([prompt])
+                self._known[prompt] = self._family.encode_prompts([prompt]) if prompt else self._family.nothing_asked()
         return Conditioning.joined([self._known[p] for p in prompts])
 
 

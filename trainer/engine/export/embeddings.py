@@ -11,6 +11,7 @@ from trainer.artifact import EMBEDDING_FILE, portable_file
 from trainer.bases import TEXT_ENCODERS, tokenizer_of
 from trainer.concept import ConceptWords
 from trainer.engine.families import StockPipeline
+from trainer.engine.families.stable_diffusion_xl import pool_at_end
 from trainer.recognise import XL_EMBEDDING
 
 XL_NAMES = dict(zip(TEXT_ENCODERS["stable-diffusion-xl"], XL_EMBEDDING, strict=True))
@@ -48,6 +49,7 @@ def load_embedding(pipeline: StockPipeline, file: Path, token: str) -> None:
             text_encoder=getattr(pipeline, part),
             tokenizer=getattr(pipeline, tokenizer_of(part)),
         )
+    pool_at_end(pipeline.text_encoder_2, pipeline.tokenizer_2)
 
 
 def unload_embedding(pipeline: StockPipeline, tokens: list[str]) -> None:

@@ -13,7 +13,9 @@ from typing import Any
 import torch
 from safetensors.torch import save_file
 
+from trainer.bases import read_json
 from trainer.engine.export.pipeline_folder import parts_of, read_part
+from trainer.recognise import V_MARK, ZERO_SNR_MARK
 
 _RESNET = {
     "norm1": "in_layers.0",
@@ -62,8 +64,20 @@ def write_single_file(folder: Path, target: Path) -> None:
         original = _vae_name(name, blocks)
         tensors[f"first_stage_model.{original}"] = _as_convolution(tensor) if ".attn_1." in original else tensor
     tensors |= _text_encoders(texts)
-    halves = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
-    save_file(halves, target, metadata={"format": "pt"})
+    schedule = read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
+    marks = {name: torch.zeros(0) for name in _marks(schedule)} if len(texts) == 2 else {}
+    halves = {name: tensor.half().contiguous() for name, tensor in (tensors | marks).items()}
+    said = "v" if V_MARK in _marks(schedule) else "epsilon"
+    save_file(halves, target, metadata={"format": "pt", "modelspec.prediction_type": said})
+
+
+def _marks(schedule: dict[str, Any]) -> list[str]:
+    """Empty tensors by which other tools know XL models that are not noised and asked like the published one."""
+    is_marked = {
+        V_MARK: schedule.get("prediction_type") == "v_prediction",
+        ZERO_SNR_MARK: bool(schedule.get("rescale_betas_zero_snr")),
+    }
+    return [mark for mark, is_there in is_marked.items() if is_there]
 
 
 def original_unet_name(name: str, unet: Any) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any, ClassVar
 
 import torch
-from transformers import CLIPTextModel, CLIPTextModelWithProjection
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.families.stable_diffusion import StableDiffusion
@@ -23,6 +24,10 @@ class StableDiffusionXL(StableDiffusion):
         "text_encoder": CLIPTextModel,
         "text_encoder_2": CLIPTextModelWithProjection,
     }
+
+    def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
+        super().__init__(folder, device=device, dtype=dtype)
+        pool_at_end(self.text_encoders["text_encoder_2"], self.tokenizers["text_encoder_2"])
 
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
         read = {
@@ -57,3 +62,13 @@ class StableDiffusionXL(StableDiffusion):
         """The published model was trained so that an empty prompt is all zeros."""
         index = json.loads((self.folder / "model_index.json").read_text(encoding="utf-8"))
         return bool(index.get("force_zeros_for_empty_prompt", True))
+
+
+def pool_at_end(encoder: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer) -> None:
+    """Let a text encoder take its pooled vector where the text ends, as it was trained.
+
+    The published configuration says that the end is token 2, which transformers reads as "the highest token id": the
+    end of text, until a textual inversion adds ids above it. Then all that follows the placeholder would be lost.
+    """
+    (end,) = tokenizer("", add_special_tokens=True).input_ids[1:2]
+    encoder.text_model.eos_token_id = end
