@@ -129,12 +129,15 @@ def look_after(children: Children, services: Services, stop: StopSignal) -> None
     served = {HUGGING_FACE, *(device.key for device in services.devices)}
     while not stop.requested():
         children.revive()
-        if time.monotonic() - tidied >= _TIDY_EVERY_S:
-            tidied = time.monotonic()
-            services.drafts.remove_old()
-        if time.monotonic() - queued >= _QUEUE_EVERY_S:
-            queued = time.monotonic()
-            services.jobs.queue_waiting(gone_executors(services.runtime_dir, served))
+        try:
+            if time.monotonic() - tidied >= _TIDY_EVERY_S:
+                tidied = time.monotonic()
+                services.drafts.remove_old()
+            if time.monotonic() - queued >= _QUEUE_EVERY_S:
+                queued = time.monotonic()
+                services.jobs.queue_waiting(gone_executors(services.runtime_dir, served))
+        except Exception:  # a disk or database that is away for a moment must not end the page
+            log.exception("tidying")
         time.sleep(0.5)
 
 

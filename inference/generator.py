@@ -17,8 +17,8 @@ from pathlib import Path
 from inference.protocol import generator_socket
 from trainer.errors import EXIT_DONE, BusyError
 from trainer.local_socket import listening
+from trainer.locks import hold_lock
 from trainer.process import StopSignal, leave, stop_when_parent_dies
-from trainer.run_folder import hold_lock
 from trainer.settings import Settings
 
 _POLL_S = 0.3

@@ -24,6 +24,7 @@ from trainer.engine.device import own_cores, use_share
 from trainer.engine.failures import explain
 from trainer.errors import StudioError
 from trainer.lease import DeviceLease
+from trainer.local_socket import connections
 from trainer.process import StopSignal
 from trainer.settings import Settings
 
@@ -79,8 +80,7 @@ class PictureServer:
                 self._work_while_free(held=held)
 
     def _accept(self, server: socket.socket) -> None:
-        while True:
-            connection, _ = server.accept()
+        for connection in connections(server):
             threading.Thread(target=self._receive, args=(connection,), name="receive", daemon=True).start()
 
     def _receive(self, connection: socket.socket) -> None:

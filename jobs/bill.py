@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.state import JobState
 from jobs.store import Job
-from trainer.run_folder import RunFolder, write_whole
+from trainer.run_folder import RunFolder
+from trainer.whole_files import write_whole
 
 _FILE, _SETTLED = "cost.json", "hardware-settled"
 _EXPORT_S = 180.0

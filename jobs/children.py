@@ -71,21 +71,25 @@ class Children:
     def revive(self) -> None:
         """Start what does not run and is due."""
         for kept in self._kept:
-            if kept.child is not None and kept.child.exit_code is None:
-                continue
             since = time.monotonic() - kept.started
-            if kept.child is not None and since < kept.delay_s:
+            if (kept.child is not None and kept.child.exit_code is None) or since < kept.delay_s:
                 continue
             if kept.child is not None:
                 log.warning("%s ended with code %s and is started again", kept.name, kept.child.exit_code)
+            if kept.started:
                 kept.delay_s = (
                     1.0 if since > _SLOWEST_RESTART_S else min(_SLOWEST_RESTART_S, max(1.0, 2 * kept.delay_s))
                 )
-            logs = self._settings.home / "logs"
-            environment = process_environment() if kept.keeps_secret else self._settings.environment_for_visitors()
-            environment |= kept.environment
-            kept.child = spawn(kept.arguments, environment=environment, log=logs / f"{kept.name}.log")
             kept.started = time.monotonic()
+            try:
+                kept.child = self._start(kept)
+            except OSError as error:  # no memory for another process, or no place for its log: perhaps soon
+                log.warning("%s cannot be started: %s", kept.name, error)
+
+    def _start(self, kept: _Kept) -> Child:
+        logs = self._settings.home / "logs"
+        environment = process_environment() if kept.keeps_secret else self._settings.environment_for_visitors()
+        return spawn(kept.arguments, environment=environment | kept.environment, log=logs / f"{kept.name}.log")
 
 
 def _worker(device: Device) -> list[str]:

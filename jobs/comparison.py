@@ -11,7 +11,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from jobs.bill import Bill
 from jobs.remote.record import RemoteRun
 from trainer.config import TrainConfig
-from trainer.run_folder import RunFolder, write_whole
+from trainer.run_folder import RunFolder
+from trainer.whole_files import write_whole
 
 _FILE = "comparison.json"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 
 from jobs.store import new_job_id
 from trainer.errors import BusyError
-from trainer.run_folder import hold_lock, write_whole
+from trainer.locks import hold_lock
+from trainer.whole_files import write_whole
 
 HUGGING_FACE = "hugging-face"
 """In a device's place, for who trains there."""

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from trainer.devices import Device, find_devices, only
-from trainer.run_folder import write_whole
+from trainer.whole_files import write_whole
 
 log = logging.getLogger(__name__)
 _AGAIN_S = 30.0

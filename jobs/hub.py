@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import re
 from dataclasses import dataclass
@@ -152,12 +153,16 @@ def explain(error: Exception, *, what: str) -> HubError:
             return explain(cause, what=what)  # an upload of one file
         case JSONDecodeError() | KeyError():
             return HubError("The Hub's answer is not understood.", HubTrouble.later)
+        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            return HubError("The disk of this machine is full.", HubTrouble.later)
+        case PermissionError():
+            return HubError(f"{error.filename} cannot be read or written on this machine.", HubTrouble.refused)
         case _:
             # hf_xet reports an HTTP status only in the text of a built-in exception
             found = _STATUS.search(str(error))
             if found:
                 return _by_status(int(found[1]), what, "")
-            return HubError(f"The upload broke off: {redacted(str(error))}", HubTrouble.later)
+            return HubError(f"The exchange with the Hub broke off: {redacted(str(error))}", HubTrouble.later)
 
 
 def _by_status(status: int, what: str, said: str) -> HubError:

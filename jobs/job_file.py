@@ -9,7 +9,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.state import JobState, StopWish
 from jobs.store import Job
-from trainer.run_folder import RunFolder, write_whole
+from trainer.run_folder import RunFolder
+from trainer.whole_files import write_whole
 
 
 class JobFile(BaseModel):

@@ -11,8 +11,8 @@ import time
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from trainer.run_folder import write_whole
 from trainer.settings import Settings
+from trainer.whole_files import write_whole
 
 _SILENT_S = 120.0
 

@@ -22,8 +22,9 @@ from trainer.bases import find_base
 from trainer.devices import Device, only
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError
 from trainer.lease import DeviceLease
+from trainer.locks import hold_lock
 from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
-from trainer.run_folder import RunFolder, hold_lock
+from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 from trainer.task import has_task
 

@@ -15,8 +15,8 @@ from jobs.keeping import Keeping, MirrorStatus
 from jobs.mirror import Mirror, trouble_words
 from jobs.mirror_list import CopiedFile, CopyList, open_plain, plain_folder
 from trainer.errors import MirrorError
-from trainer.run_folder import written_aside
 from trainer.settings import Settings
+from trainer.whole_files import written_aside
 
 log = logging.getLogger(__name__)
 _CHUNK = 4 * 2**20

@@ -15,8 +15,8 @@ from pathlib import Path
 from jobs.keeping import Keeping
 from jobs.mirror import Mirror, trouble_words
 from trainer.errors import MirrorError
+from trainer.locks import hold_lock
 from trainer.process import StopSignal
-from trainer.run_folder import hold_lock
 from trainer.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -12,7 +12,8 @@ import sqlalchemy as sa
 
 from jobs.store import check_columns
 from trainer.artifact import MANIFEST_FILE
-from trainer.run_folder import RunFolder, write_whole
+from trainer.run_folder import RunFolder
+from trainer.whole_files import write_whole
 
 _METADATA = sa.MetaData()
 _PUBLICATIONS = sa.Table(

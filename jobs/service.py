@@ -163,6 +163,7 @@ class JobService:
         changed = self._store.change_state(
             job.id,
             JobState.waiting,
+            out_of=RESUMABLE_STATES,
             wish=StopWish.none.value,
             attempt=job.attempt + 1,
             priority=priority,

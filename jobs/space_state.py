@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.space import is_free
-from trainer.run_folder import write_whole
+from trainer.whole_files import write_whole
 
 
 class ReleaseStage(StrEnum):

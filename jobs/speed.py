@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobs.progress import Progress
 from trainer.config import STARTER, DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
-from trainer.run_folder import write_whole
+from trainer.whole_files import write_whole
 
 # Seconds per picture of the starter on two cores, and around training (start, export, verification): measured once,
 # see tests/benchmarks/RESULTS.md. They stand in only until a first run of the kind has finished on this machine.

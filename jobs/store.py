@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -214,9 +214,17 @@ class JobStore:
         query = _JOBS.select().where(_JOBS.c.state.in_([s.value for s in states]))
         return self._read(query.order_by(_JOBS.c.priority, _JOBS.c.queued))
 
-    def change_state(self, job_id: str, following: JobState, *, message: str = "", **values: Any) -> bool:
-        """Move a job if its present state allows it; False where it does not."""
-        allowed = [state.value for state in JobState if may_follow(state, following)]
+    def change_state(
+        self,
+        job_id: str,
+        following: JobState,
+        *,
+        out_of: Iterable[JobState] = JobState,
+        message: str = "",
+        **values: Any,
+    ) -> bool:
+        """Move a job if its present state is one of `out_of` and allows it; False where it does not."""
+        allowed = [state.value for state in out_of if may_follow(state, following)]
         statement = _JOBS.update().where(_JOBS.c.id == job_id, _JOBS.c.state.in_(allowed))
         with self._engine.begin() as connection:
             result = connection.execute(statement.values(state=following.value, message=message, **values))

@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.errors import RequestError
-from trainer.local_socket import listening, socket_path
+from trainer.local_socket import connections, listening, socket_path
 
 log = logging.getLogger(__name__)
 _MAX_LINE = 16 * 1024
@@ -58,8 +58,7 @@ class TokenVault:
 
     def take_over(self, server: socket.socket) -> None:
         """Accept handovers for as long as the process lives; runs in a thread of its own."""
-        while True:
-            connection, _ = server.accept()
+        for connection in connections(server):
             connection.settimeout(5)
             with connection, contextlib.suppress(OSError), connection.makefile("rb") as lines:
                 try:

@@ -18,8 +18,8 @@ from jobs.publications import PublicationStore
 from jobs.space import OwnSpace
 from jobs.store import Job, JobStore, now, open_engine
 from trainer.errors import RequestError
+from trainer.locks import hold_lock
 from trainer.process import StopSignal
-from trainer.run_folder import hold_lock
 from trainer.settings import Settings
 
 log = logging.getLogger(__name__)

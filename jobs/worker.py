@@ -9,7 +9,7 @@ import threading
 import time
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from jobs.executors import executor_id, lock_file
 from jobs.job_file import count_try, write_job_file
@@ -22,8 +22,9 @@ from jobs.training import POLL_S, Trainer, Watch
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import ConceptError, RecipeError, RequestError, StudioError, VerificationError
 from trainer.events import read_events
+from trainer.locks import hold_lock
 from trainer.process import StopSignal
-from trainer.run_folder import RunFolder, hold_lock
+from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 from trainer.task import has_task, read_task
 
@@ -120,7 +121,7 @@ class Supervisor:
                 text = f"Started {MAX_TRIES} times without getting further. {reason} The log holds the details."
                 self._settle(job.id, run, JobState.failed, text)
                 return
-            started = {} if found_again else {"started": now()}
+            started: dict[str, Any] = {} if found_again else {"started": now()}
             words = "" if found_again else _resuming(progress)
             self._store.change_state(job.id, JobState.running, message=words, **started)
             exit_code = self._trainer.train(job, run, watch)
@@ -148,7 +149,8 @@ class Supervisor:
         self._settle(job_id, run, state, message)
 
     def _settle(self, job_id: str, run: RunFolder, state: JobState, message: str) -> None:
-        self._store.change_state(job_id, state, message=message, ended=now(), wish=StopWish.none.value)
+        if not self._store.change_state(job_id, state, message=message, ended=now(), wish=StopWish.none.value):
+            log.warning("job %s is not %s: it is in another state meanwhile", job_id, state.value)
         if (job := self._store.find(job_id)) is not None and run.root.is_dir():
             write_job_file(run, job)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 import urllib.request
@@ -121,3 +122,33 @@ def test_photos_that_nobody_trained_are_removed_while_the_app_runs(
     app_module.look_after(cast("Children", _WellChildren(stop)), services, stop)
     services.jobs.close()
     assert not drafts.folder("anna", draft).exists()
+
+
+def test_child_that_cannot_be_started_is_tried_again_and_the_others_are_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[str] = []
+    broken = ["publisher"]
+
+    class Alive:
+        exit_code = None
+
+    def spawn(arguments: list[str], **_options: object) -> Alive:
+        name = arguments[min(1, len(arguments) - 1)]
+        if name in broken:
+            raise OSError(errno.ENOMEM, "Cannot allocate memory")
+        started.append(name)
+        return Alive()
+
+    monkeypatch.setattr("jobs.children.spawn", spawn)
+    children = Children(Settings(home=tmp_path / "home"), [cpu()])
+    children.revive()
+    assert "worker" in started
+    assert "publisher" not in started
+    broken.clear()
+    children.revive()
+    assert "publisher" not in started  # it has just been tried
+    monkeypatch.setattr("jobs.children.time.monotonic", lambda: 10**9)
+    children.revive()
+    assert started.count("publisher") == 1
+    assert started.count("worker") == 1

@@ -15,7 +15,7 @@ from trainer.choices import Kind, Method
 from trainer.concept import ConceptWords, words_of
 from trainer.config import TrainConfig
 from trainer.errors import ConceptError, VerificationError
-from trainer.run_folder import write_whole
+from trainer.whole_files import write_whole
 
 MANIFEST_FILE = "artifact.json"
 EMBEDDING_FILE = "learned_embeds.safetensors"

@@ -22,20 +22,24 @@ class CoreShare:
 
     def __init__(self, folder: Path, cores: int) -> None:
         self._folder, self._cores = folder, cores
-        self._own = folder / f"{os.getpid()}.computing"
+        self._own: Path | None = None
         self._looked, self._threads = 0.0, cores
 
     @contextmanager
     def computing(self) -> Generator[None]:
         """Count as one of those that compute while the block runs."""
         self._folder.mkdir(parents=True, exist_ok=True)
-        with self._own.open("w") as file:
+        name = f"{os.getpid()}-{time.monotonic_ns()}"  # never used before, for the reason below
+        aside, own = (self._folder / f"{name}.{state}" for state in ("beginning", "computing"))
+        with aside.open("w") as file:
             fcntl.flock(file, fcntl.LOCK_EX)
-            self._looked = 0.0
+            aside.replace(own)  # held already: a neighbour removes what nobody holds
+            self._own, self._looked = own, 0.0
             try:
                 yield
             finally:
-                self._own.unlink(missing_ok=True)
+                self._own = None
+                own.unlink(missing_ok=True)
 
     def threads(self) -> int:
         """How many threads this process should use now: its fair part of the cores, at least one."""

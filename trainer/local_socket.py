@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import socket
 import tempfile
-from collections.abc import Generator
+import time
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+log = logging.getLogger(__name__)
 _LONGEST_PATH = 100
 
 
@@ -33,3 +36,15 @@ def listening(path: Path) -> Generator[socket.socket]:
             yield server
         finally:
             path.unlink(missing_ok=True)
+
+
+def connections(server: socket.socket) -> Iterator[socket.socket]:
+    """Whoever connects, for as long as the process lives: too many open files are for a moment, too."""
+    while True:
+        try:
+            connection, _ = server.accept()
+        except OSError as error:
+            log.warning("nobody can be let in at a socket: %s", error)
+            time.sleep(1)
+        else:
+            yield connection

@@ -18,7 +18,7 @@ from trainer.checkup import SetReport, Verdict, find_flaws, fingerprint, judge_s
 from trainer.crop import MIN_SIDE_PX, Crop, find_crop
 from trainer.decode import decode_photo
 from trainer.errors import PhotoError, RequestError
-from trainer.run_folder import write_whole
+from trainer.whole_files import write_whole
 
 DATASET_FILE = "dataset.json"
 MAX_CAPTION = 1000

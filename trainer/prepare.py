@@ -11,7 +11,8 @@ from trainer.config import TrainConfig
 from trainer.disk_need import check_disk
 from trainer.errors import RequestError
 from trainer.photos import PhotoSet
-from trainer.run_folder import RunFolder, written_aside
+from trainer.run_folder import RunFolder
+from trainer.whole_files import written_aside
 
 
 def prepare_run(root: Path, recipe: TrainConfig, take_photos: Callable[[Path], PhotoSet]) -> tuple[RunFolder, PhotoSet]:

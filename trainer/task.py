@@ -21,8 +21,9 @@ from trainer.errors import ConceptError, Problem, RecipeError, RequestError, Wei
 from trainer.photos import shown_name
 from trainer.prepare import new_run_folder
 from trainer.recognise import recognise_file
-from trainer.run_folder import RunFolder, write_whole
+from trainer.run_folder import RunFolder
 from trainer.weights_file import is_torch_zip
+from trainer.whole_files import write_whole
 
 
 class _Task(BaseModel):

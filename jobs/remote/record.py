@@ -9,7 +9,8 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from jobs.speed import Speeds
-from trainer.run_folder import RunFolder, write_whole
+from trainer.run_folder import RunFolder
+from trainer.whole_files import write_whole
 
 _FILE = "remote.json"
 

@@ -164,6 +164,15 @@ def test_damaged_half_is_fetched_anew(
     assert_same(base_folder(find_base(NAME), cache), tiny_model)
 
 
+@pytest.mark.fault(58)
+def test_line_that_breaks_again_and_again_is_put_up_with_while_bytes_come(
+    hub: LocalHub, published: str, tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)
+    hub.order_fault("GET /storage", times=2 * hub_download.TRIES, cut_response_after=5000)
+    assert_same(base_folder(find_base(NAME), cache), tiny_model)
+
+
 @pytest.mark.fault(36)
 def test_what_is_here_needs_no_hub(hub: LocalHub, published: str, tiny_model: Path, cache: Path) -> None:
     base_folder(find_base(NAME), cache)

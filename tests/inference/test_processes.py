@@ -24,8 +24,9 @@ from inference.request import PictureRequest
 from tests import ROOT
 from tests.command import run_command
 from tests.waiting import PATIENCE_S
+from trainer.locks import hold_lock
 from trainer.process import StopKind, StopSignal
-from trainer.run_folder import RunFolder, hold_lock
+from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
 Runs = dict[str, RunFolder]

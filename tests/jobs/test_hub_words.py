@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import socket
 
 import httpx2
@@ -43,6 +44,8 @@ def answer(status: int) -> HfHubHTTPError:
         (RuntimeError("xet: token refresh failed 401 Unauthorized"), HubTrouble.sign_in, "Sign in again"),
         (KeyError("stage"), HubTrouble.later, "not understood"),
         (OSError(f"broken with {TOKEN}"), HubTrouble.later, "broke off"),
+        (OSError(errno.ENOSPC, "No space left on device", "/data/x"), HubTrouble.later, "disk of this machine is full"),
+        (PermissionError(errno.EACCES, "Permission denied", "/data/x"), HubTrouble.refused, "/data/x cannot be read"),
     ],
 )
 def test_each_answer_has_its_own_words(error: Exception, trouble: HubTrouble, words: str) -> None:

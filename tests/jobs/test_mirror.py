@@ -18,8 +18,9 @@ from jobs.mirror_restore import restore_from_mirror
 from jobs.state import JobState
 from tests.jobs.finished_run import write_finished_run
 from trainer.errors import MirrorError
-from trainer.run_folder import RunFolder, write_whole
+from trainer.run_folder import RunFolder
 from trainer.settings import Settings
+from trainer.whole_files import write_whole
 
 JOB = "0123456789abcdef"
 

@@ -21,9 +21,10 @@ from jobs.state import JobState
 from jobs.store import Job, new_job_id
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
+from trainer.locks import hold_lock
 from trainer.photos import PhotoSet, take_folder
-from trainer.run_folder import hold_lock, write_whole
 from trainer.settings import Settings
+from trainer.whole_files import write_whole
 
 Submit = Callable[..., Job]
 

@@ -85,6 +85,14 @@ def test_forbidden_change_of_state_changes_nothing(store: JobStore) -> None:
     assert store.get(job.id) == job
 
 
+def test_job_that_runs_meanwhile_is_not_resumed_by_a_second_press(store: JobStore) -> None:
+    job = make_job(state=JobState.running)
+    store.add(job)
+    assert not store.change_state(job.id, JobState.waiting, out_of=RESUMABLE_STATES)
+    assert store.get(job.id) == job
+    assert store.change_state(job.id, JobState.waiting)
+
+
 def test_another_owner_sees_no_job_at_all(store: JobStore) -> None:
     job = make_job()
     store.add(job)

@@ -8,10 +8,12 @@ import pytest
 
 from tests.pictures import write_photos
 from trainer.errors import BusyError, RecipeError, RequestError
+from trainer.locks import hold_lock
 from trainer.photos import take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe import build_recipe
-from trainer.run_folder import RunFolder, hold_lock, write_whole, written_aside
+from trainer.run_folder import RunFolder
+from trainer.whole_files import write_whole, written_aside
 
 RECIPE = build_recipe(
     {"method": "dreambooth", "name": "mug", "kind": "object", "steps": 5, "learning_rate": 0.1, "resolution_px": 64}

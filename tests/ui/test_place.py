@@ -24,8 +24,8 @@ from tests.ui.test_sign_in import ON_SPACE, scope
 from trainer.devices import cpu
 from trainer.errors import HubError, RequestError, StudioError
 from trainer.photos import take_folder
-from trainer.run_folder import write_whole
 from trainer.settings import Settings
+from trainer.whole_files import write_whole
 from ui.money_fields import MoneyWish
 from ui.owners import SINGLE_OWNER
 from ui.place_panel import REMOTE, show_machines

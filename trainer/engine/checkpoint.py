@@ -17,7 +17,8 @@ from safetensors.torch import load_file, save_file
 
 from trainer.artifact import sha256_of
 from trainer.events import CheckpointWritten, Emit, Warned
-from trainer.run_folder import RunFolder, written_aside
+from trainer.run_folder import RunFolder
+from trainer.whole_files import written_aside
 
 log = logging.getLogger(__name__)
 _NAME = re.compile(r"step-(\d{6})")

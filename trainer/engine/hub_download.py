@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import fcntl
 import glob
 import hashlib
 import logging
@@ -25,6 +24,8 @@ from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url, 
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers
+
+from trainer.locks import one_at_a_time
 
 log = logging.getLogger(__name__)
 DOWNLOAD_ERRORS = (OSError, ValueError, RuntimeError, HfHubHTTPError, httpx2.HTTPError, LocalEntryNotFoundError)
@@ -130,15 +131,16 @@ class _Fetching:
         return 0
 
     def run(self) -> None:
-        for tries_left in reversed(range(TRIES)):
+        in_vain = 0
+        while True:
             before = self.bytes_here()
             try:
                 self.folder, self.error = self._fetch(), None
                 return
             except Exception as error:  # noqa: BLE001 - handed to the thread that waits
                 self.error = error
-                moved_on = self.bytes_here() > before
-                if isinstance(error, OfflineModeIsEnabled) or not (tries_left or moved_on):
+                in_vain = 0 if self.bytes_here() > before else in_vain + 1
+                if isinstance(error, OfflineModeIsEnabled) or in_vain == TRIES:
                     return
                 log.warning("the download of %s broke off and goes on: %s", self._listing.repo_id, type(error).__name__)
                 time.sleep(1)
@@ -161,9 +163,7 @@ class _Fetching:
     def _fetch_large(self, file: RemoteFile, sha256: str) -> None:
         blob = self._blobs / sha256
         part = _part_of(blob)
-        part.parent.mkdir(parents=True, exist_ok=True)
-        with part.with_suffix(".lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+        with one_at_a_time(blob):
             if blob.exists():
                 return
             if part.exists() and part.stat().st_size > file.bytes:

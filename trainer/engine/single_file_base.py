@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import fcntl
 import json
 import shutil
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -17,9 +14,10 @@ from trainer.bases import PINNED, BaseReference, inspect_base
 from trainer.engine.export.pipeline_folder import copy_around_weights, declare_float32_text_encoders, parts_of
 from trainer.engine.families import stock_pipeline
 from trainer.errors import BaseModelError
-from trainer.run_folder import written_aside
+from trainer.locks import one_at_a_time
 from trainer.single_file_base import SingleFile, judge_single_file
 from trainer.weights_file import read_header
+from trainer.whole_files import written_aside
 
 _CONFIGURATION = ["*.json", "*.txt"]
 _HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}
@@ -30,7 +28,7 @@ def converted_base(reference: BaseReference, cache: Path) -> Path:
     """The folder that a single-file base was converted into, now or before. Raises BaseModelError, in words."""
     single = judge_single_file(reference)
     target = cache / "bases" / single.key
-    with _one_at_a_time(target):
+    with one_at_a_time(target):
         for left_over in target.parent.glob(f".{target.name}.*/"):  # gigabytes, of a process that was killed
             shutil.rmtree(left_over, ignore_errors=True)
         if not target.is_dir():
@@ -39,15 +37,6 @@ def converted_base(reference: BaseReference, cache: Path) -> Path:
                 convert_single_file(single, configuration, aside)
     inspect_base(target)
     return target
-
-
-@contextmanager
-def _one_at_a_time(target: Path) -> Generator[None]:
-    """Of two processes that want the same conversion, one waits for the other's."""
-    target.parent.mkdir(parents=True, exist_ok=True)
-    with (target.parent / f".{target.name}.lock").open("a") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
-        yield
 
 
 def _configuration_folder(single: SingleFile) -> Path:

@@ -16,7 +16,8 @@ from trainer.engine.export.verify import open_artifact, try_picture
 from trainer.engine.families import StockPipeline
 from trainer.errors import VerificationError
 from trainer.events import Emit, Phase, PhaseChanged
-from trainer.run_folder import RunFolder, written_aside
+from trainer.run_folder import RunFolder
+from trainer.whole_files import written_aside
 
 
 class Content(Protocol):

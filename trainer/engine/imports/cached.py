@@ -14,6 +14,7 @@ from trainer.engine.hub_download import DOWNLOAD_ERRORS, Listing, download, list
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace
 from trainer.errors import ConceptError
+from trainer.locks import one_at_a_time
 from trainer.process import StopSignal
 from trainer.task import build_task, hub_values, prepare_task, suggested_name
 
@@ -36,11 +37,12 @@ def cached_concept(source: str, base: str | None, cache: Path, say: Callable[[st
     about = _about(source, manifest, base)
     key = hashlib.sha256(f"{source} {listing.commit} {about['base']}".encode()).hexdigest()[:24]
     root = cache / "concepts" / key
-    if not (root / "artifact" / MANIFEST_FILE).exists():
-        shutil.rmtree(root, ignore_errors=True)
-        say(f"{source} is being taken in.")
-        run = prepare_task(root, build_task({"task": "import", **values, "hub_revision": listing.commit, **about}))
-        carry_out(run, Workplace(run.events, StopSignal(), cache))
+    with one_at_a_time(root):
+        if not (root / "artifact" / MANIFEST_FILE).exists():
+            shutil.rmtree(root, ignore_errors=True)
+            say(f"{source} is being taken in.")
+            run = prepare_task(root, build_task({"task": "import", **values, "hub_revision": listing.commit, **about}))
+            carry_out(run, Workplace(run.events, StopSignal(), cache))
     say(f"Prompts call {source} <{about['name']}>.")
     return root
 

@@ -1,0 +1,57 @@
+"""Files and folders that are there as a whole or not at all, whatever ends the process that writes them."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+BEFORE = ".before"
+"""How the name of a folder ends that a newer one is just taking the place of."""
+
+
+def write_whole(path: Path, text: str) -> None:
+    """Write a small file so that it is either the old or the new one, never half."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(aside).replace(path)
+    except BaseException:
+        Path(aside).unlink(missing_ok=True)  # whoever tries again and again on a full disk would leave one each time
+        raise
+
+
+@contextmanager
+def written_aside(target: Path) -> Generator[Path]:
+    """A folder beside `target` that takes its place when the block ends well: whole or absent."""
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = Path(tempfile.mkdtemp(dir=target.parent, prefix=f".{target.name}."))
+    before = aside.with_name(aside.name + BEFORE)
+    try:
+        yield aside
+        for file in aside.rglob("*"):
+            if file.is_file():
+                _flush(file)
+        _flush(aside)
+        if target.exists():
+            target.replace(before)
+        aside.replace(target)
+        _flush(target.parent)
+        shutil.rmtree(before, ignore_errors=True)
+    finally:
+        shutil.rmtree(aside, ignore_errors=True)
+
+
+def _flush(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
