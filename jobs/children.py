@@ -85,6 +85,7 @@ class Children:
                 kept.child = self._start(kept)
             except OSError as error:  # no memory for another process, or no place for its log: perhaps soon
                 log.warning("%s cannot be started: %s", kept.name, error)
+                kept.delay_s = max(1.0, kept.delay_s)
 
     def _start(self, kept: _Kept) -> Child:
         logs = self._settings.home / "logs"
