@@ -63,10 +63,6 @@ class Engine:
         self._identity = ""
         self._loaded: list[_Loaded] = []
 
-    @property
-    def is_loaded(self) -> bool:
-        return self._family is not None
-
     def unload(self) -> None:
         """Give up all memory that models take."""
         self._family = self._pipeline = None

@@ -22,7 +22,7 @@ from jobs.space import NO_SECRET, Hardware, OwnSpace
 from jobs.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, read_state, write_state
 from jobs.speed import Speeds
 from jobs.store import Job, JobStore
-from trainer.errors import HubError, RecipeError, RequestError
+from trainer.errors import HubError, RequestError
 from trainer.events import read_events
 from trainer.run_folder import RunFolder
 
@@ -197,7 +197,7 @@ class Caretaker:
             return eta
         try:
             estimate = self._speeds.estimate_s(run.read_recipe())
-        except (RequestError, RecipeError):
+        except RequestError:
             estimate = None
         return estimate[0] if estimate else _UNKNOWN_JOB_S
 

@@ -116,7 +116,7 @@ def _extract(options: argparse.Namespace) -> int:
 
 
 def _compare(options: argparse.Namespace) -> int:
-    service = open_service(Settings())
+    service = open_service(options.settings)
     owner = service.owner_of(options.job)
     other = options.other or service.compared_with(options.job, owner)
     if other is None:

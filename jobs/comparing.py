@@ -15,7 +15,7 @@ from jobs.store import Job
 from trainer.artifact import read_manifest
 from trainer.concept import preview_prompt, preview_seeds
 from trainer.config import TrainConfig
-from trainer.errors import ConceptError, RecipeError, RequestError
+from trainer.errors import ConceptError, RequestError
 from trainer.events import Event, Phase, PhaseChanged, Started, read_events
 from trainer.narrate import duration, file_size
 from trainer.photos import read_dataset
@@ -123,7 +123,7 @@ def side_by_side(left: JobView, right: JobView, run_folder: Callable[[str], RunF
 def _side(view: JobView, run: RunFolder) -> Side:
     try:
         recipe = run.read_recipe()
-    except (RequestError, RecipeError):
+    except RequestError:
         recipe = None
     try:
         photos = frozenset(photo.fingerprint for photo in read_dataset(run.photos).usable)

@@ -14,7 +14,7 @@ from jobs.remote.record import RemoteRun, read_remote
 from jobs.speed import Speeds
 from jobs.state import JobState
 from jobs.store import Job, JobStore, waiting_place
-from trainer.errors import RecipeError, RequestError
+from trainer.errors import RequestError
 from trainer.events import read_events
 from trainer.run_folder import RunFolder
 
@@ -28,8 +28,6 @@ class JobView:
     place: int | None
     """1 = next, while it waits."""
     starts_in_s: float | None
-    total_s: float | None
-    """How long the whole run should take, where that is known."""
     publication: Publication | None
     remote: RemoteRun | None
     """Where it trains at Hugging Face, unless it trains on this machine."""
@@ -61,7 +59,6 @@ class Outlook:
                 read_progress(read_events(self._run(job.id).events_file)),
                 waiting_place(waiting, job.id),
                 starts.get(job.id),
-                self._estimate(job.id) if job.is_open else None,
                 publications.get(job.id),
                 read_remote(self._run(job.id)),
             )
@@ -96,7 +93,7 @@ class Outlook:
     def _estimate(self, job_id: str) -> float | None:
         try:
             estimate = self._speeds.estimate_s(self._run(job_id).read_recipe())
-        except (RequestError, RecipeError):
+        except RequestError:
             return None
         return estimate[0] if estimate else None
 

@@ -1,4 +1,4 @@
-"""What the page and the command line do with publications. Every call that names a job checks whose it is."""
+"""What the page and the command line do with publications. Calls that take an owner check whose a job is."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""What the page and the command line do with jobs. Every call that names a job checks whose it is."""
+"""What the page and the command line do with jobs.
+
+Calls that take an owner check whose a job is; those that take none are for the machine's own processes and commands.
+"""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import statistics
 from pathlib import Path
 
 from jobs.progress import Progress
-from trainer.config import STARTER, DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
+from trainer.config import STARTER, TrainConfig
 from trainer.whole_files import write_whole
 
 # Seconds per picture of the starter on two cores, and around training (start, export, verification): measured once,
@@ -57,7 +57,7 @@ def _slowness(known: dict[str, list[float]], recipe: TrainConfig) -> float:
 
 def _pictures(recipe: TrainConfig) -> int:
     """Pictures that one step of the recipe computes on."""
-    has_prior = isinstance(recipe, DreamBoothLoraRecipe | DreamBoothRecipe) and recipe.prior_weight > 0
+    has_prior = recipe.weight_of_prior > 0
     return recipe.batch_size * recipe.gradient_accumulation * (2 if has_prior else 1)
 
 

@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.bases import FamilyName
 from trainer.choices import Kind, Method
@@ -184,7 +184,7 @@ def read_manifest(folder: Path) -> Manifest:
         return Manifest.model_validate(json.loads((folder / MANIFEST_FILE).read_text(encoding="utf-8")))
     except FileNotFoundError:
         raise ConceptError(f"{folder} holds no finished concept.") from None
-    except (OSError, ValueError, ValidationError) as error:
+    except (OSError, ValueError) as error:
         raise ConceptError(f"The manifest in {folder} is damaged.") from error
 
 

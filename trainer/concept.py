@@ -98,7 +98,7 @@ def words_of(recipe: TrainConfig) -> ConceptWords:
 
 
 def training_prompt(template: str, words: ConceptWords) -> str:
-    """A template with the trained words filled in, its article fitting or left out."""
+    """A template with the trained words filled in."""
     return template.format(words.trained_words)
 
 

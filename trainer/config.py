@@ -184,6 +184,19 @@ class _Recipe(BaseModel):
         json_schema_extra=_advanced(),
     )
 
+    @property
+    def trains_on_class_pictures(self) -> bool:
+        return False
+
+    @property
+    def preserves_by_prediction(self) -> bool:
+        return False
+
+    @property
+    def weight_of_prior(self) -> float:
+        """Weight of prior preservation, for methods that have it."""
+        return 0.0
+
     @model_validator(mode="after")
     def _possible(self) -> _Recipe:
         problems = self.problems()
@@ -260,6 +273,10 @@ class _DreamBoothRecipe(_Recipe):
     @property
     def trains_on_class_pictures(self) -> bool:
         return self.prior_weight > 0
+
+    @property
+    def weight_of_prior(self) -> float:
+        return self.prior_weight
 
     def problems(self) -> list[Problem]:
         found = super().problems()

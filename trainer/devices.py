@@ -7,7 +7,7 @@ import platform
 import subprocess
 from dataclasses import dataclass
 
-_SAID = ("uuid", "name", "memory.total")
+_SAID = ("uuid", "name")
 
 
 @dataclass(frozen=True)
@@ -16,7 +16,6 @@ class Device:
 
     index: int | None
     name: str
-    memory_gb: float | None = None
 
     @property
     def key(self) -> str:
@@ -72,8 +71,8 @@ def _nvidia_gpus() -> list[tuple[Device, str]]:
         return []
     devices: list[tuple[Device, str]] = []
     for line in answer.stdout.splitlines():
-        index, *said = (part.strip() for part in line.split(",", 3))
+        index, *said = (part.strip() for part in line.split(",", 2))
         if index.isdigit() and len(said) == len(_SAID):  # it also says in words that there is none
-            uuid, name, memory = said
-            devices.append((Device(int(index), name, float(memory) / 1024 if memory.isdigit() else None), uuid))
+            uuid, name = said
+            devices.append((Device(int(index), name), uuid))
     return devices

@@ -144,9 +144,7 @@ def read_secret() -> str:
     return line.decode()
 
 
-def spawn(
-    arguments: Sequence[str], *, environment: dict[str, str], log: Path, nice: int = 0, secret: str | None = None
-) -> Child:
+def spawn(arguments: Sequence[str], *, environment: dict[str, str], log: Path, secret: str | None = None) -> Child:
     """Start `python -m ARGUMENTS` with its output appended to `log`.
 
     `secret` goes down the pipe, where no other process can see it; the child takes it with `read_secret`.
@@ -162,7 +160,6 @@ def spawn(
             cwd=Path(__file__).resolve().parents[1],
             start_new_session=True,
             close_fds=True,
-            preexec_fn=(lambda: os.nice(nice)) if nice else None,
         )
     if secret is not None:
         assert process.stdin is not None

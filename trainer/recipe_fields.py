@@ -7,7 +7,6 @@ from types import NoneType, UnionType
 from typing import Any, Literal, Union, cast, get_args, get_origin
 
 import yaml
-from annotated_types import Ge, Gt, Le, Lt, MultipleOf
 from pydantic.fields import FieldInfo
 
 from trainer.choices import Method
@@ -27,9 +26,6 @@ class RecipeField:
     advanced: bool
     widget: Choice
     choices: tuple[str, ...]
-    minimum: float | None
-    maximum: float | None
-    step: float | None
     optional: bool
     default: Any
 
@@ -58,9 +54,6 @@ def _describe(name: str, info: FieldInfo) -> RecipeField:
         advanced=extra.get("group") == "advanced",
         widget=_widget(kind, choices),
         choices=choices,
-        minimum=_bound(info, Ge, "ge", Gt, "gt"),
-        maximum=_bound(info, Le, "le", Lt, "lt"),
-        step=_bound(info, MultipleOf, "multiple_of"),
         optional=NoneType in _alternatives(info.annotation),
         default=None if info.is_required() else info.get_default(),
     )
@@ -74,14 +67,6 @@ def _widget(kind: Any, choices: tuple[str, ...]) -> Choice:
     if choices:
         return "choice"
     return {bool: "flag", int: "integer", float: "number"}.get(kind, "text")  # type: ignore[return-value]
-
-
-def _bound(info: FieldInfo, *pairs: Any) -> float | None:
-    for constraint, attribute in zip(pairs[::2], pairs[1::2], strict=True):
-        for entry in info.metadata:
-            if isinstance(entry, constraint):
-                return float(getattr(entry, attribute))
-    return None
 
 
 def parse_assignments(assignments: list[str]) -> dict[str, Any]:

@@ -140,7 +140,7 @@ class PairHandlers:
         choices = replace(choices, name=choices.name.strip() or "unnamed")
         try:
             first = self._single.recipe(choices, entered)
-        except (RequestError, RecipeError):
+        except RequestError:
             return ""
         words = METHOD_WORDS[second.method.value]
         try:

@@ -39,7 +39,7 @@ _CHOICES = {"kind": [kind.value for kind in Kind], "way": [DREAMBOOTH, TEXTUAL_I
 
 
 class TrainTab:
-    """Draws the page and wires its events; `train` and `submitted` are what the layout connects to other tabs."""
+    """Draws the page and wires its events; what is public is what the layout connects to other tabs."""
 
     def __init__(self, services: Services, page: gr.Blocks) -> None:
         self._services, self._page = services, page

@@ -253,9 +253,11 @@ class TryTab:
             case "settings":
                 settings = self._handlers.settings_in_file(str(self._handlers.picture(name, owner)))
                 return self._restored(settings, request)
-            case _:
+            case "delete":
                 self._handlers.delete(name, owner)
                 return {self._pictures: self._handlers.history(owner, count)}
+            case other:
+                raise ValueError(f"the page knows no action {other!r}")
 
 
 def what_was_tried() -> gr.BrowserState:

@@ -23,7 +23,7 @@ Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 SPACE = {"SYSTEM": "spaces", "SPACE_ID": STUDIO, "GRADIO_SERVER_NAME": "0.0.0.0"}
 ANSWERS = "**/queue/data**"  # the stream that brings what each event has led to
-GPU_LIST = "#!/bin/sh\necho '0, GPU-1f2e, Tesla T4, 15360'\n"
+GPU_LIST = "#!/bin/sh\necho '0, GPU-1f2e, Tesla T4'\n"
 
 
 @pytest.fixture

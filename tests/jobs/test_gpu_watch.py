@@ -17,7 +17,7 @@ from tests.waiting import PATIENCE_S, wait_until
 from trainer.devices import find_devices
 from trainer.errors import EXIT_FAILED
 
-REPORTS = "0, GPU-12345678, NVIDIA H200, 143771"
+REPORTS = "0, GPU-12345678, NVIDIA H200"
 WITHOUT_CUDA = "PyTorch cannot use GPU 0 (NVIDIA H200): this PyTorch was built without CUDA."
 Driver = Callable[[str], None]
 

@@ -64,15 +64,15 @@ def choose_precision(asked: Precision, device_type: str) -> Precision:
     return asked
 
 
-def open_compute(asked: Precision, *, device: str | None = None) -> Compute:
+def open_compute(asked: Precision) -> Compute:
     """The accelerator of this process.
 
     Raises TrainingError where the precision cannot be had, or where PyTorch cannot use the GPU that there is: days on
     the processor are not what anybody wants who has one.
     """
-    if device != "cpu" and not torch.cuda.is_available() and (trouble := gpu_trouble()):
+    if not torch.cuda.is_available() and (trouble := gpu_trouble()):
         raise TrainingError(trouble, "Repair that, or set CUDA_VISIBLE_DEVICES to nothing to compute on the processor.")
-    use_cpu = device == "cpu" or not (torch.cuda.is_available() or torch.backends.mps.is_available())
+    use_cpu = not (torch.cuda.is_available() or torch.backends.mps.is_available())
     kind = "cpu" if use_cpu else ("cuda" if torch.cuda.is_available() else "mps")
     precision = choose_precision(asked, kind)
     # accelerate keeps its precision in a process-wide singleton; a second run in one process needs a new one

@@ -114,7 +114,7 @@ def forward(training: Training, *, step: int, number: int) -> torch.Tensor:
     weights = example_weights(
         snr=signal_to_noise(family.alphas_cumprod(), timesteps),
         is_prior=batch.is_prior,
-        prior_weight=getattr(recipe, "prior_weight", 0.0),
+        prior_weight=recipe.weight_of_prior,
         min_snr_gamma=recipe.min_snr_gamma,
         prediction=family.prediction,
     )
