@@ -10,6 +10,7 @@ pickled into the database, so a job id is all that is passed.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Collection
 from enum import StrEnum
 from typing import Any
@@ -18,7 +19,9 @@ from dbos import DBOS, DBOSClient, DBOSConfig, error, run_dbos_database_migratio
 
 _WORKFLOW, _STEP = "train-job", "train"
 _APPLICATION, _VERSION = "concept-studio", "1"
-_POLL_S = 0.5
+_POLL_S, _TRIES = 0.5, 10
+
+log = logging.getLogger(__name__)
 
 logging.getLogger("dbos").setLevel(logging.WARNING)  # at INFO it tells each migration, and the database's address
 
@@ -38,21 +41,31 @@ class QueueClient:
         self._client = DBOSClient(system_database_url=database_url)
 
     def enqueue(self, job_id: str, *, attempt: int, priority: int, queue: Queue = Queue.training) -> None:
-        """Queue an attempt at a job; a second call for a job that is queued or running changes nothing."""
-        try:
-            self._client.enqueue(
-                {
-                    "queue_name": queue.value,
-                    "workflow_name": _WORKFLOW,
-                    "workflow_id": _workflow_id(job_id, attempt),
-                    "deduplication_id": job_id,
-                    "app_version": _VERSION,
-                    "priority": priority,
-                },
-                job_id,
-            )
-        except error.DBOSQueueDeduplicatedError:
-            return
+        """Queue an attempt at a job; a second call for an attempt that is queued or running changes nothing.
+
+        The attempt before may be over and not yet noted so by DBOS, which then refuses the next: that is waited for.
+        """
+        options: Any = {
+            "queue_name": queue.value,
+            "workflow_name": _WORKFLOW,
+            "workflow_id": _workflow_id(job_id, attempt),
+            "deduplication_id": job_id,
+            "app_version": _VERSION,
+            "priority": priority,
+        }
+        for _ in range(_TRIES):
+            try:
+                self._client.enqueue(options, job_id)
+            except error.DBOSQueueDeduplicatedError:
+                if self._knows(options["workflow_id"]):
+                    return
+                time.sleep(_POLL_S)
+            else:
+                return
+        log.warning("job %s cannot be queued yet: its last attempt is still noted as running", job_id)
+
+    def _knows(self, workflow_id: str) -> bool:
+        return bool(self._client.list_workflows(workflow_ids=[workflow_id], load_input=False, load_output=False))
 
     def withdraw(self, job_id: str, *, attempt: int) -> None:
         """Take a waiting attempt out of the queue."""

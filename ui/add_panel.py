@@ -47,7 +47,7 @@ class AddPanel:
             spoken(self._add),
             [self._file, self._hub, *about],
             [self._file, self._hub, self._name],
-            api_visibility="private",
+            **QUIET,  # what shows that it runs would show an error there, too, and lie over the fields
             trigger_mode="once",
         )
         self._kind.input(class_word_for, [self._kind, self._class_word], self._class_word, **QUIET)
@@ -128,6 +128,7 @@ class AddPanel:
             path = Path(file)
             bringing = importer.judge_file(wish, path, shown_name=shown_name(path.name), token=token)
         else:
+            gr.Info("The Hub is asked what it is.")
             bringing = importer.judge_hub(wish, token)
         if token is not None:
             self._services.tokens.hand_over_for_fetching(owner, token)

@@ -10,7 +10,6 @@ from gradio.components import Component
 
 from inference.grid import Axis, Grid, GridSettings, Varied, build_grid, read_axis
 from inference.request import PictureRequest
-from trainer.errors import RequestError
 
 _SIDES = {"across": "Across", "down": "Down"}
 _NOTHING = ("nothing", "")
@@ -25,8 +24,9 @@ _NAMES = {
     Varied.words: "Words in the prompt",
 }
 _HELP = (
-    "One seed, and one or two settings that vary; commas or lines part their values. Of words in the prompt, the first "
-    "is what stands there now. No concepts means all that are picked."
+    "Choose one or two settings and write their values, parted by commas or one a line: Guidance scale, `2, 4, 8`. "
+    "For words in the prompt, begin with those that stand in it: `red, blue, green` draws the red apple in three "
+    "colours. Of concepts an empty field takes all that you picked."
 )
 
 
@@ -62,11 +62,7 @@ class GridFields:
 
     def _axis(self, side: str, values: Mapping[Component, Any], request: PictureRequest) -> Axis | None:
         varied, entered = values[self.of[side]], values[self.of[f"{side}_values"]] or ""
-        if not varied:
-            if entered.strip():
-                raise RequestError(f"{_SIDES[side]}: say what these values are of, or take them out.")
-            return None
-        return read_axis(varied, entered, request)
+        return read_axis(varied, entered, request) if varied else None
 
     def varies_concept(self, values: Mapping[Component, Any]) -> bool:
         return Varied.concept in (values[self.of[side]] for side in _SIDES)

@@ -155,7 +155,7 @@ class TrainTab:
             spoken(self._submit),
             {*self._inputs(), self._preset, self._photos.draft, self._publish, *self._money.components},
             [self.submitted, self._photos.draft, self._photos.shown],
-            api_visibility="private",
+            **QUIET,  # an error would be shown on the photos, whatever it is of
             trigger_mode="once",
         )
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from inference.catalog import use_each, use_together
+from inference.catalog import free_alias, use_each, use_together
 from inference.grid import Grid
 from inference.grid_picture import save_grid
 from inference.metadata import PictureSettings, read_settings
@@ -223,6 +223,16 @@ class TryHandlers:
                 weights.append(float(concept.get("weight", 1.0)))
         return jobs[:MAX_CONCEPTS], weights[:MAX_CONCEPTS], missing
 
+    def prompt_of(self, settings: PictureSettings, jobs: list[str], owner: str) -> str:
+        """A picture's prompt with its concepts called as they are when these `jobs` are picked."""
+        alias_of = {str(c.get("sha256")): str(c.get("alias")) for c in settings.concepts}
+        taken: list[str] = []
+        called: dict[str, str] = {}
+        for entry in self.describe(jobs, owner):
+            taken.append(free_alias(entry.manifest.name, taken))
+            called[alias_of.get(entry.manifest.weights_sha256, "")] = taken[-1]
+        return re.sub(_NAME, lambda match: f"<{called.get(match[0][1:-1], match[0][1:-1])}>", settings.prompt)
+
     def base_of(self, settings: PictureSettings, jobs: list[str], owner: str) -> str:
         """The base that a picture was made on: its concepts' base, as it is called here."""
         entries = self.describe(jobs, owner)
@@ -244,6 +254,9 @@ class TryHandlers:
     def is_suggestion(self, prompt: str) -> bool:
         """Whether a prompt is one of ours, so that picking another concept may replace it."""
         return _SUGGESTION.fullmatch(prompt) is not None
+
+    def stopped_note(self) -> str:
+        return _line("Stopped. Pictures that were done are below.")
 
     def restored_note(self, missing: list[str], *, started_from_picture: bool) -> str:
         """What was loaded from a picture, and what could not be."""

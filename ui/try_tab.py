@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -19,6 +20,7 @@ from ui.look_fields import LookFields
 from ui.services import Services
 from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers
 
+_ON_ITS_WAY_S = 1.0
 _WAITING_AT_ONCE = 60  # the generator tells each of them their place; gradio's own queue would show them nothing
 _SYNTAX = (
     "Write `<name>` for a concept. Stress words with `word++` or `(some words)1.3`, play them down with `word--`. "
@@ -106,7 +108,9 @@ class TryTab:
             concurrency_limit=_WAITING_AT_ONCE,
         )
         self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
-        self._stop.click(lambda: "", None, self._making, cancels=making, **QUIET_AT_ONCE)
+        self._stop.click(
+            spoken(self._stopped), self._history, [self._making, self._pictures], cancels=making, **QUIET_AT_ONCE
+        )
         restorable = [self.concepts, *weighed, *drawn_with, self._look.fitted_to, self._prompt, self._making]
         self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **QUIET_AT_ONCE)
         acted = [self._pictures, self._history, self._look.start, *restorable]
@@ -221,6 +225,12 @@ class TryTab:
         else:
             yield from self._handlers.generate(made, owner, token, shown=shown)
 
+    def _stopped(self, count: int, request: gr.Request) -> Iterator[tuple[str, str]]:
+        """Said twice: how far it was may still have been on its way when it was stopped."""
+        for pause_s in (0.0, _ON_ITS_WAY_S):
+            time.sleep(pause_s)
+            yield self._handlers.stopped_note(), self._handlers.history(self._services.owners.of(request), count)
+
     def _restore_uploaded(self, file: str, request: gr.Request) -> dict[Component, Any]:
         return {**self._restored(self._handlers.settings_in_file(file), request), self._loaded: None}
 
@@ -234,7 +244,7 @@ class TryTab:
             **dict(zip(self._weights, weights, strict=False)),
             self._weighed: jobs,
             self.concepts: gr.update(choices=self._handlers.choices(owner), value=jobs),
-            self._prompt: settings.prompt,
+            self._prompt: self._handlers.prompt_of(settings, jobs, owner),
             self._making: self._handlers.restored_note(missing, started_from_picture=settings.strength is not None),
         }
 

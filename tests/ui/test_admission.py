@@ -24,7 +24,7 @@ from ui.layout import build_page
 from ui.services import Services
 
 Client = Callable[[str | None], HfApi]
-GPU = Device(0, "Tesla T4", 16.0)
+GPU = Device(0, "Tesla T4")
 T4: dict[str, Any] = {"flavor": "t4-small", "machine": "Nvidia T4 - small", "usd_per_hour": 0.4, "public": True}
 NOBODY = {"token": "hf_of_nobody"}
 

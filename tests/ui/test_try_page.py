@@ -12,6 +12,7 @@ from PIL import Image
 
 from app import build_services
 from inference.grid import Axis, GridSettings, Varied
+from inference.metadata import PictureSettings
 from inference.request import PictureRequest
 from jobs.store import SINGLE_OWNER
 from tests.ui.conftest import PICTURE, VISITOR, drawn, learnt_concept
@@ -111,6 +112,22 @@ def test_what_was_tried_comes_back_if_it_is_still_there(services: Services, conc
         assert tab.restore(strange, HISTORY, VISITOR)[2] == ""
 
 
+def test_second_concept_of_a_name_alone_is_called_by_it_in_the_prompt_that_comes_back(
+    services: Services, concept: Callable[[str], str]
+) -> None:
+    jobs = [concept("red-mug"), concept("red-mug")]
+    handlers, artifact = TryHandlers(services), services.jobs.run_folder(jobs[1]).artifact
+    manifest = read_manifest(artifact)
+    files = [entry.model_copy(update={"sha256": "f" * 64}) for entry in manifest.files]
+    write_manifest(artifact, manifest.model_copy(update={"files": files}))
+    asked = {**PICTURE, "base": STARTER, "prompt": "a <red-mug-2> beside a <red-mug-20>"}
+    used = [{"name": "red-mug", "alias": "red-mug-2", "sha256": "f" * 64, "weight": 0.5}]
+    settings = PictureSettings.model_validate({**asked, "seed": 1, "concepts": used})
+    found, weights, missing = handlers.concepts_of(settings, SINGLE_OWNER)
+    assert (found, weights, missing) == (jobs[1:], [0.5], [])
+    assert handlers.prompt_of(settings, found, SINGLE_OWNER) == "a <red-mug> beside a <red-mug-20>"
+
+
 @pytest.mark.fault(60)
 def test_concept_that_is_gone_is_said_and_nothing_is_drawn_without_it(
     services: Services, concept: Callable[[str], str]
@@ -151,8 +168,8 @@ def test_grid_is_read_from_the_page_and_comes_back_to_it(services: Services) -> 
     grid = fields.read(only_down, request)
     assert grid is not None
     assert [cell.seed for cell in grid.cells] == [1, 2]
-    with pytest.raises(RequestError, match="Across: say what these values are of"):
-        fields.read(empty | {fields.of["across_values"]: "1,2"}, request)
+    left_behind = fields.filled(axes) | {fields.of["across"]: "", fields.of["down"]: ""}
+    assert fields.read(left_behind, request) is None
 
 
 def test_grid_may_take_whole_models_one_after_another(services: Services, concept: Callable[[str], str]) -> None:
