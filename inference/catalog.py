@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -44,15 +44,23 @@ def use_together(choices: list[tuple[Path, float]]) -> tuple[ConceptUse, ...]:
 
 def use_each(choices: list[tuple[Path, float]]) -> tuple[ConceptUse, ...]:
     """The same for concepts that are drawn one after another, whole models or not."""
-    uses: list[ConceptUse] = []
-    for path, weight in choices:
-        concept = open_concept(path)
-        alias = free_alias(concept.manifest.name, {use.alias for use in uses})
-        uses.append(ConceptUse(folder=concept.folder, weight=weight, alias=alias))
-    return tuple(uses)
+    concepts = [open_concept(path) for path, _ in choices]
+    aliases = aliases_of([concept.manifest.name for concept in concepts])
+    return tuple(
+        ConceptUse(folder=concept.folder, weight=weight, alias=alias)
+        for concept, (_, weight), alias in zip(concepts, choices, aliases, strict=True)
+    )
 
 
-def free_alias(name: str, taken: Collection[str | None]) -> str:
+def aliases_of(names: Iterable[str]) -> list[str]:
+    """What prompts call concepts of these names that are used together."""
+    aliases: list[str] = []
+    for name in names:
+        aliases.append(_free_alias(name, aliases))
+    return aliases
+
+
+def _free_alias(name: str, taken: Collection[str]) -> str:
     """The name itself, or with the first number from 2 on that is free."""
     numbered = (f"{name}-{number}" for number in itertools.count(2))
     return name if name not in taken else next(alias for alias in numbered if alias not in taken)

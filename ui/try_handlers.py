@@ -12,7 +12,7 @@ from typing import Any
 
 from markupsafe import Markup
 
-from inference.catalog import free_alias, use_each, use_together
+from inference.catalog import aliases_of, use_each, use_together
 from inference.grid import Grid
 from inference.grid_picture import save_grid
 from inference.metadata import PictureSettings, read_settings
@@ -226,11 +226,9 @@ class TryHandlers:
     def prompt_of(self, settings: PictureSettings, jobs: list[str], owner: str) -> str:
         """A picture's prompt with its concepts called as they are when these `jobs` are picked."""
         alias_of = {str(c.get("sha256")): str(c.get("alias")) for c in settings.concepts}
-        taken: list[str] = []
-        called: dict[str, str] = {}
-        for entry in self.describe(jobs, owner):
-            taken.append(free_alias(entry.manifest.name, taken))
-            called[alias_of.get(entry.manifest.weights_sha256, "")] = taken[-1]
+        manifests = [entry.manifest for entry in self.describe(jobs, owner)]
+        aliases = aliases_of(manifest.name for manifest in manifests)
+        called = {alias_of.get(m.weights_sha256, ""): alias for m, alias in zip(manifests, aliases, strict=True)}
         return re.sub(_NAME, lambda match: f"<{called.get(match[0][1:-1], match[0][1:-1])}>", settings.prompt)
 
     def base_of(self, settings: PictureSettings, jobs: list[str], owner: str) -> str:

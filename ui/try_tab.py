@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from inference.catalog import free_alias
+from inference.catalog import aliases_of
 from inference.metadata import PictureSettings
 from trainer.decode import decode_photo
 from ui.errors import spoken
@@ -167,10 +167,7 @@ class TryTab:
         prompt: str = values[self._prompt]
         entries = self._handlers.describe(values[self.concepts] or [], self._services.owners.of(request))
         weight_of = dict(zip(values[self._weighed], [values[w] for w in self._weights], strict=False))
-        aliases: list[str] = []
-        for entry in entries:
-            aliases.append(free_alias(entry.manifest.name, aliases))
-        placeholders = [f"<{alias}>" for alias in aliases]
+        placeholders = [f"<{alias}>" for alias in aliases_of(entry.manifest.name for entry in entries)]
         sliders = [
             gr.update(
                 visible=not entry.concept.is_whole_model,  # it is the model itself, and has no weight in it

@@ -64,10 +64,11 @@ def write_single_file(folder: Path, target: Path) -> None:
         original = _vae_name(name, blocks)
         tensors[f"first_stage_model.{original}"] = _as_convolution(tensor) if ".attn_1." in original else tensor
     tensors |= _text_encoders(texts)
-    schedule = read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
-    marks = {name: torch.zeros(0) for name in _marks(schedule)} if len(texts) == 2 else {}
-    halves = {name: tensor.half().contiguous() for name, tensor in (tensors | marks).items()}
-    said = "v" if V_MARK in _marks(schedule) else "epsilon"
+    marks = _marks(read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing"))
+    if len(texts) == 2:
+        tensors |= {mark: torch.zeros(0) for mark in marks}
+    halves = {name: tensor.half().contiguous() for name, tensor in tensors.items()}
+    said = "v" if V_MARK in marks else "epsilon"
     save_file(halves, target, metadata={"format": "pt", "modelspec.prediction_type": said})
 
 

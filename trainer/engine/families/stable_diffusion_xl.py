@@ -70,5 +70,4 @@ def pool_at_end(encoder: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer) 
     The published configuration says that the end is token 2, which transformers reads as "the highest token id": the
     end of text, until a textual inversion adds ids above it. Then all that follows the placeholder would be lost.
     """
-    (end,) = tokenizer("", add_special_tokens=True).input_ids[1:2]
-    encoder.text_model.eos_token_id = end
+    encoder.text_model.eos_token_id = tokenizer("").input_ids[-1]
