@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.config import STARTER
 from trainer.errors import Problem, RecipeError
 
-SCHEDULERS = ("DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "DDIM", "UniPC")
+Scheduler = Literal["DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "DDIM", "UniPC"]
+SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
 MAX_SEED = 2**32 - 1
 MAX_PROMPT = 4000
 _PLACEHOLDER = re.compile(r"<([a-z0-9-]+)>")
@@ -40,7 +42,7 @@ class PictureRequest(BaseModel):
     seed: int = Field(0, ge=0, le=MAX_SEED)
     steps: int = Field(20, ge=1, le=150)
     guidance: float = Field(5.0, ge=0, le=30)
-    scheduler: str = Field("DPM++ 2M", pattern="^(" + "|".join(s.replace("+", r"\+") for s in SCHEDULERS) + ")$")
+    scheduler: Scheduler = "DPM++ 2M"
     width: int = Field(128, ge=64, le=2048, multiple_of=8)
     height: int = Field(128, ge=64, le=2048, multiple_of=8)
     count: int = Field(1, ge=1, le=16)

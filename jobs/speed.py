@@ -14,6 +14,7 @@ from trainer.whole_files import write_whole
 # see tests/benchmarks/RESULTS.md. They stand in only until a first run of the kind has finished on this machine.
 _FIRST_GUESS_S_PER_PICTURE = {"textual-inversion": 0.025, "dreambooth-lora": 0.04, "dreambooth": 0.031}
 _AROUND_S = 30.0
+_WARM_AFTER_STEPS = 20  # the first steps are slow: a run of fewer says little beside what a longer one measured
 
 
 class Speeds:
@@ -25,8 +26,10 @@ class Speeds:
     def learn(self, recipe: TrainConfig, progress: Progress) -> None:
         """Take over what a finished run measured."""
         if progress.steps_per_second > 0 and progress.seconds is not None:
-            known = self._read()
-            training_s = (recipe.steps - progress.resumed_from) / progress.steps_per_second
+            known, steps = self._read(), recipe.steps - progress.resumed_from
+            if steps < _WARM_AFTER_STEPS and _key(recipe) in known:
+                return
+            training_s = steps / progress.steps_per_second
             around = max(0.0, progress.seconds - training_s)
             known[_key(recipe)] = [1 / progress.steps_per_second / _pictures(recipe), around]
             write_whole(self._file, json.dumps(known, indent=2))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
 from typing import Any
 
 import gradio as gr
@@ -12,7 +11,7 @@ from jobs.service import JobView
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from ui.events import QUIET_AT_ONCE
-from ui.html import render
+from ui.html import moment, render
 from ui.method_words import METHOD_WORDS
 from ui.polling import Drawn, PolledHtml
 from ui.services import Services
@@ -132,6 +131,5 @@ def _is_concept(services: Services, view: JobView) -> bool:
 
 def _label(view: JobView) -> str:
     """Name, method and when, because several concepts may have one name."""
-    created = datetime.fromtimestamp(view.job.created, UTC)
     method = METHOD_WORDS.get(view.job.method, "imported")
-    return f"{view.job.title} · {method} · {created:%d %b %H:%M} UTC"
+    return f"{view.job.title} · {method} · {moment(view.job.created)}"

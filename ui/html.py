@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,8 +123,14 @@ def unbroken(words: str) -> str:
     return words.replace(" ", "\N{NO-BREAK SPACE}")
 
 
+def moment(seconds: float) -> str:
+    """A day and a time of day, of seconds since the epoch."""
+    return unbroken(f"{datetime.fromtimestamp(seconds, UTC):%d %b %H:%M} UTC")
+
+
 _ENVIRONMENT.filters["duration"] = lambda seconds: unbroken(duration(seconds))
 _ENVIRONMENT.filters["file_size"] = lambda count: unbroken(file_size(count))
+_ENVIRONMENT.filters["moment"] = moment
 _ENVIRONMENT.filters["dollars"] = dollars
 _ENVIRONMENT.globals["loss_curve"] = loss_curve
 

@@ -21,10 +21,19 @@ from ui.train_tab import TrainTab
 from ui.try_tab import TryTab, what_was_tried
 
 _LOOK_AT_GPUS_S = 30.0
-_NAME_THE_OPEN_TAB = """() => setTimeout(() => {
+_OPENED_A_TAB = """() => setTimeout(() => {
   const open = document.querySelector('#tabs [role=tab][aria-selected=true]');
-  if (open) history.replaceState(null, '', '#' + open.dataset.tabId);
+  const name = open ? '#' + open.dataset.tabId : location.hash;
+  if (name === location.hash) return;
+  const address = location.pathname + location.search + name;
+  if (location.hash) { history.pushState(null, '', address); scrollTo(0, 0); }
+  else history.replaceState(null, '', address);
 })"""
+_GO_BACK_TO_TABS = """() => {
+  const open = () => document.querySelector(`#tabs [role=tab][data-tab-id="${location.hash.slice(1)}"]`)?.click();
+  addEventListener('popstate', open);
+  return [location.hash.slice(1)];
+}"""
 
 
 def build_page(services: Services) -> gr.Blocks:
@@ -86,15 +95,15 @@ def _welcome_back(services: Services) -> Callable[[gr.Request], None]:
 
 
 def _keep_open(page: gr.Blocks, tabs: gr.Tabs, pages: list[gr.Tab]) -> None:
-    """The address names the tab that is open, so that a reload, or a link, opens it again."""
-    tabs.change(None, None, None, js=_NAME_THE_OPEN_TAB, **QUIET)
+    """The address names the tab that is open: a reload or a link opens it again, the way back leads through tabs."""
+    tabs.change(None, None, None, js=_OPENED_A_TAB, **QUIET)
     known = [tab.id for tab in pages]
     named = gr.Textbox(visible=False)
     page.load(
         lambda name: gr.Tabs(selected=name) if name in known else gr.skip(),
         named,
         tabs,
-        js="() => [location.hash.slice(1)]",
+        js=_GO_BACK_TO_TABS,
         **QUIET_AT_ONCE,
     )
 

@@ -49,9 +49,9 @@ class LibraryEntry:
 
     @property
     def elsewhere(self) -> str:
-        """The words that reproduce the concept in other tools."""
+        """The words that reproduce the concept in other tools; an embedding answers to the name of its file there."""
         if self.manifest.method is Method.textual_inversion:
-            return self.manifest.placeholder
+            return self.manifest.name
         return self.manifest.trained_words
 
 

@@ -11,8 +11,6 @@ from ui.events import QUIET
 from ui.publishing import prepare_publication
 from ui.services import Services
 
-ASKING_THE_HUB = {**QUIET, "show_progress": "minimal"}  # it may take seconds to answer
-
 
 class PublishPanel:
     """Draws the panel; `asked` fires when a publication was queued."""
@@ -39,7 +37,7 @@ class PublishPanel:
                 press = gr.Button("Publish", variant="primary", elem_id="publish")
                 close = gr.Button("Not now")
         inputs = [self._job, self._repo, self._token, self._private]
-        self.asked = press.click(spoken(self._publish), inputs, [self.panel, self._token], **ASKING_THE_HUB)
+        self.asked = press.click(spoken(self._publish), inputs, [self.panel, self._token], **QUIET)
         close.click(lambda: gr.Column(visible=False), None, self.panel, **QUIET)
 
     @property

@@ -11,6 +11,7 @@ import gradio as gr
 from markupsafe import Markup
 
 from jobs.bill import Bill
+from jobs.state import JobState
 from trainer.bases import BaseTraits, knows_word
 from trainer.choices import Kind, Method
 from trainer.concept import check_name
@@ -161,8 +162,8 @@ class TrainHandlers:
             traits = None
         return preset_values(choices.method, choices.kind, traits)
 
-    def name_check(self, name: str, base: str) -> str:
-        """What a name means to the base, as it is typed."""
+    def name_check(self, name: str, base: str, request: gr.Request) -> str:
+        """What a name means to the base and to the visitor's own concepts, as it is typed."""
         name = name.strip()
         if not name:
             return "A short, made-up word works best, such as <code>red-mug-anna</code>."
@@ -178,7 +179,14 @@ class TrainHandlers:
                 "through.</span>"
             ).format(name)
         mark = "" if known is None else "✓ "  # of a base that is not here yet, training says it
-        return Markup("{}In prompts you write <code>{}</code>.").format(mark, f"<{name}>")
+        words = Markup("{}In prompts you write <code>{}</code>.").format(mark, f"<{name}>")
+        ended = self._services.jobs.ended(self._services.owners.of(request))
+        if any(job.name == name and job.state is JobState.finished for job in ended):
+            words += Markup(
+                " <span class='cs-warn'>You have a concept of this name. In a picture of both, the second is "
+                "<code>{}</code>.</span>"
+            ).format(f"<{name}-2>")
+        return words
 
     def _folder_of(self, base: str) -> Path | None:
         try:

@@ -13,7 +13,7 @@ from inference.catalog import aliases_of
 from inference.metadata import PictureSettings
 from trainer.decode import decode_photo
 from ui.errors import spoken
-from ui.events import QUIET_AT_ONCE, remembered_by_the_browser
+from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.grid_fields import GridFields
 from ui.html import ACTIONS_JS
 from ui.look_fields import LookFields
@@ -22,6 +22,10 @@ from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers
 
 _ON_ITS_WAY_S = 1.0
 _WAITING_AT_ONCE = 60  # the generator tells each of them their place; gradio's own queue would show them nothing
+_SHOW_THE_MAKING = """() => {
+  const made = document.getElementById('try-made');
+  if (made.getBoundingClientRect().top > innerHeight / 2) made.scrollIntoView({behavior: 'smooth'});
+}"""  # on a phone it is below the fields
 _SYNTAX = (
     "Write `<name>` for a concept. Stress words with `word++` or `(some words)1.3`, play them down with `word--`. "
     "AUTOMATIC1111's `(word:1.3)` is understood too. Prompts may be long."
@@ -46,7 +50,7 @@ class TryTab:
                     self._loaded = gr.File(
                         label="A PNG that was made here", file_types=[".png"], elem_id="try-load", height=110
                     )
-            with gr.Column(scale=5, min_width=320):
+            with gr.Column(scale=5, min_width=320, elem_id="try-made"):
                 self._making = gr.HTML(elem_id="try-making")
                 self._pictures = gr.HTML(elem_id="try-pictures", js_on_load=ACTIONS_JS)
                 self._history = gr.State(HISTORY)  # how many pictures of it are shown
@@ -107,6 +111,7 @@ class TryTab:
             trigger_mode="once",
             concurrency_limit=_WAITING_AT_ONCE,
         )
+        self._generate.click(None, None, None, js=_SHOW_THE_MAKING, **QUIET)
         self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
         self._stop.click(
             spoken(self._stopped), self._history, [self._making, self._pictures], cancels=making, **QUIET_AT_ONCE

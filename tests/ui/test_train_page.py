@@ -14,7 +14,8 @@ from huggingface_hub import HfApi, constants
 
 from app import build_services
 from jobs import preflight
-from jobs.store import SINGLE_OWNER
+from jobs.state import JobState
+from jobs.store import SINGLE_OWNER, JobStore, open_engine
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import VISITOR, drawn, in_a_loop
@@ -120,13 +121,24 @@ def test_hostile_name_is_refused_with_the_rule_and_shown_as_text(page: TrainPage
     with pytest.raises(RecipeError, match="2 to 40 of a-z"):
         page.press("starter", name)
     assert "<script>" not in page.plan("starter", name)
-    assert "<script>" not in page._handlers.name_check(name, "starter")
+    assert "<script>" not in page._handlers.name_check(name, "starter", VISITOR)
     page.assert_nothing_happened()
+
+
+def test_name_of_a_finished_concept_is_said_to_be_in_use(page: TrainPage) -> None:
+    job, said = page.press("starter", "red-mug"), "You have a concept of this name"
+    assert said not in page._handlers.name_check("red-mug", "starter", VISITOR)  # it waits
+    store = JobStore(open_engine(Settings(home=page.services.jobs.runs_dir.parent).jobs_database_url))
+    for state in (JobState.running, JobState.finished):
+        assert store.change_state(job, state)
+    store.close()
+    assert said in page._handlers.name_check("red-mug", "starter", VISITOR)
+    assert said not in page._handlers.name_check("blue-mug", "starter", VISITOR)
 
 
 @pytest.mark.fault(46)
 def test_existing_word_is_a_warning_and_no_refusal(page: TrainPage) -> None:
-    assert "is a word that the model knows" in page._handlers.name_check("cat", "starter")
+    assert "is a word that the model knows" in page._handlers.name_check("cat", "starter", VISITOR)
     assert page.press("starter", "cat")
 
 
