@@ -8,7 +8,7 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trainer.config import STARTER
+from trainer.choices import STARTER
 from trainer.errors import Problem, RecipeError
 
 Scheduler = Literal["DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "DDIM", "UniPC"]

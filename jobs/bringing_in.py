@@ -15,8 +15,7 @@ from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingE
 from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub
 from jobs.preflight import BaseChecker, check_hub_base
 from trainer.bases import BaseReference, BaseTraits, find_base
-from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
-from trainer.config import STARTER
+from trainer.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.errors import WeightsError
 from trainer.hub_choice import WHOLE_FOLDER, choose_file
 from trainer.recognise import (

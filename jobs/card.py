@@ -14,9 +14,8 @@ from huggingface_hub import ModelCard, ModelCardData
 from jobs.hub import redacted
 from trainer.artifact import EMBEDDING_FILE, Manifest, portable_file
 from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER, FamilyName
-from trainer.choices import Kind, Method
+from trainer.choices import STARTER, Kind, Method
 from trainer.concept import first_prompt, preview_prompt
-from trainer.config import STARTER
 from trainer.photos import PhotoSet
 from trainer.recipe import build_recipe
 

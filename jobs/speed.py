@@ -7,7 +7,8 @@ import statistics
 from pathlib import Path
 
 from jobs.progress import Progress
-from trainer.config import STARTER, TrainConfig
+from trainer.choices import STARTER
+from trainer.config import TrainConfig
 from trainer.whole_files import write_whole
 
 # Seconds per picture of the starter on two cores, and around training (start, export, verification): measured once,

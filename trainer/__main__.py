@@ -13,8 +13,8 @@ import yaml
 
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
-from trainer.choices import Kind, Method
-from trainer.config import STARTER, TrainConfig
+from trainer.choices import STARTER, Kind, Method
+from trainer.config import TrainConfig
 from trainer.cores import CoreShare
 from trainer.errors import (
     EXIT_DONE,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.config import STARTER
+from trainer.choices import STARTER
 from trainer.errors import BaseModelError
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"

@@ -1,8 +1,13 @@
-"""What a recipe chooses from: the method, the kind of thing that is taught, and named values of single fields."""
+"""What a recipe chooses from: the method, the kind of thing that is taught, values of single fields, names themselves."""
 
 from __future__ import annotations
 
 from enum import StrEnum
+
+NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])$"
+"""What a concept may be called."""
+STARTER = "starter"
+"""What recipes call the base model that comes with the project."""
 
 
 class Method(StrEnum):

@@ -9,8 +9,8 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from trainer.choices import Kind, Method
-from trainer.config import NAME_PATTERN, TextualInversionRecipe, TrainConfig
+from trainer.choices import NAME_PATTERN, Kind, Method
+from trainer.config import TextualInversionRecipe, TrainConfig
 from trainer.errors import RequestError
 
 TEMPLATES: dict[Kind, tuple[str, ...]] = {

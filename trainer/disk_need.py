@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.bases import FamilyName, find_base
-from trainer.choices import AdaptedLayers, Optimizer
-from trainer.config import STARTER, DreamBoothLoraRecipe, TextualInversionRecipe, TrainConfig
+from trainer.choices import STARTER, AdaptedLayers, Optimizer
+from trainer.config import DreamBoothLoraRecipe, TextualInversionRecipe, TrainConfig
 from trainer.errors import BaseModelError, RequestError
 from trainer.single_file_base import inspect_local
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from trainer.bases import BaseTraits
-from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
-from trainer.config import STARTER, TrainConfig
+from trainer.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
+from trainer.config import TrainConfig
 from trainer.recipe import build_recipe
 
 # The starter is small and fast: many quick steps at high rates, so that two CPU cores are done in two or three minutes.

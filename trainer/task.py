@@ -15,8 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
 
 from trainer.artifact import read_manifest
 from trainer.bases import HUB_ID
-from trainer.choices import Kind, Method
-from trainer.config import NAME_PATTERN
+from trainer.choices import NAME_PATTERN, Kind, Method
 from trainer.errors import ConceptError, Problem, RecipeError, RequestError, WeightsError
 from trainer.photos import shown_name
 from trainer.prepare import new_run_folder

@@ -9,8 +9,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from trainer.choices import DEFAULT_CLASS_WORD, Kind
-from trainer.config import STARTER
+from trainer.choices import DEFAULT_CLASS_WORD, STARTER, Kind
 from trainer.errors import EXIT_REQUEST
 from trainer.run_folder import RunFolder
 from trainer.task import build_task, extraction_of, prepare_task, source_values

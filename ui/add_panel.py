@@ -10,8 +10,7 @@ from gradio.components import Component
 
 from jobs.bringing_in import Wish
 from trainer.bases import PINNED
-from trainer.choices import DEFAULT_CLASS_WORD, Kind
-from trainer.config import STARTER
+from trainer.choices import DEFAULT_CLASS_WORD, STARTER, Kind
 from trainer.errors import RequestError
 from trainer.photos import shown_name
 from trainer.task import suggested_name

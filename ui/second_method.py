@@ -12,7 +12,8 @@ from gradio.components import Component
 from jobs.bill import Bill, dollars
 from jobs.comparison import Order
 from jobs.remote.record import RemoteRun
-from trainer.config import Method, TrainConfig
+from trainer.choices import Method
+from trainer.config import TrainConfig
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.presets import preset_values
 from ui.forms import RecipeForm

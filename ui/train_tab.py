@@ -11,8 +11,7 @@ from gradio.components import Component
 
 from jobs.example import Example
 from trainer.bases import PINNED, STARTER_FOLDER, base_name, inspect_base
-from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
-from trainer.config import STARTER
+from trainer.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.errors import RequestError
 from trainer.presets import preset_values
 from ui.errors import spoken

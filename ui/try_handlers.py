@@ -19,8 +19,7 @@ from inference.metadata import PictureSettings, read_settings
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
 from trainer.bases import base_name
-from trainer.choices import Kind
-from trainer.config import STARTER
+from trainer.choices import STARTER, Kind
 from trainer.errors import RequestError
 from trainer.narrate import duration
 from trainer.presets import MOST_PX, look_values

@@ -8,7 +8,8 @@ from jobs.bill import dollars
 from jobs.remote.hardware import Flavor, PriceList
 from jobs.remote.record import RemoteRun, speeds_of
 from trainer.bases import find_base
-from trainer.config import STARTER, DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
+from trainer.choices import STARTER
+from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
 from trainer.errors import RequestError
 from trainer.narrate import duration
 from trainer.settings import Settings

@@ -24,7 +24,7 @@ from tests.jobs.processes import supervisor
 from tests.ui.conftest import PICTURE
 from tests.waiting import wait_until
 from trainer.bases import BaseReference
-from trainer.config import STARTER
+from trainer.choices import STARTER
 from trainer.devices import cpu
 from trainer.errors import BaseModelError
 from trainer.photos import take_folder

@@ -16,7 +16,7 @@ from tests.engine.conftest import PREVIEWED, small_recipe
 from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import drawn
 from tests.ui.test_sign_in import scope
-from trainer.config import STARTER, Kind, Method
+from trainer.choices import STARTER, Kind, Method
 from trainer.errors import RequestError
 from trainer.photos import take_folder
 from trainer.presets import preset_values

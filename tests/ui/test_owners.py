@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from app import build_services
-from trainer.config import STARTER
+from trainer.choices import STARTER
 from trainer.devices import cpu
 from trainer.errors import BaseModelError, RequestError
 from trainer.settings import Owners, Settings

@@ -19,8 +19,7 @@ from jobs.store import SINGLE_OWNER, JobStore, open_engine
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import VISITOR, drawn, in_a_loop
-from trainer.choices import Kind, Method
-from trainer.config import STARTER
+from trainer.choices import STARTER, Kind, Method
 from trainer.crop import Crop
 from trainer.devices import cpu
 from trainer.errors import BaseModelError, RecipeError, RequestError

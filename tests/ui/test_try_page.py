@@ -17,7 +17,7 @@ from inference.request import PictureRequest
 from jobs.store import SINGLE_OWNER
 from tests.ui.conftest import PICTURE, VISITOR, drawn, learnt_concept
 from trainer.artifact import read_manifest, write_manifest
-from trainer.config import STARTER, Method
+from trainer.choices import STARTER, Method
 from trainer.devices import cpu
 from trainer.errors import RequestError
 from trainer.settings import Settings

@@ -35,7 +35,7 @@ from tests.benchmarks.learning.subjects import (
 )
 from tests.benchmarks.learning.sweep import FIELDS, RATE, SWEPT, read_rates, sweep_cells, sweep_rows, write_sweep
 from trainer.bases import STARTER_FOLDER, inspect_base
-from trainer.config import Kind, Method
+from trainer.choices import Kind, Method
 from trainer.evidence import SWEEP_FILE
 from trainer.recipe_fields import parse_assignments
 from trainer.starter.sources import fetch_photos, load_sprites, load_things

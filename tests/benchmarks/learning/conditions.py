@@ -8,7 +8,7 @@ from dataclasses import asdict
 from typing import Any
 
 from tests.benchmarks.learning.exam import exam_of
-from trainer.config import Kind, Method
+from trainer.choices import Kind, Method
 from trainer.recipe import build_recipe
 
 

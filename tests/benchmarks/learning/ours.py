@@ -15,7 +15,7 @@ from tests.benchmarks.learning.painter import Learnt
 from tests.benchmarks.learning.subjects import Subject
 from tests.benchmarks.learning.training import Trained, TrainingFailed, run_timed
 from trainer.bases import STARTER_FOLDER
-from trainer.config import STARTER, Method
+from trainer.choices import STARTER, Method
 from trainer.events import Measured, Warned, read_events
 from trainer.run_folder import RunFolder
 

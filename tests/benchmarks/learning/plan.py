@@ -11,7 +11,7 @@ from typing import Any
 
 from tests.benchmarks.learning.subjects import Subject
 from trainer.bases import BaseTraits
-from trainer.config import Method
+from trainer.choices import Method
 from trainer.presets import preset_values
 
 OUR_SEEDS, THEIR_SEEDS = 3, 1

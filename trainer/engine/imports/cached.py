@@ -8,8 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
-from trainer.choices import Kind
-from trainer.config import STARTER
+from trainer.choices import STARTER, Kind
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Listing, download, list_files, reason_of
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace
