@@ -1,4 +1,4 @@
-"""What a recipe chooses from: the method, the kind of thing that is taught, values of single fields, names themselves."""
+"""What a recipe chooses from: the method, the kind of thing that is taught, values of single fields, and names."""
 
 from __future__ import annotations
 
