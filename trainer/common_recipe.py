@@ -129,15 +129,16 @@ class CommonRecipe(BaseModel):
         json_schema_extra=advanced(),
     )
     variants_per_photo: int = Field(
-        4,
+        1,
         ge=1,
         le=32,
-        description="Slightly different crops cached of each photo; the first is the exact crop.",
+        description="Slightly different crops shown of each photo; the first is the photo as it is. More hold less "
+        "closely to the photos, and take more steps to learn.",
         json_schema_extra=advanced("crops"),
     )
     mirror: bool = Field(
-        default=True,
-        description="Half of the variants are mirrored. Off for faces and lettering.",
+        default=False,
+        description="Every second variant is mirrored. Not for faces, lettering or whatever else has two sides.",
         json_schema_extra=advanced(),
     )
     name_background: bool = Field(

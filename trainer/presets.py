@@ -34,18 +34,28 @@ _STARTER: dict[Method, dict[str, Any]] = {
         "checkpoint_every_steps": 70,
     },
     Method.dreambooth: {
-        "steps": 600,
+        "steps": 400,
         "learning_rate": 5e-4,
         "batch_size": 8,
         "schedule": "cosine",
         "prior_weight": 0.0,
-        "preview_every_steps": 100,
-        "checkpoint_every_steps": 200,
+        "preview_every_steps": 80,
+        "checkpoint_every_steps": 80,
     },
 }
 
-# A style takes twice the rate of a thing: see assets/evidence/sweep.md.
-_STARTER_STYLE: dict[Method, dict[str, Any]] = {Method.dreambooth_lora: {"learning_rate": 4e-3}}
+# What words say of a background is not learnt as a part of the thing; a few words alone hold no background anyway.
+_STARTER_THING: dict[Method, dict[str, Any]] = {
+    Method.dreambooth_lora: {"name_background": True},
+    Method.dreambooth: {"name_background": True},
+}
+# A style is in every part of a picture, either way round; a LoRA takes twice the rate (assets/evidence/sweep.md).
+_STYLE_IN_PARTS = {"variants_per_photo": 4, "mirror": True}
+_STARTER_STYLE: dict[Method, dict[str, Any]] = {
+    Method.textual_inversion: _STYLE_IN_PARTS,
+    Method.dreambooth_lora: {**_STYLE_IN_PARTS, "learning_rate": 4e-3},
+    Method.dreambooth: _STYLE_IN_PARTS,
+}
 
 # Stable Diffusion 1.x and 2.x. Rates and steps are the ones that the field's tools agree on most.
 _FULL_SIZE: dict[Method, dict[str, Any]] = {
@@ -96,12 +106,6 @@ _XL = {
     method: {**_FULL_SIZE[method], "gradient_checkpointing": True, **changes} for method, changes in _XL_CHANGES.items()
 }
 
-_KIND: dict[Kind, dict[str, Any]] = {
-    Kind.person: {"mirror": False},
-    Kind.pet: {},
-    Kind.object: {},
-    Kind.style: {},
-}
 MOST_PX = 1024
 """The largest pictures that a preset trains on, or a concept is tried at."""
 _STYLE_WITHOUT_CLASS = {"prior_weight": 0.0}
@@ -115,11 +119,11 @@ def preset_values(method: Method, kind: Kind, traits: BaseTraits | None) -> dict
     is_xl = traits is not None and traits.family == "stable-diffusion-xl"
     table = _STARTER if starter else _XL if is_xl else _FULL_SIZE
     values: dict[str, Any] = {"method": method, "kind": kind, "class_word": DEFAULT_CLASS_WORD[kind]}
-    values |= {"resolution_px": min(traits.resolution_px, MOST_PX) if traits else 512} | table[method] | _KIND[kind]
+    values |= {"resolution_px": min(traits.resolution_px, MOST_PX) if traits else 512} | table[method]
     if method is Method.dreambooth and not starter and not is_xl:
         values["text_encoder_share"] = _FULL_SIZE_TEXT_SHARE[kind]
-    if starter and kind is Kind.style:
-        values |= _STARTER_STYLE.get(method, {})
+    if starter:
+        values |= (_STARTER_STYLE if kind is Kind.style else _STARTER_THING).get(method, {})
     if kind is Kind.style and method is not Method.textual_inversion:
         values |= _STYLE_WITHOUT_CLASS
     return values

@@ -102,6 +102,9 @@ class TryTab:
         self._look.base.blur(spoken(self._fit_base), typed, self._look.fitted, **QUIET_AT_ONCE)
         start = self._look.init_image
         start.change(_start_words, start, self._starting, **QUIET_AT_ONCE)
+        # before the pictures: what a button does next waits until a stream of answers ends
+        self._generate.click(None, None, None, js=_SHOW_THE_MAKING, **QUIET)
+        self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
         making = self._generate.click(
             spoken(self._make),
             {self.concepts, *self._weights, self._prompt, self._count, *drawn_with, self._history},
@@ -111,8 +114,6 @@ class TryTab:
             trigger_mode="once",
             concurrency_limit=_WAITING_AT_ONCE,
         )
-        self._generate.click(None, None, None, js=_SHOW_THE_MAKING, **QUIET)
-        self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
         self._stop.click(
             spoken(self._stopped), self._history, [self._making, self._pictures], cancels=making, **QUIET_AT_ONCE
         )

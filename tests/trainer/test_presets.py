@@ -24,9 +24,12 @@ def test_every_preset_is_a_whole_recipe(method: Method, kind: Kind, traits: Base
     assert recipe.resolution_px == (traits.resolution_px if traits else 512)
 
 
-def test_faces_are_not_mirrored() -> None:
-    assert not preset_recipe(Method.dreambooth, Kind.person, FULL, name="anna").mirror
-    assert preset_recipe(Method.dreambooth, Kind.object, FULL, name="mug").mirror
+@pytest.mark.parametrize("kind", [Kind.person, Kind.object])
+@pytest.mark.parametrize("traits", [STARTER, FULL])
+def test_photos_are_shown_as_they_are(kind: Kind, traits: BaseTraits) -> None:
+    recipe = preset_recipe(Method.dreambooth, kind, traits, name="anna")
+    assert recipe.variants_per_photo == 1
+    assert not recipe.mirror
 
 
 def test_overrides_win_over_the_preset() -> None:
