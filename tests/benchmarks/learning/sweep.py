@@ -21,7 +21,7 @@ SWEPT = ("panda", "cactus", "halftone")  # none of them is in the standard run, 
 LORA, WHOLE, INVERSION = Method.dreambooth_lora, Method.dreambooth, Method.textual_inversion
 # field -> (methods that have it, values; or factors of the preset's value)
 FACTORS: dict[str, tuple[tuple[Method, ...], tuple[float, ...]]] = {
-    RATE: (tuple(Method), (0.125, 0.25, 0.5, 1, 2, 4)),
+    RATE: (tuple(Method), (0.25, 0.5, 1, 2, 4)),
     "steps": (tuple(Method), (0.5, 1, 2, 4)),
 }
 VALUES: dict[str, tuple[tuple[Method, ...], tuple[Any, ...]]] = {
@@ -32,6 +32,7 @@ VALUES: dict[str, tuple[tuple[Method, ...], tuple[Any, ...]]] = {
     "min_snr_gamma": (tuple(Method), (None, 5.0)),
     "batch_size": (tuple(Method), (1, 4, 8)),
     "name_background": (tuple(Method), (False, True)),
+    "variants_per_photo": (tuple(Method), (1, 2, 4)),
 }
 FIELDS = (*FACTORS, *VALUES)
 
