@@ -61,6 +61,8 @@ class Side:
     """None for a concept that was not trained here."""
     photos: frozenset[int] | None
     """Fingerprints of the photos; None where they are gone."""
+    thumbnails: tuple[str, ...]
+    """Files of the run folder that show the photos small, as far as there are any."""
 
     def shots(self, number: int) -> tuple[Shot, ...]:
         """The previews with the seed of this number, by step."""
@@ -107,6 +109,12 @@ class SideBySide:
         return any(side.figures.knows_subject is not None for side in (self.left, self.right))
 
     @property
+    def shown_photos(self) -> list[Side]:
+        """Whose photos there are to see: both sides' where they differ, else one side's for both."""
+        having = [side for side in (self.left, self.right) if side.thumbnails]
+        return having[:1] if self.left.photos == self.right.photos else having
+
+    @property
     def shares(self) -> list[float]:
         """How far the training was at each preview of either side, in order."""
         shots = (shot for pair in self.previews for shot in (*pair.left, *pair.right))
@@ -129,7 +137,8 @@ def _side(view: JobView, run: RunFolder) -> Side:
         photos = frozenset(photo.fingerprint for photo in read_dataset(run.photos).usable)
     except RequestError:
         photos = None
-    return Side(view.job, view.progress, _figures(view, run), recipe, photos)
+    thumbnails = tuple(file.relative_to(run.root).as_posix() for file in sorted(run.photos.glob("thumbs/*.jpg")))
+    return Side(view.job, view.progress, _figures(view, run), recipe, photos, thumbnails)
 
 
 def _figures(view: JobView, run: RunFolder) -> Figures:

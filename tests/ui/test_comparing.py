@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -18,7 +19,7 @@ from tests.ui.conftest import drawn
 from tests.ui.test_sign_in import scope
 from trainer.choices import STARTER, Kind, Method
 from trainer.errors import RequestError
-from trainer.photos import take_folder
+from trainer.photos import PhotoSet, read_dataset, take_folder, write_dataset, write_thumbnail
 from trainer.presets import preset_values
 from ui.compare_panel import ComparePanel, choose_pair, comparison_html
 from ui.forms import RecipeForm
@@ -141,6 +142,20 @@ def test_waiting_pair_is_drawn_with_what_is_known(services: Services, queued: Co
     assert "a photo of &lt;red-mug&gt;" in html
     assert html.count("no preview yet") == 2
     assert "knows the subject" not in html
+
+
+def test_same_photos_are_shown_once_and_different_ones_of_both(services: Services, queued: Comparison) -> None:
+    def shown() -> list[str]:
+        html = comparison_html(services.jobs.compare(*queued.jobs, "anna"))
+        return re.findall(r'src="studio/run/(\w+)/photos/thumbs/0001.jpg"', html)
+
+    assert shown() == []  # a folder's photos have no thumbnails
+    runs = [services.jobs.run_folder(job_id) for job_id in queued.jobs]
+    for run in runs:
+        write_thumbnail(run.photos, read_dataset(run.photos).usable[0])
+    assert shown() == [queued.jobs[0]]
+    write_dataset(runs[1].photos, PhotoSet(read_dataset(runs[1].photos).photos[1:]))
+    assert shown() == list(queued.jobs)
 
 
 def test_pair_is_chosen_from_either_job_and_the_first_is_on_the_left(services: Services, queued: Comparison) -> None:
