@@ -1,4 +1,4 @@
-"""Which colour a picture's background has, in words, read from the pixels along its borders."""
+"""Colours in words: of a picture's background, read from the pixels along its borders, and of single colours."""
 
 from __future__ import annotations
 
@@ -28,6 +28,13 @@ def background_colour(picture: Image.Image) -> str:
     """The colour word that most of the border pixels are nearest to, of the picture at ENOUGH_PX."""
     shares = border_shares(picture.resize((ENOUGH_PX, ENOUGH_PX)))
     return max(shares, key=lambda colour: shares[colour])
+
+
+def nearest_colour(rgb: np.ndarray) -> str:
+    """The colour word that a colour, RGB 0..255 [3], is nearest to in CIELAB."""
+    words = _to_lab(np.array(list(COLOURS.values()), np.float32))
+    distances = np.linalg.norm(words - _to_lab(np.asarray(rgb, np.float32)[None]), axis=1)
+    return list(COLOURS)[int(distances.argmin())]
 
 
 def border_shares(picture: Image.Image) -> dict[str, float]:

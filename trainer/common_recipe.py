@@ -147,6 +147,14 @@ class CommonRecipe(BaseModel):
         "the subject. Not for styles, nor for photos with captions.",
         json_schema_extra=advanced(),
     )
+    plain_background_share: float = Field(
+        0.0,
+        ge=0,
+        le=0.9,
+        description="Share of training pictures that show the subject cut out, on a plain colour that their prompt "
+        "names: so it is learnt apart from its places. Not for styles, nor for photos with captions.",
+        json_schema_extra=advanced("0 to 0.9"),
+    )
     caption_dropout: float = Field(
         0.0, ge=0, le=0.9, description="Share of pictures trained with an empty prompt.", json_schema_extra=advanced()
     )

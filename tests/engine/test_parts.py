@@ -18,7 +18,7 @@ from trainer.config import TrainConfig
 from trainer.crop import Crop
 from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average
-from trainer.engine.batches import Batches, PriorPictures, prompts_of, prompts_of_photos
+from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
 from trainer.engine.cache import EncodedPictures, variant
 from trainer.engine.checkpoint import Checkpoint, Checkpoints
 from trainer.engine.device import choose_precision
@@ -104,6 +104,22 @@ def test_class_pictures_come_with_their_own_prompt_in_the_same_pass(tiny_model: 
     assert batch.is_prior.tolist() == [False] * 3 + [True] * 3
     assert (batch.mean.flatten() >= 1000).tolist() == batch.is_prior.tolist()
     assert [p == prior.prompt for p in batch.prompts] == batch.is_prior.tolist()
+
+
+def test_subjects_on_plain_colours_stand_in_for_their_share_of_the_photos(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth-lora", batch_size=4, plain_background_share=0.5)
+    plain = PlainPictures(encoded(10, 1, offset=1000), [[f"on colour {number}"] for number in range(10)])
+
+    def batches() -> Batches:
+        return Batches(recipe, prompts(4, recipe), encoded(4), None, KeyedNoise(0, CPU), plain)
+
+    seen = [batches().at(number) for number in range(50)]
+    shown = [each for batch in seen for each in zip(batch.mean.flatten().tolist(), batch.prompts, strict=True)]
+    assert 0.4 < sum(value >= 1000 for value, _ in shown) / len(shown) < 0.6
+    assert all((prompt == f"on colour {value - 1000:.0f}") == (value >= 1000) for value, prompt in shown)
+    assert {f"on colour {number}" for number in range(10)} <= {p for batch in seen for p in batch.prompts}
+    forwards = batches()
+    assert [forwards.at(number).prompts for number in range(50)] == [batch.prompts for batch in seen]
 
 
 def test_captions_replace_templates(tiny_model: Path) -> None:

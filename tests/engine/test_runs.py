@@ -5,11 +5,15 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from PIL import Image
+from safetensors.torch import load_file
 
-from tests.engine.conftest import METHODS, PREVIEWED, Prepare, go_on
+from tests.engine.conftest import METHODS, PREVIEWED, Prepare, go_on, small_recipe
 from tests.engine.plain_pipelines import files_in, picture, plain_pipeline
 from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
 from trainer.engine.run import verify_run
@@ -23,7 +27,10 @@ from trainer.events import (
     Started,
     Step,
     Stopped,
+    Warned,
 )
+from trainer.photos import take_folder
+from trainer.prepare import prepare_run
 
 ARTIFACT = {
     "textual-inversion": {"learned_embeds.safetensors", "red-mug.safetensors"},
@@ -115,3 +122,37 @@ def test_run_without_previews_or_checkpoints_leaves_none(prepared: Prepare, tiny
     assert not run.checkpoints.exists()
     assert isinstance(events[-1], Finished)
     assert not any(isinstance(e, Stopped) for e in events)
+
+
+def test_subjects_are_shown_on_plain_colours_where_the_recipe_asks_and_there_are_some(
+    prepared: Prepare, tiny_model: Path, cache: Path, tmp_path: Path
+) -> None:
+    def trained(name: str, **changes: Any) -> tuple[dict[str, torch.Tensor], list[str]]:
+        run = prepared(tiny_model, "dreambooth-lora", name, **changes)
+        warnings = [event.text for event in go_on(run, cache) if isinstance(event, Warned)]
+        return load_file(run.artifact / "red-mug.safetensors"), [text for text in warnings if "plain colours" in text]
+
+    def are_equal(one: dict[str, torch.Tensor], other: dict[str, torch.Tensor]) -> bool:
+        return all(torch.equal(one[name], other[name]) for name in one)
+
+    photos, _ = trained("photos")
+    plain, said = trained("plain", plain_background_share=0.9)
+    assert said == []
+    assert not are_equal(photos, plain)
+    style = {"kind": "style", "class_word": ""}
+    assert are_equal(trained("style", **style)[0], trained("plain-style", **style, plain_background_share=0.9)[0])
+
+
+def test_photos_without_a_subject_are_trained_on_alone_and_that_is_said(
+    tiny_model: Path, cache: Path, tmp_path: Path
+) -> None:
+    source = tmp_path / "from"
+    source.mkdir()
+    for number in range(3):
+        waves = np.sin(np.linspace(0, 60 + 20 * number, 300)) * 40 + 128
+        Image.fromarray(np.tile(waves, (300, 1)).astype(np.uint8)).convert("RGB").save(source / f"{number}.png")
+    recipe = small_recipe(tiny_model, "textual-inversion", plain_background_share=0.5)
+    run, _ = prepare_run(tmp_path / "run", recipe, lambda folder: take_folder(source, folder))
+    events = go_on(run, cache)
+    assert any(isinstance(event, Warned) and "No subject is shown on plain colours" in event.text for event in events)
+    assert isinstance(events[-1], Finished)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import torch
 
 from trainer.choices import Kind
@@ -30,6 +31,14 @@ class Batch:
 
 
 @dataclass(frozen=True)
+class PlainPictures:
+    """Subjects on plain colours, and what each may be trained with."""
+
+    pictures: EncodedPictures
+    prompts: list[list[str]]
+
+
+@dataclass(frozen=True)
 class PriorPictures:
     """Pictures for prior preservation, and the prompt of the class that they all share."""
 
@@ -47,9 +56,10 @@ class Batches:
         own: EncodedPictures,
         prior: PriorPictures | None,
         noise: KeyedNoise,
+        plain: PlainPictures | None = None,
     ) -> None:
         self._recipe, self._own, self._prior, self._noise = recipe, own, prior, noise
-        self._prompts = prompts
+        self._prompts, self._plain = prompts, plain
 
     def at(self, number: int) -> Batch:
         """The batch of forward pass `number` (0-based)."""
@@ -57,10 +67,16 @@ class Batches:
         rng = self._noise.choices(number, "batch")
         own = [self._shuffled("photos", len(self._own), number * size + i) for i in range(size)]
         variants = [int(rng.integers(self._own.variants)) for _ in own]
-        prompts = [self._prompts[i][int(rng.integers(len(self._prompts[i])))] for i in own]
+        prompts = [_one_of(self._prompts[i], rng) for i in own]
+        mean, std = self._own.mean[own, variants], self._own.std[own, variants]
+        if self._plain is not None:
+            pictures = self._plain.pictures
+            for place in np.flatnonzero(rng.random(size) < self._recipe.plain_background_share).tolist():
+                which = self._shuffled("plain", len(pictures), number * size + place)
+                mean[place], std[place] = pictures.mean[which, 0], pictures.std[which, 0]
+                prompts[place] = _one_of(self._plain.prompts[which], rng)
         dropped = rng.random(size) < self._recipe.caption_dropout
         prompts = ["" if drop else prompt for prompt, drop in zip(prompts, dropped, strict=True)]
-        mean, std = self._own.mean[own, variants], self._own.std[own, variants]
         if self._prior is not None:
             taken = [self._shuffled("class", len(self._prior.pictures), number * size + i) for i in range(size)]
             mean = torch.cat([mean, self._prior.pictures.mean[taken, 0]])
@@ -73,6 +89,10 @@ class Batches:
         """The picture at a position of the endless, per-epoch shuffled sequence."""
         epoch, place = divmod(position, count)
         return int(self._noise.choices(epoch, f"order of {name}").permutation(count)[place])
+
+
+def _one_of(prompts: list[str], rng: np.random.Generator) -> str:
+    return prompts[int(rng.integers(len(prompts)))]
 
 
 def prompts_of_photos(folder: Path, photos: PhotoSet, recipe: TrainConfig) -> list[list[str]]:

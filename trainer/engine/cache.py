@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,6 +46,11 @@ def encode_photos(
         for index, square in enumerate(squares)
     )
     return _encode(pictures, len(squares), family, counted)
+
+
+def encode_pictures(pictures: Sequence[Image.Image], family: Family, counted: Counted) -> EncodedPictures:
+    """Encode pictures of the recipe's size, each as it is."""
+    return _encode(([picture] for picture in pictures), len(pictures), family, counted)
 
 
 def encode_class_pictures(files: list[Path], resolution_px: int, family: Family, counted: Counted) -> EncodedPictures:

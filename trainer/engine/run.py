@@ -13,13 +13,14 @@ from typing import NoReturn
 from trainer.artifact import describe_artifact
 from trainer.bases import find_base, inspect_base, knows_word
 from trainer.checkup import MIN_PHOTOS
+from trainer.choices import Kind
 from trainer.concept import words_of
 from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 from trainer.engine.attention import choose_attention
 from trainer.engine.averaging import Average
 from trainer.engine.base_files import base_folder, with_commit
-from trainer.engine.batches import Batches, PriorPictures, prompts_of_photos
-from trainer.engine.cache import encode_class_pictures, encode_photos
+from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
+from trainer.engine.cache import encode_class_pictures, encode_photos, encode_pictures
 from trainer.engine.checkpoint import Checkpoints, newest_step
 from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.write import export_artifact, verify_artifact
@@ -39,6 +40,7 @@ from trainer.engine.versions import library_versions
 from trainer.errors import RequestError, TrainingError, TrainingStopped
 from trainer.events import Emit, Finished, Measured, Phase, PhaseChanged, Started, Stopped, Warned
 from trainer.photos import PhotoSet, read_dataset
+from trainer.plain_backgrounds import cut_outs
 from trainer.presets import look_values
 from trainer.process import StopKind, StopSignal
 from trainer.run_folder import RunFolder
@@ -206,6 +208,7 @@ class _Work:
         recipe, place = self.recipe, self.place
         prior = self._class_pictures(family, start)
         own = encode_photos(self.run.photos, self.photos, recipe, family, self._counter(Phase.cache, start))
+        plain = self._on_plain_colours(family, start)
         yardstick = Yardstick(recipe, family, own, partial(self._look_for_stop, start))
         noise = KeyedNoise(recipe.seed, self.compute.device)
         method, base_prediction = prepare_method(recipe, family), None
@@ -222,7 +225,7 @@ class _Work:
             compute=self.compute,
             family=family,
             method=method,
-            batches=Batches(recipe, prompts, own, prior, noise),
+            batches=Batches(recipe, prompts, own, prior, noise, plain),
             noise=noise,
             text=TextStates(family),
             optimizer=self.compute.accelerator.prepare_optimizer(optimizer),
@@ -243,6 +246,17 @@ class _Work:
             base_prediction=base_prediction,
         )
         return training, yardstick
+
+    def _on_plain_colours(self, family: Family, start: int) -> PlainPictures | None:
+        recipe = self.recipe
+        if not recipe.plain_background_share or recipe.kind is Kind.style:
+            return None
+        found = list(cut_outs(self.run.photos, self.photos, size_px=recipe.resolution_px))
+        if not found:
+            self._warn("No subject is shown on plain colours: in no photo without a caption could it be told apart.")
+            return None
+        encoded = encode_pictures([f.picture for f in found], family, self._counter(Phase.cache, start))
+        return PlainPictures(encoded, [prompts_of(None, recipe, background=f.colour) for f in found])
 
     def _warn(self, text: str) -> None:
         self.place.emit(Warned(text=text))
