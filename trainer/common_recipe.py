@@ -147,6 +147,14 @@ class CommonRecipe(BaseModel):
         "the subject. Not for styles, nor for photos with captions.",
         json_schema_extra=advanced(),
     )
+    background_weight: float = Field(
+        1.0,
+        ge=0,
+        le=1,
+        description="How much a photo's background counts in training: 1 = as much as its subject, which is found by "
+        "how it stands out. Not for styles.",
+        json_schema_extra=advanced("0 to 1"),
+    )
     plain_background_share: float = Field(
         0.0,
         ge=0,

@@ -36,6 +36,20 @@ def subject_mask(square: Image.Image) -> np.ndarray | None:
     return mask if _SMALLEST <= mask.mean() <= _LARGEST and _contrast(rgb, mask) >= _LEAST_CONTRAST else None
 
 
+def place_weights(square: Image.Image, background_weight: float, *, height: int, width: int) -> np.ndarray:
+    """How much each place of a picture counts in training, float32 [height, width] with a mean of 1.
+
+    A place outside of the subject counts `background_weight` times as much as one that shows some of it; all count
+    the same where no subject is found.
+    """
+    mask = subject_mask(square) if background_weight < 1 else None
+    if mask is None:
+        return np.ones((height, width), np.float32)
+    shown = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_AREA) > 0
+    weights = np.where(shown, 1.0, background_weight).astype(np.float32)
+    return weights / weights.mean()
+
+
 def _contrast(rgb: np.ndarray, mask: np.ndarray) -> float:
     """How far the mean colours inside and outside of a mask are apart, in CIELAB."""
     lab = cv2.cvtColor((rgb / 255).astype(np.float32), cv2.COLOR_RGB2LAB)

@@ -59,3 +59,10 @@ def test_half_precision_predictions_are_compared_in_fp32() -> None:
     loss = weighted_loss(torch.full((1, 1, 1, 1), 300.0).half(), torch.zeros(1, 1, 1, 1).half(), torch.ones(1), OWN)
     assert loss.item() == 90_000.0
     assert loss.dtype is torch.float32
+
+
+def test_places_count_as_they_are_weighted() -> None:
+    prediction, target = torch.zeros(1, 2, 1, 2), torch.tensor([[[[1.0, 3.0]], [[1.0, 3.0]]]])
+    places = torch.tensor([[[[1.5, 0.5]]]])
+    loss = weighted_loss(prediction, target, torch.ones(1), OWN, places)
+    assert math.isclose(loss.item(), (1.5 * 1 + 0.5 * 9) / 2)

@@ -41,7 +41,7 @@ def prompts(count: int, recipe: TrainConfig) -> list[list[str]]:
 
 def encoded(pictures: int, variants: int = 2, offset: float = 0.0) -> EncodedPictures:
     mean = torch.arange(pictures * variants, dtype=torch.float32).view(pictures, variants, 1, 1, 1) + offset
-    return EncodedPictures(mean, torch.zeros_like(mean))
+    return EncodedPictures(mean, torch.zeros_like(mean), torch.ones_like(mean))
 
 
 def photos(count: int, caption: str | None = None) -> PhotoSet:

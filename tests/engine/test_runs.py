@@ -124,8 +124,8 @@ def test_run_without_previews_or_checkpoints_leaves_none(prepared: Prepare, tiny
     assert not any(isinstance(e, Stopped) for e in events)
 
 
-def test_subjects_are_shown_on_plain_colours_where_the_recipe_asks_and_there_are_some(
-    prepared: Prepare, tiny_model: Path, cache: Path, tmp_path: Path
+def test_subjects_are_told_from_their_backgrounds_where_the_recipe_asks(
+    prepared: Prepare, tiny_model: Path, cache: Path
 ) -> None:
     def trained(name: str, **changes: Any) -> tuple[dict[str, torch.Tensor], list[str]]:
         run = prepared(tiny_model, "dreambooth-lora", name, **changes)
@@ -139,8 +139,10 @@ def test_subjects_are_shown_on_plain_colours_where_the_recipe_asks_and_there_are
     plain, said = trained("plain", plain_background_share=0.9)
     assert said == []
     assert not are_equal(photos, plain)
-    style = {"kind": "style", "class_word": ""}
-    assert are_equal(trained("style", **style)[0], trained("plain-style", **style, plain_background_share=0.9)[0])
+    assert not are_equal(photos, trained("weighted", background_weight=0.1)[0])
+    style: dict[str, Any] = {"kind": "style", "class_word": ""}
+    asked: dict[str, Any] = {"plain_background_share": 0.9, "background_weight": 0.1}
+    assert are_equal(trained("style", **style)[0], trained("asked-style", **style, **asked)[0])
 
 
 def test_photos_without_a_subject_are_trained_on_alone_and_that_is_said(

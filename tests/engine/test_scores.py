@@ -34,7 +34,7 @@ def photos() -> EncodedPictures:
     generator = torch.Generator().manual_seed(1)
     common = torch.randn(1, 1, 4, 16, 16, generator=generator)
     own = torch.randn(8, 1, 4, 16, 16, generator=generator)
-    return EncodedPictures(common + 0.2 * own, torch.zeros(8, 1, 4, 16, 16))
+    return EncodedPictures(common + 0.2 * own, torch.zeros(8, 1, 4, 16, 16), torch.ones(8, 1, 1, 16, 16))
 
 
 def learn(recipe: TrainConfig, family: Family, method: Method, steps: int) -> None:

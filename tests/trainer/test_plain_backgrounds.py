@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFilter
 from trainer.colours import COLOURS, background_colour
 from trainer.photos import PhotoSet, take_folder
 from trainer.plain_backgrounds import MOST, cut_outs
-from trainer.subject_mask import WORKING_PX, subject_mask
+from trainer.subject_mask import WORKING_PX, place_weights, subject_mask
 
 SIDE = 400
 
@@ -27,6 +27,10 @@ def with_mug(background: Image.Image, box: tuple[int, int, int, int], colour: st
     picture = background.copy()
     ImageDraw.Draw(picture).rounded_rectangle(box, 30, COLOURS[colour])
     return picture
+
+
+def nothing() -> Image.Image:
+    return Image.new("RGB", (SIDE, SIDE), (90, 140, 90))
 
 
 def overlap(mask: np.ndarray, box: tuple[int, int, int, int]) -> float:
@@ -50,7 +54,19 @@ def test_subject_is_found_where_it_is(box: tuple[int, int, int, int], surface: t
 
 
 def test_one_colour_all_over_has_no_subject() -> None:
-    assert subject_mask(Image.new("RGB", (SIDE, SIDE), (90, 140, 90))) is None
+    assert subject_mask(nothing()) is None
+
+
+def test_places_outside_of_the_subject_count_less_and_all_of_them_one_on_average() -> None:
+    box = (120, 100, 280, 330)
+    picture = with_mug(rough((180, 170, 160), 5), box)
+    weights = place_weights(picture, 0.1, height=16, width=16)
+    inside, outside = weights[8, 8], weights[1, 1]
+    assert outside == pytest.approx(0.1 * inside)
+    assert weights.mean() == pytest.approx(1)
+    assert set(np.unique(weights)) == {inside, outside}
+    for same in (place_weights(picture, 1.0, height=16, width=16), place_weights(nothing(), 0.1, height=16, width=16)):
+        assert (same == 1).all()
 
 
 @pytest.fixture

@@ -22,12 +22,16 @@ from trainer.photos import Photo, PhotoSet, cropped
 
 @dataclass(frozen=True)
 class Batch:
-    """One forward pass: posteriors [batch, ...], a prompt each, and which of them are class pictures."""
+    """One forward pass: posteriors [batch, ...], a prompt each, and which of them are class pictures.
+
+    `places` [batch, 1, height, width] is how much each place counts, 1 on average.
+    """
 
     mean: torch.Tensor
     std: torch.Tensor
     prompts: list[str]
     is_prior: torch.Tensor
+    places: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -66,24 +70,25 @@ class Batches:
         size = self._recipe.batch_size
         rng = self._noise.choices(number, "batch")
         own = [self._shuffled("photos", len(self._own), number * size + i) for i in range(size)]
-        variants = [int(rng.integers(self._own.variants)) for _ in own]
-        prompts = [_one_of(self._prompts[i], rng) for i in own]
-        mean, std = self._own.mean[own, variants], self._own.std[own, variants]
+        shown = [(self._own, photo, int(rng.integers(self._own.variants))) for photo in own]
+        prompts = [_one_of(self._prompts[photo], rng) for photo in own]
         if self._plain is not None:
-            pictures = self._plain.pictures
-            for place in np.flatnonzero(rng.random(size) < self._recipe.plain_background_share).tolist():
-                which = self._shuffled("plain", len(pictures), number * size + place)
-                mean[place], std[place] = pictures.mean[which, 0], pictures.std[which, 0]
-                prompts[place] = _one_of(self._plain.prompts[which], rng)
+            for i in np.flatnonzero(rng.random(size) < self._recipe.plain_background_share).tolist():
+                which = self._shuffled("plain", len(self._plain.pictures), number * size + i)
+                shown[i], prompts[i] = (self._plain.pictures, which, 0), _one_of(self._plain.prompts[which], rng)
         dropped = rng.random(size) < self._recipe.caption_dropout
         prompts = ["" if drop else prompt for prompt, drop in zip(prompts, dropped, strict=True)]
         if self._prior is not None:
             taken = [self._shuffled("class", len(self._prior.pictures), number * size + i) for i in range(size)]
-            mean = torch.cat([mean, self._prior.pictures.mean[taken, 0]])
-            std = torch.cat([std, self._prior.pictures.std[taken, 0]])
+            shown += [(self._prior.pictures, which, 0) for which in taken]
             prompts += [self._prior.prompt] * size
+        mean, std, places = (
+            torch.stack([getattr(pictures, part)[picture, variant] for pictures, picture, variant in shown])
+            for part in ("mean", "std", "weight")
+        )
         is_prior = torch.arange(len(prompts), device=mean.device) >= size
-        return Batch(mean, std, prompts, is_prior)
+        places[is_prior] = 1.0  # the class is to stay as it is everywhere, on the photos too where they stand in for it
+        return Batch(mean, std, prompts, is_prior, places)
 
     def _shuffled(self, name: str, count: int, position: int) -> int:
         """The picture at a position of the endless, per-epoch shuffled sequence."""

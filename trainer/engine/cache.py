@@ -10,12 +10,14 @@ import numpy as np
 import torch
 from PIL import Image
 
+from trainer.choices import Kind
 from trainer.config import TrainConfig
 from trainer.decode import decode_photo
 from trainer.engine.families import Family, Posterior
 from trainer.engine.noise import key_of
 from trainer.engine.sampling import picture_to_tensor
 from trainer.photos import PhotoSet, cropped
+from trainer.subject_mask import place_weights
 
 SMALLEST_ZOOM = 0.82
 Counted = Callable[[int, int], None]
@@ -23,10 +25,14 @@ Counted = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class EncodedPictures:
-    """Posteriors of all pictures: mean and std fp32 [pictures, variants, channels, height, width]."""
+    """Posteriors of all pictures: mean and std fp32 [pictures, variants, channels, height, width].
+
+    `weight` [pictures, variants, 1, height, width] is how much each place counts in training; a picture's mean is 1.
+    """
 
     mean: torch.Tensor
     std: torch.Tensor
+    weight: torch.Tensor
 
     def __len__(self) -> int:
         return self.mean.shape[0]
@@ -45,7 +51,8 @@ def encode_photos(
         [variant(square, recipe, index=index, number=number) for number in range(recipe.variants_per_photo)]
         for index, square in enumerate(squares)
     )
-    return _encode(pictures, len(squares), family, counted)
+    background_weight = 1.0 if recipe.kind is Kind.style else recipe.background_weight
+    return _encode(pictures, len(squares), family, counted, background_weight)
 
 
 def encode_pictures(pictures: Sequence[Image.Image], family: Family, counted: Counted) -> EncodedPictures:
@@ -80,11 +87,23 @@ def _centre_square(file: Path, resolution_px: int) -> Image.Image:
     return square.resize((resolution_px, resolution_px), Image.Resampling.LANCZOS)
 
 
-def _encode(pictures: Iterable[list[Image.Image]], count: int, family: Family, counted: Counted) -> EncodedPictures:
+def _encode(
+    pictures: Iterable[list[Image.Image]],
+    count: int,
+    family: Family,
+    counted: Counted,
+    background_weight: float = 1.0,
+) -> EncodedPictures:
     posteriors: list[Posterior] = []
+    weights: list[torch.Tensor] = []
     for done, variants in enumerate(pictures, start=1):
         # one at a time: of many large crops at once the encoder would need more memory than training does
         each = [family.encode_pictures(picture_to_tensor(v)[None]) for v in variants]
         posteriors.append(Posterior(torch.cat([p.mean for p in each]), torch.cat([p.std for p in each])))
+        height, width = each[0].mean.shape[-2:]
+        counting = [place_weights(v, background_weight, height=height, width=width) for v in variants]
+        weights.append(torch.from_numpy(np.stack(counting))[:, None].to(each[0].mean))
         counted(done, count)
-    return EncodedPictures(torch.stack([p.mean for p in posteriors]), torch.stack([p.std for p in posteriors]))
+    return EncodedPictures(
+        torch.stack([p.mean for p in posteriors]), torch.stack([p.std for p in posteriors]), torch.stack(weights)
+    )

@@ -124,7 +124,7 @@ def forward(training: Training, *, step: int, number: int) -> torch.Tensor:
         learning = training.method.trains_text(step)
         told = training.text.learning(batch.prompts) if learning else training.text.frozen(batch.prompts)
         prediction = family.predict(noisy, timesteps, told)
-    return weighted_loss(prediction, target, weights, batch.is_prior)
+    return weighted_loss(prediction, target, weights, batch.is_prior, batch.places)
 
 
 def write_checkpoint(training: Training, step: int) -> None:

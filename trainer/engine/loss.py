@@ -42,14 +42,20 @@ def example_weights(
 
 
 def weighted_loss(
-    prediction: torch.Tensor, target: torch.Tensor, weights: torch.Tensor, is_prior: torch.Tensor
+    prediction: torch.Tensor,
+    target: torch.Tensor,
+    weights: torch.Tensor,
+    is_prior: torch.Tensor,
+    places: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """mean over the concept's examples + mean over the class examples, each example weighted; a scalar in fp32.
 
-    `prediction` and `target` are [batch, channels, height, width]; `weights` and `is_prior` are [batch]. Without class
+    `prediction` and `target` are [batch, channels, height, width]; `weights` and `is_prior` are [batch]; `places`
+    [batch, 1, height, width] is how much each place counts, 1 on average; None: all the same. Without class
     examples this is the plain mean; with them it is DreamBooth's L_instance + lambda * L_prior.
     """
-    per_example = (prediction.float() - target.float()).pow(2).flatten(1).mean(1) * weights
+    errors = (prediction.float() - target.float()).pow(2)
+    per_example = (errors if places is None else errors * places).flatten(1).mean(1) * weights
     own = (~is_prior).sum().clamp(min=1)
     prior = is_prior.sum().clamp(min=1)
     counts = torch.where(is_prior, prior, own)
