@@ -29,9 +29,9 @@ def subject_mask(square: Image.Image) -> np.ndarray | None:
     labels[standing_out > np.quantile(standing_out, _PERHAPS_SUBJECT)] = cv2.GC_PR_FGD
     labels[:_EDGE_PX] = labels[-_EDGE_PX:] = labels[:, :_EDGE_PX] = labels[:, -_EDGE_PX:] = cv2.GC_BGD
     labels[standing_out > np.quantile(standing_out, _SURELY_SUBJECT)] = cv2.GC_FGD
-    models = np.zeros((1, 65)), np.zeros((1, 65))
+    no_box, colour_models = (0, 0, 0, 0), (np.zeros((1, 65)), np.zeros((1, 65)))
     cv2.setRNGSeed(0)  # its clustering draws random numbers: the same photo shall have the same subject
-    cv2.grabCut(np.ascontiguousarray(rgb[..., ::-1]), labels, None, *models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
+    cv2.grabCut(np.ascontiguousarray(rgb[..., ::-1]), labels, no_box, *colour_models, _ROUNDS, cv2.GC_INIT_WITH_MASK)
     mask = _large_pieces((labels == cv2.GC_FGD) | (labels == cv2.GC_PR_FGD))
     return mask if _SMALLEST <= mask.mean() <= _LARGEST and _contrast(rgb, mask) >= _LEAST_CONTRAST else None
 
