@@ -45,9 +45,10 @@ _STARTER: dict[Method, dict[str, Any]] = {
 }
 
 # What is said of a background, or changes, or counts little is not learnt as a part of the thing (RESULTS.md).
+_APART_FROM_PLACES = {"name_background": True, "plain_background_share": 0.5, "background_weight": 0.3}
 _STARTER_THING: dict[Method, dict[str, Any]] = {
-    Method.dreambooth_lora: {"name_background": True},
-    Method.dreambooth: {"name_background": True, "plain_background_share": 0.5, "background_weight": 0.3},
+    Method.dreambooth_lora: _APART_FROM_PLACES,
+    Method.dreambooth: _APART_FROM_PLACES,
 }
 # A style is in every part of a picture, either way round; a LoRA takes twice the rate (assets/evidence/sweep.md).
 _STYLE_IN_PARTS = {"variants_per_photo": 4, "mirror": True}
