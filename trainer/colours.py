@@ -32,9 +32,7 @@ def background_colour(picture: Image.Image) -> str:
 
 def nearest_colour(rgb: np.ndarray) -> str:
     """The colour word that a colour, RGB 0..255 [3], is nearest to in CIELAB."""
-    words = _to_lab(np.array(list(COLOURS.values()), np.float32))
-    distances = np.linalg.norm(words - _to_lab(np.asarray(rgb, np.float32)[None]), axis=1)
-    return list(COLOURS)[int(distances.argmin())]
+    return list(COLOURS)[int(_nearest(np.asarray(rgb, np.float32)[None])[0])]
 
 
 def border_shares(picture: Image.Image) -> dict[str, float]:
@@ -43,13 +41,17 @@ def border_shares(picture: Image.Image) -> dict[str, float]:
     width = max(1, round(BORDER_SHARE * min(pixels.shape[:2])))
     inner = np.zeros(pixels.shape[:2], bool)
     inner[width:-width, width:-width] = True
-    border = _to_lab(pixels[~inner])
-    words = _to_lab(np.array(list(COLOURS.values()), np.float32))
-    nearest = np.linalg.norm(border[:, None] - words[None], axis=2).argmin(1)
+    nearest = _nearest(pixels[~inner])
     shares = np.bincount(nearest, minlength=len(COLOURS)) / len(nearest)
     return dict(zip(COLOURS, shares.tolist(), strict=True))
 
 
-def _to_lab(rgb: np.ndarray) -> np.ndarray:
+def _nearest(rgb: np.ndarray) -> np.ndarray:
+    """For each colour, RGB 0..255 float32 [n, 3], the place in COLOURS of the word that it is nearest to."""
+    words = to_lab(np.array(list(COLOURS.values()), np.float32))
+    return np.linalg.norm(to_lab(rgb)[:, None] - words[None], axis=2).argmin(1)
+
+
+def to_lab(rgb: np.ndarray) -> np.ndarray:
     """RGB 0..255, float32 [n, 3], in CIELAB."""
     return cv2.cvtColor(np.ascontiguousarray(rgb[None] / 255), cv2.COLOR_RGB2LAB)[0]

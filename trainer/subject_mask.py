@@ -10,6 +10,7 @@ import cv2
 import numpy as np
 from PIL import Image
 
+from trainer.colours import to_lab
 from trainer.crop import saliency
 
 WORKING_PX = 128
@@ -52,8 +53,8 @@ def place_weights(square: Image.Image, background_weight: float, *, height: int,
 
 def _contrast(rgb: np.ndarray, mask: np.ndarray) -> float:
     """How far the mean colours inside and outside of a mask are apart, in CIELAB."""
-    lab = cv2.cvtColor((rgb / 255).astype(np.float32), cv2.COLOR_RGB2LAB)
-    return float(np.linalg.norm(lab[mask].mean(0) - lab[~mask].mean(0)))
+    inside, outside = (to_lab(pixels.astype(np.float32)).mean(0) for pixels in (rgb[mask], rgb[~mask]))
+    return float(np.linalg.norm(inside - outside))
 
 
 def _large_pieces(mask: np.ndarray) -> np.ndarray:
