@@ -218,6 +218,13 @@ class CommonRecipe(BaseModel):
         found: list[Problem] = []
         if self.kind is Kind.style and self.class_word:
             found.append(Problem("class_word", "a style has no class word; leave it empty"))
+        if self.kind is Kind.style:
+            asked = (("name_background", False), ("background_weight", 1.0), ("plain_background_share", 0.0))
+            found += [
+                Problem(field, f"a style is in its backgrounds, too; set it to {neutral}")
+                for field, neutral in asked
+                if getattr(self, field) != neutral
+            ]
         if self.warmup_steps >= self.steps:
             found.append(Problem("warmup_steps", f"must be smaller than the {self.steps} steps of the run"))
         return found

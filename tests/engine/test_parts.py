@@ -143,9 +143,8 @@ def test_prompts_name_the_background_where_the_recipe_asks(tiny_model: Path, tmp
     assert red[0] == "a photo of red-mug teapot on a red background"
     assert {prompt.partition(" on ")[2] for prompt in orange} == {"an orange background"}
     assert own == ["red-mug teapot in the sea"]
-    for changes in ({"name_background": False}, {"name_background": True, "kind": "style", "class_word": ""}):
-        recipe = small_recipe(tiny_model, "dreambooth-lora", **changes)
-        assert not any("background" in p for p in prompts_of_photos(folder, photos, recipe)[0])
+    recipe = small_recipe(tiny_model, "dreambooth-lora", name_background=False)
+    assert not any("background" in prompt for prompt in prompts_of_photos(folder, photos, recipe)[0])
 
 
 def test_first_variant_is_the_exact_crop_and_mirroring_can_be_forbidden(tiny_model: Path) -> None:

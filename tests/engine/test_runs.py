@@ -140,9 +140,6 @@ def test_subjects_are_told_from_their_backgrounds_where_the_recipe_asks(
     assert said == []
     assert not are_equal(photos, plain)
     assert not are_equal(photos, trained("weighted", background_weight=0.1)[0])
-    style: dict[str, Any] = {"kind": "style", "class_word": ""}
-    asked: dict[str, Any] = {"plain_background_share": 0.9, "background_weight": 0.1}
-    assert are_equal(trained("style", **style)[0], trained("asked-style", **style, **asked)[0])
 
 
 def test_photos_without_a_subject_are_trained_on_alone_and_that_is_said(

@@ -96,3 +96,9 @@ def test_prior_preservation_needs_a_class() -> None:
     assert "class_word" in problems(**recipe)
     assert build_recipe({**recipe, "class_word": "mug"})
     assert build_recipe({**recipe, "prior_weight": 0.0})
+
+
+def test_what_tells_a_subject_from_its_background_is_refused_for_a_style() -> None:
+    asked = {"name_background": True, "background_weight": 0.3, "plain_background_share": 0.5}
+    assert build_recipe({**VALID, **asked}).background_weight == 0.3
+    assert problems(**asked, kind="style").keys() == asked.keys()

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainer.choices import Kind
 from trainer.colours import background_colour
 from trainer.concept import TEMPLATES, caption_prompt, training_prompt, with_article, words_of
 from trainer.config import TrainConfig
@@ -102,10 +101,10 @@ def _one_of(prompts: list[str], rng: np.random.Generator) -> str:
 
 def prompts_of_photos(folder: Path, photos: PhotoSet, recipe: TrainConfig) -> list[list[str]]:
     """What each usable photo in `folder` may be trained with."""
-    named = recipe.name_background and recipe.kind is not Kind.style
 
     def background(photo: Photo) -> str | None:
-        return background_colour(cropped(folder, photo)) if named and not photo.caption else None
+        named = recipe.name_background and not photo.caption
+        return background_colour(cropped(folder, photo)) if named else None
 
     return [prompts_of(photo.caption, recipe, background=background(photo)) for photo in photos.usable]
 

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainer.choices import Kind
 from trainer.config import TrainConfig
 from trainer.decode import decode_photo
 from trainer.engine.families import Family, Posterior
@@ -51,8 +50,7 @@ def encode_photos(
         [variant(square, recipe, index=index, number=number) for number in range(recipe.variants_per_photo)]
         for index, square in enumerate(squares)
     )
-    background_weight = 1.0 if recipe.kind is Kind.style else recipe.background_weight
-    return _encode(pictures, len(squares), family, counted, background_weight)
+    return _encode(pictures, len(squares), family, counted, recipe.background_weight)
 
 
 def encode_pictures(pictures: Sequence[Image.Image], family: Family, counted: Counted) -> EncodedPictures:

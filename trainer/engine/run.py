@@ -13,7 +13,6 @@ from typing import NoReturn
 from trainer.artifact import describe_artifact
 from trainer.bases import find_base, inspect_base, knows_word
 from trainer.checkup import MIN_PHOTOS
-from trainer.choices import Kind
 from trainer.concept import words_of
 from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 from trainer.engine.attention import choose_attention
@@ -249,7 +248,7 @@ class _Work:
 
     def _on_plain_colours(self, family: Family, start: int) -> PlainPictures | None:
         recipe = self.recipe
-        if not recipe.plain_background_share or recipe.kind is Kind.style:
+        if not recipe.plain_background_share:
             return None
         found = list(cut_outs(self.run.photos, self.photos, size_px=recipe.resolution_px))
         if not found:
