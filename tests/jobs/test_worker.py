@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -11,6 +12,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import sqlalchemy as sa
@@ -28,7 +30,7 @@ from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
 from trainer.errors import EXIT_STOPPED, BaseModelError
 from trainer.photos import take_folder
-from trainer.process import Child
+from trainer.process import KEEP_SIGNAL, Child
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
@@ -104,12 +106,38 @@ def test_child_that_does_not_stop_in_time_is_ended(tmp_path: Path, monkeypatch: 
     assert process.poll() == -signal.SIGTERM
 
 
+class Exporting(Child):
+    """A child on a slow machine: told to stop, it writes to its run's events now and then until it is done."""
+
+    def __init__(self, run: RunFolder, often: int) -> None:
+        self._events, self._left, self.now = run.events_file, often, time.time()
+        self.was_ended = False
+
+    @property
+    def pid(self) -> int:
+        return 1234
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        self.now += local.EXPORT_WITHIN_S * 0.9
+        self._events.touch()
+        os.utime(self._events, (self.now, self.now))
+        self._left -= 1
+        return None if self._left else 0
+
+    def signal(self, number: signal.Signals) -> None:
+        assert number is KEEP_SIGNAL
+
+    def end(self, grace_s: float = 0.0) -> int:
+        self.was_ended = True
+        return -signal.SIGTERM
+
+
 def test_child_that_still_says_something_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It exports on a slow machine."""
-    run, told = RunFolder(tmp_path), time.time() - 2000
-    assert local._silent_s(run, told) >= 2000
-    run.events_file.touch()
-    assert local._silent_s(run, told) < 100
+    child = Exporting(RunFolder(tmp_path), often=5)
+    monkeypatch.setattr(local, "time", SimpleNamespace(time=lambda: child.now))
+    watch = Watch(lambda: StopWish.keep, lambda: False, lambda _text: None)
+    assert local._follow(child, RunFolder(tmp_path), watch) == 0
+    assert not child.was_ended
 
 
 @pytest.mark.fault(9)
