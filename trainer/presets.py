@@ -44,17 +44,11 @@ _STARTER: dict[Method, dict[str, Any]] = {
     },
 }
 
-# A background that changes, or counts little, is not learnt as a part of the thing. A LoRA of a thing is far from done
-# after 350 steps (both: RESULTS.md).
+# A background that changes, or counts little, is not learnt as a part of the thing (RESULTS.md).
 _APART_FROM_PLACES = {"plain_background_share": 0.5, "background_weight": 0.3}
 _STARTER_THING: dict[Method, dict[str, Any]] = {
     Method.textual_inversion: _APART_FROM_PLACES,
-    Method.dreambooth_lora: {
-        **_APART_FROM_PLACES,
-        "steps": 600,
-        "preview_every_steps": 100,
-        "checkpoint_every_steps": 200,
-    },
+    Method.dreambooth_lora: _APART_FROM_PLACES,
     Method.dreambooth: {**_APART_FROM_PLACES, "name_background": True},
 }
 # A style is in every part of a picture, either way round; a LoRA takes twice the rate (assets/evidence/sweep.md).
