@@ -44,12 +44,13 @@ _STARTER: dict[Method, dict[str, Any]] = {
     },
 }
 
-# A background that changes, or counts little, is not learnt as a part of the thing (RESULTS.md).
-_APART_FROM_PLACES = {"plain_background_share": 0.5, "background_weight": 0.3}
+# What is said of a background, or changes, or counts little is not learnt as a part of the thing; a LoRA learns more of
+# the thing where photos' prompts do not say it (RESULTS.md).
+_APART_FROM_PLACES = {"name_background": True, "plain_background_share": 0.5, "background_weight": 0.3}
 _STARTER_THING: dict[Method, dict[str, Any]] = {
     Method.textual_inversion: _APART_FROM_PLACES,
-    Method.dreambooth_lora: _APART_FROM_PLACES,
-    Method.dreambooth: {**_APART_FROM_PLACES, "name_background": True},
+    Method.dreambooth_lora: {**_APART_FROM_PLACES, "name_background": False},
+    Method.dreambooth: _APART_FROM_PLACES,
 }
 # A style is in every part of a picture, either way round; a LoRA takes twice the rate (assets/evidence/sweep.md).
 _STYLE_IN_PARTS = {"variants_per_photo": 4, "mirror": True}
