@@ -216,15 +216,13 @@ class CommonRecipe(BaseModel):
     def problems(self) -> list[Problem]:
         """Combinations of valid fields that cannot be trained together."""
         found: list[Problem] = []
-        if self.kind is Kind.style and self.class_word:
-            found.append(Problem("class_word", "a style has no class word; leave it empty"))
         if self.kind is Kind.style:
-            asked = (("name_background", False), ("background_weight", 1.0), ("plain_background_share", 0.0))
-            found += [
-                Problem(field, f"a style is in its backgrounds, too; set it to {neutral}")
-                for field, neutral in asked
-                if getattr(self, field) != neutral
-            ]
+            if self.class_word:
+                found.append(Problem("class_word", "a style has no class word; leave it empty"))
+            for field in ("name_background", "background_weight", "plain_background_share"):
+                neutral = type(self).model_fields[field].default
+                if getattr(self, field) != neutral:
+                    found.append(Problem(field, f"a style is in its backgrounds, too; set it to {neutral}"))
         if self.warmup_steps >= self.steps:
             found.append(Problem("warmup_steps", f"must be smaller than the {self.steps} steps of the run"))
         return found
