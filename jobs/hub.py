@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import functools
 import re
 from dataclasses import dataclass
 from json import JSONDecodeError
@@ -46,14 +45,7 @@ ANSWER_ERRORS = (*CLIENT_ERRORS, KeyError)
 
 def open_hub(token: str | None, endpoint: str | None = None) -> HfApi:
     """A client of the Hub for this token; None is nobody, never whoever is signed in on this machine."""
-    _bound_sessions()
     return HfApi(endpoint=endpoint, token=token or False)
-
-
-@functools.cache
-def _bound_sessions() -> None:
-    """Once in a process: every session of the client is bounded, also one that it opens after a lost connection."""
-    set_client_factory(_open_session)
 
 
 def _open_session() -> httpx2.Client:
@@ -78,6 +70,11 @@ def _refuse_to_wait_long(response: httpx2.Response) -> None:
     asked = response.headers.get("Retry-After", "")
     if response.status_code in (429, 503) and asked.isdigit() and int(asked) > PATIENCE_S:
         raise AskedToWait(float(asked))
+
+
+# Every session is bounded, also one that the client opens after a lost connection. As the module is read, before there
+# are threads: to change the factory closes the session that another thread may be using.
+set_client_factory(_open_session)
 
 
 @dataclass(frozen=True)

@@ -99,7 +99,12 @@ def test_other_names_are_refused_before_anything_is_asked(name: str) -> None:
 def test_session_that_follows_a_lost_connection_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr("jobs.hub.TIMEOUT_S", 0.5)
-    open_hub(None)
     close_session()  # what the client does then
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(httpx2.ReadTimeout):
         get_session().get(f"http://127.0.0.1:{silent.getsockname()[1]}/")
+
+
+def test_new_client_leaves_the_session_open_that_other_threads_use() -> None:
+    session = get_session()
+    open_hub(None)
+    assert get_session() is session

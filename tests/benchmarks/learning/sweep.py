@@ -21,7 +21,7 @@ SWEPT = ("panda", "cactus", "halftone")  # none of them is in the standard run, 
 LORA, WHOLE, INVERSION = Method.dreambooth_lora, Method.dreambooth, Method.textual_inversion
 # field -> (methods that have it, values; or factors of the preset's value)
 FACTORS: dict[str, tuple[tuple[Method, ...], tuple[float, ...]]] = {
-    RATE: (tuple(Method), (0.25, 0.5, 1, 2, 4)),
+    RATE: (tuple(Method), (0.5, 1, 2)),
     "steps": (tuple(Method), (0.5, 1, 2, 4)),
 }
 VALUES: dict[str, tuple[tuple[Method, ...], tuple[Any, ...]]] = {
