@@ -9,21 +9,21 @@ import time
 from typing import TYPE_CHECKING
 
 from inference.client import GeneratorClient
-from jobs.admission import Admission
 from jobs.bringing_in import Importer
 from jobs.children import Children
 from jobs.drafts import Drafts
 from jobs.example import submit_example
-from jobs.executors import HUGGING_FACE, gone_executors
 from jobs.intake import Intake
-from jobs.keeping import Keeping
-from jobs.mirror_restore import restore_from_mirror
+from jobs.mirror.keeping import Keeping
+from jobs.mirror.restore import restore_from_mirror
+from jobs.money.admission import Admission
+from jobs.money.spending import Spending
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
-from jobs.spending import Spending
 from jobs.store import SINGLE_OWNER, machines_owner
+from jobs.supervisor.executors import HUGGING_FACE, gone_executors
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
 from trainer.devices import Device, find_devices

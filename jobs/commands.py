@@ -11,7 +11,7 @@ from jobs.comparing import as_numbers, as_table
 from jobs.hub import read_account
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
-from jobs.publish import publish, settle_visibility
+from jobs.publishing.publish import publish, settle_visibility
 from jobs.service import JobService, JobView
 from jobs.store import machines_owner
 from trainer.artifact import read_manifest

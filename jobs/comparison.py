@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobs.bill import Bill
+from jobs.money.bill import Bill
 from jobs.remote.record import RemoteRun
 from trainer.config import TrainConfig
 from trainer.run_folder import RunFolder

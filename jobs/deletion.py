@@ -5,8 +5,8 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 
-from jobs.keeping import Keeping
-from jobs.publishing import Publishing
+from jobs.mirror.keeping import Keeping
+from jobs.publishing.service import Publishing
 from jobs.store import JobStore
 
 _GOING = ".going-"

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobs.keeping import Keeping
-from jobs.publications import PublicationStore
-from jobs.publishing import Publishing
+from jobs.mirror.keeping import Keeping
+from jobs.publishing.publications import PublicationStore
+from jobs.publishing.service import Publishing
 from jobs.queue import QueueClient
 from jobs.service import JobService
 from jobs.speed import Speeds

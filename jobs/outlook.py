@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from jobs.progress import Progress, read_progress
-from jobs.publications import Publication
-from jobs.publishing import Publishing
+from jobs.publishing.publications import Publication
+from jobs.publishing.service import Publishing
 from jobs.remote.record import RemoteRun, read_remote
 from jobs.speed import Speeds
 from jobs.state import JobState

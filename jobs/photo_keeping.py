@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from jobs.publications import PublicationState, PublicationStore, published_at
+from jobs.publishing.publications import PublicationState, PublicationStore, published_at
 from jobs.state import JobState
 from jobs.store import JobStore
 from trainer.photos import DATASET_FILE

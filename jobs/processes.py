@@ -16,15 +16,15 @@ from trainer.process import stop_when_parent_dies
 from trainer.settings import Settings
 
 if TYPE_CHECKING:
-    from jobs.local import LocalTrainer
+    from jobs.supervisor.local import LocalTrainer
     from jobs.tokens import TokenVault
 
 
 def serve_device(options: argparse.Namespace) -> int:
     """Be the supervisor of one device: `options.gpu`, or the first that there is."""
-    from jobs.local import LocalTrainer
+    from jobs.supervisor.local import LocalTrainer
+    from jobs.supervisor.worker import Supervisor
     from jobs.tokens import TokenVault
-    from jobs.worker import Supervisor
 
     if options.watch_parent:
         stop_when_parent_dies()
@@ -62,13 +62,13 @@ def serve(options: argparse.Namespace) -> int:
 
 
 def _publisher(settings: Settings) -> None:
-    from jobs.publisher import Publisher
+    from jobs.publishing.publisher import Publisher
 
     Publisher(settings).serve()
 
 
 def _mirror(settings: Settings) -> None:
-    from jobs.mirroring import Mirroring
+    from jobs.mirror.mirroring import Mirroring
 
     if settings.mirror_dir is None:
         raise RequestError("There is no mirror: set STUDIO_MIRROR to a folder that outlives this machine's disk.")
@@ -76,7 +76,7 @@ def _mirror(settings: Settings) -> None:
 
 
 def _treasurer(settings: Settings) -> None:
-    from jobs.treasurer import Treasurer
+    from jobs.money.treasurer import Treasurer
 
     Treasurer(settings).serve()
 

@@ -8,7 +8,7 @@ from dataclasses import asdict
 from pathlib import Path
 
 from jobs.job_file import JobFile, read_job_file
-from jobs.publishing import Publishing
+from jobs.publishing.service import Publishing
 from jobs.remote.record import read_remote
 from jobs.run_summary import summary_of_run
 from jobs.state import OPEN_STATES, JobState, StopWish

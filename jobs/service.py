@@ -17,9 +17,9 @@ from jobs.comparing import SideBySide, side_by_side
 from jobs.comparison import read_comparison
 from jobs.deletion import Deletion
 from jobs.job_file import write_job_file
-from jobs.keeping import Keeping
+from jobs.mirror.keeping import Keeping
 from jobs.outlook import JobView, Outlook
-from jobs.publishing import Publishing
+from jobs.publishing.service import Publishing
 from jobs.queue import Queue, QueueClient
 from jobs.remote.record import RemoteRun, Stage, forget_remote, read_remote, write_remote
 from jobs.restored_rows import restore_rows

@@ -9,10 +9,10 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict
 from pathlib import Path
 
-from jobs.bill import Bill, write_bill
 from jobs.caps import check_caps
 from jobs.comparison import Comparison, Order, comparison_of_press, write_comparison
 from jobs.job_file import write_job_file
+from jobs.money.bill import Bill, write_bill
 from jobs.remote.record import RemoteRun, write_remote
 from jobs.run_summary import RunSummary, summary_of
 from jobs.state import JobState, StopWish

@@ -112,7 +112,9 @@ def test_environment_is_read_in_one_module() -> None:
     assert readers == ONLY_HERE["os.environ"]
 
 
-@pytest.mark.parametrize("entry", ["app", "jobs.worker", "trainer.__main__", "inference.client", "inference.generator"])
+@pytest.mark.parametrize(
+    "entry", ["app", "jobs.supervisor.worker", "trainer.__main__", "inference.client", "inference.generator"]
+)
 def test_light_process_never_imports_torch(entry: str) -> None:
     program = f"import sys, {entry}; print(sorted(set(sys.modules) & {{'torch', 'diffusers', 'transformers'}}))"
     result = subprocess.run([sys.executable, "-c", program], cwd=ROOT, capture_output=True, text=True, check=True)

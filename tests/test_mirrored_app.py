@@ -11,10 +11,10 @@ from pathlib import Path
 import psutil
 import pytest
 
-from jobs.keeping import Keeping
-from jobs.mirror_list import CopyList, read_newest_list
-from jobs.mirror_restore import restore_from_mirror
-from jobs.mirroring import Mirroring
+from jobs.mirror.copy_list import CopyList, read_newest_list
+from jobs.mirror.keeping import Keeping
+from jobs.mirror.mirroring import Mirroring
+from jobs.mirror.restore import restore_from_mirror
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.state import JobState

@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from jobs.bill import dollars
+from jobs.money.bill import dollars
 from trainer.narrate import duration, file_size
 
 _ENVIRONMENT = Environment(

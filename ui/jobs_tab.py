@@ -9,7 +9,7 @@ import gradio as gr
 
 from jobs.comparison import read_comparison
 from jobs.progress import PHASES, TASK_PHASES, Progress
-from jobs.publications import UNDER_WAY, Publication
+from jobs.publishing.publications import UNDER_WAY, Publication
 from jobs.remote.record import RemoteRun
 from jobs.service import JobView
 from jobs.state import JobState

@@ -6,7 +6,7 @@ import time
 
 import gradio as gr
 
-from jobs.keeping import Keeping
+from jobs.mirror.keeping import Keeping
 from ui.errors import spoken
 from ui.events import QUIET_AT_ONCE
 from ui.html import render

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 
 from inference.catalog import Concept, open_concept
-from jobs.publications import Publication
+from jobs.publishing.publications import Publication
 from trainer.artifact import Manifest
 from trainer.choices import Method
 from trainer.errors import ConceptError, RequestError

@@ -5,7 +5,7 @@ from __future__ import annotations
 import gradio as gr
 
 from jobs.hub import read_account
-from jobs.publish import check_repo_id, settle_visibility
+from jobs.publishing.publish import check_repo_id, settle_visibility
 from trainer.errors import HubError, HubTrouble
 from ui.services import Services
 

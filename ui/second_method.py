@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from jobs.bill import Bill, dollars
 from jobs.comparison import Order
+from jobs.money.bill import Bill, dollars
 from jobs.remote.record import RemoteRun
 from trainer.choices import Method
 from trainer.config import TrainConfig

@@ -8,17 +8,17 @@ from pathlib import Path
 import gradio as gr
 
 from inference.client import GeneratorClient
-from jobs.admission import Admission
 from jobs.bringing_in import Importer
 from jobs.drafts import Drafts
-from jobs.gpu_watch import gpu_trouble
 from jobs.intake import Intake
-from jobs.keeping import Keeping
+from jobs.mirror.keeping import Keeping
+from jobs.money.admission import Admission
+from jobs.money.spending import Spending
 from jobs.preflight import BaseChecker
 from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
-from jobs.spending import Spending
 from jobs.store import EVERYBODY
+from jobs.supervisor.gpu_watch import gpu_trouble
 from jobs.tokens import TokenDesk
 from trainer.devices import Device
 from ui.owners import OwnerPolicy

@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from jobs.admission import Admission
-from jobs.bill import dollars
-from jobs.space import NO_SECRET, Place
-from jobs.space_state import ReleaseStage
-from jobs.spending import Spending
+from jobs.money.admission import Admission
+from jobs.money.bill import dollars
+from jobs.money.space import NO_SECRET, Place
+from jobs.money.space_state import ReleaseStage
+from jobs.money.spending import Spending
 from ui.errors import spoken
 from ui.events import QUIET_AT_ONCE
 from ui.html import ACTIONS_JS, render

@@ -10,7 +10,7 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from jobs.bill import Bill
+from jobs.money.bill import Bill
 from jobs.state import JobState
 from trainer.bases import BaseTraits, knows_word
 from trainer.choices import Kind, Method

@@ -25,7 +25,7 @@ from jobs.remote.hub_job import OVER, HubJobs, Order, stage_of, with_times
 from jobs.remote.record import RemoteRun, Stage, write_remote
 from jobs.state import StopWish, explain_exit
 from jobs.store import now
-from jobs.training import POLL_S, Watch
+from jobs.supervisor.training import POLL_S, Watch
 from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
 from trainer.errors import (
     EXIT_DONE,

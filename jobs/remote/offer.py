@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.bill import dollars
+from jobs.money.bill import dollars
 from jobs.remote.hardware import Flavor, PriceList
 from jobs.remote.record import RemoteRun, speeds_of
 from trainer.bases import find_base

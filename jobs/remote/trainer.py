@@ -12,7 +12,6 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
 from jobs import back_off
-from jobs.executors import HUGGING_FACE
 from jobs.hub import open_hub, redacted
 from jobs.queue import Queue
 from jobs.remote.errand import Errand
@@ -20,8 +19,9 @@ from jobs.remote.record import Stage, read_remote, speeds_of
 from jobs.speed import Speeds
 from jobs.state import StopWish
 from jobs.store import Job, now
+from jobs.supervisor.executors import HUGGING_FACE
+from jobs.supervisor.training import POLL_S, Watch
 from jobs.tokens import TokenVault
-from jobs.training import POLL_S, Watch
 from trainer.errors import EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed
 from trainer.run_folder import RunFolder
@@ -33,7 +33,7 @@ _WAITS_S = (5, 15, 60, 300)
 
 
 class RemoteTrainer:
-    """See jobs.training.Trainer. Each job has a thread of its own: one that the Hub keeps waiting hinders no other."""
+    """See `training.Trainer`. Each job has a thread of its own: one that the Hub keeps waiting hinders no other."""
 
     queue = Queue.remote
     key = HUGGING_FACE

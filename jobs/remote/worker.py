@@ -8,8 +8,8 @@ publication.
 from __future__ import annotations
 
 from jobs.remote.trainer import RemoteTrainer
+from jobs.supervisor.worker import Supervisor
 from jobs.tokens import TRAINING_TOKENS, TokenVault, taking_tokens
-from jobs.worker import Supervisor
 from trainer.errors import RequestError
 from trainer.settings import Settings
 

@@ -16,7 +16,7 @@ from tests.browser.space import describe, sign_in, space_environment
 from tests.browser.steps import PATIENCE_MS, cancel, phone_photos
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from tests.jobs.space_fixtures import STUDIO, make_space, requests_for
+from tests.jobs.money.space_fixtures import STUDIO, make_space, requests_for
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 
 from inference.engine import Engine
 from inference.request import PictureRequest
-from jobs.publish import publish
+from jobs.publishing.publish import publish
 from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub

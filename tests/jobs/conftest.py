@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import HfApi, constants
 from safetensors.torch import save_file
 
-from jobs.bill import Bill
 from jobs.bringing_in import Importer
+from jobs.money.bill import Bill
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.service import JobService

@@ -21,8 +21,8 @@ from jobs.bringing_in import Bringing, Importer
 from jobs.job_file import read_job_file
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
-from jobs.publish import publish
-from jobs.repository import repository_files
+from jobs.publishing.publish import publish
+from jobs.publishing.repository import repository_files
 from jobs.run_summary import finished_words
 from jobs.service import JobService
 from jobs.state import JobState

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 
 from jobs.__main__ import main
-from jobs.bill import Bill, read_bill
 from jobs.caps import MAX_OPEN_PER_OWNER
 from jobs.comparing import waited_s, worked_s
 from jobs.comparison import Comparison, Order
+from jobs.money.bill import Bill, read_bill
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.state import JobState

@@ -12,7 +12,7 @@ from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import close_session, get_session
 
 from jobs.hub import AskedToWait, explain, is_slow, open_hub, redacted
-from jobs.publish import check_repo_id
+from jobs.publishing.publish import check_repo_id
 from trainer.errors import HubError, HubTrouble, RequestError
 
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"

@@ -9,7 +9,7 @@ import pytest
 
 from jobs.job_file import JobFile
 from jobs.photo_keeping import remove_published_photos
-from jobs.publications import PUBLICATION_FILE, Publication, PublicationState, PublicationStore
+from jobs.publishing.publications import PUBLICATION_FILE, Publication, PublicationState, PublicationStore
 from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import JobStore, new_job_id, now, open_engine

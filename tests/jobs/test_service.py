@@ -11,7 +11,6 @@ import pytest
 import sqlalchemy as sa
 
 from jobs.caps import MAX_OPEN_PER_OWNER
-from jobs.executors import executor_id, gone_executors, lock_file
 from jobs.job_file import count_try, read_job_file
 from jobs.open import open_service
 from jobs.outlook import Outlook
@@ -19,6 +18,7 @@ from jobs.queue import QueueClient
 from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job, new_job_id
+from jobs.supervisor.executors import executor_id, gone_executors, lock_file
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
 from trainer.locks import hold_lock

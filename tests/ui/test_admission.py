@@ -12,7 +12,7 @@ from huggingface_hub import HfApi
 from starlette.requests import Request
 
 from app import build_services
-from jobs.space_state import ReleaseStage, SpaceState, keep_wish_file, write_state
+from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, write_state
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import in_a_loop, trained_job

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.keeping import Keeping, MirrorStatus
+from jobs.mirror.keeping import Keeping, MirrorStatus
 from trainer.settings import Settings
 from ui.keeping_notice import keeping_html
 

@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import HfApi
 
 from app import build_services
-from jobs.publications import PublicationState
-from jobs.publish import Published
+from jobs.publishing.publications import PublicationState
+from jobs.publishing.publish import Published
 from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import VISITOR, drawn, learnt_concept

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from huggingface_hub import constants
 
-from jobs.admission import Admission
-from jobs.space_state import Release, ReleaseStage, SpaceState, write_state
-from jobs.spending import FREE_WORDS, Spending
+from jobs.money.admission import Admission
+from jobs.money.space_state import Release, ReleaseStage, SpaceState, write_state
+from jobs.money.spending import FREE_WORDS, Spending
 from tests.hub.accounts import ALICE
 from trainer.settings import Settings
 from ui.space_banner import banner_html

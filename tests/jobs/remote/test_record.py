@@ -12,8 +12,8 @@ from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.state import JobState, StopWish
 from jobs.store import Job
+from jobs.supervisor.training import Watch
 from jobs.tokens import TokenVault
-from jobs.training import Watch
 from trainer.errors import RequestError
 from trainer.settings import Settings
 

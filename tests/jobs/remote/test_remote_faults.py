@@ -17,8 +17,8 @@ from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.state import JobState, StopWish
 from jobs.store import Job
+from jobs.supervisor.training import Watch
 from jobs.tokens import TokenDesk, TokenVault
-from jobs.training import Watch
 from tests.hub.accounts import ALICE, BOB, TokenKind
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub

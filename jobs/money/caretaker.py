@@ -1,0 +1,270 @@
+"""Looks after a Space's hardware: what it is and costs, its sleep timer, and giving it back when that was asked for.
+
+Each round does the one thing that is due and writes down how far it came, so that a kill at any moment costs nothing
+but a repetition of a question.
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from jobs import back_off
+from jobs.money.bill import Bill, is_settled, read_bill, settle
+from jobs.money.prices import Price, read_price
+from jobs.money.release import Standing, Verdict, is_safe, judge
+from jobs.money.space import NO_SECRET, Hardware, OwnSpace
+from jobs.money.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, read_state, write_state
+from jobs.progress import read_progress
+from jobs.publishing.publications import PublicationStore
+from jobs.speed import Speeds
+from jobs.store import Job, JobStore
+from trainer.errors import HubError, RequestError
+from trainer.events import read_events
+from trainer.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+SETTLE_S = 60.0
+"""How long nothing may stand in the way before the hardware goes: time to queue another job, or to see the result."""
+_LAST_CALL_S = 5.0
+"""Between saying so and doing it: from then on nothing is queued any more, and what was just being queued is seen."""
+_LOOK_S, _LOOK_FREE_S, _PRICE_S = 60.0, 300.0, 3600.0
+_WAITS_S = (15, 60, 300, 900, 1800)
+_ROUND_S = 900
+_SHORTEST_SLEEP_S, _LONGEST_SLEEP_S = 3600, 7 * 24 * 3600
+_FORGOTTEN_SLEEP_S = 24 * 3600
+"""For a result that keeps the hardware, where no timer could be set while its job ran: time to come and publish."""
+_NO_SIGN_S = 3600.0
+"""A job that did not get on for so long keeps no Space awake."""
+_UNKNOWN_JOB_S = 6 * 3600.0
+"""What a job may take of which nothing is known yet; its own speed is known after some steps."""
+
+
+class Caretaker:
+    """The hardware of one Space; `is_kept` tells whether a job's result outlives this machine's disk elsewhere."""
+
+    def __init__(
+        self,
+        home: Path,
+        runs_dir: Path,
+        space: OwnSpace,
+        stores: tuple[JobStore, PublicationStore],
+        *,
+        is_kept: Callable[[Job], bool],
+        prices: Callable[[str], Price | None] = read_price,
+    ) -> None:
+        self._home, self._runs_dir, self._space = home, runs_dir, space
+        self._jobs, self._publications = stores
+        self._is_kept, self._prices = is_kept, prices
+        self._speeds = Speeds(home / "speeds.json")
+        self._next_look = self._next_sleep = self._price_read = 0.0
+        self._looks_in_vain = 0
+        self.state: SpaceState | None = read_state(home)
+
+    def round(self, moment: float) -> None:
+        """Do what is due at this moment. Raises nothing that the Hub or the network can cause."""
+        state = self.state or self._put(SpaceState())
+        if moment >= self._next_look:
+            state = self._look(state, moment)
+        if not state.costs:
+            return
+        if (keep := keep_wish_file(self._home)).exists() and state.release.stage is not ReleaseStage.asked:
+            self._settle_wishes()
+            state = self._put(state, release_wanted=False, release=Release())
+            keep.unlink()
+        jobs = self._jobs.all_jobs()
+        open_jobs = [job for job in jobs if job.is_open]
+        verdict = self._judge(jobs, state)
+        if open_jobs and moment >= self._next_sleep:
+            state = self._lengthen_sleep(state, open_jobs, moment)
+        elif verdict.obstacle and state.sleep_s is None and self._space.can_manage and moment >= self._next_sleep:
+            state = self._set_sleep(state, _FORGOTTEN_SLEEP_S, moment, ours=True)
+        elif not open_jobs and not verdict.asked and not verdict.unsafe and moment >= self._next_sleep:
+            state = self._restore_sleep(state, moment)
+        self._release(state, verdict, moment)
+
+    # what the hardware is
+
+    def _look(self, state: SpaceState, moment: float) -> SpaceState:
+        try:
+            seen = self._space.look()
+        except HubError as error:
+            self._next_look = moment + back_off.wait_s(_WAITS_S, self._looks_in_vain, error)
+            self._looks_in_vain += 1
+            return self._put(state, trouble=str(error))
+        self._looks_in_vain = 0
+        self._next_look = moment + (_LOOK_FREE_S if seen.free else _LOOK_S)
+        return self._price(self._door(self._seen(state, seen, moment)), moment)
+
+    def _door(self, state: SpaceState) -> SpaceState:
+        """Who may open the page. What was known stays where the Hub does not say."""
+        if not state.costs:
+            return state
+        try:
+            return self._put(state, public=self._space.is_public())
+        except HubError as error:  # asked again with the next look
+            return self._put(state, trouble=state.trouble or str(error))
+
+    def _seen(self, state: SpaceState, seen: Hardware, moment: float) -> SpaceState:
+        trouble = "" if seen.free or self._space.can_manage else NO_SECRET
+        if seen.flavor == state.flavor:
+            ours = state.sleep_is_ours and seen.sleep_s == state.sleep_s  # else the owner has set another one
+            return self._put(state, sleep_s=seen.sleep_s, sleep_is_ours=ours, trouble=trouble)
+        new: dict[str, Any] = {"flavor": seen.flavor, "sleep_s": seen.sleep_s, "trouble": trouble}
+        new |= {"machine": "", "usd_per_hour": 0.0 if seen.free else None, "sleep_is_ours": False}
+        self._price_read = 0.0
+        if seen.free and state.release.stage is ReleaseStage.asked:
+            return self._put(state, **new, release=_done(moment))
+        if state.flavor:  # other hardware, by the owner's hand: what was asked for before concerned the old one
+            self._settle_wishes()
+            new |= {"release_wanted": False, "release": Release()}
+        else:  # a disk that was just made: a mirror brought back the wishes of before, which may be about this hardware
+            self._settle_wishes(but_for="" if seen.free else seen.flavor)
+        return self._put(state, **new)
+
+    def _settle_wishes(self, but_for: str = "") -> None:
+        """The wishes of jobs that are done are over, but for those about hardware of this flavor."""
+        for job in self._jobs.all_jobs():
+            run = RunFolder(self._runs_dir / job.id)
+            wished = None if job.is_open else _wished(run)
+            if wished is not None and not (but_for and wished.flavor == but_for):
+                settle(run)
+
+    def _price(self, state: SpaceState, moment: float) -> SpaceState:
+        if not state.costs or moment - self._price_read < _PRICE_S:
+            return state
+        try:
+            price = self._prices(state.flavor)
+        except HubError as error:  # asked again with the next look
+            return self._put(state, trouble=state.trouble or f"The price list cannot be had. {error}")
+        self._price_read = moment
+        if price is None:
+            return self._put(state, machine=state.flavor, usd_per_hour=None)
+        return self._put(state, machine=price.machine, usd_per_hour=price.usd_per_hour)
+
+    # the sleep timer, a dead-man switch
+
+    def _lengthen_sleep(self, state: SpaceState, open_jobs: Sequence[Job], moment: float) -> SpaceState:
+        """Set the timer where there is none, or it would end before the jobs do: it runs from the last visit on.
+
+        Not for jobs that show no sign of life: the timer is there to end what they cost.
+        """
+        self._next_sleep = moment + _LOOK_S
+        if not self._space.can_manage:
+            return state
+        if state.sleep_s is not None and moment - max(map(self._last_sign, open_jobs)) > _NO_SIGN_S:
+            return state
+        elapsed = max(0.0, moment - min(job.queued for job in open_jobs))
+        left = sum(self._seconds_left(job) for job in open_jobs)
+        if state.sleep_s is not None and state.sleep_s >= elapsed + 1.25 * left:
+            return state
+        wanted = math.ceil((elapsed + 2 * left + _ROUND_S) / _ROUND_S) * _ROUND_S
+        return self._set_sleep(state, min(max(wanted, _SHORTEST_SLEEP_S), _LONGEST_SLEEP_S), moment, ours=True)
+
+    def _restore_sleep(self, state: SpaceState, moment: float) -> SpaceState:
+        """Nothing is left to do: a shorter timer of the owner's own holds again. One that was never set stays ours."""
+        self._next_sleep = moment + _LOOK_S
+        before = state.owners_sleep_s
+        if not state.sleep_is_ours or before is None or state.sleep_s is None or before >= state.sleep_s:
+            return state
+        return self._set_sleep(state, before, moment, ours=False)
+
+    def _set_sleep(self, state: SpaceState, seconds: int, moment: float, *, ours: bool) -> SpaceState:
+        if state.sleep_s == seconds:
+            return state
+        owners = state.owners_sleep_s if state.sleep_is_ours else state.sleep_s
+        try:
+            seen = self._space.set_sleep(seconds)
+        except HubError as error:
+            self._next_sleep = moment + back_off.wait_s(_WAITS_S, 0, error)
+            return self._put(state, trouble=f"The sleep timer could not be set. {error}")
+        return self._put(state, sleep_s=seen.sleep_s, owners_sleep_s=owners, sleep_is_ours=ours, trouble="")
+
+    def _last_sign(self, job: Job) -> float:
+        """When a job last got on."""
+        try:
+            event = RunFolder(self._runs_dir / job.id).events_file.stat().st_mtime
+        except OSError:
+            event = 0.0
+        return max(job.queued, job.started or 0.0, event)
+
+    def _seconds_left(self, job: Job) -> float:
+        run = RunFolder(self._runs_dir / job.id)
+        if (eta := read_progress(read_events(run.events_file)).eta_s) is not None:
+            return eta
+        try:
+            estimate = self._speeds.estimate_s(run.read_recipe())
+        except RequestError:
+            estimate = None
+        return estimate[0] if estimate else _UNKNOWN_JOB_S
+
+    # giving it back
+
+    def _judge(self, jobs: Sequence[Job], state: SpaceState) -> Verdict:
+        publications = self._publications.find_all(job.id for job in jobs)
+        standings: list[Standing] = []
+        for job in jobs:
+            run = RunFolder(self._runs_dir / job.id)
+            safe = is_safe(job, run, publications.get(job.id), is_kept=self._is_kept)
+            standings.append(Standing(job, safe, self._wish(job, run)))
+        return judge(standings, wanted=state.release_wanted, sleep_s=state.sleep_s)
+
+    def _wish(self, job: Job, run: RunFolder) -> bool:
+        if _wished(run) is None:
+            return False
+        if job.is_open and is_settled(run):  # it was resumed, and what was wished holds again
+            settle(run, over=False)
+        return not is_settled(run)
+
+    def _release(self, state: SpaceState, verdict: Verdict, moment: float) -> None:
+        state = self._put(state, release_wanted=verdict.asked)
+        release = state.release
+        if not verdict.asked:
+            self._put(state, release=Release())
+        elif verdict.obstacle:
+            self._put(state, release=Release(stage=ReleaseStage.kept, note=verdict.obstacle))
+        elif release.stage in (ReleaseStage.none, ReleaseStage.kept, ReleaseStage.done):
+            note = "Everything is done and safe. The hardware is given back in a minute; the page then restarts."
+            self._put(state, release=Release(stage=ReleaseStage.settling, since=moment, note=note))
+        elif release.stage is ReleaseStage.settling and moment - release.since >= SETTLE_S:
+            note = "The hardware is being given back; the page restarts."
+            asked = Release(stage=ReleaseStage.asked, since=moment, note=note, next_try=moment + _LAST_CALL_S)
+            self._put(state, release=asked)
+        elif release.stage is ReleaseStage.asked and moment >= release.next_try:
+            self._give_back(state, moment)
+
+    def _give_back(self, state: SpaceState, moment: float) -> None:
+        try:
+            seen = self._space.give_back()
+        except HubError as error:
+            next_try = moment + back_off.wait_s(_WAITS_S, state.release.tries, error)
+            note = (
+                f"The hardware could not be given back yet, and goes on to cost. {error} The next try is at "
+                f"{back_off.clock(next_try)}; or choose CPU basic in the Space's Settings yourself."
+            )
+            again = {"note": note, "tries": state.release.tries + 1, "next_try": next_try}
+            self._put(state, release=state.release.model_copy(update=again))
+        else:
+            self._seen(state, seen, moment)
+
+    def _put(self, state: SpaceState, **changes: Any) -> SpaceState:
+        """Take over the changed state; it is written where it differs from what was written last."""
+        state = state.model_copy(update=changes)
+        if state != self.state:
+            write_state(self._home, state)
+            self.state = state
+        return state
+
+
+def _wished(run: RunFolder) -> Bill | None:
+    """The bill of a job whose owner wants the hardware given back after it, granted or not."""
+    bill = read_bill(run)
+    return bill if bill is not None and bill.release else None
+
+
+def _done(moment: float) -> Release:
+    note = f"The hardware was given back at {back_off.clock(moment)}, confirmed by the Hub."
+    return Release(stage=ReleaseStage.done, since=moment, note=note)

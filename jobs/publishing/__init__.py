@@ -1,0 +1,1 @@
+"""Bringing finished concepts to the Hugging Face Hub."""

@@ -1,0 +1,151 @@
+"""Training on a device of this machine: a child process that a supervisor starts, tells of wishes, and waits for."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import signal
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from pathlib import Path
+
+from jobs.queue import Queue
+from jobs.speed import Speeds
+from jobs.state import StopWish
+from jobs.store import Job
+from jobs.supervisor.gpu_watch import GpuWatch
+from jobs.supervisor.training import POLL_S, Watch
+from jobs.tokens import TokenVault
+from trainer.bases import find_base
+from trainer.devices import Device, only
+from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError
+from trainer.lease import DeviceLease
+from trainer.locks import hold_lock
+from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
+from trainer.run_folder import RunFolder
+from trainer.settings import Settings
+from trainer.task import has_task
+
+log = logging.getLogger(__name__)
+EXPORT_WITHIN_S = 900.0
+"""Without a line in events or log after being told to stop and keep; one that hangs would cost without end."""
+AT_ONCE_S = 1.0
+"""For a child that writes aside and has nothing to keep, but may be deep inside a computation."""
+
+
+class LocalTrainer:
+    """Trains one job at a time on one device; see `training.Trainer`."""
+
+    queue = Queue.training
+    at_once = 1
+
+    def __init__(self, settings: Settings, device: Device, vault: TokenVault) -> None:
+        """`vault` holds tokens of those whose concepts and bases are to be fetched from the Hub."""
+        self.key, self.label = device.key, device.label
+        self._settings, self._vault = settings, vault
+        self._device = device
+        self._speeds = Speeds(settings.home / "speeds.json")
+        self._lease = DeviceLease(settings.runtime_dir, device)
+        self._gpu = GpuWatch(settings.runtime_dir, device, settings.environment_for_visitors())
+        self._child: Child | None = None
+
+    def check_device(self) -> None:
+        """Look whether PyTorch can use the device, so that it is known before the first job is."""
+        self._gpu.check()
+
+    def lease(self, give_up: Callable[[], bool]) -> AbstractContextManager[bool]:
+        self._gpu.wait_until_good(give_up)
+        return self._lease.for_training(give_up)
+
+    def speeds(self, _run: RunFolder) -> Speeds:
+        return self._speeds
+
+    def is_under_way(self, _run: RunFolder) -> bool:
+        return False  # a child never outlives its supervisor
+
+    def train(self, job: Job, run: RunFolder, watch: Watch) -> int:
+        _wait_for_predecessor(run)
+        environment = self._settings.environment_for_visitors() | only(self._device)
+        arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
+        token = self._vault.of(job.owner) if _may_fetch(run) else None
+        if token is not None:
+            arguments.append("--token-from-parent")
+        self._child = child = spawn(arguments, environment=environment, log=run.log_file, secret=token)
+        try:
+            code = _follow(child, run, watch)
+        except BaseException:
+            child.end(GRACE_S)  # or it would train on, unwatched
+            raise
+        finally:
+            self._child = None
+        if code != EXIT_DONE:
+            run.remove_unfinished()
+            self._gpu.doubt()
+        return code
+
+    def leave(self) -> None:
+        """End the child within the grace period; it keeps a checkpoint."""
+        if (child := self._child) is not None:
+            child.end(GRACE_S)
+
+
+def _follow(child: Child, run: RunFolder, watch: Watch) -> int:
+    """Pass wishes on until the child ends; returns its exit code."""
+    if watch.leaving():  # it came while the child started, when there was nothing to pass it on to
+        child.end()
+    passed_on, told = StopWish.none, time.time()
+    while (code := child.wait(POLL_S)) is None:
+        wish = watch.wish()
+        if passed_on is StopWish.keep and _silent_s(run, told) > EXPORT_WITHIN_S:
+            log.warning("pid %d was told to stop and shows no sign of life; its checkpoints are kept", child.pid)
+            child.end(GRACE_S)
+            return EXIT_STOPPED
+        if wish is not passed_on:
+            passed_on = wish
+            if wish is StopWish.cancel:
+                child.end(AT_ONCE_S if has_task(run) else GRACE_S)
+            elif wish is StopWish.keep:
+                child.signal(KEEP_SIGNAL)
+                told = time.time()
+    return code
+
+
+def _silent_s(run: RunFolder, since: float) -> float:
+    """For how long a run has said nothing, counted from a moment at the earliest; seconds since the epoch."""
+    said = [file.stat().st_mtime for file in (run.events_file, run.log_file) if file.exists()]
+    return time.time() - max([since, *said])
+
+
+def _may_fetch(run: RunFolder) -> bool:
+    """Whether the child may have to ask the Hub for what only its owner can read."""
+    try:
+        return has_task(run) or find_base(run.read_recipe().base).on_hub
+    except RequestError:
+        return False  # a base that went, or a recipe that is not understood: the child says which
+
+
+def _wait_for_predecessor(run: RunFolder) -> None:
+    """A child of a supervisor that was killed may still be writing its checkpoint: wait for it, then end it."""
+    lock = run.root / ".lock"
+    for patience in (GRACE_S, 5.0):
+        deadline = time.monotonic() + patience
+        while (pid := _locked_by(lock)) is not None and time.monotonic() < deadline:
+            time.sleep(POLL_S)
+        if pid is None:
+            return
+        log.warning("killing pid %d, which still holds %s", pid, run.root)
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.kill(pid, signal.SIGKILL)
+
+
+def _locked_by(lock: Path) -> int | None:
+    """The live holder of a run's lock, if there is one."""
+    if not lock.exists():
+        return None
+    try:
+        with hold_lock(lock, what=str(lock)):
+            return None
+    except BusyError as error:
+        return error.pid

@@ -1,0 +1,236 @@
+"""The supervisor: takes jobs from a queue and sees each through to its end, whoever trains them."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import time
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from typing import Any, NoReturn
+
+from jobs.job_file import count_try, write_job_file
+from jobs.progress import Progress, read_progress
+from jobs.queue import QueueWorker
+from jobs.run_summary import finished_words
+from jobs.state import JobState, StopWish, explain_exit, outcome
+from jobs.store import Job, JobStore, now, open_engine
+from jobs.supervisor.executors import executor_id, lock_file
+from jobs.supervisor.training import POLL_S, Trainer, Watch
+from trainer.artifact import check_hashes, read_manifest
+from trainer.errors import ConceptError, RecipeError, RequestError, StudioError, VerificationError
+from trainer.events import read_events
+from trainer.locks import hold_lock
+from trainer.process import StopSignal
+from trainer.run_folder import RunFolder
+from trainer.settings import Settings
+from trainer.task import has_task, read_task
+
+log = logging.getLogger(__name__)
+MAX_TRIES = 3
+
+
+@dataclass(frozen=True)
+class _Ended:
+    """How a run ended."""
+
+    exit_code: int
+    progress: Progress
+
+
+class Supervisor:
+    """Serves one trainer's queue until it is told to stop.
+
+    A job in progress is then checkpointed and waits again, or goes on elsewhere and is found again by the next start.
+    """
+
+    def __init__(self, settings: Settings, trainer: Trainer) -> None:
+        self._settings, self._trainer = settings, trainer
+        self._stop = StopSignal()
+        self._store = JobStore(open_engine(settings.jobs_database_url, wait_until=self._stop.requested))
+        self._busy: set[str] = set()
+
+    def serve(self, beside: AbstractContextManager[object] | None = None) -> None:
+        """Run until a stop is requested. Raises BusyError where another supervisor serves the same.
+
+        `beside` is entered once it is certain that there is no other.
+        """
+        self._stop.install()
+        self._settings.runtime_dir.mkdir(parents=True, exist_ok=True)
+        lock = lock_file(self._settings.runtime_dir, self._trainer.key)
+        with hold_lock(lock, what=self._trainer.label), beside or nullcontext():
+            queue = QueueWorker(
+                self._settings.jobs_database_url,
+                self._trainer.queue,
+                executor_id=executor_id(self._settings.runtime_dir, self._trainer.key),
+                at_once=self._trainer.at_once,
+                run_job=self._run_job,
+            )
+            queue.start()
+            log.info("%s is served by pid %d", self._trainer.label, os.getpid())
+            while not self._stop.requested():
+                time.sleep(POLL_S)
+            self._leave()
+
+    def _leave(self) -> None:
+        """Go, leaving jobs in progress for the next start.
+
+        The queue's threads are still inside the jobs, and must stay there: a step that returned would count as done.
+        So the process ends without unwinding.
+        """
+        self._trainer.leave()
+        deadline = time.monotonic() + 2.0
+        while self._busy and time.monotonic() < deadline:
+            time.sleep(0.05)
+        os._exit(0)
+
+    def _run_job(self, job_id: str) -> None:
+        """One job, from its start to its final state; called by the queue, and again after a crash of this process."""
+        job = self._store.find(job_id)
+        if job is None or not job.is_open:
+            return
+        run = RunFolder(self._settings.runs_dir / job_id)
+        self._busy.add(job_id)
+        try:
+            with self._trainer.lease(lambda: self._wish(job_id) is StopWish.cancel):
+                self._attempt_until_settled(job, run)
+        except StudioError as error:
+            self._settle(job_id, run, JobState.failed, str(error))
+        except Exception as error:
+            log.exception("job %s", job_id)
+            self._settle(job_id, run, JobState.failed, _unexpected(error))
+        finally:
+            self._busy.discard(job_id)
+
+    def _attempt_until_settled(self, job: Job, run: RunFolder) -> None:
+        """Train; what was torn off is started again, until three starts brought no new checkpoint."""
+        last_exit = 0
+        watch = self._watch(job.id)
+        while True:
+            found_again = self._trainer.is_under_way(run)
+            if not found_again:  # what is under way elsewhere is followed whatever its recipe says: it costs money
+                _check_recipe(run)
+            if not found_again and watch.wish() is StopWish.cancel:
+                self._settle(job.id, run, JobState.cancelled, "Cancelled.")
+                return
+            progress = read_progress(read_events(run.events_file))
+            if not found_again and count_try(run, job, progress.checkpoint_step) > MAX_TRIES:
+                reason = explain_exit(last_exit) if last_exit else "It was interrupted each time."
+                text = f"Started {MAX_TRIES} times without getting further. {reason} The log holds the details."
+                self._settle(job.id, run, JobState.failed, text)
+                return
+            started: dict[str, Any] = {} if found_again else {"started": now()}
+            words = "" if found_again else _resuming(progress)
+            self._store.change_state(job.id, JobState.running, message=words, **started)
+            exit_code = self._trainer.train(job, run, watch)
+            if exit_code is None:
+                self._park(job.id)
+            ended = _Ended(exit_code, read_progress(read_events(run.events_file)))
+            wish = watch.wish()
+            if self._stop.requested() and wish is not StopWish.cancel:
+                self._interrupt(job.id, run)
+            if ended.exit_code >= 0 or wish is not StopWish.none:
+                self._conclude(job.id, run, ended, wish)
+                return
+            last_exit = ended.exit_code
+            self._store.change_state(
+                job.id, JobState.waiting, message="Interrupted; going on from the last checkpoint."
+            )
+
+    def _conclude(self, job_id: str, run: RunFolder, ended: _Ended, wish: StopWish) -> None:
+        """Decide what the end of a run means, and say so."""
+        state = outcome(ended.exit_code, wish, artifact_is_whole=_artifact_is_whole(run))
+        message = _message(state, ended, run)
+        if state is JobState.finished and not has_task(run):
+            with contextlib.suppress(RequestError):  # a recipe of another version, which was followed to its end
+                self._trainer.speeds(run).learn(run.read_recipe(), ended.progress)
+        self._settle(job_id, run, state, message)
+
+    def _settle(self, job_id: str, run: RunFolder, state: JobState, message: str) -> None:
+        if not self._store.change_state(job_id, state, message=message, ended=now(), wish=StopWish.none.value):
+            log.warning("job %s is not %s: it is in another state meanwhile", job_id, state.value)
+        if (job := self._store.find(job_id)) is not None and run.root.is_dir():
+            write_job_file(run, job)
+
+    def _interrupt(self, job_id: str, run: RunFolder) -> NoReturn:
+        """The supervisor is told to go: the job waits again, and this thread of the queue never returns from it."""
+        self._store.change_state(job_id, JobState.waiting, message="Interrupted by a restart; it goes on by itself.")
+        if (job := self._store.find(job_id)) is not None:
+            write_job_file(run, job)
+        self._park(job_id)
+
+    def _park(self, job_id: str) -> NoReturn:
+        """Stay inside the job until the process ends."""
+        self._busy.discard(job_id)
+        threading.Event().wait()
+        raise AssertionError("unreachable")
+
+    def _watch(self, job_id: str) -> Watch:
+        said = ""
+
+        def note(text: str) -> None:
+            nonlocal said
+            if text != said:
+                self._store.note(job_id, text)
+                said = text
+
+        return Watch(lambda: self._wish(job_id), self._stop.requested, note)
+
+    def _wish(self, job_id: str) -> StopWish:
+        job = self._store.find(job_id)
+        if job is None or not job.is_open:  # cancelled before it was said to run
+            return StopWish.cancel
+        return job.wish
+
+
+def _check_recipe(run: RunFolder) -> None:
+    """Raise RequestError for a job of another version of the app, whose recipe is not understood."""
+    try:
+        _ = read_task(run) if has_task(run) else run.read_recipe()
+    except RecipeError as error:
+        raise RequestError(
+            f"It was made by another version of this app, and its recipe is not understood here ({error}). Its photos "
+            "are kept; train again."
+        ) from error
+
+
+def _artifact_is_whole(run: RunFolder) -> bool:
+    try:
+        check_hashes(run.artifact, read_manifest(run.artifact))
+    except (ConceptError, VerificationError, OSError):
+        return False
+    return True
+
+
+def _unexpected(error: Exception) -> str:
+    if isinstance(error, OSError):
+        return f"The job's files cannot be used: {error}"
+    return f"Something went wrong on our side ({type(error).__name__}). What was learnt so far is kept: try Resume."
+
+
+def _resuming(progress: Progress) -> str:
+    if not progress.checkpoint_step:
+        return ""
+    return f"Interrupted at step {progress.step} of {progress.total}; going on from step {progress.checkpoint_step}."
+
+
+def _message(state: JobState, ended: _Ended, run: RunFolder) -> str:
+    """A sentence about the end of a job."""
+    progress = ended.progress
+    match state:
+        case JobState.finished:
+            return finished_words(run)
+        case JobState.cancelled:
+            return "Cancelled." if has_task(run) else f"Cancelled at step {progress.step}."
+        case JobState.stopped if has_task(run):
+            return "Stopped. Resume begins it anew."
+        case JobState.stopped if not progress.step:
+            return "Stopped before the first step; nothing was learnt yet. Resume begins with it."
+        case JobState.stopped:
+            return f"Stopped at step {progress.step} of {progress.total}; what was learnt so far is kept."
+        case _ if progress.failure is not None:
+            return f"{progress.failure.cause} {progress.failure.advice}".strip()
+        case _:
+            return explain_exit(ended.exit_code)

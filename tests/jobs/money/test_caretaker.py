@@ -1,0 +1,406 @@
+"""Sleep timer and release of a Space's hardware, round by round, against the local Hub."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi, SpaceHardware
+
+from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, read_state
+from jobs.publishing.publications import PublicationState
+from jobs.state import JobState
+from jobs.store import EVERYBODY
+from tests.hub.accounts import ALICE, ALICE_READS
+from tests.hub.faults import FOREVER
+from tests.hub.local_hub import LocalHub
+from tests.jobs.money.space_fixtures import START, STUDIO, Scene, make_space, requests_for
+from trainer.run_folder import RunFolder
+from trainer.settings import Settings
+
+Client = Callable[[str | None], HfApi]
+HOUR, LONG = 3600.0, 900.0
+
+
+@pytest.fixture
+def alice(client: Client) -> HfApi:
+    """Alice's client, with her Space on a T4."""
+    alice = client(ALICE)
+    make_space(alice)
+    return alice
+
+
+@pytest.fixture
+def scene(alice: HfApi, settings: Settings, photo_folder: Path) -> Scene:
+    return Scene(settings, photo_folder)
+
+
+def released(scene: Scene) -> bool:
+    return scene.state.release.stage is ReleaseStage.done
+
+
+def test_hardware_price_and_timer_are_found_out(scene: Scene) -> None:
+    scene.pass_time(5)
+    state = scene.state
+    assert (state.flavor, state.machine, state.sleep_s) == ("t4-small", "Nvidia T4 - small", None)
+    assert state.usd_per_hour == pytest.approx(0.4)
+    assert state.costs
+    assert read_state(scene.settings.home) == state
+
+
+def test_who_may_open_it_is_found_out_and_followed(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    scene.pass_time(5)
+    assert scene.state.public is True
+    alice.update_repo_settings(STUDIO, private=True, repo_type="space")
+    scene.pass_time(120)
+    assert scene.state.public is False
+    hub.order_fault(f"GET /api/spaces/{STUDIO}$", times=FOREVER, status=503)
+    scene.pass_time(120)
+    assert scene.state.public is False
+
+
+def test_free_hardware_is_left_alone(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    alice.request_space_hardware(STUDIO, SpaceHardware.CPU_BASIC)
+    scene.add_job(release=True)
+    scene.pass_time(LONG)
+    assert not scene.state.costs
+    assert len(requests_for(hub, "hardware")) == 1  # the test's own
+    assert not requests_for(hub, "sleeptime")
+
+
+def test_price_that_cannot_be_had_is_said_and_never_assumed(scene: Scene, hub: LocalHub) -> None:
+    hub.order_fault("GET /api/spaces/hardware", status=503)
+    scene.pass_time(5)
+    assert scene.state.usd_per_hour is None
+    assert scene.state.costs
+    assert "price list cannot be had" in scene.state.trouble
+    scene.pass_time(60)
+    assert scene.state.usd_per_hour == pytest.approx(0.4)
+    assert scene.state.trouble == ""
+
+
+# the sleep timer
+
+
+def test_job_sets_a_sleep_timer_that_outlasts_it(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    scene.add_job()
+    scene.pass_time(LONG)
+    timer = alice.get_space_runtime(STUDIO).sleep_time
+    assert timer is not None
+    assert HOUR <= timer <= 24 * HOUR
+    assert scene.state.sleep_s == timer
+    assert len(requests_for(hub, "sleeptime")) == 1
+
+
+def test_longer_timer_of_the_owner_is_left_alone(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    alice.set_space_sleep_time(STUDIO, 24 * 3600)
+    scene.add_job()
+    scene.pass_time(60)
+    assert len(requests_for(hub, "sleeptime")) == 1  # the owner's
+
+
+def test_shorter_timer_of_the_owner_holds_again_when_nothing_is_left_to_do(alice: HfApi, scene: Scene) -> None:
+    alice.set_space_sleep_time(STUDIO, 900)
+    job = scene.add_job()
+    scene.pass_time(60)
+    assert (alice.get_space_runtime(STUDIO).sleep_time or 0) >= HOUR
+    scene.jobs.change_state(job.id, JobState.failed, ended=scene.moment)
+    scene.pass_time(130)
+    assert alice.get_space_runtime(STUDIO).sleep_time == 900
+
+
+def test_timer_stays_while_a_result_is_nowhere_else(alice: HfApi, scene: Scene) -> None:
+    alice.set_space_sleep_time(STUDIO, 900)
+    job = scene.add_job()
+    scene.pass_time(60)
+    scene.add_job(JobState.finished)
+    scene.jobs.change_state(job.id, JobState.failed, ended=scene.moment)
+    scene.pass_time(LONG)
+    assert (alice.get_space_runtime(STUDIO).sleep_time or 0) >= HOUR
+
+
+def test_timer_grows_with_a_job_that_takes_longer(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    job = scene.add_job()
+    scene.pass_time(60)
+    first = alice.get_space_runtime(STUDIO).sleep_time or 0
+    scene.moment += 1.5 * first
+    events = RunFolder(scene.settings.runs_dir / job.id).events_file
+    events.touch()
+    os.utime(events, (scene.moment, scene.moment))
+    scene.pass_time(120)
+    assert (alice.get_space_runtime(STUDIO).sleep_time or 0) > first
+    assert len(requests_for(hub, "sleeptime")) == 2
+
+
+def test_timer_does_not_grow_for_a_job_that_shows_no_sign_of_life(alice: HfApi, scene: Scene) -> None:
+    scene.add_job()
+    scene.pass_time(60)
+    first = alice.get_space_runtime(STUDIO).sleep_time
+    scene.moment += 1.5 * (first or 0)
+    scene.pass_time(120)
+    assert alice.get_space_runtime(STUDIO).sleep_time == first
+
+
+def test_result_that_keeps_the_hardware_does_not_keep_it_for_ever(alice: HfApi, scene: Scene) -> None:
+    scene.add_job(JobState.finished, release=True)
+    scene.pass_time(60)
+    assert alice.get_space_runtime(STUDIO).sleep_time == 24 * 3600
+    assert "sleeps after 24 h 00 min" in scene.state.release.note
+
+
+def test_timer_that_could_not_be_set_is_said_and_set_later(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    hub.order_fault(f"POST .*{STUDIO}/sleeptime", times=2, status=503)
+    scene.add_job()
+    scene.pass_time(5)
+    assert "sleep timer could not be set" in scene.state.trouble
+    scene.pass_time(120)
+    assert scene.state.sleep_s is not None
+    assert scene.state.trouble == ""
+
+
+# giving it back
+
+
+def test_hardware_goes_once_and_only_after_the_publication(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    job = scene.add_job(release=True)
+    scene.pass_time(120)
+    assert scene.state.release.stage is ReleaseStage.kept
+    scene.run(job).artifact.joinpath("artifact.json").write_text("{}")
+    scene.jobs.change_state(job.id, JobState.finished, ended=scene.moment)
+    for state in (PublicationState.waiting, PublicationState.running, PublicationState.needs_sign_in):
+        scene.publish(job, state)
+        scene.pass_time(300)
+        assert "1 result is on this machine alone" in scene.state.release.note
+        assert not requests_for(hub, "hardware")
+    scene.publish(job)
+    scene.pass_time(30)
+    assert scene.state.release.stage is ReleaseStage.settling
+    scene.pass_time_until(lambda: released(scene))
+    assert "confirmed by the Hub" in scene.state.release.note
+    scene.pass_time(LONG)
+    assert len(requests_for(hub, "hardware")) == 1
+    assert alice.get_space_runtime(STUDIO).hardware == "cpu-basic"
+
+
+def test_nobody_asked_so_nothing_is_given_back(scene: Scene, hub: LocalHub) -> None:
+    scene.publish(scene.add_job(JobState.finished))
+    scene.pass_time(LONG)
+    assert scene.state.release.stage is ReleaseStage.none
+    assert not requests_for(hub, "hardware")
+
+
+@pytest.mark.parametrize("end", [JobState.failed, JobState.cancelled])
+def test_job_that_came_to_nothing_gives_the_hardware_back_too(scene: Scene, hub: LocalHub, end: JobState) -> None:
+    scene.add_job(end, release=True, created=START)
+    scene.pass_time_until(lambda: released(scene))
+    assert len(requests_for(hub, "hardware")) == 1
+
+
+@pytest.mark.parametrize("other", [JobState.waiting, JobState.running, JobState.stopping])
+def test_other_open_job_keeps_the_hardware(scene: Scene, hub: LocalHub, other: JobState) -> None:
+    scene.add_job(JobState.cancelled, release=True)
+    job = scene.add_job(other, owner="bert")
+    scene.pass_time(LONG)
+    assert "when all jobs are done" in scene.state.release.note
+    assert not requests_for(hub, "hardware")
+    scene.jobs.change_state(job.id, JobState.cancelled, ended=scene.moment)
+    scene.pass_time_until(lambda: released(scene))
+
+
+def test_job_that_comes_at_the_last_moment_keeps_the_hardware(scene: Scene, hub: LocalHub) -> None:
+    scene.add_job(JobState.cancelled, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.asked)
+    scene.add_job(JobState.waiting)
+    scene.pass_time(300)
+    assert scene.state.release.stage is ReleaseStage.kept
+    assert not requests_for(hub, "hardware")
+
+
+def test_result_of_somebody_else_keeps_the_hardware(scene: Scene, hub: LocalHub) -> None:
+    scene.add_job(JobState.failed, release=True)
+    theirs = scene.add_job(JobState.stopped, owner="bert")
+    scene.add_job(JobState.finished, owner=EVERYBODY)  # the example can be made again
+    scene.pass_time(LONG)
+    assert not requests_for(hub, "hardware")
+    assert "1 result is" in scene.state.release.note
+    scene.kept.add(theirs.id)  # a mirror has it now
+    scene.pass_time_until(lambda: released(scene))
+
+
+def test_deleting_the_job_that_is_in_the_way_gives_the_hardware_back(scene: Scene, hub: LocalHub) -> None:
+    job = scene.add_job(JobState.finished, release=True)
+    scene.pass_time(300)
+    assert scene.state.release.stage is ReleaseStage.kept
+    scene.jobs.delete(job.id)
+    scene.start()
+    scene.pass_time_until(lambda: released(scene))
+    assert len(requests_for(hub, "hardware")) == 1
+
+
+def test_wish_can_be_taken_back_until_the_hub_is_asked(scene: Scene, hub: LocalHub) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.settling)
+    keep_wish_file(scene.settings.home).touch()
+    scene.pass_time(LONG)
+    assert scene.state.release.stage is ReleaseStage.none
+    assert not requests_for(hub, "hardware")
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: released(scene))
+
+
+def test_result_that_is_newer_than_its_publication_keeps_the_hardware(scene: Scene, hub: LocalHub) -> None:
+    job = scene.add_job(JobState.finished, release=True)
+    scene.publish(job)
+    manifest = scene.run(job).artifact / "artifact.json"
+    later = manifest.stat().st_mtime + 100
+    os.utime(manifest, (later, later))
+    scene.pass_time(LONG)
+    assert scene.state.release.stage is ReleaseStage.kept
+    assert not requests_for(hub, "hardware")
+
+
+@pytest.mark.parametrize("fault", [{"status": 500}, {"status": 503}, {"drop": True}, {"status": 401}, {"status": 403}])
+def test_release_is_tried_again_with_patience(scene: Scene, hub: LocalHub, fault: dict[str, int]) -> None:
+    hub.order_fault(f"POST .*{STUDIO}/hardware", times=3, **fault)  # type: ignore[arg-type]
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.tries == 2)
+    assert "could not be given back yet, and goes on to cost" in scene.state.release.note
+    assert "The next try is at" in scene.state.release.note
+    scene.pass_time_until(lambda: released(scene))
+    assert len(requests_for(hub, "hardware")) == 4
+
+
+def test_hub_that_asks_to_wait_an_hour_is_asked_after_an_hour(scene: Scene, hub: LocalHub) -> None:
+    hub.order_fault(f"POST .*{STUDIO}/hardware", status=429, headers={"Retry-After": "3600"})
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.tries == 1)
+    assert "asks to wait 1 h" in scene.state.release.note
+    scene.pass_time(HOUR - 60)
+    assert len(requests_for(hub, "hardware")) == 1
+    scene.pass_time_until(lambda: released(scene))
+
+
+def test_lost_answer_is_found_to_have_worked(scene: Scene, hub: LocalHub) -> None:
+    hub.order_fault(f"POST .*{STUDIO}/hardware", drop=True, after_work=True)
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: released(scene))
+    assert len(requests_for(hub, "hardware")) == 1
+
+
+@pytest.mark.parametrize("stage", [ReleaseStage.settling, ReleaseStage.asked])
+def test_kill_at_any_stage_costs_nothing_but_time(scene: Scene, hub: LocalHub, stage: ReleaseStage) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is stage)
+    scene.start()
+    scene.pass_time_until(lambda: released(scene))
+    assert len(requests_for(hub, "hardware")) == 1
+
+
+def test_kill_after_the_request_makes_no_second_one(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.asked)
+    alice.request_space_hardware(STUDIO, SpaceHardware.CPU_BASIC)  # as the killed one had done
+    scene.start()
+    scene.pass_time_until(lambda: released(scene))
+    assert len(requests_for(hub, "hardware")) == 1
+
+
+def test_new_hardware_is_not_given_back_for_a_wish_about_the_old(alice: HfApi, scene: Scene, hub: LocalHub) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: released(scene))
+    alice.request_space_hardware(STUDIO, SpaceHardware.A10G_SMALL)
+    scene.pass_time(LONG)
+    assert scene.state.flavor == "a10g-small"
+    assert scene.state.release.stage is ReleaseStage.none
+    assert alice.get_space_runtime(STUDIO).requested_hardware == "a10g-small"
+
+
+def restart_with_a_new_disk(scene: Scene) -> None:
+    """The Space was restarted, and its jobs came back from a mirror."""
+    (scene.settings.home / "space.json").unlink()
+    scene.start()
+    scene.pass_time(5)
+
+
+def test_wish_holds_after_a_restart_with_a_new_disk(scene: Scene, hub: LocalHub) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.settling)
+    restart_with_a_new_disk(scene)
+    scene.pass_time_until(lambda: released(scene))
+    assert len(requests_for(hub, "hardware")) == 1
+
+
+def test_wish_that_was_granted_is_over_on_the_next_disk(alice: HfApi, scene: Scene) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: released(scene))
+    restart_with_a_new_disk(scene)
+    alice.request_space_hardware(STUDIO, SpaceHardware.T4_SMALL)
+    scene.pass_time(LONG)
+    assert alice.get_space_runtime(STUDIO).requested_hardware == "t4-small"
+
+
+@pytest.mark.parametrize("change", ["taken back", "about other hardware"])
+def test_wish_that_is_over_stays_so_on_the_next_disk(scene: Scene, hub: LocalHub, change: str) -> None:
+    taken_back = change == "taken back"
+    scene.add_job(JobState.failed, release=True, flavor="t4-small" if taken_back else "a10g-small")
+    if taken_back:
+        keep_wish_file(scene.settings.home).touch()
+        scene.pass_time(LONG)
+    restart_with_a_new_disk(scene)
+    scene.pass_time(LONG)
+    assert not requests_for(hub, "hardware")
+
+
+def test_job_that_is_resumed_wishes_again(scene: Scene) -> None:
+    job = scene.add_job(JobState.failed, release=True)
+    keep_wish_file(scene.settings.home).touch()
+    scene.pass_time(LONG)
+    assert scene.jobs.change_state(job.id, JobState.waiting)
+    scene.pass_time(60)
+    scene.jobs.change_state(job.id, JobState.cancelled, ended=scene.moment)
+    scene.pass_time_until(lambda: released(scene))
+
+
+def test_without_a_secret_the_trouble_is_said_and_nothing_is_asked(scene: Scene, hub: LocalHub) -> None:
+    scene.start(token=None)
+    scene.add_job(release=True)
+    scene.pass_time(LONG)
+    assert "The secret HF_TOKEN is missing" in scene.state.trouble
+    assert scene.state.usd_per_hour == pytest.approx(0.4)
+    assert not requests_for(hub, "sleeptime")
+    assert not requests_for(hub, "hardware")
+
+
+def test_secret_that_may_not_write_is_said(scene: Scene) -> None:
+    scene.start(token=ALICE_READS)
+    scene.add_job()
+    scene.pass_time(5)
+    assert "may not manage this Space" in scene.state.trouble
+
+
+def test_hub_that_is_away_is_waited_for(scene: Scene, hub: LocalHub) -> None:
+    hub.order_fault("/api/spaces/", times=FOREVER, status=503)
+    scene.add_job(release=True)
+    scene.pass_time(600)
+    assert "(503)" in scene.state.trouble
+    assert not scene.state.costs
+    assert len(hub.requests()) < 15
+    hub.clear_faults()
+    scene.pass_time(HOUR)
+    assert scene.state.sleep_s is not None
+
+
+def test_paused_or_sleeping_space_is_no_trouble(scene: Scene, hub: LocalHub) -> None:
+    hub.set_space_stage(STUDIO, "PAUSED")
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: released(scene))
+
+
+def test_damaged_file_is_made_anew(scene: Scene) -> None:
+    scene.pass_time(5)
+    (scene.settings.home / "space.json").write_text("{")
+    scene.start()
+    scene.pass_time(5)
+    assert isinstance(read_state(scene.settings.home), SpaceState)

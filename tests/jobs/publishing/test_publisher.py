@@ -1,0 +1,331 @@
+"""The publisher as a process: tokens in its memory alone, and every publication settled whatever happens to it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from jobs.job_file import JobFile
+from jobs.publishing.publications import Publication, PublicationState
+from jobs.publishing.publisher import after_trouble
+from jobs.service import JobService
+from jobs.state import JobState
+from jobs.store import Job, new_job_id, now
+from jobs.tokens import TokenDesk
+from tests import ROOT
+from tests.hub.accounts import ALICE, BOB, EXPIRED
+from tests.hub.faults import FOREVER, RequestRecord
+from tests.hub.local_hub import LocalHub
+from tests.jobs.finished_run import write_finished_run
+from tests.jobs.processes import publisher, supervisor
+from tests.waiting import wait_until
+from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
+from trainer.errors import HubError, HubTrouble, RequestError
+from trainer.events import Finished, Started, Step, read_events
+from trainer.settings import Settings
+
+Client = Callable[[str | None], HfApi]
+MUG = "alice/red-mug"
+
+
+@pytest.fixture
+def make_job(service: JobService, settings: Settings, photo_folder: Path) -> Callable[[], str]:
+    """Makes finished jobs of anna."""
+
+    def make() -> str:
+        job_id = new_job_id()
+        run = write_finished_run(settings.runs_dir / job_id, photo_folder)
+        file = JobFile(id=job_id, owner="anna", title="red-mug", state=JobState.finished, created=now())
+        run.job_file.write_text(file.model_dump_json())
+        assert service.rebuild() == 1
+        return job_id
+
+    return make
+
+
+@pytest.fixture
+def job(make_job: Callable[[], str]) -> str:
+    """A finished job of anna."""
+    return make_job()
+
+
+@pytest.fixture
+def desk(settings: Settings) -> TokenDesk:
+    return TokenDesk(settings.runtime_dir, None)
+
+
+def state(service: JobService, job: str) -> PublicationState | None:
+    publication = service.publishing.of(job)
+    return publication.state if publication else None
+
+
+def note(service: JobService, job: str) -> str:
+    publication = service.publishing.of(job)
+    assert publication is not None
+    return publication.note
+
+
+def commit_requests(hub: LocalHub) -> list[RequestRecord]:
+    return [request for request in hub.requests() if "/commit/" in request.path]
+
+
+def published_files(api: HfApi) -> set[str]:
+    return set(api.list_repo_files(MUG))
+
+
+@pytest.mark.fault(59)
+def test_finished_job_is_published_with_its_owners_token(
+    hub: LocalHub, client: Client, service: JobService, settings: Settings, job: str, desk: TokenDesk
+) -> None:
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: state(service, job) is PublicationState.published)
+    publication = service.publishing.of(job)
+    assert publication is not None
+    assert publication.url == f"{hub.url}/{MUG}"
+    assert publication.commit == client(ALICE).model_info(MUG).sha
+    for file in [f for f in settings.home.rglob("*") if f.is_file()]:
+        assert ALICE.encode() not in file.read_bytes(), file
+
+
+@pytest.mark.fault(30)
+def test_without_a_token_it_waits_for_a_sign_in_and_goes_on_after_it(
+    hub: LocalHub, service: JobService, settings: Settings, job: str, desk: TokenDesk
+) -> None:
+    with publisher(settings, hub):
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: state(service, job) is PublicationState.needs_sign_in)
+        assert note(service, job) == "Trained and verified. Publish it again with a token that may write."
+        desk.hand_over("bert", ALICE)  # somebody else's token is no help
+        service.publishing.retry(job, "anna")
+        wait_until(lambda: state(service, job) is PublicationState.needs_sign_in)
+        desk.hand_over("anna", EXPIRED)
+        service.publishing.retry(job, "anna")
+        wait_until(lambda: state(service, job) is PublicationState.needs_sign_in)
+        desk.hand_over("anna", ALICE)
+        service.publishing.retry(job, "anna")
+        wait_until(lambda: state(service, job) is PublicationState.published)
+
+
+@pytest.mark.fault(5)
+def test_kill_in_the_middle_is_made_good_by_the_next_start(
+    hub: LocalHub, client: Client, service: JobService, settings: Settings, job: str, desk: TokenDesk
+) -> None:
+    hub.order_fault("POST .*/commit/", hang_s=30)
+    with publisher(settings, hub) as process:
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: commit_requests(hub))
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+    assert state(service, job) is PublicationState.running
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        wait_until(lambda: state(service, job) is not PublicationState.running)
+        service.publishing.retry(job, "anna")
+        wait_until(lambda: state(service, job) is PublicationState.published)
+    assert len(client(ALICE).list_repo_commits(MUG)) == 2
+
+
+@pytest.mark.fault(4)
+def test_kill_between_training_and_publishing_trains_nothing_again(
+    hub: LocalHub, service: JobService, settings: Settings, submit: Callable[..., Job], desk: TokenDesk
+) -> None:
+    job = submit()
+    service.publishing.ask(job.id, "anna", MUG, private=True)
+    events = service.run_folder(job.id).events_file
+    with supervisor(settings.home) as first:
+        wait_until(lambda: any(isinstance(event, Finished) for event in read_events(events)))
+        first.kill()
+        first.wait()
+    assert state(service, job.id) is PublicationState.waiting
+    with supervisor(settings.home), publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        wait_until(lambda: state(service, job.id) is PublicationState.published)
+    assert sum(isinstance(event, Started) for event in read_events(events)) == 1
+    assert [event.step for event in read_events(events) if isinstance(event, Step)] == list(range(1, job.steps + 1))
+
+
+@pytest.mark.fault(12)
+def test_cancel_of_a_job_that_is_being_published_changes_nothing(
+    hub: LocalHub, client: Client, service: JobService, settings: Settings, job: str, desk: TokenDesk
+) -> None:
+    hub.order_fault("POST .*/commit/", hang_s=1)
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: commit_requests(hub))
+        service.cancel(job, "anna")
+        wait_until(lambda: state(service, job) is PublicationState.published)
+    assert service.job(job, "anna").state is JobState.finished
+    artifact = service.run_folder(job).artifact
+    check_hashes(artifact, read_manifest(artifact))
+    assert {file.path for file in read_manifest(artifact).files} < published_files(client(ALICE))
+
+
+@pytest.mark.fault(12)
+def test_job_that_is_deleted_while_it_is_published_is_whole_there_and_gone_here(
+    hub: LocalHub, client: Client, service: JobService, settings: Settings, job: str, desk: TokenDesk
+) -> None:
+    run = service.run_folder(job)
+    files = {file.path for file in read_manifest(run.artifact).files}
+    hub.order_fault("POST .*/commit/", hang_s=1)
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: commit_requests(hub))
+        service.delete(job, "anna")
+        wait_until(lambda: [r for r in hub.requests() if r.status and "/tree/" in r.path][1:], "it is compared again")
+    assert files < published_files(client(ALICE))
+    assert not run.root.exists()
+    assert state(service, job) is None
+
+
+@pytest.mark.fault(12)
+def test_cancelled_job_is_published_only_when_it_was_resumed_and_done(
+    hub: LocalHub, service: JobService, settings: Settings, make_job: Callable[[], str], desk: TokenDesk
+) -> None:
+    cancelled, other = make_job(), make_job()
+    manifest = service.run_folder(cancelled).artifact / MANIFEST_FILE
+    service.publishing.ask(cancelled, "anna", MUG, private=True)
+    manifest.rename(manifest.with_suffix(".later"))
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(other, "anna", "alice/other", private=True)
+        wait_until(lambda: state(service, other) is PublicationState.published)
+        assert state(service, cancelled) is PublicationState.waiting
+        assert note(service, cancelled) == ""
+        manifest.with_suffix(".later").rename(manifest)
+        wait_until(lambda: state(service, cancelled) is PublicationState.published)
+
+
+@pytest.mark.fault(29)
+def test_one_that_the_hub_asks_to_wait_holds_up_no_other(
+    hub: LocalHub, service: JobService, settings: Settings, make_job: Callable[[], str], desk: TokenDesk
+) -> None:
+    late, other = make_job(), make_job()
+    hub.order_fault("POST .*/red-mug/commit/", status=429, headers={"Retry-After": "3600"})
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(late, "anna", MUG, private=True)
+        wait_until(lambda: note(service, late))
+        service.publishing.ask(other, "anna", "alice/other", private=True)
+        wait_until(lambda: state(service, other) is PublicationState.published)
+    assert "The Hub asks to wait 1 h 00 min." in note(service, late)
+    assert "Nothing is lost." in note(service, late)
+    publication = service.publishing.of(late)
+    assert publication is not None
+    assert publication.next_try > now() + 3000
+
+
+@pytest.mark.fault(26)
+def test_hub_that_is_down_is_tried_again_later(
+    hub: LocalHub, service: JobService, settings: Settings, job: str, desk: TokenDesk
+) -> None:
+    hub.order_fault("repos/create", times=FOREVER, status=503)
+    with publisher(settings, hub):
+        desk.hand_over("anna", ALICE)
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: note(service, job))
+        assert "(503)" in note(service, job)
+        assert "Nothing is lost." in note(service, job)
+        assert state(service, job) is PublicationState.waiting
+        hub.clear_faults()
+        service.publishing.retry(job, "anna")
+        wait_until(lambda: state(service, job) is PublicationState.published)
+
+
+def test_sigterm_ends_it_at_once(hub: LocalHub, settings: Settings, service: JobService) -> None:
+    with publisher(settings, hub) as process:
+        process.terminate()
+        assert process.wait(40) == 0
+
+
+def test_second_publisher_of_a_data_root_refuses(hub: LocalHub, settings: Settings, service: JobService) -> None:
+    environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
+    with publisher(settings, hub) as first:
+        second = subprocess.run(
+            [sys.executable, "-m", "jobs", "publisher"], cwd=ROOT, env=environment, capture_output=True, text=True
+        )
+    assert second.returncode == 2
+    assert str(first.pid) in second.stderr
+
+
+def test_handover_without_a_publisher_is_refused(desk: TokenDesk) -> None:
+    with pytest.raises(RequestError, match="try again"):
+        desk.hand_over("anna", ALICE)
+
+
+def test_others_can_neither_publish_nor_retry(service: JobService, job: str) -> None:
+    with pytest.raises(RequestError, match="no such job"):
+        service.publishing.ask(job, "bert", MUG, private=True)
+    with pytest.raises(RequestError, match="no such job"):
+        service.publishing.retry(job, "bert")
+
+
+def test_rows_come_back_from_the_files(service: JobService, settings: Settings, job: str) -> None:
+    asked = service.publishing.ask(job, "anna", MUG, private=False)
+    service.publishing.forget(job)
+    assert service.publishing.of(job) is None
+    service.publishing.restore(service.run_folder(job))
+    assert service.publishing.of(job) == asked
+
+
+@pytest.mark.fault(30)
+def test_token_of_the_machine_that_a_later_start_brings_is_enough(
+    hub: LocalHub, service: JobService, settings: Settings, job: str
+) -> None:
+    with publisher(settings, hub):
+        service.publishing.ask(job, "anna", MUG, private=True)
+        wait_until(lambda: state(service, job) is PublicationState.needs_sign_in)
+    with publisher(settings, hub, HF_TOKEN=ALICE):
+        wait_until(lambda: state(service, job) is PublicationState.published)
+
+
+def test_each_trouble_has_its_own_end() -> None:
+    publication = Publication("job", MUG, private=True)
+    end = partial(after_trouble, can_sign_in=True)
+    later = end(publication, HubError("The Hub asks.", HubTrouble.later, retry_after_s=7200))
+    assert later.state is PublicationState.waiting
+    assert later.next_try > now() + 7000
+    assert end(replace(publication, tries=99), HubError("x", HubTrouble.later)).next_try < now() + 1900
+    ends = {t: end(publication, HubError("No.", t)).state for t in HubTrouble if t is not HubTrouble.later}
+    assert ends.pop(HubTrouble.sign_in) is PublicationState.needs_sign_in
+    assert set(ends.values()) == {PublicationState.failed}
+
+
+def test_command_line_publishes_with_the_machines_token(
+    hub: LocalHub, client: Client, settings: Settings, service: JobService, job: str
+) -> None:
+    def command(token: str | None, *more: str) -> subprocess.CompletedProcess[str]:
+        environment = {**os.environ, **hub.environment(settings.home / "hf", token=token)}
+        return subprocess.run(
+            [sys.executable, "-m", "jobs", "publish", job, *more],
+            cwd=ROOT,
+            env={**environment, "STUDIO_HOME": str(settings.home)},
+            capture_output=True,
+            text=True,
+        )
+
+    done = command(ALICE)
+    assert done.returncode == 0, done.stderr
+    assert f"{hub.url}/{MUG}" in done.stdout
+    assert client(ALICE).model_info(MUG).private
+    shown = command(ALICE, "--public")
+    assert shown.returncode == 0, shown.stderr
+    assert not client(None).model_info(MUG).private
+    refused = command(BOB)  # publishes to bob's own namespace, where it is new
+    assert "bob/red-mug" in refused.stdout
+    nobody = command(None)
+    assert nobody.returncode == 1
+    assert "HF_TOKEN" in nobody.stderr

@@ -1,0 +1,81 @@
+"""A GPU that the driver reports and PyTorch cannot use: a driver that is played by a script, and the real PyTorch."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from jobs.supervisor.gpu_watch import GpuWatch, gpu_trouble
+from tests import ROOT
+from tests.waiting import PATIENCE_S, wait_until
+from trainer.devices import find_devices
+from trainer.errors import EXIT_FAILED
+
+REPORTS = "0, GPU-12345678, NVIDIA H200"
+WITHOUT_CUDA = "PyTorch cannot use GPU 0 (NVIDIA H200): this PyTorch was built without CUDA."
+Driver = Callable[[str], None]
+
+
+@pytest.fixture
+def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
+    """Makes nvidia-smi report these lines."""
+    torch = pytest.importorskip("torch")
+    if torch.version.cuda is not None:
+        pytest.skip("this PyTorch is built with CUDA")
+    place = tmp_path / "driver"
+    place.mkdir()
+    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
+    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
+
+    def report(lines: str) -> None:
+        script = place / "nvidia-smi"
+        script.write_text(f"#!/bin/sh\necho '{lines}'\n")
+        script.chmod(0o755)
+
+    return report
+
+
+@pytest.mark.fault(56, 57)
+def test_gpu_that_cannot_be_used_keeps_its_jobs_waiting_until_it_can(
+    driver: Driver, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver(REPORTS)
+    (gpu,) = find_devices()
+    watch = GpuWatch(tmp_path, gpu, dict(os.environ))
+    assert not watch.check()
+    assert gpu_trouble(tmp_path, [gpu]) == [WITHOUT_CUDA]
+    driver("")
+    assert not watch.check()
+    assert gpu_trouble(tmp_path, [gpu]) == ["GPU 0 (NVIDIA H200) is gone: the driver does not report it."]
+
+    monkeypatch.setattr("jobs.supervisor.gpu_watch._AGAIN_S", 0.3)
+    waiting = threading.Thread(target=watch.wait_until_good, args=(lambda: False,))
+    waiting.start()
+    monkeypatch.setattr(watch, "_trouble", lambda: "")  # no GPU can be repaired here
+    wait_until(lambda: not waiting.is_alive())
+    assert gpu_trouble(tmp_path, [gpu]) == []
+
+    monkeypatch.undo()
+    driver("")
+    assert watch.check()  # all was well the last time
+    watch.doubt()
+    assert not watch.check()
+
+
+@pytest.mark.fault(57)
+def test_training_by_hand_does_not_fall_back_to_the_processor_in_silence(
+    driver: Driver, photo_folder: Path, tiny_model: Path, tmp_path: Path
+) -> None:
+    driver(REPORTS)
+    command = [sys.executable, "-m", "trainer", "train", "--photos", photo_folder, "--method", "textual-inversion"]
+    command += ["--name", "mug", "--kind", "object", "--base", tiny_model, "--out", tmp_path / "run", "--steps", "2"]
+    failed = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
+    assert failed.returncode == EXIT_FAILED
+    assert WITHOUT_CUDA in failed.stderr
+    assert "CUDA_VISIBLE_DEVICES" in failed.stderr

@@ -1,0 +1,193 @@
+"""What a supervisor makes of a trainer that does not come back as it should, and of wishes that come in between."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+import sqlalchemy as sa
+
+from jobs.queue import Queue
+from jobs.service import JobService
+from jobs.speed import Speeds
+from jobs.state import JobState, StopWish
+from jobs.store import Job
+from jobs.supervisor import local
+from jobs.supervisor.local import _may_fetch
+from jobs.supervisor.training import Watch
+from jobs.supervisor.worker import Supervisor
+from tests.engine.conftest import small_recipe
+from tests.waiting import wait_until
+from trainer.errors import EXIT_STOPPED, BaseModelError
+from trainer.photos import take_folder
+from trainer.process import KEEP_SIGNAL, Child
+from trainer.run_folder import RunFolder
+from trainer.settings import Settings
+
+Submit = Callable[..., Job]
+
+
+class AtHand:
+    """A trainer without a device or a process: `train` is what a test says."""
+
+    queue, key, label, at_once = Queue.training, "cpu", "A test", 1
+
+    def __init__(
+        self, train: Callable[[Watch], int], lease: Callable[[], AbstractContextManager[object]] = nullcontext
+    ) -> None:
+        self._train, self._lease = train, lease
+        self.trained = 0
+
+    def lease(self, _give_up: Callable[[], bool], /) -> AbstractContextManager[object]:
+        return self._lease()
+
+    def speeds(self, _run: RunFolder, /) -> Speeds:
+        raise AssertionError("nothing was trained")
+
+    def is_under_way(self, _run: RunFolder, /) -> bool:
+        return False
+
+    def train(self, _job: Job, _run: RunFolder, watch: Watch, /) -> int:
+        self.trained += 1
+        return self._train(watch)
+
+    def leave(self) -> None: ...
+
+
+def raising(error: Exception) -> Callable[[Watch], int]:
+    def train(_watch: Watch) -> int:
+        raise error
+
+    return train
+
+
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (BaseModelError("The base model is not there any more."), "The base model is not there any more."),
+        (ZeroDivisionError("oh"), "Something went wrong on our side (ZeroDivisionError)."),
+        (sa.exc.OperationalError("select", {}, Exception()), "Something went wrong on our side (OperationalError)."),
+        (PermissionError(13, "Permission denied"), "The job's files cannot be used"),
+    ],
+)
+def test_job_whose_training_breaks_down_fails_in_words_and_can_be_resumed(
+    error: Exception, words: str, settings: Settings, service: JobService, submit: Submit
+) -> None:
+    job = submit()
+    Supervisor(settings, AtHand(raising(error)))._run_job(job.id)
+    ended = service.job(job.id, "anna")
+    assert ended.state is JobState.failed
+    assert words in ended.message
+    service.resume(job.id, "anna")
+    assert service.job(job.id, "anna").state is JobState.waiting
+
+
+def test_child_that_does_not_stop_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It hangs on paid hardware, and was told to stop and keep what it has."""
+    deaf = (
+        "import signal, time; signal.signal(signal.SIGUSR1, signal.SIG_IGN); print('up', flush=True); time.sleep(600)"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        process = subprocess.Popen([sys.executable, "-c", deaf], stdout=log, start_new_session=True)
+    wait_until(lambda: (tmp_path / "log").read_bytes() != b"")
+    monkeypatch.setattr(local, "EXPORT_WITHIN_S", 0.5)
+    watch = Watch(lambda: StopWish.keep, lambda: False, lambda _text: None)
+    assert local._follow(Child(process), RunFolder(tmp_path), watch) == EXIT_STOPPED
+    assert process.poll() == -signal.SIGTERM
+
+
+class Exporting(Child):
+    """A child on a slow machine: told to stop, it writes to its run's events now and then until it is done."""
+
+    def __init__(self, run: RunFolder, often: int) -> None:
+        self._events, self._left, self.now = run.events_file, often, time.time()
+        self.was_ended = False
+
+    @property
+    def pid(self) -> int:
+        return 1234
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        self.now += local.EXPORT_WITHIN_S * 0.9
+        self._events.touch()
+        os.utime(self._events, (self.now, self.now))
+        self._left -= 1
+        return None if self._left else 0
+
+    def signal(self, number: signal.Signals) -> None:
+        assert number is KEEP_SIGNAL
+
+    def end(self, grace_s: float = 0.0) -> int:
+        self.was_ended = True
+        return -signal.SIGTERM
+
+
+def test_child_that_still_says_something_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    child = Exporting(RunFolder(tmp_path), often=5)
+    monkeypatch.setattr(local, "time", SimpleNamespace(time=lambda: child.now))
+    watch = Watch(lambda: StopWish.keep, lambda: False, lambda _text: None)
+    assert local._follow(child, RunFolder(tmp_path), watch) == 0
+    assert not child.was_ended
+
+
+@pytest.mark.fault(9)
+def test_waiting_job_of_another_version_says_so(settings: Settings, service: JobService, submit: Submit) -> None:
+    job = submit()
+    run = service.run_folder(job.id)
+    recipe = json.loads(run.config_file.read_text())
+    run.config_file.write_text(json.dumps({**recipe, "sharpness": 3}))
+    trainer = AtHand(lambda watch: EXIT_STOPPED)
+    Supervisor(settings, trainer)._run_job(job.id)
+    failed = service.job(job.id, "anna")
+    assert (failed.state, trainer.trained) == (JobState.failed, 0)
+    assert failed.message.startswith("It was made by another version of this app")
+    assert "sharpness" in failed.message
+
+
+def test_cancel_before_the_job_is_said_to_run_is_heard(settings: Settings, service: JobService, submit: Submit) -> None:
+    """The queue has handed the job over, and the device is still another's."""
+    job = submit()
+
+    def cancelled_meanwhile() -> AbstractContextManager[object]:
+        service.cancel(job.id, "anna")
+        return nullcontext()
+
+    trainer = AtHand(lambda watch: EXIT_STOPPED, cancelled_meanwhile)
+    Supervisor(settings, trainer)._run_job(job.id)
+    assert service.job(job.id, "anna").state is JobState.cancelled
+    assert trainer.trained == 0
+
+
+def test_cancel_between_two_starts_ends_the_second(settings: Settings, service: JobService, submit: Submit) -> None:
+    job = submit()
+    heard: list[StopWish] = []
+
+    def train(watch: Watch) -> int:
+        service.cancel(job.id, "anna")
+        heard.append(watch.wish())
+        return EXIT_STOPPED
+
+    Supervisor(settings, AtHand(train))._run_job(job.id)
+    assert heard == [StopWish.cancel]
+    assert service.job(job.id, "anna").state is JobState.cancelled
+
+
+def test_base_that_went_while_the_job_waited_is_left_to_the_child_to_say(
+    service: JobService, tiny_model: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    recipe = small_recipe(base, "textual-inversion")
+    job = service.submitting.submit("anna", recipe, lambda folder: take_folder(photo_folder, folder))
+    shutil.rmtree(base)
+    assert not _may_fetch(service.run_folder(job.id))
