@@ -46,7 +46,7 @@ HUB_TESTS := tests/hub $(addprefix tests/jobs/, mirror money publishing remote) 
 	$(addprefix tests/jobs/test_, bringing_in.py hub_words.py import_wishes.py photo_keeping.py preflight.py) \
 	$(addprefix tests/ui/test_, keeping_notice.py place.py sign_in.py space_banner.py train_page.py) \
 	$(addprefix tests/engine/test_, base_download.py bringing_in.py extract.py formats.py single_file_base.py) \
-	$(addprefix tests/trainer/test_, bases.py hub_choice.py weights_file.py) tests/inference/test_hub_concepts.py
+	tests/trainer/test_bases.py tests/trainer/imports tests/inference/test_hub_concepts.py
 
 test-hub: setup
 	$(PYTEST) -m "not slow" $(HUB_TESTS)

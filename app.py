@@ -26,9 +26,9 @@ from jobs.store import SINGLE_OWNER, machines_owner
 from jobs.supervisor.executors import HUGGING_FACE, gone_executors
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
-from trainer.devices import Device, find_devices
 from trainer.errors import RequestError, StudioError
-from trainer.process import StopSignal
+from trainer.machine.devices import Device, find_devices
+from trainer.machine.process import StopSignal
 from trainer.settings import Settings
 from ui.layout import build_page
 from ui.owners import OwnerPolicy

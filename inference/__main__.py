@@ -16,9 +16,9 @@ from inference.metadata import save_picture, settings_of
 from inference.request import SCHEDULERS, PictureRequest, build_request
 from trainer.bases import HUB_ID, STARTER_FOLDER, BaseReference, BaseTraits, find_base, inspect_base
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, RequestError, StudioError
+from trainer.machine.process import leave
 from trainer.one_line_parser import OneLineParser
-from trainer.presets import look_values
-from trainer.process import leave
+from trainer.recipe.presets import look_values
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 

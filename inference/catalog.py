@@ -9,8 +9,8 @@ from pathlib import Path
 
 from inference.request import ConceptUse
 from trainer.artifact import Manifest, read_manifest
-from trainer.choices import Method
 from trainer.errors import RequestError
+from trainer.recipe.choices import Method
 
 
 @dataclass(frozen=True)

@@ -20,9 +20,7 @@ from inference.request import ConceptUse, PictureRequest
 from inference.weights import spell_weighed, translate_weights
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE
 from trainer.bases import find_base, inspect_base
-from trainer.choices import Method, Precision
 from trainer.concept import ConceptWords
-from trainer.decode import decode_photo
 from trainer.engine.attention import choose_attention
 from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
@@ -30,6 +28,8 @@ from trainer.engine.export.embeddings import load_embedding, unload_embedding
 from trainer.engine.families import Family, StockPipeline, open_family
 from trainer.engine.sampling import Look, StartPicture, sample
 from trainer.errors import ConceptError
+from trainer.photos.decode import decode_photo
+from trainer.recipe.choices import Method, Precision
 
 log = logging.getLogger(__name__)
 MAX_BATCH = 4

@@ -16,9 +16,9 @@ from pathlib import Path
 
 from inference.protocol import generator_socket
 from trainer.errors import EXIT_DONE, BusyError
-from trainer.local_socket import listening
-from trainer.locks import hold_lock
-from trainer.process import StopSignal, leave, stop_when_parent_dies
+from trainer.machine.local_socket import listening
+from trainer.machine.locks import hold_lock
+from trainer.machine.process import StopSignal, leave, stop_when_parent_dies
 from trainer.settings import Settings
 
 _POLL_S = 0.3

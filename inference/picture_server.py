@@ -18,14 +18,14 @@ from pydantic import BaseModel, ValidationError
 from inference.engine import Engine
 from inference.metadata import save_picture, settings_of
 from inference.protocol import MAX_LINE, Ask, Made, Refused, Waiting, Working
-from trainer.cores import CoreShare
-from trainer.devices import find_devices
 from trainer.engine.device import own_cores, use_share
 from trainer.engine.failures import explain
 from trainer.errors import StudioError
-from trainer.lease import DeviceLease
-from trainer.local_socket import connections
-from trainer.process import StopSignal
+from trainer.machine.cores import CoreShare
+from trainer.machine.devices import find_devices
+from trainer.machine.lease import DeviceLease
+from trainer.machine.local_socket import connections
+from trainer.machine.process import StopSignal
 from trainer.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
 
 from inference.request import PictureRequest
-from trainer.local_socket import socket_path
+from trainer.machine.local_socket import socket_path
 
 MAX_LINE = 256 * 1024
 

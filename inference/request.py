@@ -8,8 +8,8 @@ from typing import Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from trainer.choices import STARTER
 from trainer.errors import Problem, RecipeError
+from trainer.recipe.choices import STARTER
 
 Scheduler = Literal["DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "DDIM", "UniPC"]
 SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)

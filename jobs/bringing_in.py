@@ -15,10 +15,9 @@ from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingE
 from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub
 from jobs.preflight import BaseChecker, check_hub_base
 from trainer.bases import BaseReference, BaseTraits, find_base
-from trainer.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.errors import WeightsError
-from trainer.hub_choice import WHOLE_FOLDER, choose_file
-from trainer.recognise import (
+from trainer.imports.hub_choice import WHOLE_FOLDER, choose_file
+from trainer.imports.recognise import (
     Recognised,
     check_fit,
     check_prediction,
@@ -27,9 +26,10 @@ from trainer.recognise import (
     recognise,
     recognise_file,
 )
+from trainer.imports.task import ImportTask, build_task, hub_values, source_values
+from trainer.imports.weights_file import Header, TensorShape
+from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.single_file_base import inspect_local
-from trainer.task import ImportTask, build_task, hub_values, source_values
-from trainer.weights_file import Header, TensorShape
 
 
 @dataclass(frozen=True)

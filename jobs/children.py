@@ -11,8 +11,8 @@ import time
 from dataclasses import dataclass, field
 from types import TracebackType
 
-from trainer.devices import Device, only
-from trainer.process import GRACE_S, Child, spawn
+from trainer.machine.devices import Device, only
+from trainer.machine.process import GRACE_S, Child, spawn
 from trainer.settings import Settings, process_environment
 
 log = logging.getLogger(__name__)

@@ -16,9 +16,9 @@ from jobs.service import JobService, JobView
 from jobs.store import machines_owner
 from trainer.artifact import read_manifest
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError
+from trainer.imports.commands import add_import_options
 from trainer.narrate import duration
 from trainer.settings import Owners, Settings
-from trainer.task_commands import add_import_options
 
 _ACTIONS = {
     "cancel": (JobService.cancel, "cancel a waiting or running job"),

@@ -14,11 +14,11 @@ from jobs.progress import Progress
 from jobs.store import Job
 from trainer.artifact import read_manifest
 from trainer.concept import preview_prompt, preview_seeds
-from trainer.config import TrainConfig
 from trainer.errors import ConceptError, RequestError
 from trainer.events import Event, Phase, PhaseChanged, Started, read_events
 from trainer.narrate import duration, file_size
-from trainer.photos import read_dataset
+from trainer.photos.intake import read_dataset
+from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
 
 _RECENT_LOSSES = 10

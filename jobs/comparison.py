@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from jobs.money.bill import Bill
 from jobs.remote.record import RemoteRun
-from trainer.config import TrainConfig
+from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole
 

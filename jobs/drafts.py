@@ -15,9 +15,9 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.store import is_job_id, new_job_id
-from trainer.crop import Crop
 from trainer.errors import RequestError
-from trainer.photos import (
+from trainer.photos.crop import Crop
+from trainer.photos.intake import (
     DATASET_FILE,
     Photo,
     PhotoSet,

@@ -9,9 +9,9 @@ import yaml
 from jobs.service import JobService
 from jobs.store import Job
 from trainer.bases import EXAMPLES_FOLDER, STARTER_FOLDER, inspect_base
-from trainer.choices import Kind, Method
-from trainer.photos import take_folder
-from trainer.presets import preset_recipe
+from trainer.photos.intake import take_folder
+from trainer.recipe.choices import Kind, Method
+from trainer.recipe.presets import preset_recipe
 
 
 class Example:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from jobs.drafts import Drafts
 from trainer.errors import RequestError
-from trainer.photos import MAX_CAPTION, PhotoSet
+from trainer.photos.intake import MAX_CAPTION, PhotoSet
 
 log = logging.getLogger(__name__)
 _UPLOADS_AT_ONCE = 2

@@ -9,7 +9,7 @@ from pathlib import Path
 from jobs.publishing.publications import PublicationState, PublicationStore, published_at
 from jobs.state import JobState
 from jobs.store import JobStore
-from trainer.photos import DATASET_FILE
+from trainer.photos.intake import DATASET_FILE
 from trainer.run_folder import RunFolder
 
 KEPT_DAYS = 7

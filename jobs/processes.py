@@ -10,9 +10,9 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
-from trainer.devices import find_devices
 from trainer.errors import EXIT_DONE, RequestError
-from trainer.process import stop_when_parent_dies
+from trainer.machine.devices import find_devices
+from trainer.machine.process import stop_when_parent_dies
 from trainer.settings import Settings
 
 if TYPE_CHECKING:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from trainer.artifact import read_manifest
-from trainer.config import TrainConfig
+from trainer.imports.task import ExtractTask, ImportTask, has_task, read_task
+from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
-from trainer.task import ExtractTask, ImportTask, has_task, read_task
 
 
 @dataclass(frozen=True)

@@ -29,8 +29,8 @@ from jobs.state import RESUMABLE_STATES, JobState, StopWish
 from jobs.store import Job, JobStore, now
 from jobs.submitting import Submitting
 from trainer.errors import RequestError
+from trainer.imports.task import extraction_of, has_task
 from trainer.run_folder import RunFolder
-from trainer.task import extraction_of, has_task
 
 log = logging.getLogger(__name__)
 

@@ -7,8 +7,8 @@ import statistics
 from pathlib import Path
 
 from jobs.progress import Progress
-from trainer.choices import STARTER
-from trainer.config import TrainConfig
+from trainer.recipe.choices import STARTER
+from trainer.recipe.config import TrainConfig
 from trainer.whole_files import write_whole
 
 # Seconds per picture of the starter on two cores, and around training (start, export, verification): measured once,

@@ -17,12 +17,12 @@ from jobs.remote.record import RemoteRun, write_remote
 from jobs.run_summary import RunSummary, summary_of
 from jobs.state import JobState, StopWish
 from jobs.store import Job, JobStore, is_job_id, new_job_id, now
-from trainer.config import TrainConfig
 from trainer.errors import RequestError
-from trainer.photos import PhotoSet
+from trainer.imports.task import ExtractTask, ImportTask, prepare_task
+from trainer.photos.intake import PhotoSet
 from trainer.prepare import prepare_run
+from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
-from trainer.task import ExtractTask, ImportTask, prepare_task
 
 
 class Submitting:

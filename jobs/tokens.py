@@ -16,7 +16,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from trainer.errors import RequestError
-from trainer.local_socket import connections, listening, socket_path
+from trainer.machine.local_socket import connections, listening, socket_path
 
 log = logging.getLogger(__name__)
 _MAX_LINE = 16 * 1024

@@ -21,10 +21,10 @@ from jobs.state import JobState
 from tests.app_process import App
 from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
-from trainer.devices import cpu
 from trainer.events import Finished, Started, read_events
-from trainer.photos import take_folder
-from trainer.process import StopKind, StopSignal
+from trainer.machine.devices import cpu
+from trainer.machine.process import StopKind, StopSignal
+from trainer.photos.intake import take_folder
 from trainer.settings import Settings
 from ui.owners import SINGLE_OWNER
 

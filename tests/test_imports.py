@@ -25,20 +25,27 @@ TORCH = {
     "safetensors",
 }
 
+CONTRACT = {"trainer", "trainer.imports", "trainer.machine", "trainer.photos", "trainer.recipe"}
+"""Light: whoever wants may import it."""
+
 # package -> (packages of ours that it may import, third-party packages that have their home elsewhere)
 RULES: dict[str, tuple[set[str], set[str]]] = {
-    "app": ({"ui", "jobs", "inference", "trainer"}, {"gradio", "starlette"}),
-    "ui": ({"ui", "jobs", "inference", "trainer"}, {"gradio", "starlette", "jinja2", "markupsafe"}),
-    "jobs": ({"jobs", "trainer"}, {"dbos", "sqlalchemy", "yaml", "huggingface_hub", "httpx2"}),
-    "inference": ({"inference", "trainer"}, {"PIL"}),
+    "app": ({"ui", "jobs", "inference", *CONTRACT}, {"gradio", "starlette"}),
+    "ui": ({"ui", "jobs", "inference", *CONTRACT}, {"gradio", "starlette", "jinja2", "markupsafe"}),
+    "jobs": ({"jobs", *CONTRACT}, {"dbos", "sqlalchemy", "yaml", "huggingface_hub", "httpx2"}),
+    "inference": ({"inference", *CONTRACT}, {"PIL"}),
     "inference.engine": (
-        {"inference", "inference.engine", "trainer", "trainer.engine"},
+        {"inference", "inference.engine", *CONTRACT, "trainer.engine"},
         {"torch", "compel", "diffusers", "PIL"},
     ),
-    "trainer": ({"trainer"}, {"PIL", "pillow_heif", "numpy", "cv2", "yaml", "pydantic_settings", "annotated_types"}),
-    "trainer.engine": ({"trainer", "trainer.engine"}, TORCH | {"PIL", "numpy", "huggingface_hub", "httpx2"}),
+    "trainer": (CONTRACT, {"yaml", "pydantic_settings", "annotated_types"}),
+    "trainer.photos": ({"trainer", "trainer.photos"}, {"PIL", "pillow_heif", "numpy", "cv2"}),
+    "trainer.recipe": ({"trainer", "trainer.recipe"}, {"yaml"}),
+    "trainer.machine": ({"trainer", "trainer.machine"}, set()),
+    "trainer.imports": ({"trainer", "trainer.imports", "trainer.photos", "trainer.recipe"}, set()),
+    "trainer.engine": (CONTRACT | {"trainer.engine"}, TORCH | {"PIL", "numpy", "huggingface_hub", "httpx2"}),
     "trainer.starter": (
-        {"trainer", "trainer.engine", "trainer.starter"},
+        CONTRACT | {"trainer.engine", "trainer.starter"},
         TORCH | {"PIL", "numpy", "cv2", "yaml", "resvg_py", "tokenizers"},
     ),
 }
@@ -47,7 +54,7 @@ HOMES = dict.fromkeys(
     ("inference.engine", "inference.generator", "inference.picture_server", "inference.prompting"), "inference.engine"
 )
 # processes of their own, which need PyTorch and nothing else of the engine
-HOMES |= dict.fromkeys(("trainer.unpickle", "trainer.gpu_check"), "trainer.engine")
+HOMES |= dict.fromkeys(("trainer.imports.unpickle", "trainer.machine.gpu_check"), "trainer.engine")
 COMMON = {"pydantic", "__future__", "typing_extensions"}
 ONLY_HERE = {
     "dbos": {"jobs.queue"},

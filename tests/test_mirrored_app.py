@@ -25,7 +25,7 @@ from tests.engine.conftest import go_on, small_recipe
 from tests.waiting import wait_until
 from trainer.artifact import check_hashes, read_manifest
 from trainer.events import Finished, Started, Step, read_events
-from trainer.photos import take_folder
+from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings

@@ -1,8 +1,8 @@
 """The training contract and, in `trainer.engine`, the code that trains.
 
-Modules directly in this package are light (pydantic, PIL, numpy, OpenCV) and may be imported by the page and the
-queue. Everything with torch runs in a process of its own: `trainer.engine`, `trainer.starter`, and the programs
-`trainer.unpickle` and `trainer.gpu_check`, which load PyTorch alone.
+What lies here and in `photos`, `recipe`, `imports` and `machine` is light (pydantic, PIL, numpy, OpenCV) and may be
+imported by the page and the queue. Everything with torch runs in a process of its own: `trainer.engine`,
+`trainer.starter`, and the programs `imports.unpickle` and `machine.gpu_check`, which load PyTorch alone.
 """
 
 import logging

@@ -13,9 +13,6 @@ import yaml
 
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
-from trainer.choices import STARTER, Kind, Method
-from trainer.config import TrainConfig
-from trainer.cores import CoreShare
 from trainer.errors import (
     EXIT_DONE,
     EXIT_FAILED,
@@ -30,19 +27,22 @@ from trainer.errors import (
     VerificationError,
 )
 from trainer.events import Emit, Event, Failed, Warned
+from trainer.imports.commands import add_task_commands, remove_if_refused
+from trainer.imports.task import has_task, read_task
+from trainer.machine.cores import CoreShare
+from trainer.machine.process import StopSignal, leave, read_secret, stop_when_parent_dies
 from trainer.narrate import narrate
 from trainer.one_line_parser import OneLineParser
-from trainer.photos import take_folder
+from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
-from trainer.presets import preset_values
-from trainer.process import StopSignal, leave, read_secret, stop_when_parent_dies
-from trainer.recipe import build_recipe
-from trainer.recipe_fields import parse_assignments
+from trainer.recipe.build import build_recipe
+from trainer.recipe.choices import STARTER, Kind, Method
+from trainer.recipe.config import TrainConfig
+from trainer.recipe.fields import parse_assignments
+from trainer.recipe.presets import preset_values
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
-from trainer.task import has_task, read_task
-from trainer.task_commands import add_task_commands, remove_if_refused
 
 if TYPE_CHECKING:
     from trainer.engine.run import Workplace  # torch

@@ -11,10 +11,10 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.bases import FamilyName
-from trainer.choices import Kind, Method
 from trainer.concept import ConceptWords, words_of
-from trainer.config import TrainConfig
 from trainer.errors import ConceptError, VerificationError
+from trainer.recipe.choices import Kind, Method
+from trainer.recipe.config import TrainConfig
 from trainer.whole_files import write_whole
 
 MANIFEST_FILE = "artifact.json"

@@ -12,8 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from trainer.choices import STARTER
 from trainer.errors import BaseModelError
+from trainer.recipe.choices import STARTER
 
 ASSETS = Path(__file__).resolve().parents[1] / "assets"
 STARTER_FOLDER = ASSETS / "starter"

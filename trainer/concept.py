@@ -9,9 +9,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from trainer.choices import NAME_PATTERN, Kind, Method
-from trainer.config import TextualInversionRecipe, TrainConfig
 from trainer.errors import RequestError
+from trainer.recipe.choices import NAME_PATTERN, Kind, Method
+from trainer.recipe.config import TextualInversionRecipe, TrainConfig
 
 TEMPLATES: dict[Kind, tuple[str, ...]] = {
     Kind.object: (

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from trainer.bases import FamilyName, find_base
-from trainer.choices import STARTER, AdaptedLayers, Optimizer
-from trainer.config import DreamBoothLoraRecipe, TextualInversionRecipe, TrainConfig
 from trainer.errors import BaseModelError, RequestError
+from trainer.recipe.choices import STARTER, AdaptedLayers, Optimizer
+from trainer.recipe.config import DreamBoothLoraRecipe, TextualInversionRecipe, TrainConfig
 from trainer.single_file_base import inspect_local
 
 _GB = 10**9

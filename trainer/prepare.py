@@ -6,11 +6,11 @@ from collections.abc import Callable, Generator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from trainer.checkup import SetVerdict
-from trainer.config import TrainConfig
 from trainer.disk_need import check_disk
 from trainer.errors import RequestError
-from trainer.photos import PhotoSet
+from trainer.photos.checkup import SetVerdict
+from trainer.photos.intake import PhotoSet
+from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
 from trainer.whole_files import written_aside
 

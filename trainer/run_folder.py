@@ -9,11 +9,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from trainer.config import TrainConfig
 from trainer.errors import RequestError
 from trainer.events import EventLog
-from trainer.locks import hold_lock
-from trainer.recipe import build_recipe
+from trainer.machine.locks import hold_lock
+from trainer.recipe.build import build_recipe
+from trainer.recipe.config import TrainConfig
 from trainer.whole_files import BEFORE, write_whole
 
 
@@ -29,7 +29,7 @@ class RunFolder:
 
     @property
     def task_file(self) -> Path:
-        """What to do where nothing is trained; see trainer.task."""
+        """What to do where nothing is trained; see trainer.imports.task."""
         return self.root / "task.json"
 
     @property

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from trainer.bases import PINNED, BaseReference, BaseTraits, FamilyName, inspect_base, read_json
 from trainer.errors import BaseModelError, WeightsError
-from trainer.recognise import TWO_KINDS, Form, recognise
-from trainer.weights_file import read_header
+from trainer.imports.recognise import TWO_KINDS, Form, recognise
+from trainer.imports.weights_file import read_header
 
 _SD1, _SD2, _XL = PINNED
 _CONFIGURED_BY = {768: _SD1, 1024: _SD2, 2048: _XL}

@@ -10,10 +10,10 @@ from gradio.components import Component
 
 from jobs.bringing_in import Wish
 from trainer.bases import PINNED
-from trainer.choices import DEFAULT_CLASS_WORD, STARTER, Kind
 from trainer.errors import RequestError
-from trainer.photos import shown_name
-from trainer.task import suggested_name
+from trainer.imports.task import suggested_name
+from trainer.photos.intake import shown_name
+from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind
 from ui.errors import spoken
 from ui.events import QUIET
 from ui.forms import class_word_for

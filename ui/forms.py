@@ -8,8 +8,8 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from trainer.choices import DEFAULT_CLASS_WORD, Kind, Method
-from trainer.recipe_fields import RecipeField, recipe_fields
+from trainer.recipe.choices import DEFAULT_CLASS_WORD, Kind, Method
+from trainer.recipe.fields import RecipeField, recipe_fields
 
 # Asked for elsewhere on the page, or a path of the server that no visitor may name.
 _NOT_HERE = {"name", "kind", "class_word", "base", "base_revision", "class_images_dir"}

@@ -11,8 +11,8 @@ import gradio as gr
 from inference.catalog import Concept, open_concept
 from jobs.publishing.publications import Publication
 from trainer.artifact import Manifest
-from trainer.choices import Method
 from trainer.errors import ConceptError, RequestError
+from trainer.recipe.choices import Method
 from trainer.run_folder import RunFolder
 from ui.add_panel import AddPanel
 from ui.compare_panel import ComparePanel

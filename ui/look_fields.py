@@ -10,7 +10,7 @@ from gradio.components import Component
 
 from inference.metadata import PictureSettings
 from inference.request import SCHEDULERS
-from trainer.choices import STARTER
+from trainer.recipe.choices import STARTER
 from ui.forms import empty
 
 _FITTED = ("base", "width", "height", "guidance", "steps", "scheduler")

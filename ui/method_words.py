@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.choices import Method
+from trainer.recipe.choices import Method
 
 METHOD_WORDS = {
     Method.textual_inversion.value: "textual inversion",

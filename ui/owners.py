@@ -20,8 +20,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.store import SINGLE_OWNER
 from trainer.bases import HUB_ID, BaseReference, base_name, find_base
-from trainer.choices import STARTER
 from trainer.errors import RequestError
+from trainer.recipe.choices import STARTER
 from trainer.settings import Owners, Settings
 
 log = logging.getLogger(__name__)

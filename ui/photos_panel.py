@@ -13,9 +13,9 @@ import gradio as gr
 from jobs.example import Example, find_examples
 from jobs.store import is_job_id
 from trainer.bases import ASSETS
-from trainer.crop import MIN_SIDE_PX, Crop
 from trainer.errors import RequestError
-from trainer.photos import PhotoSet
+from trainer.photos.crop import MIN_SIDE_PX, Crop
+from trainer.photos.intake import PhotoSet
 from trainer.run_folder import RunFolder
 from ui.errors import spoken
 from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser

@@ -7,9 +7,9 @@ import gradio as gr
 from jobs.hub import read_account
 from jobs.remote.offer import record_of
 from jobs.remote.record import RemoteRun
-from trainer.config import TrainConfig
 from trainer.errors import HubError, HubTrouble, RequestError
 from trainer.narrate import duration
+from trainer.recipe.config import TrainConfig
 from ui.money_fields import MoneyWish
 from ui.services import Services
 

@@ -12,10 +12,10 @@ from gradio.components import Component
 from jobs.comparison import Order
 from jobs.money.bill import Bill, dollars
 from jobs.remote.record import RemoteRun
-from trainer.choices import Method
-from trainer.config import TrainConfig
 from trainer.errors import HubError, Problem, RecipeError, RequestError
-from trainer.presets import preset_values
+from trainer.recipe.choices import Method
+from trainer.recipe.config import TrainConfig
+from trainer.recipe.presets import preset_values
 from ui.forms import RecipeForm
 from ui.html import render
 from ui.method_words import METHOD_WORDS

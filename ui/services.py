@@ -20,7 +20,7 @@ from jobs.service import JobService
 from jobs.store import EVERYBODY
 from jobs.supervisor.gpu_watch import gpu_trouble
 from jobs.tokens import TokenDesk
-from trainer.devices import Device
+from trainer.machine.devices import Device
 from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
 

@@ -13,13 +13,13 @@ from markupsafe import Markup
 from jobs.money.bill import Bill
 from jobs.state import JobState
 from trainer.bases import BaseTraits, knows_word
-from trainer.choices import Kind, Method
 from trainer.concept import check_name
-from trainer.config import TrainConfig
 from trainer.disk_need import check_disk, result_bytes
 from trainer.errors import HubError, Problem, RecipeError, RequestError
-from trainer.evidence import evidence_for
-from trainer.presets import preset_recipe, preset_values
+from trainer.recipe.choices import Kind, Method
+from trainer.recipe.config import TrainConfig
+from trainer.recipe.evidence import evidence_for
+from trainer.recipe.presets import preset_recipe, preset_values
 from trainer.single_file_base import inspect_local
 from ui.forms import RecipeForm
 from ui.html import file_size, render

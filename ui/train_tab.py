@@ -11,9 +11,9 @@ from gradio.components import Component
 
 from jobs.example import Example
 from trainer.bases import PINNED, STARTER_FOLDER, base_name, inspect_base
-from trainer.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.errors import RequestError
-from trainer.presets import preset_values
+from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
+from trainer.recipe.presets import preset_values
 from ui.errors import spoken
 from ui.events import QUIET, remembered_by_the_browser
 from ui.forms import RecipeForm, class_word_for

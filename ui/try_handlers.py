@@ -19,10 +19,10 @@ from inference.metadata import PictureSettings, read_settings
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
 from trainer.bases import base_name
-from trainer.choices import STARTER, Kind
 from trainer.errors import RequestError
 from trainer.narrate import duration
-from trainer.presets import MOST_PX, look_values
+from trainer.recipe.choices import STARTER, Kind
+from trainer.recipe.presets import MOST_PX, look_values
 from trainer.single_file_base import inspect_local
 from ui.html import render
 from ui.library_tab import LibraryEntry, library_entries

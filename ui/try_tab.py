@@ -11,7 +11,7 @@ from gradio.components import Component
 
 from inference.catalog import aliases_of
 from inference.metadata import PictureSettings
-from trainer.decode import decode_photo
+from trainer.photos.decode import decode_photo
 from ui.errors import spoken
 from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.grid_fields import GridFields

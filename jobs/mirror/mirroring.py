@@ -15,8 +15,8 @@ from pathlib import Path
 from jobs.mirror.folder import Mirror, trouble_words
 from jobs.mirror.keeping import Keeping
 from trainer.errors import MirrorError
-from trainer.locks import hold_lock
-from trainer.process import StopSignal
+from trainer.machine.locks import hold_lock
+from trainer.machine.process import StopSignal
 from trainer.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -18,8 +18,8 @@ from jobs.money.space import OwnSpace
 from jobs.publishing.publications import PublicationStore
 from jobs.store import Job, JobStore, now, open_engine
 from trainer.errors import RequestError
-from trainer.locks import hold_lock
-from trainer.process import StopSignal
+from trainer.machine.locks import hold_lock
+from trainer.machine.process import StopSignal
 from trainer.settings import Settings
 
 log = logging.getLogger(__name__)

@@ -14,10 +14,10 @@ from huggingface_hub import ModelCard, ModelCardData
 from jobs.hub import redacted
 from trainer.artifact import EMBEDDING_FILE, Manifest, portable_file
 from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER, FamilyName
-from trainer.choices import STARTER, Kind, Method
 from trainer.concept import first_prompt, preview_prompt
-from trainer.photos import PhotoSet
-from trainer.recipe import build_recipe
+from trainer.photos.intake import PhotoSet
+from trainer.recipe.build import build_recipe
+from trainer.recipe.choices import STARTER, Kind, Method
 
 TEMPLATE = ASSETS / "model-card.md"
 SPACE = "https://huggingface.co/spaces/multimodalart/dreambooth-training"

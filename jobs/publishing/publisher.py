@@ -23,8 +23,8 @@ from jobs.store import JobStore, now, open_engine
 from jobs.tokens import PUBLISHING_TOKENS, TokenVault, taking_tokens
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import HubError, HubTrouble, StudioError
-from trainer.locks import hold_lock
-from trainer.process import StopSignal
+from trainer.machine.locks import hold_lock
+from trainer.machine.process import StopSignal
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 

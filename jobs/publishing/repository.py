@@ -13,9 +13,9 @@ from typing import BinaryIO
 from jobs.hub import redacted
 from jobs.publishing.card import Samples, build_card, public_base, public_recipe
 from trainer.artifact import MANIFEST_FILE, Manifest, check_hashes, read_manifest
-from trainer.photos import PhotoSet, read_dataset
+from trainer.imports.task import has_task
+from trainer.photos.intake import PhotoSet, read_dataset
 from trainer.run_folder import RunFolder
-from trainer.task import has_task
 
 RECORD_FILE = "concept-studio.json"
 """Says of which concept, and lists what this app wrote, with hashes: on a later publish nothing else is touched."""

@@ -18,8 +18,8 @@ from jobs.hub import open_hub
 from jobs.remote.bucket import CHECKPOINTS, EVENTS, KEEP, LOG, PHOTOS, RESULT, RunBucket
 from jobs.remote.hub_job import Order
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, HubError, HubTrouble, RequestError
-from trainer.locks import lock_holder
-from trainer.process import KEEP_SIGNAL, Child, StopSignal, spawn
+from trainer.machine.locks import lock_holder
+from trainer.machine.process import KEEP_SIGNAL, Child, StopSignal, spawn
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings, process_environment
 

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.store import new_job_id
 from trainer.errors import BusyError
-from trainer.locks import hold_lock
+from trainer.machine.locks import hold_lock
 from trainer.whole_files import write_whole
 
 HUGGING_FACE = "hugging-face"

@@ -9,7 +9,8 @@ import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
-from trainer.devices import Device, find_devices, only
+from trainer.machine.devices import Device, find_devices, only
+from trainer.machine.process import ROOT
 from trainer.whole_files import write_whole
 
 log = logging.getLogger(__name__)
@@ -54,12 +55,11 @@ class GpuWatch:
         """In a process of its own: who has used CUDA keeps memory on the GPU, and one that is lost may hang."""
         if self._device.index not in {device.index for device in find_devices()}:
             return f"{self._device.label} ({self._device.name}) is gone: the driver does not report it."
-        command = [sys.executable, "-m", "trainer.gpu_check"]
+        command = [sys.executable, "-m", "trainer.machine.gpu_check"]
         environment = self._environment | only(self._device)
-        root = Path(__file__).resolve().parents[2]
         try:
             said = subprocess.run(
-                command, env=environment, cwd=root, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE_S
+                command, env=environment, cwd=ROOT, stdin=subprocess.DEVNULL, capture_output=True, timeout=_PATIENCE_S
             )
         except subprocess.TimeoutExpired:
             return f"{self._device.label} does not answer."

@@ -19,14 +19,14 @@ from jobs.supervisor.gpu_watch import GpuWatch
 from jobs.supervisor.training import POLL_S, Watch
 from jobs.tokens import TokenVault
 from trainer.bases import find_base
-from trainer.devices import Device, only
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError
-from trainer.lease import DeviceLease
-from trainer.locks import hold_lock
-from trainer.process import GRACE_S, KEEP_SIGNAL, Child, spawn
+from trainer.imports.task import has_task
+from trainer.machine.devices import Device, only
+from trainer.machine.lease import DeviceLease
+from trainer.machine.locks import hold_lock
+from trainer.machine.process import GRACE_S, KEEP_SIGNAL, Child, spawn
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
-from trainer.task import has_task
 
 log = logging.getLogger(__name__)
 EXPORT_WITHIN_S = 900.0

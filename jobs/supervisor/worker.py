@@ -22,11 +22,11 @@ from jobs.supervisor.training import POLL_S, Trainer, Watch
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import ConceptError, RecipeError, RequestError, StudioError, VerificationError
 from trainer.events import read_events
-from trainer.locks import hold_lock
-from trainer.process import StopSignal
+from trainer.imports.task import has_task, read_task
+from trainer.machine.locks import hold_lock
+from trainer.machine.process import StopSignal
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
-from trainer.task import has_task, read_task
 
 log = logging.getLogger(__name__)
 MAX_TRIES = 3

@@ -17,9 +17,9 @@ from tests.benchmarks.durations import measure_example, measure_methods, measure
 from tests.benchmarks.full_size import measure_full_size
 from tests.benchmarks.likeness import FORMS, measure_subjects
 from tests.benchmarks.readme_pictures import draw_readme_pictures
-from trainer.choices import Method
-from trainer.devices import usable_cores
 from trainer.engine.versions import library_versions
+from trainer.machine.devices import usable_cores
+from trainer.recipe.choices import Method
 
 
 def main() -> None:

@@ -13,14 +13,14 @@ import torch
 
 from tests.gpu.full_size_model import build_full_size_model
 from tests.pictures import write_photos
-from trainer.choices import Method
 from trainer.engine import attention
 from trainer.engine.run import Workplace, run_training
 from trainer.events import Event, Step
-from trainer.photos import take_folder
+from trainer.machine.process import StopSignal
+from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
-from trainer.process import StopSignal
-from trainer.recipe import build_recipe
+from trainer.recipe.build import build_recipe
+from trainer.recipe.choices import Method
 
 _STEPS = 60
 

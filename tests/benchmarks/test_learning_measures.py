@@ -14,7 +14,7 @@ from tests.benchmarks.learning.intervals import bootstrap
 from tests.benchmarks.learning.retrieval import build_references, top_share
 from tests.benchmarks.learning.starter_report import plan_prompts
 from tests.benchmarks.learning.summary import dominated, score
-from trainer.colours import COLOURS, border_shares
+from trainer.photos.colours import COLOURS, border_shares
 from trainer.starter.scenes import STYLES
 
 WIDTH = 16

@@ -18,7 +18,7 @@ from tests.benchmarks.learning.subjects import STYLES, SUBJECTS, Subject
 from tests.benchmarks.learning.summary import compare, summarise
 from tests.benchmarks.learning.sweep import SWEPT, read_rates, sweep_cells, sweep_rows, write_sweep
 from trainer.bases import BaseTraits
-from trainer.choices import Kind, Method
+from trainer.recipe.choices import Kind, Method
 
 TRAITS = BaseTraits("stable-diffusion", 128, "v_prediction", "x", starter=True)
 FOX = Subject("fox", "drawn", Kind.pet, "animal", Path("fox"))

@@ -18,7 +18,7 @@ from tests.benchmarks.learning.subjects import Subject, write_subject
 from tests.benchmarks.learning.training import TrainingFailed, run_timed
 from tests.pictures import subject_picture
 from trainer.bases import inspect_base
-from trainer.choices import Kind, Method
+from trainer.recipe.choices import Kind, Method
 
 SCRIPT = """
 import argparse, json, pathlib, sys

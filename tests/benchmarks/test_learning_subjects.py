@@ -26,8 +26,8 @@ from tests.benchmarks.learning.subjects import (
     write_subject,
 )
 from tests.benchmarks.learning.torchvision_stand_in import CenterCrop, Normalize, RandomCrop, Resize, ToTensor
-from trainer.choices import Kind
-from trainer.photos import take_folder
+from trainer.photos.intake import take_folder
+from trainer.recipe.choices import Kind
 from trainer.starter.sources import load_things
 from trainer.starter.textures import build_textures
 

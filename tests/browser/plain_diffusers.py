@@ -9,7 +9,7 @@ from pathlib import Path
 
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from trainer.choices import Method
+from trainer.recipe.choices import Method
 
 _OPEN = {
     Method.textual_inversion: "pipeline = Pipeline.from_pretrained(base); pipeline.load_textual_inversion({repo!r})",

@@ -14,8 +14,8 @@ from playwright.sync_api import TimeoutError as PlaywrightTimeoutError
 from tests.pictures import exif_with_gps, subject_picture
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.bases import inspect_base
-from trainer.choices import Kind, Method
-from trainer.presets import preset_values
+from trainer.recipe.choices import Kind, Method
+from trainer.recipe.presets import preset_values
 
 CHROMIUM = "/usr/bin/chromium"
 PATIENCE_MS = PATIENCE_S * 1000

@@ -18,7 +18,7 @@ from tests.app_process import App
 from tests.browser.steps import PATIENCE_MS, cancel, fill, go, phone_photos, press_train
 from tests.jobs.finished_run import write_finished_run
 from tests.tiny_models import WIDTH
-from trainer.choices import Method
+from trainer.recipe.choices import Method
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]

@@ -19,7 +19,7 @@ from tests.browser.plain_diffusers import open_as_a_stranger
 from tests.browser.steps import PATIENCE_MS, fill, go, phone_photos, press_train
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from trainer.choices import Method
+from trainer.recipe.choices import Method
 
 pytestmark = pytest.mark.browser
 METHODS = (Method.textual_inversion, Method.dreambooth_lora, Method.dreambooth)  # in the order of training

@@ -16,7 +16,7 @@ from tests.browser.plain_diffusers import open_as_a_stranger
 from tests.browser.space import describe, find_no_token, sign_in, space_environment
 from tests.browser.steps import PATIENCE_MS, go, phone_photos
 from tests.hub.local_hub import LocalHub
-from trainer.choices import Method
+from trainer.recipe.choices import Method
 
 pytestmark = pytest.mark.browser
 Open = Callable[..., Page]

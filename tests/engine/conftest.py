@@ -12,10 +12,10 @@ import torch
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from trainer.engine.run import Workplace, run_training
 from trainer.events import Event
-from trainer.photos import take_folder
+from trainer.machine.process import StopKind, StopSignal
+from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
-from trainer.process import StopKind, StopSignal
-from trainer.recipe import build_recipe
+from trainer.recipe.build import build_recipe
 from trainer.run_folder import RunFolder
 
 torch.set_num_threads(1)

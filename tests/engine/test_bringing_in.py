@@ -22,9 +22,9 @@ from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace, verify_run
 from trainer.errors import WeightsError
 from trainer.events import Finished, read_events
-from trainer.process import StopSignal
+from trainer.imports.task import build_task, prepare_task, source_values
+from trainer.machine.process import StopSignal
 from trainer.run_folder import RunFolder
-from trainer.task import build_task, prepare_task, source_values
 
 ROWS = torch.randn(3, WIDTH, generator=torch.Generator().manual_seed(1))
 TEXT_LAYERS = ["q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2"]

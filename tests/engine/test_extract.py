@@ -13,15 +13,15 @@ from diffusers import StableDiffusionPipeline
 from tests.engine.conftest import go_on
 from trainer.artifact import BaseUsed, Origin, describe_brought_in, read_manifest, write_manifest
 from trainer.bases import inspect_base
-from trainer.choices import Kind, Method
 from trainer.concept import ConceptWords
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace, verify_run
 from trainer.errors import ConceptError
-from trainer.process import StopSignal
+from trainer.imports.task import extraction_of, prepare_task
+from trainer.machine.process import StopSignal
+from trainer.recipe.choices import Kind, Method
 from trainer.run_folder import RunFolder
-from trainer.task import extraction_of, prepare_task
 
 CPU = torch.device("cpu")
 CHANGED = [

@@ -11,11 +11,6 @@ from diffusers import DDPMScheduler
 from PIL import Image, ImageChops, ImageOps
 
 from tests.engine.conftest import small_recipe
-from trainer.checkup import Verdict
-from trainer.choices import Precision
-from trainer.colours import COLOURS
-from trainer.config import TrainConfig
-from trainer.crop import Crop
 from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
@@ -29,7 +24,12 @@ from trainer.engine.optim import build_optimizer, learning_rate_factor, set_lear
 from trainer.engine.text import fit_captions
 from trainer.errors import TrainingError
 from trainer.events import CheckpointWritten, Event, Warned
-from trainer.photos import Photo, PhotoSet, take_folder
+from trainer.photos.checkup import Verdict
+from trainer.photos.colours import COLOURS
+from trainer.photos.crop import Crop
+from trainer.photos.intake import Photo, PhotoSet, take_folder
+from trainer.recipe.choices import Precision
+from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
 
 CPU = torch.device("cpu")

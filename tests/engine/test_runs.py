@@ -29,7 +29,7 @@ from trainer.events import (
     Stopped,
     Warned,
 )
-from trainer.photos import take_folder
+from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
 
 ARTIFACT = {

@@ -10,7 +10,6 @@ import torch
 
 from tests.engine.conftest import StopAt, go_on, small_recipe
 from trainer.concept import first_prompt, words_of
-from trainer.config import TrainConfig
 from trainer.engine.cache import EncodedPictures
 from trainer.engine.families import Family, open_family
 from trainer.engine.methods import Method, prepare_method
@@ -18,7 +17,8 @@ from trainer.engine.noise import KeyedNoise
 from trainer.engine.scores import Scores, Yardstick, _denoised, _spread
 from trainer.errors import TrainingStopped
 from trainer.events import Measured, Phase, PhaseChanged, read_events
-from trainer.process import StopKind
+from trainer.machine.process import StopKind
+from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
 
 METHODS = {"textual-inversion": 5e-2, "dreambooth-lora": 1e-2, "dreambooth": 1e-3}

@@ -20,7 +20,6 @@ from tests.engine.conftest import METHODS, Prepare, go_on, small_recipe
 from tests.tiny_models import build_tiny_xl_model
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base, read_json
-from trainer.choices import Kind, Method
 from trainer.engine.export.embeddings import load_embedding
 from trainer.engine.export.single_file import write_single_file
 from trainer.engine.export.verify import open_artifact
@@ -33,11 +32,12 @@ from trainer.engine.run import Workplace, verify_run
 from trainer.engine.sampling import Look, Prompts, sample
 from trainer.engine.single_file_base import converted_base
 from trainer.engine.text import TextStates
-from trainer.presets import preset_recipe
-from trainer.process import StopSignal
-from trainer.recognise import recognise_file
+from trainer.imports.recognise import recognise_file
+from trainer.imports.task import extraction_of, prepare_task
+from trainer.machine.process import StopSignal
+from trainer.recipe.choices import Kind, Method
+from trainer.recipe.presets import preset_recipe
 from trainer.run_folder import RunFolder
-from trainer.task import extraction_of, prepare_task
 
 
 @pytest.fixture(scope="module")

@@ -23,7 +23,7 @@ from trainer.events import (
     Step,
     Warned,
 )
-from trainer.process import StopKind
+from trainer.machine.process import StopKind
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -13,10 +13,10 @@ from inference import picture_server
 from inference.picture_server import PictureServer, _Visit
 from inference.protocol import ANSWERS, Ask, Refused, Waiting, Working
 from inference.request import PictureRequest
-from trainer.devices import Device
 from trainer.errors import BaseModelError
-from trainer.lease import DeviceLease
-from trainer.process import StopSignal
+from trainer.machine.devices import Device
+from trainer.machine.lease import DeviceLease
+from trainer.machine.process import StopSignal
 from trainer.settings import Settings
 
 Tell = Callable[[int, int], None]

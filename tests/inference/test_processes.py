@@ -24,8 +24,8 @@ from inference.request import PictureRequest
 from tests import ROOT
 from tests.command import run_command
 from tests.waiting import PATIENCE_S
-from trainer.locks import hold_lock
-from trainer.process import StopKind, StopSignal
+from trainer.machine.locks import hold_lock
+from trainer.machine.process import StopKind, StopSignal
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 

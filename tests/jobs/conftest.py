@@ -22,7 +22,7 @@ from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.hub.local_hub import LocalHub
 from tests.jobs.imports import ROWS
-from trainer.photos import take_folder
+from trainer.photos.intake import take_folder
 from trainer.settings import Settings
 
 

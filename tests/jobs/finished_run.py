@@ -8,9 +8,9 @@ from typing import Any
 from PIL import Image
 
 from trainer.artifact import describe_artifact, write_manifest
-from trainer.photos import take_folder
+from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
-from trainer.recipe import build_recipe
+from trainer.recipe.build import build_recipe
 from trainer.run_folder import RunFolder
 
 BASE: dict[str, Any] = {"name": "red-mug", "kind": "object", "class_word": "mug", "steps": 6, "resolution_px": 64}

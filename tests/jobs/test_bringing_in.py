@@ -35,14 +35,14 @@ from tests.jobs.imports import about, upload
 from tests.jobs.processes import supervisor
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
-from trainer.choices import Method
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace
 from trainer.errors import HubError, RequestError
-from trainer.process import StopSignal
+from trainer.imports.task import prepare_task
+from trainer.machine.process import StopSignal
+from trainer.recipe.choices import Method
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
-from trainer.task import prepare_task
 
 
 def _said_by_its_file(service: JobService, job_id: str) -> JobState | None:

@@ -25,7 +25,7 @@ from tests.jobs.finished_run import write_finished_run
 from tests.pictures import write_photos
 from trainer.errors import EXIT_DONE, RequestError
 from trainer.events import Finished, Measured, Phase, PhaseChanged, Preview, Started, Step
-from trainer.photos import PhotoSet, take_folder
+from trainer.photos.intake import PhotoSet, take_folder
 from trainer.settings import Settings
 
 Pair = Callable[..., Comparison]

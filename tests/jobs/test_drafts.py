@@ -15,9 +15,9 @@ from PIL import Image
 
 from jobs import drafts as drafts_module
 from jobs.drafts import Drafts
-from trainer.crop import Crop
 from trainer.errors import RequestError
-from trainer.photos import Photo, PhotoSet, cropped, take_folder, take_photo
+from trainer.photos.crop import Crop
+from trainer.photos.intake import Photo, PhotoSet, cropped, take_folder, take_photo
 
 DRAFT = "0" * 16
 

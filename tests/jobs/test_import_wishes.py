@@ -17,10 +17,10 @@ from tests.engine.test_single_file_base import widened
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.imports import about, upload
-from trainer.choices import Method
 from trainer.engine.export.single_file import write_single_file
 from trainer.errors import BaseModelError, HubError, RecipeError, WeightsError
-from trainer.task import suggested_name
+from trainer.imports.task import suggested_name
+from trainer.recipe.choices import Method
 
 
 @pytest.mark.parametrize(

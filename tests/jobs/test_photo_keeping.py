@@ -18,7 +18,7 @@ from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import publisher
 from tests.waiting import wait_until
 from trainer.artifact import MANIFEST_FILE
-from trainer.photos import DATASET_FILE, read_dataset
+from trainer.photos.intake import DATASET_FILE, read_dataset
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 

@@ -24,10 +24,10 @@ from tests.jobs.processes import supervisor
 from tests.ui.conftest import PICTURE
 from tests.waiting import wait_until
 from trainer.bases import BaseReference
-from trainer.choices import STARTER
-from trainer.devices import cpu
 from trainer.errors import BaseModelError
-from trainer.photos import take_folder
+from trainer.machine.devices import cpu
+from trainer.photos.intake import take_folder
+from trainer.recipe.choices import STARTER
 from trainer.settings import Owners, Settings
 from ui.services import Services
 from ui.try_handlers import TryHandlers

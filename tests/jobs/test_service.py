@@ -21,8 +21,8 @@ from jobs.store import Job, new_job_id
 from jobs.supervisor.executors import executor_id, gone_executors, lock_file
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
-from trainer.locks import hold_lock
-from trainer.photos import PhotoSet, take_folder
+from trainer.machine.locks import hold_lock
+from trainer.photos.intake import PhotoSet, take_folder
 from trainer.settings import Settings
 from trainer.whole_files import write_whole
 

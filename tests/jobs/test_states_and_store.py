@@ -14,9 +14,9 @@ from jobs.speed import Speeds
 from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish, explain_exit, may_follow, outcome
 from jobs.store import EVERYBODY, Job, JobStore, new_job_id, open_engine, waiting_place
 from tests.engine.conftest import small_recipe
-from trainer.choices import STARTER
 from trainer.errors import RequestError
 from trainer.events import Failed, Finished, Phase, PhaseChanged, Preview, Started, Step
+from trainer.recipe.choices import STARTER
 
 
 def make_job(**changes: object) -> Job:

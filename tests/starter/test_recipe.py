@@ -13,7 +13,7 @@ import pytest
 import torch
 
 from trainer.bases import STARTER_FOLDER
-from trainer.colours import COLOURS
+from trainer.photos.colours import COLOURS
 from trainer.starter import networks, references, savepoint
 from trainer.starter.autoencoder import CROP_PX, Crops, build_autoencoder
 from trainer.starter.batches import PLAIN_SHARE, Captioner

@@ -12,8 +12,8 @@ from diffusers import StableDiffusionPipeline
 
 from jobs.example import Example, find_examples
 from trainer.bases import STARTER_FOLDER, inspect_base, knows_word
-from trainer.checkup import SetVerdict
-from trainer.photos import take_folder
+from trainer.photos.checkup import SetVerdict
+from trainer.photos.intake import take_folder
 from trainer.starter.sources import load_things
 
 FILES = [file for file in STARTER_FOLDER.rglob("*") if file.is_file()]

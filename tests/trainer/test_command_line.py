@@ -16,9 +16,9 @@ from tests import ROOT
 from tests.command import run_command
 from tests.pictures import write_photos
 from tests.waiting import wait_until
-from trainer.photos import take_folder
+from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
-from trainer.recipe import build_recipe
+from trainer.recipe.build import build_recipe
 from trainer.run_folder import RunFolder
 
 

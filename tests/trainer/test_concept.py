@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
-from trainer.choices import Kind, Method
 from trainer.concept import TEMPLATES, ConceptWords, caption_prompt, check_name, preview_prompt, words_of
 from trainer.errors import RequestError
-from trainer.recipe import build_recipe
+from trainer.recipe.build import build_recipe
+from trainer.recipe.choices import Kind, Method
 
 TI = ConceptWords("mug", Method.textual_inversion, "cup", vectors=3)
 LORA = ConceptWords("mug", Method.dreambooth_lora, "cup")

@@ -6,13 +6,13 @@ from pathlib import Path
 import pytest
 
 from trainer.bases import BaseTraits
-from trainer.choices import Kind, Method
-from trainer.config import TrainConfig
 from trainer.disk_need import result_bytes, training_bytes
 from trainer.errors import RequestError
-from trainer.photos import PhotoSet
+from trainer.photos.intake import PhotoSet
 from trainer.prepare import prepare_run
-from trainer.presets import preset_recipe
+from trainer.recipe.choices import Kind, Method
+from trainer.recipe.config import TrainConfig
+from trainer.recipe.presets import preset_recipe
 
 FULL_SIZE = BaseTraits("stable-diffusion", 512, "epsilon", "x")
 

@@ -8,10 +8,10 @@ import pytest
 
 from tests.pictures import write_photos
 from trainer.errors import BusyError, RecipeError, RequestError
-from trainer.locks import hold_lock
-from trainer.photos import take_folder
+from trainer.machine.locks import hold_lock
+from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
-from trainer.recipe import build_recipe
+from trainer.recipe.build import build_recipe
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole, written_aside
 

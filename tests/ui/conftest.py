@@ -16,8 +16,8 @@ from app import build_services
 from jobs.store import SINGLE_OWNER, Job
 from tests.engine.conftest import small_recipe
 from tests.jobs.finished_run import write_finished_run
-from trainer.devices import cpu
-from trainer.photos import take_folder
+from trainer.machine.devices import cpu
+from trainer.photos.intake import take_folder
 from trainer.settings import Owners, Settings
 from ui.services import Services
 

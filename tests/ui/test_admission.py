@@ -17,8 +17,8 @@ from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import in_a_loop, trained_job
 from tests.ui.test_sign_in import ON_SPACE, scope
-from trainer.devices import Device, cpu
 from trainer.errors import RequestError
+from trainer.machine.devices import Device, cpu
 from trainer.settings import Settings
 from ui.layout import build_page
 from ui.services import Services

@@ -17,10 +17,10 @@ from tests.engine.conftest import PREVIEWED, small_recipe
 from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import drawn
 from tests.ui.test_sign_in import scope
-from trainer.choices import STARTER, Kind, Method
 from trainer.errors import RequestError
-from trainer.photos import PhotoSet, read_dataset, take_folder, write_dataset, write_thumbnail
-from trainer.presets import preset_values
+from trainer.photos.intake import PhotoSet, read_dataset, take_folder, write_dataset, write_thumbnail
+from trainer.recipe.choices import STARTER, Kind, Method
+from trainer.recipe.presets import preset_values
 from ui.compare_panel import ComparePanel, choose_pair, comparison_html
 from ui.forms import RecipeForm
 from ui.money_fields import MoneyWish

@@ -5,10 +5,10 @@ import pytest
 from jobs.progress import Progress
 from jobs.state import JobState
 from tests.jobs.test_states_and_store import make_job
-from trainer.checkup import SetReport, SetVerdict, Verdict
-from trainer.choices import Method
-from trainer.photos import Photo
-from trainer.recipe_fields import recipe_fields
+from trainer.photos.checkup import SetReport, SetVerdict, Verdict
+from trainer.photos.intake import Photo
+from trainer.recipe.choices import Method
+from trainer.recipe.fields import recipe_fields
 from ui.html import file_size, loss_curve, render, smoothed
 from ui.jobs_tab import PHASE_WORDS, _Card
 from ui.method_words import METHOD_WORDS

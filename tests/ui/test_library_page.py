@@ -16,8 +16,8 @@ from jobs.publishing.publish import Published
 from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import VISITOR, drawn, learnt_concept
-from trainer.devices import cpu
 from trainer.errors import HubError
+from trainer.machine.devices import cpu
 from trainer.settings import Settings
 from ui.library_tab import LibraryTab
 

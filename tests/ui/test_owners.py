@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from app import build_services
-from trainer.choices import STARTER
-from trainer.devices import cpu
 from trainer.errors import BaseModelError, RequestError
+from trainer.machine.devices import cpu
+from trainer.recipe.choices import STARTER
 from trainer.settings import Owners, Settings
 from ui.owners import OwnerPolicy
 from ui.try_handlers import TryHandlers

@@ -21,9 +21,9 @@ from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.ui.conftest import VISITOR
 from tests.ui.test_sign_in import ON_SPACE, scope
-from trainer.devices import cpu
 from trainer.errors import HubError, RequestError, StudioError
-from trainer.photos import take_folder
+from trainer.machine.devices import cpu
+from trainer.photos.intake import take_folder
 from trainer.settings import Settings
 from trainer.whole_files import write_whole
 from ui.money_fields import MoneyWish

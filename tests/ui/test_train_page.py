@@ -19,10 +19,10 @@ from jobs.store import SINGLE_OWNER, JobStore, open_engine
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import VISITOR, drawn, in_a_loop
-from trainer.choices import STARTER, Kind, Method
-from trainer.crop import Crop
-from trainer.devices import cpu
 from trainer.errors import BaseModelError, RecipeError, RequestError
+from trainer.machine.devices import cpu
+from trainer.photos.crop import Crop
+from trainer.recipe.choices import STARTER, Kind, Method
 from trainer.settings import Settings
 from ui.forms import class_word_for
 from ui.layout import build_page

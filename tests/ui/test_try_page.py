@@ -17,9 +17,9 @@ from inference.request import PictureRequest
 from jobs.store import SINGLE_OWNER
 from tests.ui.conftest import PICTURE, VISITOR, drawn, learnt_concept
 from trainer.artifact import read_manifest, write_manifest
-from trainer.choices import STARTER, Method
-from trainer.devices import cpu
 from trainer.errors import RequestError
+from trainer.machine.devices import cpu
+from trainer.recipe.choices import STARTER, Method
 from trainer.settings import Settings
 from ui.services import Services
 from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers

@@ -17,7 +17,7 @@ from tests.engine.conftest import small_recipe
 from tests.ui.test_sign_in import scope
 from tests.waiting import wait_until
 from trainer.errors import RequestError
-from trainer.photos import take_folder
+from trainer.photos.intake import take_folder
 from ui.photos_panel import PhotosHandlers
 from ui.services import Services
 from ui.uploads import keep_uploads_in, release, remove_older

@@ -15,10 +15,10 @@ from huggingface_hub.errors import (
 from huggingface_hub.file_download import repo_folder_name
 
 from trainer.bases import TEXT_ENCODERS, BaseReference, find_base, inspect_base, is_loaded, tokenizer_of
-from trainer.config import TrainConfig
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
 from trainer.engine.single_file_base import converted_base
 from trainer.errors import BaseModelError
+from trainer.recipe.config import TrainConfig
 
 
 def base_folder(

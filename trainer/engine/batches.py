@@ -11,12 +11,12 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from trainer.colours import background_colour
 from trainer.concept import TEMPLATES, caption_prompt, training_prompt, with_article, words_of
-from trainer.config import TrainConfig
 from trainer.engine.cache import EncodedPictures
 from trainer.engine.noise import KeyedNoise
-from trainer.photos import Photo, PhotoSet, cropped
+from trainer.photos.colours import background_colour
+from trainer.photos.intake import Photo, PhotoSet, cropped
+from trainer.recipe.config import TrainConfig
 
 
 @dataclass(frozen=True)

@@ -10,13 +10,13 @@ import numpy as np
 import torch
 from PIL import Image
 
-from trainer.config import TrainConfig
-from trainer.decode import decode_photo
 from trainer.engine.families import Family, Posterior
 from trainer.engine.noise import key_of
 from trainer.engine.sampling import picture_to_tensor
-from trainer.photos import PhotoSet, cropped
-from trainer.subject_mask import place_weights
+from trainer.photos.decode import decode_photo
+from trainer.photos.intake import PhotoSet, cropped
+from trainer.photos.subject_mask import place_weights
+from trainer.recipe.config import TrainConfig
 
 SMALLEST_ZOOM = 0.82
 Counted = Callable[[int, int], None]

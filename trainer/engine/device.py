@@ -10,11 +10,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from trainer.choices import Precision
-from trainer.cores import CoreShare
-from trainer.devices import usable_cores
 from trainer.errors import TrainingError
-from trainer.gpu_check import gpu_trouble
+from trainer.machine.cores import CoreShare
+from trainer.machine.devices import usable_cores
+from trainer.machine.gpu_check import gpu_trouble
+from trainer.recipe.choices import Precision
 
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 _MIXED = {Precision.fp32: "no", Precision.bf16: "bf16", Precision.fp16: "fp16"}

@@ -25,7 +25,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers
 
-from trainer.locks import one_at_a_time
+from trainer.machine.locks import one_at_a_time
 
 log = logging.getLogger(__name__)
 DOWNLOAD_ERRORS = (OSError, ValueError, RuntimeError, HfHubHTTPError, httpx2.HTTPError, LocalEntryNotFoundError)

@@ -10,7 +10,6 @@ from dataclasses import dataclass, field
 
 import torch
 
-from trainer.config import TrainConfig
 from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches
 from trainer.engine.checkpoint import Checkpoint, Checkpoints
@@ -24,6 +23,7 @@ from trainer.engine.preservation import BasePrediction
 from trainer.engine.preview import Previews
 from trainer.engine.text import TextStates
 from trainer.events import Emit, Step
+from trainer.recipe.config import TrainConfig
 
 
 class LossNotFinite(Exception):

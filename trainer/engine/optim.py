@@ -9,9 +9,9 @@ from typing import Any
 
 import torch
 
-from trainer.choices import Optimizer, Schedule
-from trainer.config import TrainConfig
 from trainer.engine.methods import ParameterGroup
+from trainer.recipe.choices import Optimizer, Schedule
+from trainer.recipe.config import TrainConfig
 
 log = logging.getLogger(__name__)
 Warn = Callable[[str], None]

@@ -9,10 +9,10 @@ from pathlib import Path
 import torch
 
 from trainer.concept import preview_prompt, preview_seeds, words_of
-from trainer.config import TrainConfig
 from trainer.engine.families import Family
 from trainer.engine.sampling import Look, Prompts, sample
 from trainer.events import Emit, Preview
+from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
 
 

@@ -12,14 +12,14 @@ from PIL import Image
 
 from trainer.bases import BaseTraits
 from trainer.concept import with_article
-from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe
-from trainer.decode import decode_photo
 from trainer.engine.cache import Counted
 from trainer.engine.families import Family
 from trainer.engine.sampling import Look, Prompts, sample
 from trainer.errors import PhotoError, TrainingError
-from trainer.photos import files_of_folder
-from trainer.presets import look_values
+from trainer.photos.decode import decode_photo
+from trainer.photos.intake import files_of_folder
+from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe
+from trainer.recipe.presets import look_values
 
 BATCH = 4
 MAX_OWN = 1000

@@ -12,9 +12,7 @@ from typing import NoReturn
 
 from trainer.artifact import describe_artifact
 from trainer.bases import find_base, inspect_base, knows_word
-from trainer.checkup import MIN_PHOTOS
 from trainer.concept import words_of
-from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 from trainer.engine.attention import choose_attention
 from trainer.engine.averaging import Average
 from trainer.engine.base_files import base_folder, with_commit
@@ -38,10 +36,12 @@ from trainer.engine.text import TextStates, fit_captions
 from trainer.engine.versions import library_versions
 from trainer.errors import RequestError, TrainingError, TrainingStopped
 from trainer.events import Emit, Finished, Measured, Phase, PhaseChanged, Started, Stopped, Warned
-from trainer.photos import PhotoSet, read_dataset
-from trainer.plain_backgrounds import cut_outs
-from trainer.presets import look_values
-from trainer.process import StopKind, StopSignal
+from trainer.machine.process import StopKind, StopSignal
+from trainer.photos.checkup import MIN_PHOTOS
+from trainer.photos.intake import PhotoSet, read_dataset
+from trainer.photos.plain_backgrounds import cut_outs
+from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
+from trainer.recipe.presets import look_values
 from trainer.run_folder import RunFolder
 
 log = logging.getLogger(__name__)

@@ -22,11 +22,11 @@ from dataclasses import dataclass
 import torch
 
 from trainer.concept import first_prompt, words_of
-from trainer.config import TrainConfig
 from trainer.engine.cache import EncodedPictures
 from trainer.engine.families import Conditioning, Family
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.prior import class_prompt
+from trainer.recipe.config import TrainConfig
 
 LEVELS = (0.9, 0.7, 0.5, 0.3, 0.1)
 """Places in the noise schedule, from nearly all noise to little."""

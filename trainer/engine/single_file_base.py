@@ -14,9 +14,9 @@ from trainer.bases import PINNED, BaseReference, inspect_base
 from trainer.engine.export.pipeline_folder import copy_around_weights, declare_float32_text_encoders, parts_of
 from trainer.engine.families import stock_pipeline
 from trainer.errors import BaseModelError
-from trainer.locks import one_at_a_time
+from trainer.imports.weights_file import read_header
+from trainer.machine.locks import one_at_a_time
 from trainer.single_file_base import SingleFile, judge_single_file
-from trainer.weights_file import read_header
 from trainer.whole_files import written_aside
 
 _CONFIGURATION = ["*.json", "*.txt"]

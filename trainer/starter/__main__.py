@@ -17,8 +17,8 @@ import torch
 
 import trainer.engine  # noqa: F401 - quietens the libraries
 from trainer.bases import EXAMPLES_FOLDER, STARTER_FOLDER
-from trainer.colours import COLOURS
-from trainer.devices import usable_cores
+from trainer.machine.devices import usable_cores
+from trainer.photos.colours import COLOURS
 from trainer.starter import autoencoder, denoiser
 from trainer.starter.autoencoder import AutoencoderPlan, Crops, train_autoencoder
 from trainer.starter.denoiser import DenoiserPlan, train_denoiser

@@ -22,7 +22,7 @@ from torch.nn.functional import avg_pool2d
 from torch.utils.data import DataLoader, Dataset
 from transformers import CLIPTokenizer
 
-from trainer.devices import usable_cores
+from trainer.machine.devices import usable_cores
 from trainer.starter import savepoint
 from trainer.starter.batches import Batch, Captioner
 from trainer.starter.graphed import GraphedStepper

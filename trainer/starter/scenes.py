@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from trainer.colours import COLOURS
 from trainer.concept import with_article
+from trainer.photos.colours import COLOURS
 from trainer.starter.looks import Sprites, unnamed_sprite
 from trainer.starter.sources import Thing
 

@@ -35,9 +35,9 @@ from tests.benchmarks.learning.subjects import (
 )
 from tests.benchmarks.learning.sweep import FIELDS, RATE, SWEPT, read_rates, sweep_cells, sweep_rows, write_sweep
 from trainer.bases import STARTER_FOLDER, inspect_base
-from trainer.choices import Kind, Method
-from trainer.evidence import SWEEP_FILE
-from trainer.recipe_fields import parse_assignments
+from trainer.recipe.choices import Kind, Method
+from trainer.recipe.evidence import SWEEP_FILE
+from trainer.recipe.fields import parse_assignments
 from trainer.starter.sources import fetch_photos, load_sprites, load_things
 from trainer.starter.textures import build_textures
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from PIL import Image
 
-from trainer.colours import border_shares
+from trainer.photos.colours import border_shares
 
 
 def background_obeys(picture: Image.Image, colour: str) -> bool:

@@ -8,8 +8,8 @@ from dataclasses import asdict
 from typing import Any
 
 from tests.benchmarks.learning.exam import exam_of
-from trainer.choices import Kind, Method
-from trainer.recipe import build_recipe
+from trainer.recipe.build import build_recipe
+from trainer.recipe.choices import Kind, Method
 
 
 def conditions(look_steps: int | None) -> str:

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from trainer.choices import Kind
 from trainer.concept import with_article
+from trainer.recipe.choices import Kind
 from trainer.starter.scenes import PHOTO, STYLES
 
 NAME = "zwx"  # of every concept: no base knows the word, and it says nothing of what it stands for

@@ -15,8 +15,8 @@ from tests.benchmarks.learning.painter import Learnt
 from tests.benchmarks.learning.subjects import Subject
 from tests.benchmarks.learning.training import Trained, TrainingFailed, run_timed
 from trainer.bases import STARTER_FOLDER
-from trainer.choices import STARTER, Method
 from trainer.events import Measured, Warned, read_events
+from trainer.recipe.choices import STARTER, Method
 from trainer.run_folder import RunFolder
 
 REWOUND = "became infinite"

@@ -15,13 +15,13 @@ import trainer.engine  # noqa: F401 - quietens the libraries
 from tests.benchmarks.learning.files import read_picture, write_picture
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE
 from trainer.bases import inspect_base
-from trainer.choices import Method, Precision
 from trainer.concept import ConceptWords
 from trainer.engine.attention import choose_attention
 from trainer.engine.device import open_compute
 from trainer.engine.families import Family, open_family
 from trainer.engine.sampling import Look, Prompts, sample
-from trainer.presets import look_values
+from trainer.recipe.choices import Method, Precision
+from trainer.recipe.presets import look_values
 
 
 @dataclass(frozen=True)

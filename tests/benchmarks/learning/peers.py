@@ -19,9 +19,9 @@ from tests.benchmarks.learning.painter import Learnt
 from tests.benchmarks.learning.subjects import Subject
 from tests.benchmarks.learning.training import Trained, run_timed
 from trainer.bases import knows_word
-from trainer.choices import Kind, Method, Optimizer, Precision
 from trainer.concept import ConceptWords, first_prompt
 from trainer.engine.device import choose_precision
+from trainer.recipe.choices import Kind, Method, Optimizer, Precision
 
 SCRIPTS = {
     Method.textual_inversion: "examples/textual_inversion/textual_inversion.py",

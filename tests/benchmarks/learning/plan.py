@@ -11,8 +11,8 @@ from typing import Any
 
 from tests.benchmarks.learning.subjects import Subject
 from trainer.bases import BaseTraits
-from trainer.choices import Method
-from trainer.presets import preset_values
+from trainer.recipe.choices import Method
+from trainer.recipe.presets import preset_values
 
 OUR_SEEDS, THEIR_SEEDS = 3, 1
 PHOTO_SEEDS = 1  # of real subjects, which would otherwise take as long as all drawn ones

@@ -11,7 +11,7 @@ from PIL import Image
 
 from tests.benchmarks.learning.features import FeatureSpace
 from tests.benchmarks.learning.scenery import Pose, flat, layer_of, over
-from trainer.colours import COLOURS
+from trainer.photos.colours import COLOURS
 from trainer.starter.looks import Sprites
 
 DRAWINGS_PER_STYLE = 2

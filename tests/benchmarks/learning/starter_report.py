@@ -26,9 +26,9 @@ from tests.benchmarks.learning.retrieval import References, on_plain, sprite_ref
 from tests.benchmarks.learning.scenery import Pose
 from tests.benchmarks.learning.sheets import write_grid, write_sheet
 from trainer.bases import inspect_base
-from trainer.colours import COLOURS
 from trainer.engine.families import Family, open_family
 from trainer.engine.sampling import picture_to_tensor
+from trainer.photos.colours import COLOURS
 from trainer.starter.looks import Sprites
 from trainer.starter.scenes import STYLES
 

@@ -18,7 +18,7 @@ from tests.benchmarks.learning.drawn_styles import DRAWN_STYLES
 from tests.benchmarks.learning.files import read_json, read_picture, write_json, write_picture
 from tests.benchmarks.learning.photo_folders import read_photo_folders
 from tests.benchmarks.learning.scenery import photograph
-from trainer.choices import Kind
+from trainer.recipe.choices import Kind
 from trainer.starter.looks import Sprites
 
 PICTURES = 8

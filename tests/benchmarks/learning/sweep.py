@@ -14,7 +14,7 @@ from tests.benchmarks.learning.plan import Cell, Rates, Side, rate_key, recipe_v
 from tests.benchmarks.learning.subjects import Subject
 from tests.benchmarks.learning.summary import Result, dominated, score
 from trainer.bases import BaseTraits
-from trainer.choices import Kind, Method
+from trainer.recipe.choices import Kind, Method
 
 RATE = "learning_rate"
 SWEPT = ("panda", "cactus", "halftone")  # none of them is in the standard run, whose rates are chosen on these

@@ -18,8 +18,8 @@ from tests import ROOT
 from tests.engine.conftest import SMALL
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from trainer.photos import take_folder
-from trainer.recipe import build_recipe
+from trainer.photos.intake import take_folder
+from trainer.recipe.build import build_recipe
 from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jobs.supervisor.executors import executor_id, gone_executors, lock_file
-from trainer.locks import hold_lock
+from trainer.machine.locks import hold_lock
 
 
 def test_name_is_the_same_after_a_restart_and_another_for_another_device(tmp_path: Path) -> None:

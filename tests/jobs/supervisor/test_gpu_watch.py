@@ -14,8 +14,8 @@ import pytest
 from jobs.supervisor.gpu_watch import GpuWatch, gpu_trouble
 from tests import ROOT
 from tests.waiting import PATIENCE_S, wait_until
-from trainer.devices import find_devices
 from trainer.errors import EXIT_FAILED
+from trainer.machine.devices import find_devices
 
 REPORTS = "0, GPU-12345678, NVIDIA H200"
 WITHOUT_CUDA = "PyTorch cannot use GPU 0 (NVIDIA H200): this PyTorch was built without CUDA."

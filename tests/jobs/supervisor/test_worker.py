@@ -29,8 +29,8 @@ from jobs.supervisor.worker import Supervisor
 from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
 from trainer.errors import EXIT_STOPPED, BaseModelError
-from trainer.photos import take_folder
-from trainer.process import KEEP_SIGNAL, Child
+from trainer.machine.process import KEEP_SIGNAL, Child
+from trainer.photos.intake import take_folder
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 

@@ -12,7 +12,7 @@ from trainer.bases import TEXT_ENCODERS, tokenizer_of
 from trainer.concept import ConceptWords
 from trainer.engine.families import StockPipeline
 from trainer.engine.families.stable_diffusion_xl import pool_at_end
-from trainer.recognise import XL_EMBEDDING
+from trainer.imports.recognise import XL_EMBEDDING
 
 XL_NAMES = dict(zip(TEXT_ENCODERS["stable-diffusion-xl"], XL_EMBEDDING, strict=True))
 """What a file calls the vectors, by the text encoder that reads them."""

@@ -15,7 +15,7 @@ from safetensors.torch import save_file
 
 from trainer.bases import read_json
 from trainer.engine.export.pipeline_folder import parts_of, read_part
-from trainer.recognise import V_MARK, ZERO_SNR_MARK
+from trainer.imports.recognise import V_MARK, ZERO_SNR_MARK
 
 _RESNET = {
     "norm1": "in_layers.0",

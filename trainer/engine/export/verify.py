@@ -12,10 +12,10 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE, Manifest, portable_file
-from trainer.choices import Method
 from trainer.engine.export.embeddings import load_embedding
 from trainer.engine.families import StockPipeline, stock_pipeline
 from trainer.errors import VerificationError
+from trainer.recipe.choices import Method
 
 STEPS = 6
 FLAT_STD = 0.01

@@ -10,12 +10,12 @@ import torch
 from PIL import Image
 
 from trainer.artifact import Manifest, check_hashes, read_manifest, write_manifest
-from trainer.choices import Precision
 from trainer.engine.device import open_compute
 from trainer.engine.export.verify import open_artifact, try_picture
 from trainer.engine.families import StockPipeline
 from trainer.errors import VerificationError
 from trainer.events import Emit, Phase, PhaseChanged
+from trainer.recipe.choices import Precision
 from trainer.run_folder import RunFolder
 from trainer.whole_files import written_aside
 

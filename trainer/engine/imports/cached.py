@@ -8,14 +8,14 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
-from trainer.choices import STARTER, Kind
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Listing, download, list_files, reason_of
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import Workplace
 from trainer.errors import ConceptError
-from trainer.locks import one_at_a_time
-from trainer.process import StopSignal
-from trainer.task import build_task, hub_values, prepare_task, suggested_name
+from trainer.imports.task import build_task, hub_values, prepare_task, suggested_name
+from trainer.machine.locks import one_at_a_time
+from trainer.machine.process import StopSignal
+from trainer.recipe.choices import STARTER, Kind
 
 _MAX_MANIFEST_BYTES = 1_000_000
 

@@ -19,8 +19,8 @@ from trainer.engine.export.single_file import original_unet_name, write_single_f
 from trainer.engine.export.verify import open_base
 from trainer.engine.families import StockPipeline
 from trainer.errors import WeightsError
-from trainer.lora_layers import LoraLayer
-from trainer.recognise import Recognised
+from trainer.imports.lora_layers import LoraLayer
+from trainer.imports.recognise import Recognised
 
 _UP, _ALPHA = ".lora_up.weight", ".alpha"
 

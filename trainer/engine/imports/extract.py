@@ -15,11 +15,11 @@ from typing import Any
 import torch
 from peft import LoraConfig
 
-from trainer.choices import AdaptedLayers
 from trainer.engine.export.adapters import ADAPTER, adapted_layers
 from trainer.engine.export.pipeline_folder import parts_of, read_part
 from trainer.engine.methods.lora import DENOISER_TARGETS, TEXT_TARGETS
 from trainer.errors import ConceptError
+from trainer.recipe.choices import AdaptedLayers
 
 _ENDS = ["conv_in", "conv_out", "time_embedding.linear_1", "time_embedding.linear_2"]
 _DENOISER = [*DENOISER_TARGETS[AdaptedLayers.all], *_ENDS]

@@ -11,8 +11,8 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 from trainer.bases import is_loaded
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
 from trainer.errors import TrainingError, WeightsError
-from trainer.hub_choice import WHOLE_FOLDER, choose_file
-from trainer.task import ImportTask
+from trainer.imports.hub_choice import WHOLE_FOLDER, choose_file
+from trainer.imports.task import ImportTask
 
 
 @dataclass(frozen=True)

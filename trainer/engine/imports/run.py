@@ -12,7 +12,6 @@ import torch
 
 from trainer.artifact import BaseUsed, Manifest, Origin, describe_brought_in, read_manifest, sha256_of
 from trainer.bases import BaseTraits, find_base, inspect_base
-from trainer.choices import Method, Precision
 from trainer.concept import ConceptWords
 from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
@@ -25,15 +24,16 @@ from trainer.engine.run import Workplace, tell_download
 from trainer.engine.single_file_base import convert_single_file
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
 from trainer.events import Finished, Phase, PhaseChanged
-from trainer.presets import MOST_PX
-from trainer.process import spawn
-from trainer.recognise import Form, Recognised, check_fit, check_prediction, check_width, recognise_file
+from trainer.imports.recognise import Form, Recognised, check_fit, check_prediction, check_width, recognise_file
+from trainer.imports.task import ExtractTask, ImportTask, read_task
+from trainer.imports.unpickle import TIME_S
+from trainer.imports.weights_file import is_torch_zip
+from trainer.machine.process import spawn
+from trainer.recipe.choices import Method, Precision
+from trainer.recipe.presets import MOST_PX
 from trainer.run_folder import RunFolder
 from trainer.settings import process_environment
 from trainer.single_file_base import SingleFile
-from trainer.task import ExtractTask, ImportTask, read_task
-from trainer.unpickle import TIME_S
-from trainer.weights_file import is_torch_zip
 
 
 @dataclass(frozen=True)
@@ -143,7 +143,7 @@ def _unpickled(source: Path, target: Path) -> Path:
     """Convert in a process of its own, with limits. Raises WeightsError with what that process says."""
     log = target.with_suffix(".txt")
     log.unlink(missing_ok=True)
-    arguments = ["trainer.unpickle", str(source), str(target)]
+    arguments = ["trainer.imports.unpickle", str(source), str(target)]
     child = spawn(arguments, environment=process_environment(), log=log)
     try:
         code = child.wait(2 * TIME_S)

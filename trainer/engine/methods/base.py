@@ -8,8 +8,8 @@ from typing import Protocol
 
 import torch
 
-from trainer.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 from trainer.engine.families import Family, StockPipeline
+from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 
 
 @dataclass(frozen=True)

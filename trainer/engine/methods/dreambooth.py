@@ -7,11 +7,11 @@ from pathlib import Path
 import torch
 
 from trainer.artifact import portable_file
-from trainer.config import DreamBoothRecipe
 from trainer.engine.export.pipeline_folder import parts_are_in, read_part, write_pipeline_folder
 from trainer.engine.export.single_file import write_single_file
 from trainer.engine.families import Family, StockPipeline
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
+from trainer.recipe.config import DreamBoothRecipe
 
 
 class DreamBooth:

@@ -12,11 +12,11 @@ from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
-from trainer.choices import AdaptedLayers
-from trainer.config import DreamBoothLoraRecipe
 from trainer.engine.export.adapters import adapters_are_in, write_adapters
 from trainer.engine.families import Family, StockPipeline, stock_pipeline
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
+from trainer.recipe.choices import AdaptedLayers
+from trainer.recipe.config import DreamBoothLoraRecipe
 
 ATTENTION = ["to_q", "to_k", "to_v", "to_out.0"]
 DENOISER_TARGETS = {

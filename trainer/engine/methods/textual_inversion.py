@@ -9,11 +9,11 @@ from torch import nn
 from transformers import CLIPTokenizer
 
 from trainer.concept import words_of
-from trainer.config import TextualInversionRecipe
 from trainer.engine.export.embeddings import embedding_is_in, write_embedding
 from trainer.engine.families import Family, StockPipeline
 from trainer.engine.methods.base import ParameterGroup
 from trainer.errors import Problem, RecipeError
+from trainer.recipe.config import TextualInversionRecipe
 
 
 class ConceptEmbedding(nn.Module):

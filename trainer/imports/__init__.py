@@ -1,0 +1,1 @@
+"""Concepts made elsewhere: which file it is, what it holds and whether it fits, before anything is loaded."""

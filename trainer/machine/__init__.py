@@ -1,0 +1,1 @@
+"""What processes share on one machine: children, locks, sockets, devices and cores."""
