@@ -18,7 +18,7 @@ from trainer.bases import HUB_ID, STARTER_FOLDER, BaseReference, BaseTraits, fin
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, RequestError, StudioError
 from trainer.machine.process import leave
 from trainer.one_line_parser import OneLineParser
-from trainer.recipe.presets import look_values
+from trainer.recipe.presets import sampler_values
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 
@@ -117,7 +117,7 @@ def _request(options: argparse.Namespace) -> PictureRequest:
     reference = find_base(base, prediction=prediction)
     made_for = first.resolution_px if first else _traits(reference, options.settings.cache_dir).resolution_px
     values: dict[str, object] = {
-        **look_values(starter=reference.folder == STARTER_FOLDER),
+        **sampler_values(starter=reference.folder == STARTER_FOLDER),
         "prompt": options.prompt,
         "negative_prompt": options.negative_prompt,
         "base": base,

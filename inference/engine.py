@@ -26,7 +26,7 @@ from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
 from trainer.engine.export.embeddings import load_embedding, unload_embedding
 from trainer.engine.families import Family, StockPipeline, open_family
-from trainer.engine.sampling import Look, StartPicture, sample
+from trainer.engine.sampling import SamplerSettings, StartPicture, sample
 from trainer.errors import ConceptError
 from trainer.photos.decode import decode_photo
 from trainer.recipe.choices import Method, Precision
@@ -102,7 +102,7 @@ class Engine:
                 prompts,
                 seeds=seeds,
                 size=(request.width, request.height),
-                look=Look(request.steps, request.guidance, request.scheduler),
+                sampler=SamplerSettings(request.steps, request.guidance, request.scheduler),
                 start=start,
                 step_done=_counted(step_done, begin, len(seeds), request.count),
             )

@@ -40,7 +40,7 @@ def encode(family: Family, positive: str, negative: str) -> tuple[Prompts, list[
         return Prompts(Conditioning(wanted), Conditioning(unwanted)), list(notes)
     pooled = [family.encode_prompts([_plain(readers[0], prompt)]).pooled for prompt in (positive, negative)]
     if not negative.strip():
-        nothing = family.nothing_asked()
+        nothing = family.unconditional()
         if not nothing.states.any():  # of any length
             unwanted, pooled[1] = torch.zeros_like(wanted), nothing.pooled
     return Prompts(Conditioning(wanted, pooled[0]), Conditioning(unwanted, pooled[1])), list(notes)

@@ -45,7 +45,7 @@ from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 
 if TYPE_CHECKING:
-    from trainer.engine.run import Workplace  # torch
+    from trainer.engine.run import RunContext  # torch
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -195,14 +195,14 @@ def _run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
 def _engine_run(run: RunFolder, options: argparse.Namespace, stop: StopSignal, emit: Emit) -> int:
     from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
     from trainer.engine.failures import explain  # noqa: PLC0415
-    from trainer.engine.run import Workplace  # noqa: PLC0415
+    from trainer.engine.run import RunContext  # noqa: PLC0415
 
     settings: Settings = options.settings
     cores = CoreShare(settings.runtime_dir / "cores", own_cores())
     try:
         with cores.computing():
-            place = Workplace(emit, stop, settings.cache_dir, lambda: use_share(cores), options.token)
-            _see_through(run, place)
+            context = RunContext(emit, stop, settings.cache_dir, lambda: use_share(cores), options.token)
+            _see_through(run, context)
     except TrainingStopped as stopped:
         print(stopped, file=sys.stderr)
         return stopped.exit_code
@@ -211,23 +211,23 @@ def _engine_run(run: RunFolder, options: argparse.Namespace, stop: StopSignal, e
     return EXIT_DONE
 
 
-def _see_through(run: RunFolder, place: Workplace) -> None:
+def _see_through(run: RunFolder, context: RunContext) -> None:
     """Verify what is finished; begin or go on with anything else, and with a training whose result was damaged."""
     from trainer.engine.imports.run import carry_out  # noqa: PLC0415 - the engine brings torch
     from trainer.engine.run import run_training, verify_run  # noqa: PLC0415
 
     if _is_finished(run):
         try:
-            verify_run(run, place.cache)
+            verify_run(run, context.cache)
             return
         except VerificationError as error:
             if has_task(run):
                 raise
-            place.emit(Warned(text=f"{error.cause} It is written again."))
+            context.emit(Warned(text=f"{error.cause} It is written again."))
     if has_task(run):
-        carry_out(run, place)
+        carry_out(run, context)
     else:
-        run_training(run, place)
+        run_training(run, context)
 
 
 def _is_finished(run: RunFolder) -> bool:

@@ -22,7 +22,7 @@ from trainer.bases import base_name
 from trainer.errors import RequestError
 from trainer.narrate import duration
 from trainer.recipe.choices import STARTER, Kind
-from trainer.recipe.presets import MOST_PX, look_values
+from trainer.recipe.presets import MOST_PX, sampler_values
 from trainer.single_file_base import inspect_local
 from ui.html import render
 from ui.library_tab import LibraryEntry, library_entries
@@ -67,7 +67,7 @@ class TryHandlers:
             return self.defaults_of_base(STARTER)
         side = entries[0].manifest.resolution_px
         trained_on = entries[0].manifest.base.name
-        return {"base": trained_on, "width": side, "height": side, **look_values(starter=trained_on == STARTER)}
+        return {"base": trained_on, "width": side, "height": side, **sampler_values(starter=trained_on == STARTER)}
 
     def defaults_of_base(self, entered: str) -> dict[str, Any]:
         """Settings that suit a base without concepts; the usual ones for what is none."""
@@ -79,7 +79,7 @@ class TryHandlers:
             side = _UNKNOWN_PX
         else:
             side = min(traits.resolution_px, MOST_PX)
-        return {"base": base, "width": side, "height": side, **look_values(starter=base == STARTER)}
+        return {"base": base, "width": side, "height": side, **sampler_values(starter=base == STARTER)}
 
     def request(
         self,

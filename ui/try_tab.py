@@ -16,7 +16,7 @@ from ui.errors import spoken
 from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.grid_fields import GridFields
 from ui.html import ACTIONS_JS
-from ui.look_fields import LookFields
+from ui.sampler_fields import SamplerFields
 from ui.services import Services
 from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers
 
@@ -44,7 +44,7 @@ class TryTab:
         with gr.Row(elem_classes="cs-columns"):
             with gr.Column(scale=4, min_width=320):
                 self._draw_prompt()
-                self._look = LookFields()
+                self._sampler = SamplerFields()
                 self._grid = GridFields()
                 with gr.Accordion("Settings from a picture", open=False):
                     self._loaded = gr.File(
@@ -90,17 +90,17 @@ class TryTab:
 
     def _wire(self) -> None:
         weighed = [*self._weights, self._weighed]
-        drawn_with = [*self._look.components, *self._grid.components]
+        drawn_with = [*self._sampler.components, *self._grid.components]
         self.concepts.change(
             spoken(self._show_picked),
             {self.concepts, self._prompt, *weighed},
             [*weighed, self._words, self._prompt],
             **QUIET_AT_ONCE,
         )
-        self.concepts.input(spoken(self._fit), self.concepts, self._look.fitted, **QUIET_AT_ONCE)
-        typed = [self.concepts, self._look.base, self._look.fitted_to]
-        self._look.base.blur(spoken(self._fit_base), typed, self._look.fitted, **QUIET_AT_ONCE)
-        start = self._look.init_image
+        self.concepts.input(spoken(self._fit), self.concepts, self._sampler.fitted, **QUIET_AT_ONCE)
+        typed = [self.concepts, self._sampler.base, self._sampler.fitted_to]
+        self._sampler.base.blur(spoken(self._fit_base), typed, self._sampler.fitted, **QUIET_AT_ONCE)
+        start = self._sampler.init_image
         start.change(_start_words, start, self._starting, **QUIET_AT_ONCE)
         # before the pictures: what a button does next waits until a stream of answers ends
         self._generate.click(None, None, None, js=_SHOW_THE_MAKING, **QUIET)
@@ -117,9 +117,9 @@ class TryTab:
         self._stop.click(
             spoken(self._stopped), self._history, [self._making, self._pictures], cancels=making, **QUIET_AT_ONCE
         )
-        restorable = [self.concepts, *weighed, *drawn_with, self._look.fitted_to, self._prompt, self._making]
+        restorable = [self.concepts, *weighed, *drawn_with, self._sampler.fitted_to, self._prompt, self._making]
         self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **QUIET_AT_ONCE)
-        acted = [self._pictures, self._history, self._look.start, *restorable]
+        acted = [self._pictures, self._history, self._sampler.start, *restorable]
         self._pictures.click(spoken(self._act), self._history, acted, **QUIET_AT_ONCE)
 
     def refresh(self, picked: list[str], count: int, request: gr.Request) -> tuple[Any, str]:
@@ -139,7 +139,7 @@ class TryTab:
             kept = _tried([], "")
         concepts, history = self.refresh(kept["concepts"], count, request)
         picked = concepts.get("value", kept["concepts"])
-        fitted = self._fit(picked, request) if picked else [gr.skip()] * len(self._look.fitted)
+        fitted = self._fit(picked, request) if picked else [gr.skip()] * len(self._sampler.fitted)
         return [gr.update(**{**concepts, "value": picked}), history, kept["prompt"], *fitted]
 
     @property
@@ -150,7 +150,7 @@ class TryTab:
     @property
     def restored(self) -> list[Component]:
         """What `restore` fills."""
-        return [*self.refreshed, self._prompt, *self._look.fitted]
+        return [*self.refreshed, self._prompt, *self._sampler.fitted]
 
     @property
     def looked_at(self) -> list[Component]:
@@ -194,24 +194,24 @@ class TryTab:
     def _fit(self, job_ids: list[str], request: gr.Request) -> list[Any]:
         """Settings that suit what a person picked; those that came with a picture are not touched."""
         entries = self._handlers.describe(job_ids or [], self._services.owners.of(request))
-        return self._look.fitting(self._handlers.defaults(entries))
+        return self._sampler.fitting(self._handlers.defaults(entries))
 
     def _fit_base(self, job_ids: list[str], base: str | None, fitted_to: str, request: gr.Request) -> list[Any]:
         """The same for a base that was typed, to be tried alone."""
         values = self._handlers.defaults_of_base(base or "")
         if job_ids or values["base"] == fitted_to:
-            return [gr.skip()] * len(self._look.fitted)
-        return self._look.fitting(values)
+            return [gr.skip()] * len(self._sampler.fitted)
+        return self._sampler.fitting(values)
 
     @property
     def picked(self) -> list[Component]:
         """What `pick` fills."""
-        return [self.concepts, *self._look.fitted]
+        return [self.concepts, *self._sampler.fitted]
 
     def _make(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[str, str]]:
         owner = self._services.owners.of(request)
         weights = [float(values[w]) for w in self._weights]
-        fields = self._look.of | {"prompt": self._prompt, "count": self._count}
+        fields = self._sampler.of | {"prompt": self._prompt, "count": self._count}
         entered = {name: values[widget] for name, widget in fields.items()}
         token = self._services.owners.token_of(request)
         made = self._handlers.request(
@@ -242,7 +242,7 @@ class TryTab:
         owner = self._services.owners.of(request)
         jobs, weights, missing = self._handlers.concepts_of(settings, owner)
         return {
-            **self._look.filled(settings, self._handlers.base_of(settings, jobs, owner)),
+            **self._sampler.filled(settings, self._handlers.base_of(settings, jobs, owner)),
             **self._grid.filled(settings.grid),
             **dict(zip(self._weights, weights, strict=False)),
             self._weighed: jobs,
@@ -262,7 +262,7 @@ class TryTab:
                 return {self._pictures: self._handlers.history(owner, count), self._history: count}
             case "start":
                 picture = decode_photo(self._handlers.picture(name, owner))  # gradio serves no file of the data root
-                return {self._look.start: gr.update(open=True), self._look.init_image: picture}
+                return {self._sampler.start: gr.update(open=True), self._sampler.init_image: picture}
             case "settings":
                 settings = self._handlers.settings_in_file(str(self._handlers.picture(name, owner)))
                 return self._restored(settings, request)

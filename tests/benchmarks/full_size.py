@@ -14,7 +14,7 @@ import torch
 from tests.gpu.full_size_model import build_full_size_model
 from tests.pictures import write_photos
 from trainer.engine import attention
-from trainer.engine.run import Workplace, run_training
+from trainer.engine.run import RunContext, run_training
 from trainer.events import Event, Step
 from trainer.machine.process import StopSignal
 from trainer.photos.intake import take_folder
@@ -50,7 +50,7 @@ def _measure(base: Path, photos: Path, run: Path, method: Method, precision: str
     torch.cuda.reset_peak_memory_stats()
     kernels = nullcontext() if xformers else patch.object(attention, "probe_xformers", lambda *_: None)
     with kernels:
-        run_training(folder, Workplace(events.append, StopSignal(), run.parent / "cache"))
+        run_training(folder, RunContext(events.append, StopSignal(), run.parent / "cache"))
     speeds = [e.steps_per_second for e in events if isinstance(e, Step)]
     gib = torch.cuda.max_memory_allocated() / 2**30
     kernel = "xformers" if xformers else "SDPA"

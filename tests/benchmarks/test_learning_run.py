@@ -41,7 +41,7 @@ def write_subjects(folder: Path) -> None:
 
 def run(model: Path, out: Path, *more: str) -> int:
     options = ["run", "--base", str(model), "--out", str(out), "--subjects", "disc", "--workers", "0", "--seeds", "1"]
-    options += ["--look-steps", "1", "--methods", "textual-inversion", "--sweep", str(out / "none.json")]
+    options += ["--sampler-steps", "1", "--methods", "textual-inversion", "--sweep", str(out / "none.json")]
     options += ["--measured", str(out / "measured")]
     return main([*options, *more])
 

@@ -10,7 +10,7 @@ import pytest
 import torch
 
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
-from trainer.engine.run import Workplace, run_training
+from trainer.engine.run import RunContext, run_training
 from trainer.events import Event
 from trainer.machine.process import StopKind, StopSignal
 from trainer.photos.intake import take_folder
@@ -64,7 +64,7 @@ def go_on(run: RunFolder, cache: Path, stop: StopSignal | None = None) -> list[E
         events.append(event)
         run.events(event)
 
-    run_training(run, Workplace(emit, stop or StopSignal(), cache))
+    run_training(run, RunContext(emit, stop or StopSignal(), cache))
     return events
 
 

@@ -19,7 +19,7 @@ from tests.tiny_models import WIDTH
 from trainer.artifact import EMBEDDING_FILE, check_hashes, read_manifest
 from trainer.engine.export.single_file import write_single_file
 from trainer.engine.imports.run import carry_out
-from trainer.engine.run import Workplace, verify_run
+from trainer.engine.run import RunContext, verify_run
 from trainer.errors import WeightsError
 from trainer.events import Finished, read_events
 from trainer.imports.task import build_task, prepare_task, source_values
@@ -42,7 +42,7 @@ def bring(tmp_path: Path, tiny_model: Path) -> Bring:
         values |= {"task": "import", "name": name, "kind": "object", "class_word": "teapot"}
         values |= {"base_prediction": prediction}
         run = prepare_task(tmp_path / out, build_task(values | {"base": str(base or tiny_model)}), path)
-        carry_out(run, Workplace(run.events, StopSignal(), tmp_path / "cache"))
+        carry_out(run, RunContext(run.events, StopSignal(), tmp_path / "cache"))
         return run
 
     return call

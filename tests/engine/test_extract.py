@@ -16,7 +16,7 @@ from trainer.bases import inspect_base
 from trainer.concept import ConceptWords
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.run import carry_out
-from trainer.engine.run import Workplace, verify_run
+from trainer.engine.run import RunContext, verify_run
 from trainer.errors import ConceptError
 from trainer.imports.task import extraction_of, prepare_task
 from trainer.machine.process import StopSignal
@@ -79,7 +79,7 @@ def test_change_of_low_rank_is_reproduced_in_plain_diffusers(half_base: Path, tm
     model = changed_model(half_base, tmp_path / "tuned", rank=3)
     source = finished_model(half_base, model, tmp_path / "full")
     run = prepare_task(tmp_path / "lora", extraction_of(source.root, 4))
-    carry_out(run, Workplace(run.events, StopSignal(), cache))
+    carry_out(run, RunContext(run.events, StopSignal(), cache))
     verify_run(run, cache)
     tuned = draw(StableDiffusionPipeline.from_pretrained(model, safety_checker=None))
     for file in ("pytorch_lora_weights.safetensors", "red-mug.safetensors"):
@@ -121,7 +121,7 @@ def test_trained_model_gives_a_lora_and_other_concepts_do_not(
     full = prepared(tiny_model, "dreambooth", name="full", text_encoder_share=1.0)
     go_on(full, cache)
     run = prepare_task(tmp_path / "lora", extraction_of(full.root, 8))
-    carry_out(run, Workplace(run.events, StopSignal(), cache))
+    carry_out(run, RunContext(run.events, StopSignal(), cache))
     manifest = read_manifest(run.artifact)
     assert manifest.method is Method.dreambooth_lora
     assert manifest.origin is not None

@@ -11,8 +11,8 @@ from inference.request import SCHEDULERS as OFFERED
 from trainer.engine.families import Family, open_family
 from trainer.engine.sampling import (
     SCHEDULERS,
-    Look,
     Prompts,
+    SamplerSettings,
     StartPicture,
     picture_to_tensor,
     sample,
@@ -33,13 +33,13 @@ def prompts(family: Family) -> Prompts:
     return Prompts(family.encode_prompts(["a photo of a teapot"]), family.encode_prompts([""]))
 
 
-def make(family: Family, seeds: list[int], look: Look, **options: object) -> list[Image.Image]:
-    return sample(family, prompts(family), seeds=seeds, size=(64, 48), look=look, **options)  # type: ignore[arg-type]
+def make(family: Family, seeds: list[int], sampler: SamplerSettings, **options: object) -> list[Image.Image]:
+    return sample(family, prompts(family), seeds=seeds, size=(64, 48), sampler=sampler, **options)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("scheduler", list(SCHEDULERS))
 def test_every_scheduler_makes_a_picture_of_the_asked_size(family: Family, scheduler: str) -> None:
-    (picture,) = make(family, [1], Look(steps=4, guidance=3.0, scheduler=scheduler))
+    (picture,) = make(family, [1], SamplerSettings(steps=4, guidance=3.0, scheduler=scheduler))
     assert picture.size == (64, 48)
     assert looks_like_a_picture(picture)
 
@@ -50,9 +50,9 @@ def test_page_offers_exactly_the_schedulers_there_are() -> None:
 
 @pytest.mark.parametrize("scheduler", ["DPM++ 2M", "Euler a"])
 def test_picture_depends_on_its_own_seed_alone(family: Family, scheduler: str) -> None:
-    look = Look(steps=3, guidance=2.0, scheduler=scheduler)
-    together = make(family, [5, 6], look)
-    alone = make(family, [6], look)
+    sampler = SamplerSettings(steps=3, guidance=2.0, scheduler=scheduler)
+    together = make(family, [5, 6], sampler)
+    alone = make(family, [6], sampler)
     assert np.abs(np.asarray(together[1], int) - np.asarray(alone[0], int)).max() <= 1
     assert together[0].tobytes() != together[1].tobytes()
 
@@ -62,8 +62,8 @@ def test_guidance_of_one_needs_no_second_pass(family: Family) -> None:
     real = family.unet.forward
     family.unet.forward = lambda sample, *a, **k: calls.append(len(sample)) or real(sample, *a, **k)  # type: ignore[method-assign]
     try:
-        make(family, [1], Look(steps=2, guidance=1.0))
-        make(family, [1], Look(steps=2, guidance=1.5))
+        make(family, [1], SamplerSettings(steps=2, guidance=1.0))
+        make(family, [1], SamplerSettings(steps=2, guidance=1.5))
     finally:
         family.unet.forward = real  # type: ignore[method-assign]
     assert calls == [1, 1, 2, 2]
@@ -76,7 +76,10 @@ def test_low_strength_stays_near_the_picture_it_starts_from(family: Family, sche
 
     def distance(strength: float) -> float:
         (made,) = make(
-            family, [1], Look(steps=10, guidance=1.0, scheduler=scheduler), start=StartPicture(start, strength)
+            family,
+            [1],
+            SamplerSettings(steps=10, guidance=1.0, scheduler=scheduler),
+            start=StartPicture(start, strength),
         )
         return float(np.abs(np.asarray(made, int) - np.asarray(kept, int)).mean())
 
@@ -89,17 +92,17 @@ def _pixels(picture: Image.Image) -> torch.Tensor:
 
 def test_progress_counts_every_call_and_may_stop(family: Family) -> None:
     seen: list[tuple[int, int]] = []
-    make(family, [1], Look(steps=3), step_done=lambda done, total: seen.append((done, total)))
+    make(family, [1], SamplerSettings(steps=3), step_done=lambda done, total: seen.append((done, total)))
     assert seen == [(1, 3), (2, 3), (3, 3)]
 
     def refuse(_done: int, _total: int) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        make(family, [1], Look(steps=3), step_done=refuse)
+        make(family, [1], SamplerSettings(steps=3), step_done=refuse)
 
 
 def test_folder_loads_the_same_in_half_precision(tiny_v_model: Path) -> None:
     half = open_family(tiny_v_model, device=torch.device("cpu"), dtype=torch.bfloat16)
-    (picture,) = make(half, [1], Look(steps=3))
+    (picture,) = make(half, [1], SamplerSettings(steps=3))
     assert looks_like_a_picture(picture)

@@ -14,7 +14,7 @@ from trainer.engine.cache import EncodedPictures
 from trainer.engine.families import Family, open_family
 from trainer.engine.methods import Method, prepare_method
 from trainer.engine.noise import KeyedNoise
-from trainer.engine.scores import Scores, Yardstick, _denoised, _spread
+from trainer.engine.scores import Scorer, Scores, _denoised, _spread
 from trainer.errors import TrainingStopped
 from trainer.events import Measured, Phase, PhaseChanged, read_events
 from trainer.machine.process import StopKind
@@ -54,11 +54,11 @@ def learn(recipe: TrainConfig, family: Family, method: Method, steps: int) -> No
 
 def scores_before_and_after(base: Path, method_name: str, steps: int = 12) -> tuple[Scores, Scores]:
     recipe, family = small_recipe(base, method_name), opened(base)
-    yardstick = Yardstick(recipe, family, photos())
+    scorer = Scorer(recipe, family, photos())
     method = prepare_method(recipe, family)
-    before = yardstick.measure(family)
+    before = scorer.measure(family)
     learn(recipe, family, method, steps)
-    return before, yardstick.measure(family)
+    return before, scorer.measure(family)
 
 
 @pytest.mark.parametrize("method", METHODS)
@@ -82,7 +82,7 @@ def test_same_run_scores_the_same(tiny_model: Path) -> None:
 def test_scores_do_not_depend_on_the_batch_size(tiny_model: Path) -> None:
     family = opened(tiny_model)
     singly, together = (
-        Yardstick(small_recipe(tiny_model, "dreambooth", batch_size=size, preview_count=1), family, photos()).measure(
+        Scorer(small_recipe(tiny_model, "dreambooth", batch_size=size, preview_count=1), family, photos()).measure(
             family
         )
         for size in (1, 8)  # a pass holds two at least
@@ -111,12 +111,12 @@ def test_stop_request_ends_the_asking(tiny_model: Path) -> None:
         raise TrainingStopped(0)
 
     with pytest.raises(TrainingStopped):
-        Yardstick(small_recipe(tiny_model, "dreambooth"), opened(tiny_model), photos(), stop)
+        Scorer(small_recipe(tiny_model, "dreambooth"), opened(tiny_model), photos(), stop)
 
 
 def test_style_without_a_class_word_is_measured_too(tiny_model: Path) -> None:
     recipe, family = small_recipe(tiny_model, "dreambooth", kind="style", class_word=""), opened(tiny_model)
-    assert Yardstick(recipe, family, photos()).measure(family).changed_elsewhere == 0
+    assert Scorer(recipe, family, photos()).measure(family).changed_elsewhere == 0
 
 
 def test_run_tells_its_scores_once_before_it_exports(

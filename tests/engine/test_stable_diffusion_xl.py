@@ -28,8 +28,8 @@ from trainer.engine.imports.contents import Embedding, read_adapters
 from trainer.engine.imports.run import carry_out
 from trainer.engine.methods.lora import Lora
 from trainer.engine.preservation import BasePrediction
-from trainer.engine.run import Workplace, verify_run
-from trainer.engine.sampling import Look, Prompts, sample
+from trainer.engine.run import RunContext, verify_run
+from trainer.engine.sampling import Prompts, SamplerSettings, sample
 from trainer.engine.single_file_base import converted_base
 from trainer.engine.text import TextStates
 from trainer.imports.recognise import recognise_file
@@ -70,9 +70,11 @@ def test_traits_and_presets_are_those_of_the_family(xl: Path) -> None:
 @pytest.mark.parametrize("negative", ["", "a blue dog"])
 def test_pictures_are_those_of_the_stock_pipeline(xl: Path, negative: str) -> None:
     family = opened(xl)
-    unwanted = family.encode_prompts([negative]) if negative else family.nothing_asked()
+    unwanted = family.encode_prompts([negative]) if negative else family.unconditional()
     prompts = Prompts(family.encode_prompts(["a photo of a teapot"]), unwanted)
-    (ours,) = sample(family, prompts, seeds=[3], size=(64, 64), look=Look(steps=4, guidance=5.0, scheduler="DDIM"))
+    (ours,) = sample(
+        family, prompts, seeds=[3], size=(64, 64), sampler=SamplerSettings(steps=4, guidance=5.0, scheduler="DDIM")
+    )
     pipeline = StableDiffusionXLPipeline.from_pretrained(xl, add_watermarker=False)
     pipeline.scheduler = DDIMScheduler.from_config(pipeline.scheduler.config)
     noise = torch.randn((4, 16, 16), generator=torch.Generator().manual_seed(3))
@@ -176,7 +178,7 @@ def test_lora_out_of_a_whole_model_holds_changes_of_all_three_parts(
     trained: RunFolder, xl: Path, tmp_path: Path, cache: Path
 ) -> None:
     run = prepare_task(tmp_path / "lora", extraction_of(trained.root, 128))
-    carry_out(run, Workplace(run.events, StopSignal(), cache))
+    carry_out(run, RunContext(run.events, StopSignal(), cache))
     verify_run(run, cache)
     lora = StableDiffusionXLPipeline.from_pretrained(xl, add_watermarker=False)
     lora.load_lora_weights(run.artifact, weight_name="pytorch_lora_weights.safetensors")

@@ -36,7 +36,7 @@ from tests.jobs.processes import supervisor
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
 from trainer.engine.imports.run import carry_out
-from trainer.engine.run import Workplace
+from trainer.engine.run import RunContext
 from trainer.errors import HubError, RequestError
 from trainer.imports.task import prepare_task
 from trainer.machine.process import StopSignal
@@ -128,7 +128,7 @@ def take_in(tmp_path: Path) -> Callable[[Bringing], RunFolder]:
 
     def call(bringing: Bringing) -> RunFolder:
         run = prepare_task(tmp_path / "runs" / new_job_id(), bringing.task, bringing.file)
-        carry_out(run, Workplace(run.events, StopSignal(), tmp_path / "bases"))
+        carry_out(run, RunContext(run.events, StopSignal(), tmp_path / "bases"))
         return run
 
     return call

@@ -122,8 +122,8 @@ def forward(training: Training, *, step: int, number: int) -> torch.Tensor:
         if training.base_prediction is not None:
             target = training.base_prediction.put_into(target, noisy, timesteps, batch.prompts, batch.is_prior)
         learning = training.method.trains_text(step)
-        told = training.text.learning(batch.prompts) if learning else training.text.frozen(batch.prompts)
-        prediction = family.predict(noisy, timesteps, told)
+        conditioning = training.text.learning(batch.prompts) if learning else training.text.frozen(batch.prompts)
+        prediction = family.predict(noisy, timesteps, conditioning)
     return weighted_loss(prediction, target, weights, batch.is_prior, batch.places)
 
 

@@ -10,7 +10,7 @@ import torch
 
 from trainer.concept import preview_prompt, preview_seeds, words_of
 from trainer.engine.families import Family
-from trainer.engine.sampling import Look, Prompts, sample
+from trainer.engine.sampling import Prompts, SamplerSettings, sample
 from trainer.events import Emit, Preview
 from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
@@ -25,12 +25,12 @@ class Previews:
         recipe: TrainConfig,
         family: Family,
         emit: Emit,
-        look: Look,
+        sampler: SamplerSettings,
         *,
         averaged: Callable[[], AbstractContextManager[None]],
         stop_requested: Callable[[], bool],
     ) -> None:
-        self._run, self._recipe, self._family, self._emit, self._look = run, recipe, family, emit, look
+        self._run, self._recipe, self._family, self._emit, self._sampler = run, recipe, family, emit, sampler
         self._averaged, self._stop_requested = averaged, stop_requested
 
     def exist(self, step: int) -> bool:
@@ -49,10 +49,10 @@ class Previews:
             with self._averaged():
                 pictures = sample(
                     family,
-                    Prompts(family.encode_prompts([prompt]), family.nothing_asked()),
+                    Prompts(family.encode_prompts([prompt]), family.unconditional()),
                     seeds=preview_seeds(recipe),
                     size=(recipe.resolution_px, recipe.resolution_px),
-                    look=self._look,
+                    sampler=self._sampler,
                     step_done=self._give_up_on_stop,
                 )
         except _Interrupted:

@@ -14,12 +14,12 @@ from trainer.bases import BaseTraits
 from trainer.concept import with_article
 from trainer.engine.cache import Counted
 from trainer.engine.families import Family
-from trainer.engine.sampling import Look, Prompts, sample
+from trainer.engine.sampling import Prompts, SamplerSettings, sample
 from trainer.errors import PhotoError, TrainingError
 from trainer.photos.decode import decode_photo
 from trainer.photos.intake import files_of_folder
 from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe
-from trainer.recipe.presets import look_values
+from trainer.recipe.presets import sampler_values
 
 BATCH = 4
 MAX_OWN = 1000
@@ -47,18 +47,18 @@ def class_pictures(
     if recipe.class_images_dir is not None:
         return _own_pictures(recipe.class_images_dir, counted)
     prompt = class_prompt(recipe.class_word)
-    look = Look(**look_values(starter=traits.starter))
-    folder = cache / "class-images" / _key(traits, prompt, recipe.resolution_px, look)
+    sampler = SamplerSettings(**sampler_values(starter=traits.starter))
+    folder = cache / "class-images" / _key(traits, prompt, recipe.resolution_px, sampler)
     files = [folder / f"{number:04d}.png" for number in range(recipe.class_images)]
     missing = [number for number, file in enumerate(files) if not _is_whole(file)]
     if missing:
         folder.mkdir(parents=True, exist_ok=True)
-        prompts = Prompts(family.encode_prompts([prompt]), family.nothing_asked())
+        prompts = Prompts(family.encode_prompts([prompt]), family.unconditional())
         size = (recipe.resolution_px, recipe.resolution_px)
         for begin in range(0, len(missing), BATCH):
             numbers = missing[begin : begin + BATCH]
             pictures = sample(
-                family, prompts, seeds=numbers, size=size, look=look, step_done=lambda _done, _total: between()
+                family, prompts, seeds=numbers, size=size, sampler=sampler, step_done=lambda _done, _total: between()
             )
             for number, picture in zip(numbers, pictures, strict=True):
                 _save_whole(picture, files[number])
@@ -66,8 +66,8 @@ def class_pictures(
     return files
 
 
-def _key(traits: BaseTraits, prompt: str, resolution_px: int, look: Look) -> str:
-    described = [traits.identity, prompt, resolution_px, look.steps, look.guidance, look.scheduler]
+def _key(traits: BaseTraits, prompt: str, resolution_px: int, sampler: SamplerSettings) -> str:
+    described = [traits.identity, prompt, resolution_px, sampler.steps, sampler.guidance, sampler.scheduler]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:24]
 
 

@@ -30,8 +30,8 @@ from trainer.engine.optim import build_optimizer
 from trainer.engine.preservation import BasePrediction
 from trainer.engine.preview import Previews
 from trainer.engine.prior import class_pictures, class_prompt
-from trainer.engine.sampling import Look
-from trainer.engine.scores import Yardstick
+from trainer.engine.sampling import SamplerSettings
+from trainer.engine.scores import Scorer
 from trainer.engine.text import TextStates, fit_captions
 from trainer.engine.versions import library_versions
 from trainer.errors import RequestError, TrainingError, TrainingStopped
@@ -41,7 +41,7 @@ from trainer.photos.checkup import MIN_PHOTOS
 from trainer.photos.intake import PhotoSet, read_dataset
 from trainer.photos.plain_backgrounds import cut_outs
 from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
-from trainer.recipe.presets import look_values
+from trainer.recipe.presets import sampler_values
 from trainer.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -49,7 +49,7 @@ MAX_REWINDS = 3
 
 
 @dataclass(frozen=True)
-class Workplace:
+class RunContext:
     """What a run is given besides its folder."""
 
     emit: Emit
@@ -61,32 +61,32 @@ class Workplace:
     """Of who asked for the run, for what the Hub shows to them; None: as this machine is signed in, if it is."""
 
 
-def run_training(run: RunFolder, place: Workplace) -> None:
+def run_training(run: RunFolder, context: RunContext) -> None:
     """Train, export and verify; goes on from the newest whole checkpoint.
 
     Raises TrainingStopped after a requested stop, TrainingError or RequestError where it cannot go on.
     """
-    place.emit(PhaseChanged(phase=Phase.prepare))
+    context.emit(PhaseChanged(phase=Phase.prepare))
     recipe, photos = run.read_recipe(), read_dataset(run.photos)
     if len(photos.usable) < MIN_PHOTOS:
         raise RequestError(f"At least {MIN_PHOTOS} photos are needed; {len(photos.usable)} can be used.")
     base = find_base(recipe.base, recipe.base_revision, recipe.base_prediction)
     folder = base_folder(
-        base, place.cache, lambda done, total: tell_download(run, place, done, total), token=place.token
+        base, context.cache, lambda done, total: tell_download(run, context, done, total), token=context.token
     )
     began = time.monotonic()  # a download happens once, and says nothing of how long the next run takes
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
     if not isinstance(recipe, TextualInversionRecipe) and knows_word(folder, recipe.name):
-        place.emit(Warned(text=f"“{recipe.name}” is a word that the base knows; its old meaning will shine through."))
-    work = _Work(run, place, recipe, photos, folder, open_compute(recipe.precision))
+        context.emit(Warned(text=f"“{recipe.name}” is a word that the base knows; its old meaning will shine through."))
+    work = _Work(run, context, recipe, photos, folder, open_compute(recipe.precision))
     for rewinds in range(MAX_REWINDS + 1):
         try:
             work.run_once(0.5**rewinds)
             break
         except LossNotFinite as error:
-            _announce_rewind(place.emit, error.step, final=rewinds == MAX_REWINDS)
-    place.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
+            _announce_rewind(context.emit, error.step, final=rewinds == MAX_REWINDS)
+    context.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
 
 
 def verify_run(run: RunFolder, cache: Path) -> None:
@@ -94,24 +94,24 @@ def verify_run(run: RunFolder, cache: Path) -> None:
     verify_artifact(run, lambda m: base_folder(find_base(m.base.name, m.base.revision, m.base.prediction), cache))
 
 
-def tell_download(run: RunFolder, place: Workplace, done: int, total: int) -> None:
+def tell_download(run: RunFolder, context: RunContext, done: int, total: int) -> None:
     """Report megabytes of a base that is being downloaded, and end the run there where a stop is requested."""
-    place.emit(PhaseChanged(phase=Phase.prepare, done=done, total=total, unit="MB"))
-    stop_before_training(run, place, newest_step(run))
+    context.emit(PhaseChanged(phase=Phase.prepare, done=done, total=total, unit="MB"))
+    stop_before_training(run, context, newest_step(run))
 
 
-def stop_before_training(run: RunFolder, place: Workplace, start: int) -> None:
+def stop_before_training(run: RunFolder, context: RunContext, start: int) -> None:
     """End a run that has not reached its first step, if a stop is requested.
 
     One that is to keep what an earlier start learnt goes on: training will end at once, and that is exported.
     """
-    if place.stop.requested() and not (place.stop.kind is StopKind.keep and start > 0):
-        _stop(run, place, start)
+    if context.stop.requested() and not (context.stop.kind is StopKind.keep and start > 0):
+        _stop(run, context, start)
 
 
-def _stop(run: RunFolder, place: Workplace, steps: int) -> NoReturn:
+def _stop(run: RunFolder, context: RunContext, steps: int) -> NoReturn:
     folder = run.checkpoints / f"step-{steps:06d}"
-    place.emit(Stopped(step=steps, checkpoint=run.relative(folder) if folder.exists() else ""))
+    context.emit(Stopped(step=steps, checkpoint=run.relative(folder) if folder.exists() else ""))
     raise TrainingStopped(steps)
 
 
@@ -128,11 +128,11 @@ class _Work:
     """The parts of a run that do not change when it is rewound."""
 
     def __init__(
-        self, run: RunFolder, place: Workplace, recipe: TrainConfig, photos: PhotoSet, folder: Path, compute: Compute
+        self, run: RunFolder, context: RunContext, recipe: TrainConfig, photos: PhotoSet, folder: Path, compute: Compute
     ) -> None:
-        self.run, self.place, self.recipe, self.photos = run, place, recipe, photos
+        self.run, self.context, self.recipe, self.photos = run, context, recipe, photos
         self.folder, self.traits, self.compute = folder, inspect_base(folder), compute
-        self.checkpoints = Checkpoints(run, place.emit, keep=recipe.keep_checkpoints)
+        self.checkpoints = Checkpoints(run, context.emit, keep=recipe.keep_checkpoints)
         self._first_rate_scale: float | None = None
 
     def run_once(self, slower: float) -> None:
@@ -147,20 +147,20 @@ class _Work:
             self._first_rate_scale = checkpoint.rate_scale if checkpoint else 1.0
         family = open_family(self.folder, device=self.compute.device, dtype=self.compute.dtype)
         self._announce(choose_attention(family.unet, self.compute.dtype).name, start)
-        training, yardstick = self._prepare(family, start)
+        training, scorer = self._prepare(family, start)
         training.rate_scale = self._first_rate_scale * slower
         if checkpoint is not None:
             load_checkpoint(training, checkpoint)
         del checkpoint  # as large as the optimizer
-        self.place.emit(PhaseChanged(phase=Phase.train, done=start, total=self.recipe.steps))
+        self.context.emit(PhaseChanged(phase=Phase.train, done=start, total=self.recipe.steps))
         steps = train(training, start=start)
-        if self.place.stop.kind is StopKind.checkpoint or steps == 0:  # there is nothing to keep of no step
-            _stop(self.run, self.place, steps)
+        if self.context.stop.kind is StopKind.checkpoint or steps == 0:  # there is nothing to keep of no step
+            _stop(self.run, self.context, steps)
         method, average = training.method, training.average
         del training  # verification opens a second copy of the model: there must be room
         self.compute.accelerator.free_memory()
         with average.in_place():
-            self._measure(yardstick, family, method)
+            self._measure(scorer, family, method)
             export_artifact(
                 self.run,
                 method,
@@ -174,13 +174,13 @@ class _Work:
                 ),
                 base=family.folder,
                 device=self.compute.device,
-                emit=self.place.emit,
+                emit=self.context.emit,
             )
         if steps < self.recipe.steps:
-            _stop(self.run, self.place, steps)
+            _stop(self.run, self.context, steps)
 
     def _announce(self, attention: str, start: int) -> None:
-        self.place.emit(
+        self.context.emit(
             Started(
                 recipe=self.recipe.model_dump(mode="json"),
                 device=self.compute.name,
@@ -191,9 +191,9 @@ class _Work:
             )
         )
 
-    def _measure(self, yardstick: Yardstick, family: Family, method: Method) -> None:
-        scores = yardstick.measure(family)
-        self.place.emit(
+    def _measure(self, scorer: Scorer, family: Family, method: Method) -> None:
+        scores = scorer.measure(family)
+        self.context.emit(
             Measured(
                 knows_subject=round(scores.knows_subject, 4),
                 changed_elsewhere=round(scores.changed_elsewhere, 4),
@@ -202,13 +202,13 @@ class _Work:
             )
         )
 
-    def _prepare(self, family: Family, start: int) -> tuple[Training, Yardstick]:
-        """Everything that the loop works with. Class pictures and yardstick first: they need the untouched base."""
-        recipe, place = self.recipe, self.place
+    def _prepare(self, family: Family, start: int) -> tuple[Training, Scorer]:
+        """Everything that the loop works with. Class pictures and scorer first: they need the untouched base."""
+        recipe, context = self.recipe, self.context
         prior = self._class_pictures(family, start)
         own = encode_photos(self.run.photos, self.photos, recipe, family, self._counter(Phase.cache, start))
         plain = self._on_plain_colours(family, start)
-        yardstick = Yardstick(recipe, family, own, partial(self._look_for_stop, start))
+        scorer = Scorer(recipe, family, own, partial(self._look_for_stop, start))
         noise = KeyedNoise(recipe.seed, self.compute.device)
         method, base_prediction = prepare_method(recipe, family), None
         if isinstance(method, Lora) and method.recipe.preserves_by_prediction:
@@ -234,17 +234,17 @@ class _Work:
                 self.run,
                 recipe,
                 family,
-                place.emit,
-                Look(**look_values(starter=self.traits.starter)),
+                context.emit,
+                SamplerSettings(**sampler_values(starter=self.traits.starter)),
                 averaged=average.in_place,
-                stop_requested=place.stop.requested,
+                stop_requested=context.stop.requested,
             ),
-            emit=place.emit,
-            stop_requested=place.stop.requested,
-            before_step=place.before_step,
+            emit=context.emit,
+            stop_requested=context.stop.requested,
+            before_step=context.before_step,
             base_prediction=base_prediction,
         )
-        return training, yardstick
+        return training, scorer
 
     def _on_plain_colours(self, family: Family, start: int) -> PlainPictures | None:
         recipe = self.recipe
@@ -258,7 +258,7 @@ class _Work:
         return PlainPictures(encoded, [prompts_of(None, recipe, background=f.colour) for f in found])
 
     def _warn(self, text: str) -> None:
-        self.place.emit(Warned(text=text))
+        self.context.emit(Warned(text=text))
 
     def _class_pictures(self, family: Family, start: int) -> PriorPictures | None:
         recipe = self.recipe
@@ -266,7 +266,7 @@ class _Work:
             return None
         counter = self._counter(Phase.class_images, start)
         files = class_pictures(
-            recipe, family, self.traits, self.place.cache, counter, partial(self._look_for_stop, start)
+            recipe, family, self.traits, self.context.cache, counter, partial(self._look_for_stop, start)
         )
         encoded = encode_class_pictures(files, recipe.resolution_px, family, self._counter(Phase.cache, start))
         return PriorPictures(encoded, class_prompt(recipe.class_word))
@@ -275,10 +275,10 @@ class _Work:
         """Reports the progress of a phase before training, and ends it where a stop is requested."""
 
         def counted(done: int, total: int) -> None:
-            self.place.emit(PhaseChanged(phase=phase, done=done, total=total))
+            self.context.emit(PhaseChanged(phase=phase, done=done, total=total))
             self._look_for_stop(start)
 
         return counted
 
     def _look_for_stop(self, start: int) -> None:
-        stop_before_training(self.run, self.place, start)
+        stop_before_training(self.run, self.context, start)

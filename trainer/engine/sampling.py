@@ -32,7 +32,7 @@ StepDone = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
-class Look:
+class SamplerSettings:
     """How to sample, whatever the model: number of denoiser calls, guidance scale, scheduler by its name."""
 
     steps: int = 20
@@ -63,7 +63,7 @@ def sample(
     *,
     seeds: list[int],
     size: tuple[int, int],
-    look: Look,
+    sampler: SamplerSettings,
     start: StartPicture | None = None,
     step_done: StepDone | None = None,
 ) -> list[Image.Image]:
@@ -72,24 +72,24 @@ def sample(
     Classifier-free guidance as in Ho and Salimans 2022 (arXiv 2207.12598). `step_done(done, total)` is called after
     each denoiser call and may raise to stop.
     """
-    scheduler = _make_scheduler(look.scheduler, family.scheduler_config)
-    scheduler.set_timesteps(look.steps, device=family.device)
+    scheduler = _make_scheduler(sampler.scheduler, family.scheduler_config)
+    scheduler.set_timesteps(sampler.steps, device=family.device)
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     shape = (family.latent_channels, size[1] // family.latent_scale, size[0] // family.latent_scale)
     noise = torch.stack([torch.randn(shape, generator=g) for g in generators]).to(family.device)
     latents, timesteps = _begin(family, scheduler, noise, start)
     options = {"generator": generators} if "generator" in inspect.signature(scheduler.step).parameters else {}
-    guided = look.guidance > 1
+    guided = sampler.guidance > 1
     asked = [prompts.negative, prompts.positive] if guided else [prompts.positive]
-    told = Conditioning.joined([prompt.repeated(len(seeds)) for prompt in asked])
+    conditioning = Conditioning.joined([prompt.repeated(len(seeds)) for prompt in asked])
     mixed = family.unet.dtype != family.dtype  # fp32 masters of a run in half precision
     for done, timestep in enumerate(timesteps, start=1):
         noisy = scheduler.scale_model_input(torch.cat([latents] * len(asked)), timestep)
         with torch.autocast(family.device.type, family.dtype, enabled=mixed):
-            prediction = family.predict(noisy, timestep, told).float()
+            prediction = family.predict(noisy, timestep, conditioning).float()
         if guided:
             without, wanted = prediction.chunk(2)
-            prediction = without + look.guidance * (wanted - without)
+            prediction = without + sampler.guidance * (wanted - without)
         latents = scheduler.step(prediction, timestep, latents, **options, return_dict=False)[0]
         if step_done is not None:
             step_done(done, len(timesteps))

@@ -57,7 +57,7 @@ class _Level:
     base_elsewhere: torch.Tensor
 
 
-class Yardstick:
+class Scorer:
     """The questions of one run with the base's answers; made before a method touches the family.
 
     `between` is called while the base is asked, and may raise to stop. A pass holds no more than a preview's pass does.
@@ -80,10 +80,10 @@ class Yardstick:
         errors: list[torch.Tensor] = []
         changes: list[torch.Tensor] = []
         for level in self._levels:
-            told = self._predict(family, level.noisy_photos, level.timestep, concept)
-            errors.append(_mean_square(told - level.target) / level.base_error)
-            told = self._predict(family, level.elsewhere, level.timestep, others)
-            changes.append(_mean_square(told - level.base_elsewhere) / level.base_error)
+            predicted = self._predict(family, level.noisy_photos, level.timestep, concept)
+            errors.append(_mean_square(predicted - level.target) / level.base_error)
+            predicted = self._predict(family, level.elsewhere, level.timestep, others)
+            changes.append(_mean_square(predicted - level.base_elsewhere) / level.base_error)
         return Scores(1 - torch.stack(errors).mean().item(), torch.stack(changes).mean().item())
 
     @torch.no_grad()
@@ -98,10 +98,10 @@ class Yardstick:
             drawn = noise.normal(number, "score", tuple(photos.shape))
             noisy, target = family.noisy_and_target(photos, drawn, _repeated(timestep, photos))
             error = _mean_square(self._predict(family, noisy, timestep, others[:1]) - target)
-            told = self._predict(family, elsewhere, timestep, others)
-            levels.append(_Level(timestep, noisy, target, error.clamp(min=_SMALLEST_ERROR), elsewhere, told))
+            predicted = self._predict(family, elsewhere, timestep, others)
+            levels.append(_Level(timestep, noisy, target, error.clamp(min=_SMALLEST_ERROR), elsewhere, predicted))
             if number + 1 < len(timesteps):
-                elsewhere = _denoised(family, elsewhere, told, timestep, timesteps[number + 1])
+                elsewhere = _denoised(family, elsewhere, predicted, timestep, timesteps[number + 1])
         return levels
 
     def _predict(self, family: Family, noisy: torch.Tensor, timestep: int, prompts: Conditioning) -> torch.Tensor:
@@ -113,8 +113,8 @@ class Yardstick:
             part = slice(begin, begin + at_once)
             mixed = family.unet.dtype != family.dtype  # fp32 masters of a run in half precision
             with torch.autocast(family.device.type, family.dtype, enabled=mixed):
-                told = family.predict(noisy[part], _repeated(timestep, noisy[part]), prompts[part])
-            parts.append(told.float())
+                predicted = family.predict(noisy[part], _repeated(timestep, noisy[part]), prompts[part])
+            parts.append(predicted.float())
         return torch.cat(parts)
 
 
@@ -128,14 +128,16 @@ def _repeated(timestep: int, like: torch.Tensor) -> torch.Tensor:
     return torch.full((len(like),), timestep, device=like.device, dtype=torch.int64)
 
 
-def _denoised(family: Family, noisy: torch.Tensor, told: torch.Tensor, timestep: int, following: int) -> torch.Tensor:
+def _denoised(
+    family: Family, noisy: torch.Tensor, predicted: torch.Tensor, timestep: int, following: int
+) -> torch.Tensor:
     """The latents at the next, lower timestep: DDIM without fresh noise (Song et al. 2020, arXiv 2010.02502)."""
     abar = family.alphas_cumprod()[timestep]
     signal, sigma = abar.sqrt(), (1 - abar).sqrt()
     if family.prediction == "epsilon":
-        clean, noise = (noisy - sigma * told) / signal, told
+        clean, noise = (noisy - sigma * predicted) / signal, predicted
     else:
-        clean, noise = signal * noisy - sigma * told, sigma * noisy + signal * told
+        clean, noise = signal * noisy - sigma * predicted, sigma * noisy + signal * predicted
     return family.noisy_and_target(clean, noise, _repeated(following, noisy))[0]
 
 

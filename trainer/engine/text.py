@@ -26,7 +26,7 @@ class TextStates:
         asked = [prompt for prompt in distinct if prompt]
         parts = [self._family.encode_prompts(asked)] if asked else []
         if len(asked) < len(distinct):
-            parts.append(self._family.nothing_asked())
+            parts.append(self._family.unconditional())
         return Conditioning.joined(parts)[[distinct.index(p) for p in prompts]]
 
     @torch.no_grad()
@@ -34,7 +34,7 @@ class TextStates:
         """Without gradients, from memory where possible; always encoded one by one, so that company changes nothing."""
         for prompt in prompts:
             if prompt not in self._known:
-                self._known[prompt] = self._family.encode_prompts([prompt]) if prompt else self._family.nothing_asked()
+                self._known[prompt] = self._family.encode_prompts([prompt]) if prompt else self._family.unconditional()
         return Conditioning.joined([self._known[p] for p in prompts])
 
 

@@ -139,6 +139,6 @@ def preset_recipe(
     return build_recipe({**preset_values(method, kind, traits), "name": name, "base": base, **overrides})
 
 
-def look_values(*, starter: bool) -> dict[str, Any]:
+def sampler_values(*, starter: bool) -> dict[str, Any]:
     """How to sample by default: the starter is content with less guidance than a full-size model."""
     return {"steps": 20, "guidance": 4.0 if starter else 7.0, "scheduler": "DPM++ 2M"}

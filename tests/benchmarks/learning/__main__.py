@@ -61,7 +61,7 @@ def _parser() -> argparse.ArgumentParser:
     shared.add_argument("--work", type=Path, default=Path(".starter"), help="where the starter's pictures are kept")
     shared.add_argument("--out", type=Path, default=RESULTS, help="where everything that is made goes")
     shared.add_argument("--photos", type=Path, help="real photos: a folder of one folder for each subject")
-    shared.add_argument("--look-steps", type=int, help="denoiser calls a picture; default: what the page uses")
+    shared.add_argument("--sampler-steps", type=int, help="denoiser calls a picture; default: what the page uses")
     cells = argparse.ArgumentParser(add_help=False)
     cells.add_argument("--subjects", nargs="+", metavar="NAME", help="only these; the folders under OUT/.../subjects")
     cells.add_argument("--methods", nargs="+", type=Method, choices=list(Method), default=list(Method))
@@ -92,7 +92,7 @@ def _starter(options: argparse.Namespace) -> int:
     nouns = [thing.noun for thing in things if not thing.held_out]
     space = LiteFeatures(options.out / "features")
     source = Source(options.base, load_sprites(options.work, things), nouns, space, options.out)
-    figures = report_starter(source, count=options.prompts, photos=options.photos, look_steps=options.look_steps)
+    figures = report_starter(source, count=options.prompts, photos=options.photos, sampler_steps=options.sampler_steps)
     print(describe(figures))
     return 0
 
@@ -138,9 +138,9 @@ def _sweep(options: argparse.Namespace) -> int:
 def _prepared(options: argparse.Namespace) -> tuple[Bench, list[Subject], Any]:
     """The bench of the base, with all pictures in place, and the subjects that are asked for."""
     traits = inspect_base(options.base)
-    name = f"{traits.identity}-{conditions(options.look_steps)}"
+    name = f"{traits.identity}-{conditions(options.sampler_steps)}"
     folder, measured = (options.out / name).resolve(), (options.measured / name).resolve()
-    bench = Bench(options.base, folder, measured, options.diffusers, options.look_steps)
+    bench = Bench(options.base, folder, measured, options.diffusers, options.sampler_steps)
     _write_subjects(bench.subjects, options)
     everything = read_subjects(bench.subjects)
     chosen = choose(everything.values(), full=options.full)
@@ -167,7 +167,7 @@ def _write_subjects(folder: Path, options: argparse.Namespace) -> None:
 
 def _class_words(bench: Bench, subjects: list[Subject]) -> dict[str, dict[str, dict[str, float]]]:
     """What the base does on the same questions with the plain class word, for things and photos."""
-    painter = Painter(bench.base, look_steps=bench.look_steps)
+    painter = Painter(bench.base, sampler_steps=bench.sampler_steps)
     reached: dict[str, dict[str, dict[str, float]]] = {}
     for subject in subjects:
         if subject.class_word:

@@ -31,14 +31,14 @@ SHEET_FILE = "sheet.png"
 class Bench:
     """Where a run works: `folder` and `measured` (see the ledger) are of one base, `checkout` of huggingface/diffusers.
 
-    `look_steps` overrides how many denoiser calls a picture takes; `space` is Lite0's unless a test brings its own.
+    `sampler_steps` overrides how many denoiser calls a picture takes; `space` is Lite0's unless a test brings its own.
     """
 
     base: Path
     folder: Path
     measured: Path
     checkout: Path | None = None
-    look_steps: int | None = None
+    sampler_steps: int | None = None
     space: FeatureSpace | None = None
 
     @property
@@ -65,8 +65,8 @@ def run_cell(bench: Bench, cell: Cell) -> None:
     place = bench.ledger.place(cell)
     trained = _trained(bench, cell, subject, place)
     exam = exam_of(subject.kind, subject.class_word, subject.things)
-    painter = Painter(bench.base, trained.learnt, look_steps=bench.look_steps)
-    base_painter = Painter(bench.base, look_steps=bench.look_steps)
+    painter = Painter(bench.base, trained.learnt, sampler_steps=bench.sampler_steps)
+    base_painter = Painter(bench.base, sampler_steps=bench.sampler_steps)
 
     def draw(shot: Shot) -> list[Image.Image]:
         return painter.draw(shot.prompt, shot.seeds, place / "pictures")

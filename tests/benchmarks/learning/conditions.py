@@ -12,10 +12,10 @@ from trainer.recipe.build import build_recipe
 from trainer.recipe.choices import Kind, Method
 
 
-def conditions(look_steps: int | None) -> str:
+def conditions(sampler_steps: int | None) -> str:
     """A short digest of the exam, the recipe's defaults and how many denoiser calls a picture takes."""
     exams = [asdict(exam_of(Kind.object, "thing")), asdict(exam_of(Kind.style, "", ("thing",)))]
-    said = json.dumps([look_steps, exams, [_defaults(method) for method in Method]], sort_keys=True)
+    said = json.dumps([sampler_steps, exams, [_defaults(method) for method in Method]], sort_keys=True)
     return hashlib.sha256(said.encode()).hexdigest()[:6]
 
 

@@ -19,9 +19,9 @@ from trainer.concept import ConceptWords
 from trainer.engine.attention import choose_attention
 from trainer.engine.device import open_compute
 from trainer.engine.families import Family, open_family
-from trainer.engine.sampling import Look, Prompts, sample
+from trainer.engine.sampling import Prompts, SamplerSettings, sample
 from trainer.recipe.choices import Method, Precision
-from trainer.recipe.presets import look_values
+from trainer.recipe.presets import sampler_values
 
 
 @dataclass(frozen=True)
@@ -35,13 +35,13 @@ class Learnt:
 class Painter:
     """A base model, with a concept or without one; loaded when the first picture is wanted.
 
-    `look_steps` overrides how many denoiser calls a picture takes.
+    `sampler_steps` overrides how many denoiser calls a picture takes.
     """
 
-    def __init__(self, base: Path, learnt: Learnt | None = None, *, look_steps: int | None = None) -> None:
+    def __init__(self, base: Path, learnt: Learnt | None = None, *, sampler_steps: int | None = None) -> None:
         traits = inspect_base(base)
-        look = Look(**look_values(starter=traits.starter))
-        self._look = replace(look, steps=look_steps) if look_steps else look
+        sampler = SamplerSettings(**sampler_values(starter=traits.starter))
+        self._sampler = replace(sampler, steps=sampler_steps) if sampler_steps else sampler
         self._side_px = traits.resolution_px
         self._base, self._learnt = base, learnt
         self._family: Family | None = None
@@ -60,8 +60,8 @@ class Painter:
     def _sample(self, prompt: str, seeds: list[int]) -> list[Image.Image]:
         family = self._family = self._family or _load(self._base, self._learnt)
         spelt = self._learnt.words.spell(prompt) if self._learnt else prompt
-        prompts = Prompts(family.encode_prompts([spelt]), family.nothing_asked())
-        return sample(family, prompts, seeds=seeds, size=(self._side_px, self._side_px), look=self._look)
+        prompts = Prompts(family.encode_prompts([spelt]), family.unconditional())
+        return sample(family, prompts, seeds=seeds, size=(self._side_px, self._side_px), sampler=self._sampler)
 
 
 def _load(base: Path, learnt: Learnt | None) -> Family:

@@ -75,10 +75,12 @@ class Source:
     out: Path
 
 
-def report_starter(source: Source, *, count: int, photos: Path | None, look_steps: int | None = None) -> dict[str, Any]:
+def report_starter(
+    source: Source, *, count: int, photos: Path | None, sampler_steps: int | None = None
+) -> dict[str, Any]:
     """Draw, measure, and write starter.json, starter.md and two contact sheets; returns what starter.json says."""
     identity = inspect_base(source.base).identity
-    painter = Painter(source.base, look_steps=look_steps)
+    painter = Painter(source.base, sampler_steps=sampler_steps)
     keep = source.out / "starter-pictures" / identity
     references = sprite_references(source.sprites, source.nouns, source.space)
     asked = plan_prompts(source.nouns, count)

@@ -7,7 +7,7 @@ import pytest
 from inference.request import SCHEDULERS
 from trainer.bases import BaseTraits
 from trainer.recipe.choices import Kind, Method
-from trainer.recipe.presets import look_values, preset_recipe
+from trainer.recipe.presets import preset_recipe, sampler_values
 
 STARTER = BaseTraits("stable-diffusion", 128, "v_prediction", "x", starter=True)
 FULL = BaseTraits("stable-diffusion", 512, "epsilon", "y")
@@ -37,7 +37,7 @@ def test_overrides_win_over_the_preset() -> None:
 
 
 def test_looks_name_known_schedulers() -> None:
-    assert {look_values(starter=s)["scheduler"] for s in (True, False)} <= set(SCHEDULERS)
+    assert {sampler_values(starter=s)["scheduler"] for s in (True, False)} <= set(SCHEDULERS)
 
 
 def test_presets_need_no_files() -> None:

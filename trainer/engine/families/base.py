@@ -61,7 +61,7 @@ class Family(Protocol):
         """What the denoiser is told of prompts, which are spelt with trained words already."""
         ...
 
-    def nothing_asked(self) -> Conditioning:
+    def unconditional(self) -> Conditioning:
         """What it is told of one empty prompt when sampling, as the stock pipeline does it."""
         ...
 

@@ -73,7 +73,7 @@ class StableDiffusion:
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
         return Conditioning(self.text_encoders["text_encoder"](self._ids(prompts, "text_encoder"))[0])
 
-    def nothing_asked(self) -> Conditioning:
+    def unconditional(self) -> Conditioning:
         return self.encode_prompts([""])
 
     def _ids(self, prompts: list[str], part: str) -> torch.Tensor:

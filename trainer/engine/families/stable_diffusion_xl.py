@@ -38,7 +38,7 @@ class StableDiffusionXL(StableDiffusion):
         states = torch.cat([output.hidden_states[-2] for output in read.values()], dim=-1)
         return Conditioning(states, read["text_encoder_2"].text_embeds)
 
-    def nothing_asked(self) -> Conditioning:
+    def unconditional(self) -> Conditioning:
         nothing = self.encode_prompts([""])
         if not self._zeros_for_nothing:
             return nothing

@@ -10,7 +10,7 @@ from pathlib import Path
 from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Listing, download, list_files, reason_of
 from trainer.engine.imports.run import carry_out
-from trainer.engine.run import Workplace
+from trainer.engine.run import RunContext
 from trainer.errors import ConceptError
 from trainer.imports.task import build_task, hub_values, prepare_task, suggested_name
 from trainer.machine.locks import one_at_a_time
@@ -41,7 +41,7 @@ def cached_concept(source: str, base: str | None, cache: Path, say: Callable[[st
             shutil.rmtree(root, ignore_errors=True)
             say(f"{source} is being taken in.")
             run = prepare_task(root, build_task({"task": "import", **values, "hub_revision": listing.commit, **about}))
-            carry_out(run, Workplace(run.events, StopSignal(), cache))
+            carry_out(run, RunContext(run.events, StopSignal(), cache))
     say(f"Prompts call {source} <{about['name']}>.")
     return root
 

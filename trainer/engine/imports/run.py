@@ -20,7 +20,7 @@ from trainer.engine.families import stock_pipeline
 from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, read_adapters
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.from_hub import fetch_concept
-from trainer.engine.run import Workplace, tell_download
+from trainer.engine.run import RunContext, tell_download
 from trainer.engine.single_file_base import convert_single_file
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
 from trainer.events import Finished, Phase, PhaseChanged
@@ -45,28 +45,28 @@ class _Base:
     used: BaseUsed
 
 
-def carry_out(run: RunFolder, place: Workplace) -> None:
+def carry_out(run: RunFolder, context: RunContext) -> None:
     """Write and verify the artifact that the task asks for.
 
     Raises WeightsError for what is not taken in, VerificationError for what makes no picture, TrainingStopped after a
     requested stop.
     """
     began = time.monotonic()
-    place.emit(PhaseChanged(phase=Phase.prepare))
+    context.emit(PhaseChanged(phase=Phase.prepare))
     task = read_task(run)
-    base = _bring_base(run, task, place)
+    base = _bring_base(run, task, context)
     if isinstance(task, ExtractTask):
-        _extract(run, task, base, place)
+        _extract(run, task, base, context)
     else:
-        _import(run, task, base, place)
+        _import(run, task, base, context)
     for brought in (run.source, run.download):
         shutil.rmtree(brought, ignore_errors=True)
-    place.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
+    context.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
 
 
-def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, place: Workplace) -> _Base:
+def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, context: RunContext) -> _Base:
     reference = find_base(task.base, task.base_revision, task.base_prediction)
-    folder = base_folder(reference, place.cache, _progress(run, place), token=place.token)
+    folder = base_folder(reference, context.cache, _progress(run, context), token=context.token)
     traits = inspect_base(folder)
     commit = folder.name if reference.on_hub and folder.parent.name == "snapshots" else None
     used = BaseUsed(
@@ -79,11 +79,11 @@ def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, place: Workplace
     return _Base(folder, traits, used)
 
 
-def _progress(run: RunFolder, place: Workplace) -> Callable[[int, int], None]:
-    return lambda done, total: tell_download(run, place, done, total)
+def _progress(run: RunFolder, context: RunContext) -> Callable[[int, int], None]:
+    return lambda done, total: tell_download(run, context, done, total)
 
 
-def _extract(run: RunFolder, task: ExtractTask, base: _Base, place: Workplace) -> None:
+def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext) -> None:
     source = read_manifest(task.source / "artifact")
     if source.method is not Method.dreambooth:
         raise ConceptError("A LoRA is extracted from a full model; this concept is none.")
@@ -96,19 +96,21 @@ def _extract(run: RunFolder, task: ExtractTask, base: _Base, place: Workplace) -
     note = f"rank {task.rank}; {extracted.kept * 100:.1f} % of the change kept (Frobenius norm)"
     origin = Origin(how="extracted", name=source.name, note=note)
     words = ConceptWords(task.name, Method.dreambooth_lora, task.class_word)
-    _export(run, Adapters(task.name, extracted.adapted, stock_pipeline(base.folder)), words, task, base, origin, place)
+    _export(
+        run, Adapters(task.name, extracted.adapted, stock_pipeline(base.folder)), words, task, base, origin, context
+    )
 
 
-def _import(run: RunFolder, task: ImportTask, base: _Base, place: Workplace) -> None:
+def _import(run: RunFolder, task: ImportTask, base: _Base, context: RunContext) -> None:
     if task.hub_id is not None:
-        found = fetch_concept(task, _progress(run, place), place.token, run.download)
+        found = fetch_concept(task, _progress(run, context), context.token, run.download)
         origin = Origin(how="hub", name=found.name, revision=found.commit, sha256=_hash(found.path))
         path = found.path
     else:
         (path,) = run.source.glob("weights.*")
         origin = Origin(how="file", name=task.origin, sha256=_hash(path))
     content, words = _content(run, task, path, base)
-    _export(run, content, words, task, base, origin, place)
+    _export(run, content, words, task, base, origin, context)
 
 
 def _hash(path: Path) -> str | None:
@@ -175,7 +177,7 @@ def _export(
     task: ImportTask | ExtractTask,
     base: _Base,
     origin: Origin,
-    place: Workplace,
+    context: RunContext,
 ) -> None:
     size = min(base.traits.resolution_px, MOST_PX)
 
@@ -184,7 +186,7 @@ def _export(
 
     device = open_compute(Precision.auto).device
     try:
-        picture = export_artifact(run, content, describe, base=base.folder, device=device, emit=place.emit)
+        picture = export_artifact(run, content, describe, base=base.folder, device=device, emit=context.emit)
     except VerificationError as error:
         raise VerificationError(error.cause, "It is not taken in. Was it made on another base?") from error
     run.previews.mkdir(exist_ok=True)

@@ -18,7 +18,7 @@ _FITTED = ("base", "width", "height", "guidance", "steps", "scheduler")
 _IN_A_PICTURE = ("negative_prompt", "seed", "guidance", "steps", "scheduler", "width", "height")
 
 
-class LookFields:
+class SamplerFields:
     """Draws the fields; `of` has them by their names in a PictureRequest."""
 
     def __init__(self) -> None:
