@@ -51,6 +51,7 @@ def wait_until_finished(page: Page, name: str) -> None:
     go(page, "Library")
 
 
+@pytest.mark.slow  # quick: tests/jobs/test_preflight.py, tests/engine/test_base_download.py
 @pytest.mark.fault(36)
 def test_local_work_goes_on_without_the_hub(studio: App, new_page: Open, tmp_path: Path, tiny_model: Path) -> None:
     page = new_page(studio.url)

@@ -27,7 +27,7 @@ Open = Callable[..., Page]
 MakeApp = Callable[..., App]
 
 
-# quick: test_sign_in.py for one method; tests/jobs/publishing/test_publish.py, tests/ui/test_comparing.py
+# quick: tests/jobs/publishing/test_publish.py, tests/ui/test_comparing.py
 @pytest.mark.slow
 @pytest.mark.fault(21, 26, 39, 59)
 def test_concept_of_each_method_comes_back_from_the_hub(

@@ -31,6 +31,7 @@ def space(app: MakeApp, hub: LocalHub, tmp_path: Path) -> App:
     return studio
 
 
+@pytest.mark.slow  # quick: tests/ui/test_sign_in.py, tests/jobs/publishing/test_publisher.py
 @pytest.mark.fault(30, 59)
 def test_signed_in_person_finds_and_publishes_their_jobs(
     space: App, hub: LocalHub, new_page: Open, tmp_path: Path, tiny_base: str

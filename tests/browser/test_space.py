@@ -82,6 +82,7 @@ def test_space_without_a_gpu_says_what_it_is_and_what_to_press(
     expect(page.locator("#cost-limit")).to_be_hidden()
 
 
+@pytest.mark.slow  # quick: tests/jobs/money, tests/ui/test_space_banner.py
 def test_duplicate_with_a_gpu_says_what_it_costs_refuses_what_is_too_dear_and_keeps_its_hardware_when_told_to(
     open_copy: Callable[..., Page], alice: HfApi, hub: LocalHub, tmp_path: Path, gpu: dict[str, str]
 ) -> None:
@@ -99,7 +100,7 @@ def test_duplicate_with_a_gpu_says_what_it_costs_refuses_what_is_too_dear_and_ke
     assert requests_for(hub, "hardware") == []
 
 
-@pytest.mark.slow  # quick: tests/ui/test_admission.py, test_sign_in.py
+@pytest.mark.slow  # quick: tests/ui/test_admission.py
 def test_public_copy_with_a_gpu_trains_for_its_owner_alone(
     app: MakeApp, new_page: Open, hub: LocalHub, alice: HfApi, tmp_path: Path, gpu: dict[str, str]
 ) -> None:

@@ -39,6 +39,7 @@ def alice(client: Callable[[str | None], HfApi], tmp_path: Path, monkeypatch: py
     return api
 
 
+@pytest.mark.slow  # quick: tests/jobs/publishing/test_publish.py and the next ones
 def test_published_concept_is_what_it_was_and_is_taken_in_once(
     hub: LocalHub, alice: HfApi, concepts: dict[str, RunFolder], tiny_model: Path, cache: Path
 ) -> None:

@@ -148,6 +148,7 @@ def test_most_of_a_batch_shows_one_named_thing_in_its_own_colours(tmp_path: Path
     assert (shares[:4] > 0).all()
 
 
+@pytest.mark.slow  # quick: the helpers below
 def test_both_optimizers_update_the_weights_that_the_processes_share(tmp_path: Path) -> None:
     torch.manual_seed(0)
     model = TextAndDenoiser(build_tokenizer(["a", "cat"], tmp_path))
@@ -252,6 +253,7 @@ def test_training_can_go_on_from_the_published_starter(tmp_path: Path) -> None:
     assert model.text_states(ids, torch.zeros(1, 4, 32, 32)).shape == (1, 40, 160)
 
 
+@pytest.mark.slow  # quick: the lost training below, which keeps its savepoint
 def test_killed_training_of_the_denoiser_goes_on_as_if_nothing_happened(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -38,6 +38,7 @@ def asked_for(hub: LocalHub) -> int:
     return sum(request.line == ASK_FOR_A_JOB for request in hub.requests())
 
 
+@pytest.mark.slow  # quick: test_record.py, and the lost answer above
 @pytest.mark.fault(34, 35)
 def test_killed_follower_finds_its_job_again_and_one_deleted_elsewhere_fails_in_words(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
@@ -131,6 +132,7 @@ def test_sign_in_with_the_jobs_scope_is_enough(
     assert list(alice.list_buckets("alice")) == []
 
 
+@pytest.mark.slow  # quick: the token that may not run Jobs
 @pytest.mark.fault(30)
 def test_token_that_ends_on_the_way_is_asked_for_again_and_training_goes_on(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk

@@ -88,6 +88,7 @@ def test_what_the_job_is_told_holds_no_token_and_nothing_that_a_person_wrote(
     assert list(alice.list_buckets("alice")) == []
 
 
+@pytest.mark.slow  # quick: test_record.py, test_remote_faults.py
 def test_stopped_run_is_kept_and_resume_goes_on_in_a_new_job_that_sends_its_newest_step_when_it_is_told_to_end(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
 ) -> None:
