@@ -7,7 +7,7 @@ import math
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.progress import Progress, read_progress
+from jobs.progress import Progress, progress_of
 from jobs.publishing.publications import Publication
 from jobs.publishing.service import Publishing
 from jobs.remote.record import RemoteRun, read_remote
@@ -15,7 +15,6 @@ from jobs.speed import Speeds
 from jobs.state import JobState
 from jobs.store import Job, JobStore, waiting_place
 from trainer.errors import RequestError
-from trainer.events import read_events
 from trainer.run_folder import RunFolder
 
 
@@ -56,7 +55,7 @@ class Outlook:
         return [
             JobView(
                 job,
-                read_progress(read_events(self._run(job.id).events_file)),
+                progress_of(self._run(job.id).events_file),
                 waiting_place(waiting, job.id),
                 starts.get(job.id),
                 publications.get(job.id),
@@ -86,7 +85,7 @@ class Outlook:
 
     def _seconds_left(self, job: Job) -> float:
         """Of a running job; infinite where it is not known."""
-        eta = read_progress(read_events(self._run(job.id).events_file)).eta_s
+        eta = progress_of(self._run(job.id).events_file).eta_s
         estimate = eta if eta is not None else self._estimate(job.id)
         return estimate if estimate is not None else math.inf
 

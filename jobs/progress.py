@@ -1,9 +1,11 @@
-"""What a run's events say about it now: pure, from the events file to what the page draws."""
+"""What a run's events say about it now: from the events file to what the page draws."""
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from trainer.events import (
     CheckpointWritten,
@@ -18,6 +20,7 @@ from trainer.events import (
     Step,
     Stopped,
     Warned,
+    read_events,
 )
 
 PHASES = tuple(Phase)
@@ -37,7 +40,7 @@ _TRAIN_SHARE = _BEGINS[Phase.export] - _BEGINS[Phase.train]
 
 @dataclass
 class Progress:
-    """The state of a run as its events tell it."""
+    """The state of a run as its events tell it. Shared by all who ask: nobody but `read_progress` changes one."""
 
     phase: Phase | None = None
     phase_done: int | None = None
@@ -70,6 +73,23 @@ class Progress:
         if self.phase is Phase.train and self.total:
             return begin + _TRAIN_SHARE * self.step / self.total
         return begin
+
+
+def progress_of(events_file: Path) -> Progress:
+    """The state of a run now, from its events file; one that has not grown since is not read again.
+
+    Every open page asks every few seconds for all jobs that it shows, and most of them ended long ago.
+    """
+    try:
+        now = events_file.stat()
+    except OSError:
+        return Progress()
+    return _read_once(events_file, now.st_size, now.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=256)  # a state that was outgrown is never asked for again, and goes first
+def _read_once(events_file: Path, _size: int, _changed_ns: int) -> Progress:
+    return read_progress(read_events(events_file))
 
 
 def read_progress(events: Iterable[Event]) -> Progress:

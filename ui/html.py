@@ -96,7 +96,10 @@ def smoothed(values: list[float], weight: float = 0.9) -> list[float]:
 
 
 def loss_curve(losses: Mapping[int, float], total: int, *, width: int = 320, height: int = 72) -> Markup:
-    """The loss by step as an SVG, faint as measured and strong as smoothed; empty for fewer than two points."""
+    """The loss by step as an SVG, faint as measured and strong as smoothed; empty for fewer than two points.
+
+    A point for every second pixel at most: a page shows many curves, and it is sent anew with every change.
+    """
     steps = sorted(losses)
     if len(steps) < 2 or total < 1:
         return Markup("")
@@ -105,10 +108,13 @@ def loss_curve(losses: Mapping[int, float], total: int, *, width: int = 320, hei
     low, high = min(raw), sorted(raw)[int(0.98 * (len(raw) - 1))]
     span = max(high - low, 1e-9)
 
+    every = -(-2 * len(steps) // width)
+    shown = range((len(steps) - 1) % every, len(steps), every)  # the newest is among them
+
     def points(values: list[float]) -> str:
         return " ".join(
-            f"{step / total * width:.1f},{height - 3 - min(1.0, (value - low) / span) * (height - 6):.1f}"
-            for step, value in zip(steps, values, strict=True)
+            f"{steps[i] / total * width:.1f},{height - 3 - min(1.0, (values[i] - low) / span) * (height - 6):.1f}"
+            for i in shown
         )
 
     label = f"Loss, {raw[0]:.3f} at the start, {smooth[-1]:.3f} now, smoothed"

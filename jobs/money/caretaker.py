@@ -18,12 +18,11 @@ from jobs.money.prices import Price, read_price
 from jobs.money.release import Standing, Verdict, is_safe, judge
 from jobs.money.space import NO_SECRET, Hardware, OwnSpace
 from jobs.money.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, read_state, write_state
-from jobs.progress import read_progress
+from jobs.progress import progress_of
 from jobs.publishing.publications import PublicationStore
 from jobs.speed import Speeds
 from jobs.store import Job, JobStore
 from trainer.errors import HubError, RequestError
-from trainer.events import read_events
 from trainer.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -193,7 +192,7 @@ class Caretaker:
 
     def _seconds_left(self, job: Job) -> float:
         run = RunFolder(self._runs_dir / job.id)
-        if (eta := read_progress(read_events(run.events_file)).eta_s) is not None:
+        if (eta := progress_of(run.events_file).eta_s) is not None:
             return eta
         try:
             estimate = self._speeds.estimate_s(run.read_recipe())

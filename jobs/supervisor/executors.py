@@ -6,8 +6,7 @@ from collections.abc import Collection
 from pathlib import Path
 
 from jobs.store import new_job_id
-from trainer.errors import BusyError
-from trainer.machine.locks import hold_lock
+from trainer.machine.locks import is_held
 from trainer.whole_files import write_whole
 
 HUGGING_FACE = "hugging-face"
@@ -31,12 +30,4 @@ def executor_id(runtime: Path, key: str) -> str:
 def gone_executors(runtime: Path, served: Collection[str]) -> list[str]:
     """The names of supervisors that will not come back: of devices that are not among `served`, and not alive."""
     files = [file for file in sorted(runtime.glob(f"*{_SUFFIX}")) if file.stem not in served]
-    return [file.read_text(encoding="utf-8") for file in files if not _is_held(lock_file(runtime, file.stem))]
-
-
-def _is_held(lock: Path) -> bool:
-    try:
-        with hold_lock(lock, what=str(lock)):
-            return False
-    except (BusyError, OSError):  # a file that cannot be opened tells nothing: then nobody's job is taken
-        return True
+    return [file.read_text(encoding="utf-8") for file in files if not is_held(lock_file(runtime, file.stem))]

@@ -19,11 +19,11 @@ from jobs.supervisor.gpu_watch import GpuWatch
 from jobs.supervisor.training import POLL_S, Watch
 from jobs.tokens import TokenVault
 from trainer.bases import find_base
-from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError
+from trainer.errors import EXIT_DONE, EXIT_STOPPED, RequestError
 from trainer.imports.task import has_task
 from trainer.machine.devices import Device, only
 from trainer.machine.lease import DeviceLease
-from trainer.machine.locks import hold_lock
+from trainer.machine.locks import is_held, lock_holder
 from trainer.machine.process import GRACE_S, KEEP_SIGNAL, Child, spawn
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
@@ -142,10 +142,4 @@ def _wait_for_predecessor(run: RunFolder) -> None:
 
 def _locked_by(lock: Path) -> int | None:
     """The live holder of a run's lock, if there is one."""
-    if not lock.exists():
-        return None
-    try:
-        with hold_lock(lock, what=str(lock)):
-            return None
-    except BusyError as error:
-        return error.pid
+    return lock_holder(lock) if is_held(lock) else None

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import Any, NoReturn
 
 from jobs.job_file import count_try, write_job_file
-from jobs.progress import Progress, read_progress
+from jobs.progress import Progress, progress_of
 from jobs.queue import QueueWorker
 from jobs.run_summary import finished_words
 from jobs.state import JobState, StopWish, explain_exit, outcome
@@ -21,7 +21,6 @@ from jobs.supervisor.executors import executor_id, lock_file
 from jobs.supervisor.training import POLL_S, Trainer, Watch
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import ConceptError, RecipeError, RequestError, StudioError, VerificationError
-from trainer.events import read_events
 from trainer.imports.task import has_task, read_task
 from trainer.machine.locks import hold_lock
 from trainer.machine.process import StopSignal
@@ -115,7 +114,7 @@ class Supervisor:
             if not found_again and watch.wish() is StopWish.cancel:
                 self._settle(job.id, run, JobState.cancelled, "Cancelled.")
                 return
-            progress = read_progress(read_events(run.events_file))
+            progress = progress_of(run.events_file)
             if not found_again and count_try(run, job, progress.checkpoint_step) > MAX_TRIES:
                 reason = explain_exit(last_exit) if last_exit else "It was interrupted each time."
                 text = f"Started {MAX_TRIES} times without getting further. {reason} The log holds the details."
@@ -127,7 +126,7 @@ class Supervisor:
             exit_code = self._trainer.train(job, run, watch)
             if exit_code is None:
                 self._park(job.id)
-            ended = _Ended(exit_code, read_progress(read_events(run.events_file)))
+            ended = _Ended(exit_code, progress_of(run.events_file))
             wish = watch.wish()
             if self._stop.requested() and wish is not StopWish.cancel:
                 self._interrupt(job.id, run)

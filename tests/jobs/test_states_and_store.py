@@ -9,13 +9,13 @@ import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
 from jobs import store as store_module
-from jobs.progress import read_progress
+from jobs.progress import progress_of, read_progress
 from jobs.speed import Speeds
 from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish, explain_exit, may_follow, outcome
 from jobs.store import EVERYBODY, Job, JobStore, new_job_id, open_engine, waiting_place
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
-from trainer.events import Failed, Finished, Phase, PhaseChanged, Preview, Started, Step
+from trainer.events import EventLog, Failed, Finished, Phase, PhaseChanged, Preview, Started, Step
 from trainer.recipe.choices import STARTER
 
 
@@ -168,6 +168,18 @@ def test_failure_is_kept_until_the_next_start() -> None:
 
 def test_previews_are_kept_by_step() -> None:
     assert read_progress([Preview(step=0, files=["a"]), Preview(step=5, files=["b"])]).previews == {0: ["a"], 5: ["b"]}
+
+
+def test_events_file_is_read_again_when_it_has_grown_and_not_before(tmp_path: Path) -> None:
+    file = tmp_path / "events.jsonl"
+    assert progress_of(file).step == 0
+    log = EventLog(file)
+    log(step(1))
+    first = progress_of(file)
+    assert progress_of(file) is first
+    log(step(2))
+    assert progress_of(file).step == 2
+    assert first.step == 1
 
 
 def test_speed_is_learnt_from_a_finished_run(tmp_path: Path) -> None:

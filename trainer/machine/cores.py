@@ -14,6 +14,8 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 
+from trainer.machine.locks import is_held
+
 _LOOK_EVERY_S = 0.5
 
 
@@ -49,18 +51,13 @@ class CoreShare:
         return self._threads
 
     def _others(self) -> int:
-        return sum(_is_held(file) for file in self._folder.glob("*.computing") if file != self._own)
+        return sum(_computes(file) for file in self._folder.glob("*.computing") if file != self._own)
 
 
-def _is_held(path: Path) -> bool:
-    """Whether the process of a lock file still lives; a file that a kill left behind is removed."""
-    try:
-        with path.open() as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
-    except BlockingIOError:
+def _computes(file: Path) -> bool:
+    """Whether the process of a file still lives; one that a kill left behind is removed."""
+    if is_held(file):
         return True
-    except OSError:
-        return False
     with contextlib.suppress(OSError):
-        path.unlink()
+        file.unlink()
     return False

@@ -29,6 +29,18 @@ def hold_lock(path: Path, *, what: str) -> Generator[None]:
             file.truncate(0)
 
 
+def is_held(path: Path) -> bool:
+    """Whether a live process holds a lock. A file that is there and cannot be opened counts as held."""
+    try:
+        with path.open("rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except FileNotFoundError:
+        return False
+    except OSError:
+        return True
+    return False
+
+
 def lock_holder(path: Path) -> int | None:
     """The pid that wrote itself into a lock file, if any."""
     try:
