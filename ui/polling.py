@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -15,12 +16,20 @@ POLL_S, CALM_POLL_S = 2.0, 8.0
 RESCUE_POLL_S = 20.0
 """How often to look whatever became of earlier looks: one whose answer was lost holds all later ones back."""
 
+# A browser answers what it shows by the mark alone: the content of many jobs is long, and a phone's way up is slow.
+_SHOWN_MARK_JS = "(shown, ...others) => [((shown || '').match(/^<!--[0-9a-f]+-->/) || [''])[0], ...others]"
+
 
 class Drawn(NamedTuple):
     """What is to be shown, and whether it changes by itself."""
 
     content: str
     goes_on: bool
+
+    @property
+    def mark(self) -> str:
+        """A comment that stands for the content, and before it."""
+        return f"<!--{hashlib.sha256(self.content.encode()).hexdigest()[:16]}-->"
 
 
 class PolledHtml:
@@ -39,30 +48,31 @@ class PolledHtml:
     ) -> None:
         self._draw, self._inputs = draw, list(inputs)
         self.shown = gr.HTML(**html)
-        self._drawn = gr.State("")
+        self._mark = gr.State("")
         self._timer = gr.Timer(POLL_S, active=active)
         self._rescue = gr.Timer(RESCUE_POLL_S, active=active)
-        self.outputs: list[Any] = [self.shown, self._drawn, self._timer, self._rescue]
+        self.outputs: list[Any] = [self.shown, self._mark, self._timer, self._rescue]
         """What `update` and `stopped` fill."""
         for trigger in (self._timer.tick, *(choice.input for choice in self._inputs)):
             self.refresh_on(trigger)
         # compared with what the browser itself says that it shows: an answer that was lost was never shown
         rescue = {**QUIET_AT_ONCE, "trigger_mode": "multiple"}
-        self._rescue.tick(spoken(self.refresh), [self.shown, *self._inputs], self.outputs, **rescue)
+        seen = [self.shown, *self._inputs]
+        self._rescue.tick(spoken(self.refresh), seen, self.outputs, js=_SHOWN_MARK_JS, **rescue)
 
     def refresh_on(self, trigger: Callable[..., Any]) -> None:
         """Look again when something happens, without waiting for the timer."""
-        trigger(spoken(self.refresh), [self._drawn, *self._inputs], self.outputs, **QUIET_AT_ONCE)
+        trigger(spoken(self.refresh), [self._mark, *self._inputs], self.outputs, **QUIET_AT_ONCE)
 
     def refresh(self, request: gr.Request, seen: str, *values: Any) -> tuple[Any, ...]:
         """New content, or nothing where nothing changed: pictures must not flicker."""
         drawn = self._draw(request, *values)
-        return (gr.skip(),) * len(self.outputs) if drawn is None or drawn.content == seen else self.update(drawn)
+        return (gr.skip(),) * len(self.outputs) if drawn is None or drawn.mark == seen else self.update(drawn)
 
     def update(self, drawn: Drawn) -> tuple[Any, ...]:
         """Show this, remember that it is shown, and look on."""
         look = gr.Timer(POLL_S if drawn.goes_on else CALM_POLL_S, active=True)
-        return drawn.content, drawn.content, look, gr.Timer(RESCUE_POLL_S, active=True)
+        return drawn.mark + drawn.content, drawn.mark, look, gr.Timer(RESCUE_POLL_S, active=True)
 
     def stopped(self) -> tuple[Any, ...]:
         """Leave what is shown, and look no more."""

@@ -20,7 +20,8 @@ from tests.jobs.finished_run import write_finished_run
 from tests.tiny_models import WIDTH
 from trainer.recipe.choices import Method
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.slow]
+# quick: tests/jobs/test_preflight.py, tests/jobs/test_bringing_in.py, tests/engine/test_extract.py
 Open = Callable[..., Page]
 
 
@@ -51,7 +52,6 @@ def wait_until_finished(page: Page, name: str) -> None:
     go(page, "Library")
 
 
-@pytest.mark.slow  # quick: tests/jobs/test_preflight.py, tests/engine/test_base_download.py
 @pytest.mark.fault(36)
 def test_local_work_goes_on_without_the_hub(studio: App, new_page: Open, tmp_path: Path, tiny_model: Path) -> None:
     page = new_page(studio.url)

@@ -77,6 +77,7 @@ def test_base_that_not_everybody_may_read_is_fetched_with_the_token_of_who_asks(
     engine.unload()
 
 
+@pytest.mark.slow  # quick: the ones above; tests/inference/test_processes.py for the command line
 def test_command_line_takes_a_hub_id(hub: LocalHub, alice: HfApi, tiny_model: Path, tmp_path: Path) -> None:
     sizes = ["--width", "64", "--height", "64", "--steps", "2", "--seed", "3", "--out", str(tmp_path / "picture.png")]
     about = ["--concept", "alice/Cat_Toy=0.9", "--base", str(tiny_model), "--prompt", "a <cat-toy>"]
