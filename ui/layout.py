@@ -14,11 +14,11 @@ from ui.errors import spoken
 from ui.events import QUIET, QUIET_AT_ONCE
 from ui.html import render
 from ui.jobs_tab import TITLE, JobsTab
-from ui.library_tab import LibraryTab
+from ui.library.tab import LibraryTab
 from ui.services import Services
 from ui.space_banner import SpaceBanner
-from ui.train_tab import TrainTab
-from ui.try_tab import TryTab, what_was_tried
+from ui.train.tab import TrainTab
+from ui.try_it.tab import TryTab, what_was_tried
 
 _LOOK_AT_GPUS_S = 30.0
 _OPENED_A_TAB = """() => setTimeout(() => {

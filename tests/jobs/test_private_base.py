@@ -30,7 +30,7 @@ from trainer.photos.intake import take_folder
 from trainer.recipe.choices import STARTER
 from trainer.settings import Owners, Settings
 from ui.services import Services
-from ui.try_handlers import TryHandlers
+from ui.try_it.handlers import TryHandlers
 
 BASE = BaseReference("alice/own-model")
 

@@ -23,11 +23,11 @@ from trainer.recipe.choices import STARTER, Kind, Method
 from trainer.recipe.presets import preset_values
 from ui.compare_panel import ComparePanel, choose_pair, comparison_html
 from ui.forms import RecipeForm
-from ui.money_fields import MoneyWish
 from ui.polling import CALM_POLL_S, POLL_S
-from ui.second_method import PairHandlers, SecondMethod, SecondMethodFields, split_limit
 from ui.services import Services
-from ui.train_handlers import Choices, TrainHandlers
+from ui.train.handlers import Choices, TrainHandlers
+from ui.train.money_fields import MoneyWish
+from ui.train.second_method import PairHandlers, SecondMethod, SecondMethodFields, split_limit
 
 CHOICES = Choices(name="red-mug", kind=Kind.object, class_word="mug", method=Method.dreambooth_lora, base=STARTER)
 TI = SecondMethod(Method.textual_inversion, 30)

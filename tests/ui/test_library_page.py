@@ -19,7 +19,7 @@ from tests.ui.conftest import VISITOR, drawn, learnt_concept
 from trainer.errors import HubError
 from trainer.machine.devices import cpu
 from trainer.settings import Settings
-from ui.library_tab import LibraryTab
+from ui.library.tab import LibraryTab
 
 MUG = "alice/red-mug"
 Client = Callable[[str | None], HfApi]

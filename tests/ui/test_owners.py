@@ -13,7 +13,7 @@ from trainer.machine.devices import cpu
 from trainer.recipe.choices import STARTER
 from trainer.settings import Owners, Settings
 from ui.owners import OwnerPolicy
-from ui.try_handlers import TryHandlers
+from ui.try_it.handlers import TryHandlers
 
 HUB_MODEL = "stable-diffusion-v1-5/stable-diffusion-v1-5"
 

@@ -26,11 +26,11 @@ from trainer.machine.devices import cpu
 from trainer.photos.intake import take_folder
 from trainer.settings import Settings
 from trainer.whole_files import write_whole
-from ui.money_fields import MoneyWish
 from ui.owners import SINGLE_OWNER
-from ui.place_panel import REMOTE, show_machines
-from ui.remote import prepare_remote
 from ui.services import Services
+from ui.train.money_fields import MoneyWish
+from ui.train.place_panel import REMOTE, show_machines
+from ui.train.remote import prepare_remote
 
 T4_USD, LIMIT_H = 0.4, 3
 ON_HUB = Path("alice/tiny")

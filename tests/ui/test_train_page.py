@@ -26,11 +26,11 @@ from trainer.recipe.choices import STARTER, Kind, Method
 from trainer.settings import Settings
 from ui.forms import class_word_for
 from ui.layout import build_page
-from ui.money_fields import MoneyWish
-from ui.photos_panel import PhotosHandlers, photos_html
 from ui.services import Services
-from ui.train_handlers import ADAPTER, DREAMBOOTH, TEXTUAL_INVERSION, Choices, TrainHandlers
-from ui.train_tab import TrainTab
+from ui.train.handlers import ADAPTER, DREAMBOOTH, TEXTUAL_INVERSION, Choices, TrainHandlers
+from ui.train.money_fields import MoneyWish
+from ui.train.photos_panel import PhotosHandlers, photos_html
+from ui.train.tab import TrainTab
 
 BASE = "alice/tiny"
 Client = Callable[[str | None], HfApi]

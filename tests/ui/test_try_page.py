@@ -22,8 +22,8 @@ from trainer.machine.devices import cpu
 from trainer.recipe.choices import STARTER, Method
 from trainer.settings import Settings
 from ui.services import Services
-from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers
-from ui.try_tab import TryTab, what_was_tried
+from ui.try_it.handlers import HISTORY, MAX_CONCEPTS, TryHandlers
+from ui.try_it.tab import TryTab, what_was_tried
 
 
 @pytest.fixture

@@ -18,8 +18,8 @@ from tests.ui.test_sign_in import scope
 from tests.waiting import wait_until
 from trainer.errors import RequestError
 from trainer.photos.intake import take_folder
-from ui.photos_panel import PhotosHandlers
 from ui.services import Services
+from ui.train.photos_panel import PhotosHandlers
 from ui.uploads import keep_uploads_in, release, remove_older
 
 

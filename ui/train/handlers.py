@@ -24,10 +24,10 @@ from trainer.single_file_base import inspect_local
 from ui.forms import RecipeForm
 from ui.html import file_size, render
 from ui.method_words import METHOD_GLANCES
-from ui.money_fields import MoneyWish
 from ui.publishing import prepare_publication
-from ui.remote import prepare_remote
 from ui.services import Services
+from ui.train.money_fields import MoneyWish
+from ui.train.remote import prepare_remote
 
 DREAMBOOTH, TEXTUAL_INVERSION = "DreamBooth", "Textual inversion"
 ADAPTER, FULL = "adapter (LoRA)", "full model"

@@ -25,7 +25,7 @@ from trainer.recipe.choices import STARTER, Kind
 from trainer.recipe.presets import MOST_PX, sampler_values
 from trainer.single_file_base import inspect_local
 from ui.html import render
-from ui.library_tab import LibraryEntry, library_entries
+from ui.library.tab import LibraryEntry, library_entries
 from ui.method_words import METHOD_IN_A_WORD
 from ui.pictures import MAX_KEPT
 from ui.services import Services

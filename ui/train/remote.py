@@ -10,8 +10,8 @@ from jobs.remote.record import RemoteRun
 from trainer.errors import HubError, HubTrouble, RequestError
 from trainer.narrate import duration
 from trainer.recipe.config import TrainConfig
-from ui.money_fields import MoneyWish
 from ui.services import Services
+from ui.train.money_fields import MoneyWish
 
 
 def prepare_remote(

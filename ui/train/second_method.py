@@ -19,11 +19,11 @@ from trainer.recipe.presets import preset_values
 from ui.forms import RecipeForm
 from ui.html import render
 from ui.method_words import METHOD_WORDS
-from ui.money_fields import MoneyWish
 from ui.publishing import prepare_publication
-from ui.remote import prepare_remote
 from ui.services import Services
-from ui.train_handlers import Choices, TrainHandlers, size_words
+from ui.train.handlers import Choices, TrainHandlers, size_words
+from ui.train.money_fields import MoneyWish
+from ui.train.remote import prepare_remote
 
 _PROPOSED = {
     Method.textual_inversion: Method.dreambooth_lora,

@@ -14,11 +14,11 @@ from inference.metadata import PictureSettings
 from trainer.photos.decode import decode_photo
 from ui.errors import spoken
 from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
-from ui.grid_fields import GridFields
 from ui.html import ACTIONS_JS
-from ui.sampler_fields import SamplerFields
 from ui.services import Services
-from ui.try_handlers import HISTORY, MAX_CONCEPTS, TryHandlers
+from ui.try_it.grid_fields import GridFields
+from ui.try_it.handlers import HISTORY, MAX_CONCEPTS, TryHandlers
+from ui.try_it.sampler_fields import SamplerFields
 
 _ON_ITS_WAY_S = 1.0
 _WAITING_AT_ONCE = 60  # the generator tells each of them their place; gradio's own queue would show them nothing

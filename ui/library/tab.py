@@ -14,14 +14,14 @@ from trainer.artifact import Manifest
 from trainer.errors import ConceptError, RequestError
 from trainer.recipe.choices import Method
 from trainer.run_folder import RunFolder
-from ui.add_panel import AddPanel
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken
 from ui.events import QUIET
-from ui.extract_panel import ExtractPanel
 from ui.html import ACTIONS_JS, render
+from ui.library.add_panel import AddPanel
+from ui.library.extract_panel import ExtractPanel
+from ui.library.publish_panel import PublishPanel
 from ui.method_words import METHOD_WORDS
-from ui.publish_panel import PublishPanel
 from ui.services import Services
 
 SAMPLES = 4

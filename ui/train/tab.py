@@ -18,12 +18,8 @@ from ui.errors import spoken
 from ui.events import QUIET, remembered_by_the_browser
 from ui.forms import RecipeForm, class_word_for
 from ui.keeping_notice import draw_keeping_notice
-from ui.money_fields import MoneyFields
-from ui.photos_panel import PhotosPanel, build_photos_panel
-from ui.place_panel import PlacePanel
-from ui.second_method import PairHandlers, SecondMethodFields
 from ui.services import Services
-from ui.train_handlers import (
+from ui.train.handlers import (
     ADAPTER,
     DREAMBOOTH,
     FULL,
@@ -33,6 +29,10 @@ from ui.train_handlers import (
     chosen_method,
     shown_method,
 )
+from ui.train.money_fields import MoneyFields
+from ui.train.photos_panel import PhotosPanel, build_photos_panel
+from ui.train.place_panel import PlacePanel
+from ui.train.second_method import PairHandlers, SecondMethodFields
 
 _CHOICES = {"kind": [kind.value for kind in Kind], "way": [DREAMBOOTH, TEXTUAL_INVERSION], "form": [ADAPTER, FULL]}
 
