@@ -14,7 +14,7 @@ from jobs.money.bill import Bill
 from jobs.state import JobState
 from trainer.bases import BaseTraits, knows_word
 from trainer.concept import check_name
-from trainer.disk_need import check_disk, result_bytes
+from trainer.disk_need import check_disk, result_bytes, training_bytes
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.recipe.choices import Kind, Method
 from trainer.recipe.config import TrainConfig
@@ -119,6 +119,7 @@ class TrainHandlers:
             seconds=estimate[0] if estimate else None,
             measured=bool(estimate and estimate[1]),
             size=size_words(recipe),
+            disk=training_bytes(recipe),
             ahead=ahead,
             ahead_s=ahead_s,
             named=named,
