@@ -42,7 +42,6 @@ test: setup
 # What talks to Hugging Face: publishing and cards, sign-in, Spaces and their money, Jobs, bases, imports, the mirror.
 HUB_TESTS := tests/hub $(addprefix tests/jobs/, mirror money publishing remote) tests/test_mirrored_app.py \
 	tests/test_fault_table.py tests/test_packaging.py \
-	$(addprefix tests/browser/test_, offline.py publishing.py remote.py sign_in.py space.py) \
 	$(addprefix tests/jobs/test_, bringing_in.py hub_words.py import_wishes.py photo_keeping.py preflight.py) \
 	$(addprefix tests/ui/test_, keeping_notice.py place.py sign_in.py space_banner.py train_page.py) \
 	$(addprefix tests/engine/test_, base_download.py bringing_in.py extract.py formats.py single_file_base.py) \

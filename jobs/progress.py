@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import functools
+import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +36,7 @@ _BEGINS = {
     Phase.verify: 0.98,
 }
 _TRAIN_SHARE = _BEGINS[Phase.export] - _BEGINS[Phase.train]
+_MOST_KEPT = 512
 
 
 @dataclass
@@ -75,21 +76,30 @@ class Progress:
         return begin
 
 
+_KEPT: dict[Path, tuple[tuple[int, int], Progress]] = {}
+"""By events file: its size and time of change when it was read, and what it said."""
+_KEEPING = threading.Lock()
+
+
 def progress_of(events_file: Path) -> Progress:
-    """The state of a run now, from its events file; one that has not grown since is not read again.
+    """The state of a run now, from its events file; one that has not changed since is not read again.
 
     Every open page asks every few seconds for all jobs that it shows, and most of them ended long ago.
     """
     try:
-        now = events_file.stat()
+        status = events_file.stat()
     except OSError:
         return Progress()
-    return _read_once(events_file, now.st_size, now.st_mtime_ns)
-
-
-@functools.lru_cache(maxsize=256)  # a state that was outgrown is never asked for again, and goes first
-def _read_once(events_file: Path, _size: int, _changed_ns: int) -> Progress:
-    return read_progress(read_events(events_file))
+    as_of = status.st_size, status.st_mtime_ns
+    kept = _KEPT.get(events_file)
+    if kept is None or kept[0] != as_of:
+        kept = as_of, read_progress(read_events(events_file))
+        with _KEEPING:
+            _KEPT.pop(events_file, None)
+            _KEPT[events_file] = kept
+            if len(_KEPT) > _MOST_KEPT:
+                del _KEPT[next(iter(_KEPT))]
+    return kept[1]
 
 
 def read_progress(events: Iterable[Event]) -> Progress:

@@ -109,7 +109,7 @@ def loss_curve(losses: Mapping[int, float], total: int, *, width: int = 320, hei
     span = max(high - low, 1e-9)
 
     every = -(-2 * len(steps) // width)
-    shown = range((len(steps) - 1) % every, len(steps), every)  # the newest is among them
+    shown = [*range(0, len(steps) - 1, every), len(steps) - 1]
 
     def points(values: list[float]) -> str:
         return " ".join(

@@ -1,4 +1,4 @@
-"""The publisher: a process that brings finished concepts to the Hub, and the only one that holds people's tokens.
+"""The publisher: a process that brings finished concepts to the Hub; it holds people's tokens, in memory alone.
 
 It is no part of a supervisor, because a publication needs no device, and because a supervisor that a training job takes
 down with it would lose the tokens. What it does is written in the table; after a kill it does the same again.

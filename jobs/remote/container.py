@@ -43,10 +43,10 @@ def run_here(settings: Settings) -> int:
     stop.install()
     run = RunFolder(settings.runs_dir / order.job)
     run.root.mkdir(parents=True, exist_ok=True)
-    return _Workplace(RunBucket(open_hub(token), order.bucket), run, stop).work()
+    return _RunCopy(RunBucket(open_hub(token), order.bucket), run, stop).work()
 
 
-class _Workplace:
+class _RunCopy:
     """The Job's copy of the run, and what of it the bucket has."""
 
     def __init__(self, bucket: RunBucket, run: RunFolder, stop: StopSignal) -> None:

@@ -33,7 +33,7 @@ _WAITS_S = (5, 15, 60, 300)
 
 
 class RemoteTrainer:
-    """See `training.Trainer`. Each job has a thread of its own: one that the Hub keeps waiting hinders no other."""
+    """See `supervisor.training.Trainer`. Each job has its own thread: none is kept waiting by another's Hub."""
 
     queue = Queue.remote
     key = HUGGING_FACE

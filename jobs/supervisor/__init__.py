@@ -1,1 +1,1 @@
-"""Running jobs: the supervisor takes them out of the queue, and a trainer of a device of this machine trains them."""
+"""Running jobs: the supervisor sees each through, whoever trains it; here, a device of this machine does."""

@@ -30,4 +30,11 @@ def executor_id(runtime: Path, key: str) -> str:
 def gone_executors(runtime: Path, served: Collection[str]) -> list[str]:
     """The names of supervisors that will not come back: of devices that are not among `served`, and not alive."""
     files = [file for file in sorted(runtime.glob(f"*{_SUFFIX}")) if file.stem not in served]
-    return [file.read_text(encoding="utf-8") for file in files if not is_held(lock_file(runtime, file.stem))]
+    return [file.read_text(encoding="utf-8") for file in files if not _may_live(lock_file(runtime, file.stem))]
+
+
+def _may_live(lock: Path) -> bool:
+    try:
+        return is_held(lock)
+    except OSError:  # a file that cannot be asked tells nothing: then nobody's job is taken
+        return True

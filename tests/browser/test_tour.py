@@ -217,7 +217,7 @@ def test_number_that_nobody_entered_is_neither_shown_nor_sent(quiet_studio: App,
     expect(page.locator("#try-seed input")).to_have_value("")
 
 
-@pytest.mark.slow  # quick: the tour, where every answer comes
+@pytest.mark.slow  # quick: tests/ui/test_comparing.py, of what the server answers
 def test_jobs_page_goes_on_looking_after_answers_were_lost(
     app: MakeApp, new_page: Open, tmp_path: Path, tiny_model: Path
 ) -> None:

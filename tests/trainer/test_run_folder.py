@@ -1,14 +1,11 @@
 from __future__ import annotations
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from tests.pictures import write_photos
-from trainer.errors import BusyError, RecipeError, RequestError
-from trainer.machine.locks import hold_lock
+from trainer.errors import RecipeError, RequestError
 from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe.build import build_recipe
@@ -81,27 +78,6 @@ def test_small_file_is_replaced_whole(tmp_path: Path) -> None:
     write_whole(tmp_path / "deep" / "f", "two")
     assert [f.name for f in (tmp_path / "deep").iterdir()] == ["f"]
     assert (tmp_path / "deep" / "f").read_text() == "two"
-
-
-def test_lock_names_the_pid_that_holds_it(tmp_path: Path) -> None:
-    program = (
-        "import sys, time; from pathlib import Path; from trainer.run_folder import hold_lock\n"
-        "with hold_lock(Path(sys.argv[1]), what='GPU 0'): print('held', flush=True); time.sleep(60)"
-    )
-    child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "l")], stdout=subprocess.PIPE, text=True)
-    try:
-        assert child.stdout is not None
-        assert child.stdout.readline() == "held\n"
-        with (
-            pytest.raises(BusyError, match=f"GPU 0 is already served by pid {child.pid}"),
-            hold_lock(tmp_path / "l", what="GPU 0"),
-        ):
-            pass
-    finally:
-        child.kill()
-        child.communicate()
-    with hold_lock(tmp_path / "l", what="GPU 0"):
-        pass  # a lock ends with its process, however it ended
 
 
 def test_run_is_prepared_whole(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from trainer.recipe.choices import STARTER, Kind, Method
 from trainer.recipe.presets import preset_values
 from ui.compare_panel import ComparePanel, choose_pair, comparison_html
 from ui.forms import RecipeForm
-from ui.polling import CALM_POLL_S, POLL_S
+from ui.polling import _SHOWN_MARK_JS, CALM_POLL_S, POLL_S
 from ui.services import Services
 from ui.train.handlers import Choices, TrainHandlers
 from ui.train.money_fields import MoneyWish
@@ -205,6 +205,10 @@ def test_panel_says_once_that_one_of_the_two_is_gone(services: Services, queued:
     assert "One of the two is not there any more" in shown
     assert timer.value == CALM_POLL_S
     assert view.refresh(request, seen, *queued.jobs) == (gr.skip(),) * 4
+    in_the_browser = re.search(r"match\(/(.+?)/\)", _SHOWN_MARK_JS)
+    assert in_the_browser is not None
+    found = re.match(in_the_browser[1], shown)
+    assert found is not None and found[0] == seen
 
 
 def test_panel_is_looked_at_often_only_while_one_of_the_two_trains(services: Services, queued: Comparison) -> None:

@@ -1,1 +1,1 @@
-"""Concepts made elsewhere: which file it is, what it holds and whether it fits, before anything is loaded."""
+"""Concepts that are not trained here: made elsewhere and judged before anything is loaded, or extracted."""

@@ -56,8 +56,8 @@ class CoreShare:
 
 def _computes(file: Path) -> bool:
     """Whether the process of a file still lives; one that a kill left behind is removed."""
-    if is_held(file):
-        return True
     with contextlib.suppress(OSError):
+        if is_held(file):
+            return True
         file.unlink()
     return False

@@ -30,13 +30,13 @@ def hold_lock(path: Path, *, what: str) -> Generator[None]:
 
 
 def is_held(path: Path) -> bool:
-    """Whether a live process holds a lock. A file that is there and cannot be opened counts as held."""
+    """Whether a live process holds a lock. Raises OSError where the file is there and cannot be asked."""
     try:
         with path.open("rb") as file:
             fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except FileNotFoundError:
         return False
-    except OSError:
+    except BlockingIOError:
         return True
     return False
 

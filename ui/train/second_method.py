@@ -12,6 +12,7 @@ from gradio.components import Component
 from jobs.comparison import Order
 from jobs.money.bill import Bill, dollars
 from jobs.remote.record import RemoteRun
+from trainer.disk_need import check_disk, training_bytes
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.recipe.choices import Method
 from trainer.recipe.config import TrainConfig
@@ -148,6 +149,8 @@ class PairHandlers:
             recipe = self.recipe(choices, entered, second)
             seconds, cost = self._cost(recipe, flavor)
             first_seconds, _ = self._cost(first, flavor)
+            if flavor is None:
+                check_disk(recipe, self._services.jobs.runs_dir)
         except RecipeError as error:
             return render("second_plan.html", method=words, problems=error.problems)
         except (RequestError, HubError) as error:
@@ -161,6 +164,7 @@ class PairHandlers:
             seconds=seconds,
             both=both,
             size=size_words(recipe),
+            disk=training_bytes(recipe) if flavor is None else 0,
             cost=cost,
         )
 

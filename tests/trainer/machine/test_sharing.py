@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from tests import ROOT
 from tests.waiting import wait_until
 from trainer.machine.cores import CoreShare
 from trainer.machine.devices import Device, cpu, find_devices, only
@@ -158,8 +159,7 @@ def sleeper(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[str]:
         "print('ready', flush=True)\n"
         "time.sleep(120)\n"
     )
-    root = Path(__file__).resolve().parents[2]
-    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{root}")
+    monkeypatch.setitem(ENVIRONMENT, "PYTHONPATH", f"{tmp_path}:{ROOT}")
     return ["sleeper"]
 
 

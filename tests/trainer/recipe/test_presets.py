@@ -36,7 +36,7 @@ def test_overrides_win_over_the_preset() -> None:
     assert preset_recipe(Method.textual_inversion, Kind.pet, STARTER, name="rex", steps=7, vectors=2).vectors == 2
 
 
-def test_looks_name_known_schedulers() -> None:
+def test_samplers_of_presets_are_known() -> None:
     assert {sampler_values(starter=s)["scheduler"] for s in (True, False)} <= set(SCHEDULERS)
 
 

@@ -71,7 +71,7 @@ class Family(Protocol):
         """The noised latents and what the denoiser should say about them, both fp32."""
         ...
 
-    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
         """One call of the denoiser."""
         ...
 

@@ -98,9 +98,9 @@ class StableDiffusion:
         target = noise if self.prediction == "epsilon" else signal * noise - sigma * latents
         return noisy, target
 
-    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
         dtype = self.unet.dtype
-        return self.unet(noisy.to(dtype), timesteps, told.states.to(dtype), return_dict=False)[0]
+        return self.unet(noisy.to(dtype), timesteps, conditioning.states.to(dtype), return_dict=False)[0]
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> list[Image.Image]:

@@ -45,13 +45,13 @@ class StableDiffusionXL(StableDiffusion):
         assert nothing.pooled is not None
         return Conditioning(torch.zeros_like(nothing.states), torch.zeros_like(nothing.pooled))
 
-    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, told: Conditioning) -> torch.Tensor:
+    def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
         dtype = self.unet.dtype
         height, width = (side * self.latent_scale for side in noisy.shape[-2:])
         size = torch.tensor([[height, width, 0, 0, height, width]], device=noisy.device, dtype=dtype)
-        assert told.pooled is not None
-        added = {"text_embeds": told.pooled.to(dtype), "time_ids": size.expand(len(noisy), -1)}
-        states = told.states.to(dtype)
+        assert conditioning.pooled is not None
+        added = {"text_embeds": conditioning.pooled.to(dtype), "time_ids": size.expand(len(noisy), -1)}
+        states = conditioning.states.to(dtype)
         return self.unet(noisy.to(dtype), timesteps, states, added_cond_kwargs=added, return_dict=False)[0]
 
     def _pipeline_options(self) -> dict[str, Any]:

@@ -1,0 +1,49 @@
+"""Locks between processes: who holds one, and that it ends with its process."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from trainer.errors import BusyError
+from trainer.machine.locks import hold_lock, is_held
+
+
+def test_lock_names_the_pid_that_holds_it(tmp_path: Path) -> None:
+    program = (
+        "import sys, time; from pathlib import Path; from trainer.machine.locks import hold_lock\n"
+        "with hold_lock(Path(sys.argv[1]), what='GPU 0'): print('held', flush=True); time.sleep(60)"
+    )
+    child = subprocess.Popen([sys.executable, "-c", program, str(tmp_path / "l")], stdout=subprocess.PIPE, text=True)
+    try:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "held\n"
+        with (
+            pytest.raises(BusyError, match=f"GPU 0 is already served by pid {child.pid}"),
+            hold_lock(tmp_path / "l", what="GPU 0"),
+        ):
+            pass
+    finally:
+        child.kill()
+        child.communicate()
+    with hold_lock(tmp_path / "l", what="GPU 0"):
+        pass  # a lock ends with its process, however it ended
+
+
+def test_asking_whether_a_lock_is_held_neither_makes_nor_takes_it(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    assert not is_held(lock)
+    assert not lock.exists()
+    with hold_lock(lock, what="it"):
+        assert is_held(lock)
+        assert is_held(lock)
+    assert not is_held(lock)
+
+
+def test_lock_that_cannot_be_asked_is_not_said_to_be_free(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(NotADirectoryError):
+        is_held(tmp_path / "file" / "lock")
