@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
@@ -74,13 +75,16 @@ def test_same_method_twice_is_refused(pair: PairHandlers, entered: dict[str, Any
 
 
 def test_plan_names_both_times_and_says_what_is_wrong_with_the_second(
-    pair: PairHandlers, entered: dict[str, Any]
+    pair: PairHandlers, entered: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     plan = pair.plan(CHOICES, entered, TI)
     assert "Then textual inversion: <strong>30 steps</strong>" in plan
     assert "Both together take about" in plan
     assert "<strong>steps</strong>" in pair.plan(CHOICES, entered, SecondMethod(Method.textual_inversion, 0))
     assert pair.plan(CHOICES, entered | {"steps": 0}, TI) == ""  # the first one's plan says what is wrong
+    free = shutil.disk_usage("/")._replace(free=1000)
+    monkeypatch.setattr("trainer.disk_need.shutil.disk_usage", lambda _folder: free)
+    assert "The disk is too full: this training needs" in pair.plan(CHOICES, entered, TI)
 
 
 class OfferedFields:
