@@ -36,7 +36,6 @@ _BEGINS = {
     Phase.verify: 0.98,
 }
 _TRAIN_SHARE = _BEGINS[Phase.export] - _BEGINS[Phase.train]
-_MOST_KEPT = 512
 
 
 @dataclass
@@ -78,6 +77,7 @@ class Progress:
 
 _KEPT: dict[Path, tuple[tuple[int, int], Progress]] = {}
 """By events file: its size and time of change when it was read, and what it said."""
+_MOST_KEPT = 512
 _KEEPING = threading.Lock()
 
 

@@ -72,7 +72,8 @@ class PolledHtml:
     def update(self, drawn: Drawn) -> tuple[Any, ...]:
         """Show this, remember that it is shown, and look on."""
         look = gr.Timer(POLL_S if drawn.goes_on else CALM_POLL_S, active=True)
-        return drawn.mark + drawn.content, drawn.mark, look, gr.Timer(RESCUE_POLL_S, active=True)
+        mark = drawn.mark
+        return mark + drawn.content, mark, look, gr.Timer(RESCUE_POLL_S, active=True)
 
     def stopped(self) -> tuple[Any, ...]:
         """Leave what is shown, and look no more."""

@@ -33,7 +33,7 @@ _WAITS_S = (5, 15, 60, 300)
 
 
 class RemoteTrainer:
-    """See `supervisor.training.Trainer`. Each job has its own thread: none is kept waiting by another's Hub."""
+    """See `supervisor.training.Trainer`. Each job has a thread: what keeps one waiting hinders no other."""
 
     queue = Queue.remote
     key = HUGGING_FACE

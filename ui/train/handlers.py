@@ -32,6 +32,7 @@ from ui.train.remote import prepare_remote
 DREAMBOOTH, TEXTUAL_INVERSION = "DreamBooth", "Textual inversion"
 ADAPTER, FULL = "adapter (LoRA)", "full model"
 FULL_SIZE_WIDTH = 768  # of the text states that Stable Diffusion 1.x attends to; 2.x has 1024
+_LITTLE_DISK_BYTES = 10**9
 
 
 def chosen_method(way: str, form: str) -> Method:
@@ -119,7 +120,7 @@ class TrainHandlers:
             seconds=estimate[0] if estimate else None,
             measured=bool(estimate and estimate[1]),
             size=size_words(recipe),
-            disk=training_bytes(recipe),
+            disk=disk_words(recipe),
             ahead=ahead,
             ahead_s=ahead_s,
             named=named,
@@ -249,3 +250,9 @@ class TrainHandlers:
 def size_words(recipe: TrainConfig) -> str:
     """About how large the result will be, to be read."""
     return f"about {file_size(result_bytes(recipe))}"
+
+
+def disk_words(recipe: TrainConfig) -> str:
+    """About how much disk a training takes meanwhile, to be read; empty where that is little."""
+    needed = training_bytes(recipe)
+    return f"about {file_size(needed)} of disk while it trains" if needed > _LITTLE_DISK_BYTES else ""

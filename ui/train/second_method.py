@@ -12,7 +12,7 @@ from gradio.components import Component
 from jobs.comparison import Order
 from jobs.money.bill import Bill, dollars
 from jobs.remote.record import RemoteRun
-from trainer.disk_need import check_disk, training_bytes
+from trainer.disk_need import check_disk
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.recipe.choices import Method
 from trainer.recipe.config import TrainConfig
@@ -22,7 +22,7 @@ from ui.html import render
 from ui.method_words import METHOD_WORDS
 from ui.publishing import prepare_publication
 from ui.services import Services
-from ui.train.handlers import Choices, TrainHandlers, size_words
+from ui.train.handlers import Choices, TrainHandlers, disk_words, size_words
 from ui.train.money_fields import MoneyWish
 from ui.train.remote import prepare_remote
 
@@ -164,7 +164,7 @@ class PairHandlers:
             seconds=seconds,
             both=both,
             size=size_words(recipe),
-            disk=training_bytes(recipe) if flavor is None else 0,
+            disk=disk_words(recipe) if flavor is None else "",
             cost=cost,
         )
 
