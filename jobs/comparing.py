@@ -5,7 +5,7 @@ It only reads: rows, events, recipes and manifests. What a side does not have ye
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
@@ -15,7 +15,6 @@ from jobs.store import Job
 from trainer.artifact import read_manifest
 from trainer.concept import preview_prompt, preview_seeds
 from trainer.errors import ConceptError, RequestError
-from trainer.events import Event, Phase, PhaseChanged, Started, read_events
 from trainer.narrate import duration, file_size
 from trainer.photos.intake import read_dataset
 from trainer.recipe.config import TrainConfig
@@ -143,7 +142,6 @@ def _side(view: JobView, run: RunFolder) -> Side:
 
 def _figures(view: JobView, run: RunFolder) -> Figures:
     job, progress = view.job, view.progress
-    events = list(read_events(run.events_file))
     losses = [progress.losses[step] for step in sorted(progress.losses)][-_RECENT_LOSSES:]
     measured = progress.measured
     return Figures(
@@ -154,8 +152,8 @@ def _figures(view: JobView, run: RunFolder) -> Figures:
         artifact_bytes=None if job.is_open else _artifact_bytes(run),
         trained_parameters=measured.trained_parameters if measured else None,
         loss=sum(losses) / len(losses) if losses else None,
-        trained_s=worked_s(events) or None,
-        waited_s=waited_s(job.queued, events),
+        trained_s=progress.worked_s or None,
+        waited_s=progress.waited_s(job.queued),
         peak_memory_bytes=measured.peak_memory_bytes if measured else None,
     )
 
@@ -165,23 +163,6 @@ def _artifact_bytes(run: RunFolder) -> int | None:
         return read_manifest(run.artifact).total_bytes
     except ConceptError:
         return None
-
-
-def worked_s(events: Iterable[Event]) -> float:
-    """Seconds that a run worked, over all of its starts; loading, downloads and interruptions do not count."""
-    total, previous = 0.0, None
-    for event in events:
-        begins = isinstance(event, Started) or (isinstance(event, PhaseChanged) and event.phase is Phase.prepare)
-        if previous is not None and not begins:
-            total += max(0.0, (event.time - previous).total_seconds())
-        previous = event.time
-    return total
-
-
-def waited_s(queued: float, events: Iterable[Event]) -> float | None:
-    """Seconds from a place in the queue until the run first told something; an interruption later does not count."""
-    moments = (event.time.timestamp() - queued for event in events)
-    return next((moment for moment in moments if moment >= 0), None)
 
 
 def _percent(share: float) -> str:

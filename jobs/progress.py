@@ -59,8 +59,16 @@ class Progress:
     checkpoint_step: int = 0
     resumed_from: int = 0
     seconds: float | None = None
+    worked_s: float = 0.0
+    """Over all of its starts; loading, downloads and interruptions do not count."""
+    begins: list[float] = field(default_factory=list[float])
+    """Each moment at which it got ready, in POSIX seconds."""
     measured: Measured | None = None
     failure: Failed | None = None
+
+    def waited_s(self, queued: float) -> float | None:
+        """Seconds from a place in the queue until the run got ready; an interruption later does not count."""
+        return next((moment - queued for moment in self.begins if moment >= queued), None)
 
     @property
     def fraction(self) -> float:
@@ -104,9 +112,14 @@ def progress_of(events_file: Path) -> Progress:
 
 def read_progress(events: Iterable[Event]) -> Progress:
     """Fold events into a Progress; a later event of a step replaces an earlier one."""
-    progress = Progress()
+    progress, previous = Progress(), None
     for event in events:
+        if isinstance(event, Started) or (isinstance(event, PhaseChanged) and event.phase is Phase.prepare):
+            progress.begins.append(event.time.timestamp())
+        elif previous is not None:
+            progress.worked_s += max(0.0, (event.time - previous.time).total_seconds())
         _apply(progress, event)
+        previous = event
     return progress
 
 

@@ -13,10 +13,10 @@ import pytest
 
 from jobs.__main__ import main
 from jobs.caps import MAX_OPEN_PER_OWNER
-from jobs.comparing import waited_s, worked_s
 from jobs.comparison import Comparison, Order
 from jobs.money.bill import Bill, read_bill
 from jobs.open import open_service
+from jobs.progress import read_progress
 from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job, new_job_id
@@ -235,17 +235,17 @@ def test_time_at_work_leaves_out_loading_and_interruptions() -> None:
         Started(**started, time=at(61)),  # pyright: ignore[reportArgumentType]
         Finished(artifact="a", seconds=1, time=at(64)),
     ]
-    assert worked_s(events) == (2 + 3) * 60
+    assert read_progress(events).worked_s == (2 + 3) * 60
 
 
 def test_time_in_the_queue_ends_with_the_first_start_and_begins_anew_with_a_resume() -> None:
     def at(minute: int) -> PhaseChanged:
         return PhaseChanged(phase=Phase.prepare, time=datetime.fromtimestamp(minute * 60, UTC))
 
-    events = [at(5), at(9), at(30)]
-    assert waited_s(2 * 60, events) == 3 * 60
-    assert waited_s(20 * 60, events) == 10 * 60
-    assert waited_s(40 * 60, events) is None
+    progress = read_progress([at(5), at(9), at(30)])
+    assert progress.waited_s(2 * 60) == 3 * 60
+    assert progress.waited_s(20 * 60) == 10 * 60
+    assert progress.waited_s(40 * 60) is None
 
 
 def test_command_line_prints_the_comparison_of_either_job(
