@@ -6,9 +6,10 @@ from typing import Any
 
 import gradio as gr
 
+from jobs.deployment import Deployment
 from jobs.money.admission import Admission
 from jobs.money.bill import dollars
-from jobs.money.space import NO_SECRET, Place
+from jobs.money.space import NO_SECRET
 from jobs.money.space_state import ReleaseStage
 from jobs.money.spending import Spending
 from ui.errors import spoken
@@ -24,7 +25,7 @@ class SpaceBanner:
 
     def __init__(self, services: Services, page: gr.Blocks) -> None:
         self._services, self._spending = services, services.spending
-        if self._spending.place is Place.local:
+        if self._spending.deployment is Deployment.local:
             return
         shown = gr.HTML(
             banner_html(services.spending, services.admission), elem_id="space-banner", js_on_load=ACTIONS_JS
@@ -50,7 +51,7 @@ def banner_html(spending: Spending, admission: Admission) -> str:
     price = state.usd_per_hour if state is not None else None
     return render(
         "space_banner.html",
-        place=spending.place.value,
+        deployment=spending.deployment.value,
         url=spending.space_url,
         costs=spending.at_stake(),
         machine=state.machine if state is not None else "",

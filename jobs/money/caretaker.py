@@ -77,12 +77,8 @@ class Caretaker:
         jobs = self._jobs.all_jobs()
         open_jobs = [job for job in jobs if job.is_open]
         verdict = self._judge(jobs, state)
-        if open_jobs and moment >= self._next_sleep:
-            state = self._lengthen_sleep(state, open_jobs, moment)
-        elif verdict.obstacle and state.sleep_s is None and self._space.can_manage and moment >= self._next_sleep:
-            state = self._set_sleep(state, _FORGOTTEN_SLEEP_S, moment, ours=True)
-        elif not open_jobs and not verdict.asked and not verdict.unsafe and moment >= self._next_sleep:
-            state = self._restore_sleep(state, moment)
+        if moment >= self._next_sleep:
+            state = self._mind_sleep(state, open_jobs, verdict, moment)
         self._release(state, verdict, moment)
 
     # what the hardware is
@@ -145,6 +141,15 @@ class Caretaker:
         return self._put(state, machine=price.machine, usd_per_hour=price.usd_per_hour)
 
     # the sleep timer, a dead-man switch
+
+    def _mind_sleep(self, state: SpaceState, open_jobs: Sequence[Job], verdict: Verdict, moment: float) -> SpaceState:
+        if open_jobs:
+            return self._lengthen_sleep(state, open_jobs, moment)
+        if verdict.obstacle and state.sleep_s is None and self._space.can_manage:
+            return self._set_sleep(state, _FORGOTTEN_SLEEP_S, moment, ours=True)
+        if not verdict.asked and not verdict.unsafe:
+            return self._restore_sleep(state, moment)
+        return state
 
     def _lengthen_sleep(self, state: SpaceState, open_jobs: Sequence[Job], moment: float) -> SpaceState:
         """Set the timer where there is none, or it would end before the jobs do: it runs from the last visit on.

@@ -1,4 +1,4 @@
-"""What this copy of the app is, and what a Space asks of the Hub about itself: hardware, sleep timer, release.
+"""What a Space asks of the Hub about itself: hardware, sleep timer, release.
 
 Only the Space's own secret HF_TOKEN may change the Space; the token of who signed in cannot, and is never used for it.
 """
@@ -6,14 +6,12 @@ Only the Space's own secret HF_TOKEN may change the Space; the token of who sign
 from __future__ import annotations
 
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 from huggingface_hub import SpaceHardware, SpaceRuntime
 
 from jobs.hub import ANSWER_ERRORS, explain, open_hub
 from trainer.errors import HubError, HubTrouble
-from trainer.settings import Owners, Settings
 
 FREE = SpaceHardware.CPU_BASIC.value
 NO_SECRET = (
@@ -29,31 +27,6 @@ _WORDS = {
     HubTrouble.missing: "The secret HF_TOKEN does not reach this Space. Put one of its owner in the Space's Settings.",
     HubTrouble.credits: "The account that owns this Space has no credits.",
 }
-
-
-class Place(StrEnum):
-    """What this copy of the app is."""
-
-    local = "local"
-    shared = "shared"
-    duplicate = "duplicate"
-    duplicate_with_gpu = "duplicate-with-gpu"
-
-
-def find_place(settings: Settings, *, has_gpu: bool) -> Place:
-    """Which of the four this copy is.
-
-    A Space is not told whether it was duplicated. But secrets, unlike variables, are never copied, and a shared Space
-    needs none: it has nothing of its own to manage. So a secret, or a single owner, means that somebody has made this
-    copy theirs. A duplicate before its secret is set looks like the shared one, and the page's words are for both. A
-    GPU means that somebody pays, whoever that is.
-    """
-    if not settings.on_space:
-        return Place.local
-    if has_gpu:
-        return Place.duplicate_with_gpu
-    own = settings.hub_token is not None or settings.owner_mode is Owners.single
-    return Place.duplicate if own else Place.shared
 
 
 @dataclass(frozen=True)

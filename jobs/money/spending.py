@@ -7,8 +7,9 @@ from dataclasses import dataclass
 
 from huggingface_hub import constants
 
+from jobs.deployment import Deployment, find_deployment
 from jobs.money.bill import Bill, dollars, is_settled, read_bill
-from jobs.money.space import NO_SECRET, Place, find_place
+from jobs.money.space import NO_SECRET
 from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, read_state
 from jobs.store import Job
 from trainer.errors import RequestError
@@ -32,7 +33,7 @@ class Spending:
 
     def __init__(self, settings: Settings, *, has_gpu: bool) -> None:
         self._settings = settings
-        self.place = find_place(settings, has_gpu=has_gpu)
+        self.deployment = find_deployment(settings, has_gpu=has_gpu)
 
     @property
     def space_url(self) -> str | None:
@@ -46,13 +47,13 @@ class Spending:
 
     def state(self) -> SpaceState | None:
         """What is known of the hardware; None where there is nothing to know, or not yet."""
-        return read_state(self._settings.home) if self.place is not Place.local else None
+        return read_state(self._settings.home) if self.deployment is not Deployment.local else None
 
     def at_stake(self) -> bool:
         """Whether training here may cost money. Before the Hub has answered, a GPU on a Space may."""
         state = self.state()
         if state is None or not state.flavor:
-            return self.place is Place.duplicate_with_gpu
+            return self.deployment is Deployment.duplicate_with_gpu
         return state.costs
 
     def plan(self, seconds: float | None) -> Cost:

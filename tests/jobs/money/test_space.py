@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 
 from jobs import hub as hub_client
 from jobs.money.prices import read_price
-from jobs.money.space import NO_SECRET, Hardware, OwnSpace, Place, find_place
+from jobs.money.space import NO_SECRET, Hardware, OwnSpace
 from tests.hub.accounts import ALICE, ALICE_READS, EXPIRED, REVOKED, TokenKind
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
@@ -18,7 +18,6 @@ from trainer.errors import HubError, HubTrouble
 from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]
-GPU, CPU = True, False
 
 
 @pytest.fixture
@@ -26,26 +25,6 @@ def space(client: Client) -> OwnSpace:
     """Alice's Space on a T4, with its secret."""
     make_space(client(ALICE))
     return OwnSpace(STUDIO, ALICE)
-
-
-@pytest.mark.parametrize(
-    ("environment", "has_gpu", "place"),
-    [
-        ({}, CPU, Place.local),
-        ({"HF_TOKEN": ALICE}, GPU, Place.local),
-        ({"SPACE_ID": STUDIO}, CPU, Place.shared),
-        ({"SPACE_ID": STUDIO, "HF_TOKEN": ALICE}, CPU, Place.duplicate),
-        ({"SPACE_ID": STUDIO, "STUDIO_OWNERS": "single"}, CPU, Place.duplicate),
-        ({"SPACE_ID": STUDIO}, GPU, Place.duplicate_with_gpu),
-        ({"SPACE_ID": STUDIO, "HF_TOKEN": ALICE}, GPU, Place.duplicate_with_gpu),
-    ],
-)
-def test_copy_knows_what_it_is(
-    environment: dict[str, str], has_gpu: bool, place: Place, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, value in environment.items():
-        monkeypatch.setenv(name, value)
-    assert find_place(Settings(), has_gpu=has_gpu) is place
 
 
 def test_secret_is_the_spaces_alone(monkeypatch: pytest.MonkeyPatch) -> None:
