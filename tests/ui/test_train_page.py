@@ -27,8 +27,7 @@ from trainer.settings import Settings
 from ui.forms import class_word_for
 from ui.layout import build_page
 from ui.services import Services
-from ui.train.handlers import ADAPTER, DREAMBOOTH, TEXTUAL_INVERSION, Choices, TrainHandlers
-from ui.train.money_fields import MoneyWish
+from ui.train.handlers import ADAPTER, DREAMBOOTH, TEXTUAL_INVERSION, Choices, Press, TrainHandlers
 from ui.train.photos_panel import PhotosHandlers, photos_html
 from ui.train.tab import TrainTab
 
@@ -54,7 +53,7 @@ class TrainPage:
 
     def press(self, base: str, name: str = "red-mug", *, publish: bool = False) -> str:
         choices = _choices(base, name)
-        return self._handlers.submit(choices, self._entered, self.draft, VISITOR, publish=publish, money=MoneyWish())
+        return self._handlers.submit(choices, self._entered, Press(self.draft, publish=publish), VISITOR)
 
     def assert_nothing_happened(self) -> None:
         assert self.services.jobs.views(SINGLE_OWNER) == []

@@ -61,6 +61,16 @@ class Choices:
     """Of who signed in: it reads bases that are gated or private."""
 
 
+@dataclass(frozen=True)
+class Press:
+    """What a press of Train comes with, besides the recipe; `flavor` is a machine at Hugging Face, None is this one."""
+
+    draft: str
+    publish: bool = False
+    money: MoneyWish = field(default_factory=MoneyWish)
+    flavor: str | None = None
+
+
 class TrainHandlers:
     """What the Train page does."""
 
@@ -196,42 +206,34 @@ class TrainHandlers:
         except RequestError:
             return None
 
-    def admit(self, choices: Choices, request: gr.Request, *, flavor: str | None) -> str:
-        """The owner, who may train where they want to. Raises RequestError for who may not.
+    def admit(self, choices: Choices, press: Press, request: gr.Request) -> str:
+        """The owner, who may train where they want to. Raises RequestError for who may not, or brings no photos.
 
         The supervisors are given the token of who signed in, for a base that not everybody may read.
         """
         owner = self._services.owners.of(request)
-        if flavor is None:
+        if press.flavor is None:
             self._services.admit(request)
             if choices.hub_token is not None and self._services.owners.find_base(choices.base).on_hub:
                 self._services.tokens.hand_over_for_fetching(owner, choices.hub_token)
+        if not press.draft:
+            raise RequestError("Add some photos first.")
         return owner
 
-    def submit(
-        self,
-        choices: Choices,
-        entered: Mapping[str, Any],
-        draft: str,
-        request: gr.Request,
-        *,
-        publish: bool,
-        money: MoneyWish,
-        flavor: str | None = None,
-    ) -> str:
+    def submit(self, choices: Choices, entered: Mapping[str, Any], press: Press, request: gr.Request) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
-        owner = self.admit(choices, request, flavor=flavor)
+        owner, draft = self.admit(choices, press, request), press.draft
         recipe = self.recipe(choices, entered)
-        if not draft:
-            raise RequestError("Add some photos first.")
-        repo_id = prepare_publication(self._services, recipe.name, request) if publish else None
-        remote = prepare_remote(self._services, recipe, flavor, request, money) if flavor is not None else None
+        repo_id = prepare_publication(self._services, recipe.name, request) if press.publish else None
+        remote = None
+        if press.flavor is not None:
+            remote = prepare_remote(self._services, recipe, press.flavor, request, press.money)
         job = self._services.jobs.submitting.submit(
             owner,
             recipe,
             lambda folder: self._services.drafts.copy_to(owner, draft, folder),
             press_id=draft,
-            bill=self._bill(recipe, money) if remote is None else None,
+            bill=self._bill(recipe, press.money) if remote is None else None,
             remote=remote,
         )
         if repo_id is not None:

@@ -22,7 +22,7 @@ from ui.html import render
 from ui.method_words import METHOD_WORDS
 from ui.publishing import prepare_publication
 from ui.services import Services
-from ui.train.handlers import Choices, TrainHandlers, disk_words, size_words
+from ui.train.handlers import Choices, Press, TrainHandlers, disk_words, size_words
 from ui.train.money_fields import MoneyWish
 from ui.train.remote import prepare_remote
 
@@ -185,21 +185,15 @@ class PairHandlers:
         second: SecondMethod,
         choices: Choices,
         entered: Mapping[str, Any],
-        draft: str,
+        press: Press,
         request: gr.Request,
-        *,
-        publish: bool,
-        money: MoneyWish,
-        flavor: str | None = None,
     ) -> str:
         """Queue both jobs, or neither; returns the first one's id. A second press for the draft is the same pair."""
-        owner = self._single.admit(choices, request, flavor=flavor)
+        owner, draft = self._single.admit(choices, press, request), press.draft
         recipes = self._single.recipe(choices, entered), self.recipe(choices, entered, second)
-        if not draft:
-            raise RequestError("Add some photos first.")
-        repos = [self._repo(recipe, request) for recipe in recipes] if publish else []
-        remotes = self._remotes(recipes, flavor, request, money)
-        bills = (None, None) if flavor is not None else self._bills(recipes, money)
+        repos = [self._repo(recipe, request) for recipe in recipes] if press.publish else []
+        remotes = self._remotes(recipes, press, request)
+        bills = (None, None) if press.flavor is not None else self._bills(recipes, press.money)
         orders = Order(recipes[0], bills[0], remotes[0]), Order(recipes[1], bills[1], remotes[1])
         comparison = self._services.jobs.submitting.submit_pair(
             owner, orders, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft
@@ -214,13 +208,14 @@ class PairHandlers:
         return prepare_publication(self._services, f"{recipe.name}-{recipe.method.value}", request)
 
     def _remotes(
-        self, recipes: tuple[TrainConfig, TrainConfig], flavor: str | None, request: gr.Request, money: MoneyWish
+        self, recipes: tuple[TrainConfig, TrainConfig], press: Press, request: gr.Request
     ) -> tuple[RemoteRun | None, RemoteRun | None]:
         """Where both train at Hugging Face, each of them on half of what they may cost."""
-        if flavor is None:
+        if press.flavor is None:
             return None, None
-        half = replace(money, limit_usd=None if money.limit_usd is None else money.limit_usd / 2)
-        first, second = (prepare_remote(self._services, recipe, flavor, request, half) for recipe in recipes)
+        limit = press.money.limit_usd
+        half = replace(press.money, limit_usd=None if limit is None else limit / 2)
+        first, second = (prepare_remote(self._services, recipe, press.flavor, request, half) for recipe in recipes)
         return first, second
 
     def _bills(self, recipes: tuple[TrainConfig, TrainConfig], money: MoneyWish) -> tuple[Bill | None, Bill | None]:

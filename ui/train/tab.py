@@ -25,6 +25,7 @@ from ui.train.handlers import (
     FULL,
     TEXTUAL_INVERSION,
     Choices,
+    Press,
     TrainHandlers,
     chosen_method,
     shown_method,
@@ -261,16 +262,14 @@ class TrainTab:
         if values[self._preset] != self._shown_for(choices):
             raise RequestError("The settings for what you chose are on their way. Look at the plan, then press again.")
         second = self._second.read(values)
-        submit = self._handlers.submit if second is None else partial(self._pair.submit, second)
-        job = submit(
-            choices,
-            entered,
+        press = Press(
             values[self._photos.draft],
-            request,
             publish=bool(values[self._publish]),
             money=self._money.read(values),
             flavor=self._place.flavor(values),
         )
+        submit = self._handlers.submit if second is None else partial(self._pair.submit, second)
+        job = submit(choices, entered, press, request)
         draft, shown = self._photos.handlers.next_draft()
         return job, draft, shown
 
