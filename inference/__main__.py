@@ -18,6 +18,7 @@ from trainer.bases import HUB_ID, STARTER_FOLDER, BaseReference, BaseTraits, fin
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, RequestError, StudioError
 from trainer.machine.process import leave
 from trainer.one_line_parser import OneLineParser
+from trainer.recipe.choices import STARTER
 from trainer.recipe.presets import sampler_values
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
@@ -112,16 +113,20 @@ def _request(options: argparse.Namespace) -> PictureRequest:
     choices = [_concept_argument(text, options) for text in options.concept]
     uses = use_each(choices) if _varies_concept(options) else use_together(choices)
     first = open_concept(uses[0].folder).manifest if uses else None
-    base = options.base or (first.base.name if first else "starter")
-    prediction = first.base.prediction if first and not options.base else None
-    reference = find_base(base, prediction=prediction)
-    made_for = first.resolution_px if first else _traits(reference, options.settings.cache_dir).resolution_px
+    base = options.base or (first.base.name if first else STARTER)
+    own = first.base if first and not options.base else None
+    prediction = own.prediction if own else None
+    if own and any(open_concept(use.folder).is_whole_model for use in uses):  # it needs no base, which may be gone
+        is_starter = base == STARTER
+    else:
+        is_starter = find_base(base, prediction=prediction).folder == STARTER_FOLDER
+    made_for = first.resolution_px if first else _traits(find_base(base), options.settings.cache_dir).resolution_px
     values: dict[str, object] = {
-        **sampler_values(starter=reference.folder == STARTER_FOLDER),
+        **sampler_values(starter=is_starter),
         "prompt": options.prompt,
         "negative_prompt": options.negative_prompt,
         "base": base,
-        "base_revision": first.base.revision if first and not options.base else None,
+        "base_revision": own.revision if own else None,
         "base_prediction": prediction,
         "concepts": uses,
         "seed": secrets.randbelow(2**32) if options.seed is None else options.seed,

@@ -7,7 +7,7 @@ import trainer.engine  # noqa: F401 - first: it quietens the libraries that the 
 # isort: split
 import gc
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -86,10 +86,18 @@ class Engine:
 
         Raises ConceptError or BaseModelError where the request does not fit together.
         """
-        reference = find_base(request.base, request.base_revision, request.base_prediction)
-        base = base_folder(reference, self._cache, downloaded, token=token)
-        family, pipeline = self._open(request, base)
-        self._swap(request, pipeline)
+        concepts = {use.alias: _concept_of(use) for use in request.concepts}
+        whole = next((concept for concept in concepts.values() if concept.is_whole_model), None)
+        if whole is not None:  # it stands in for its base, which need not be here any more
+            folder, identity = whole.folder, whole.manifest.base.identity
+        else:
+            reference = find_base(request.base, request.base_revision, request.base_prediction)
+            folder = base_folder(reference, self._cache, downloaded, token=token)
+            identity = inspect_base(folder).identity
+        _check_fit(concepts, identity)
+        written = whole.manifest.weights_sha256 if whole else ""  # a resumed run writes its result anew
+        family, pipeline = self._open(folder, f"{folder} {identity} {written}")
+        self._swap(request, concepts, pipeline)
         positive, notes = self._spell(request.prompt)
         negative, more_notes = self._spell(request.negative_prompt)
         prompts, unparsed = encode(family, positive, negative)
@@ -118,31 +126,25 @@ class Engine:
             if not any(words.lower() in said for words in (loaded.words.placeholder, loaded.words.trained_words))
         ]
 
-    def _open(self, request: PictureRequest, base: Path) -> tuple[Family, StockPipeline]:
-        """The base, or the whole model among the concepts that stands in for it; loaded if it is not yet."""
-        whole = next((c for use in request.concepts if (c := _concept_of(use)).is_whole_model), None)
-        folder = whole.folder if whole else base
-        written = whole.manifest.weights_sha256 if whole else ""  # a resumed run writes its result anew
-        identity = f"{folder} {inspect_base(folder).identity} {written}"
+    def _open(self, folder: Path, identity: str) -> tuple[Family, StockPipeline]:
+        """The model of a folder, loaded if it is not yet; `identity` says what it must be."""
         if self._family is None or self._pipeline is None or identity != self._identity:
             self.unload()
             compute = open_compute(Precision.auto)
             family = open_family(folder, device=compute.device, dtype=compute.dtype)
             choose_attention(family.unet, compute.dtype)
             self._family, self._pipeline, self._identity = family, family.pipeline(), identity
-        _check_fit(request, whole, base)
         return self._family, self._pipeline
 
-    def _swap(self, request: PictureRequest, pipeline: StockPipeline) -> None:
+    def _swap(self, request: PictureRequest, wanted: Mapping[str, Concept], pipeline: StockPipeline) -> None:
         """Put exactly the request's concepts in place, as they are on disk now, and set their weights."""
-        wanted = {use.alias: _concept_of(use) for use in request.concepts}
         for loaded in [entry for entry in self._loaded if wanted.get(entry.use.alias) != entry.concept]:
             _remove(pipeline, loaded)
             self._loaded.remove(loaded)
         present = {entry.use.alias for entry in self._loaded}
         for use in request.concepts:
             if use.alias not in present:
-                self._loaded.append(_add(pipeline, use))
+                self._loaded.append(_add(pipeline, use, wanted[use.alias]))
         by_alias = {use.alias: use for use in request.concepts}
         self._loaded = [replace(entry, use=by_alias[entry.use.alias]) for entry in self._loaded]
         adapters = [entry for entry in self._loaded if entry.concept.manifest.method is Method.dreambooth_lora]
@@ -169,11 +171,10 @@ def _concept_of(use: ConceptUse) -> Concept:
         raise ConceptError(f"The concept <{use.alias}> is not here any more.") from error
 
 
-def _check_fit(request: PictureRequest, whole: Concept | None, base: Path) -> None:
+def _check_fit(concepts: Mapping[str, Concept], identity: str) -> None:
     """Raise ConceptError for a concept that was trained on another base."""
-    identity = whole.manifest.base.identity if whole else inspect_base(base).identity
-    for use in request.concepts:
-        manifest = _concept_of(use).manifest
+    for concept in concepts.values():
+        manifest = concept.manifest
         if manifest.base.identity != identity:
             raise ConceptError(
                 f"<{manifest.name}> was trained on {manifest.base.name}; choose that base, or leave the concept out."
@@ -181,11 +182,10 @@ def _check_fit(request: PictureRequest, whole: Concept | None, base: Path) -> No
 
 
 def _adapter_name(use: ConceptUse) -> str:
-    return f"concept-{use.alias}".replace(".", "-")
+    return f"concept-{use.alias}"
 
 
-def _add(pipeline: StockPipeline, use: ConceptUse) -> _Loaded:
-    concept = _concept_of(use)
+def _add(pipeline: StockPipeline, use: ConceptUse, concept: Concept) -> _Loaded:
     words = replace(concept.manifest.words, alias=use.alias)
     match concept.manifest.method:
         case Method.textual_inversion:

@@ -7,51 +7,36 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, cast
+from typing import Any, cast
 
 import yaml
 
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
-from trainer.errors import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_STOPPED,
-    ConceptError,
-    Problem,
-    RecipeError,
-    RequestError,
-    StudioError,
-    TrainingError,
-    TrainingStopped,
-    VerificationError,
-)
-from trainer.events import Emit, Event, Failed, Warned
+from trainer.errors import EXIT_DONE, EXIT_STOPPED, Problem, RecipeError, RequestError, StudioError
 from trainer.imports.commands import add_task_commands, remove_if_refused
 from trainer.imports.task import has_task, read_task
-from trainer.machine.cores import CoreShare
+from trainer.machine.disk_errors import explain_disk
 from trainer.machine.process import StopSignal, leave, read_secret, stop_when_parent_dies
-from trainer.narrate import narrate
 from trainer.one_line_parser import OneLineParser
-from trainer.photos.intake import take_folder
-from trainer.prepare import prepare_run
+from trainer.photos.intake import files_of_folder, take_folder
+from trainer.prepare import check_is_free, prepare_run
 from trainer.recipe.build import build_recipe
 from trainer.recipe.choices import STARTER, Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.fields import parse_assignments
 from trainer.recipe.presets import preset_values
 from trainer.run_folder import RunFolder
+from trainer.run_in_engine import run_in_engine
 from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
-
-if TYPE_CHECKING:
-    from trainer.engine.run import RunContext  # torch
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(name)s: %(message)s")
+    StopSignal().install(at_once=True)  # until a run takes the signals over, which then has something to keep
     try:
         options.settings = Settings()  # what is wrong with it is said before anything is written
         if options.command is not _check:  # which writes nothing
@@ -60,6 +45,11 @@ def main(arguments: list[str] | None = None) -> int:
     except StudioError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except OSError as error:
+        if (explained := explain_disk(error)) is None:
+            raise
+        print(explained, file=sys.stderr)
+        return explained.exit_code
     except KeyboardInterrupt:  # where no run was begun yet, as while a base comes down
         print("Stopped; nothing was begun.", file=sys.stderr)
         return EXIT_STOPPED
@@ -98,19 +88,21 @@ def _parser() -> argparse.ArgumentParser:
     verify.add_argument("run", type=Path, metavar="RUN_DIR")
     verify.set_defaults(command=_verify)
 
-    bringing_in = add_task_commands(commands, _run_in_engine)
+    bringing_in = add_task_commands(commands, run_in_engine)
     for command in (train, resume, check, *bringing_in):
         command.add_argument("--json", action="store_true", help="one JSON object per line")
     return parser
 
 
 def _train(options: argparse.Namespace) -> int:
+    check_is_free(options.out)
+    files_of_folder(options.photos)  # both are asked for again below: a base may take an hour to come down
     recipe = _requested_recipe(options)
     run, photo_set = prepare_run(options.out, recipe, lambda folder: take_folder(options.photos, folder))
     if not options.json:
         for reason in photo_set.report.reasons:
             print(reason)
-    return remove_if_refused(run, _run_in_engine(run, options))
+    return remove_if_refused(run, run_in_engine(run, options))
 
 
 def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
@@ -126,6 +118,7 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
         raise RecipeError(missing)
     base = find_base(str(values.pop("base", STARTER)), values.get("base_revision"), values.get("base_prediction"))
     method, kind = _member(Method, values.pop("method")), _member(Kind, values.pop("kind"))
+    build_recipe(preset_values(method, kind, None) | values | {"base": base.name})  # what is wrong is said beforehand
     traits = inspect_base(_downloaded(base, options.settings.cache_dir)) if base.on_hub else inspect_local(base)
     return build_recipe(preset_values(method, kind, traits) | values | {"base": base.name})
 
@@ -172,92 +165,12 @@ def _resume(options: argparse.Namespace) -> int:
         stop_when_parent_dies()
     run = RunFolder(options.run)
     _check_is_run(run)  # before anything is written to it
-    return _run_in_engine(run, options)
+    return run_in_engine(run, options)
 
 
 def _check_is_run(run: RunFolder) -> None:
     """Raise RequestError for an unknown or damaged folder."""
     _ = read_task(run) if has_task(run) else run.read_recipe()
-
-
-def _run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
-    """Train, carry out a task or, where a run is finished, verify it; every outcome is an event and an exit code."""
-    stop = StopSignal()
-    try:
-        stop.install(at_once=has_task(run))
-        with run.locked():
-            return _engine_run(run, options, stop, _emitter(run, as_json=options.json))
-    except KeyboardInterrupt:  # only what writes aside is stopped in this way
-        print("Stopped; nothing was taken in.", file=sys.stderr)
-        return EXIT_STOPPED
-
-
-def _engine_run(run: RunFolder, options: argparse.Namespace, stop: StopSignal, emit: Emit) -> int:
-    from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
-    from trainer.engine.failures import explain  # noqa: PLC0415
-    from trainer.engine.run import RunContext  # noqa: PLC0415
-
-    settings: Settings = options.settings
-    cores = CoreShare(settings.runtime_dir / "cores", own_cores())
-    try:
-        with cores.computing():
-            context = RunContext(emit, stop, settings.cache_dir, lambda: use_share(cores), options.token)
-            _see_through(run, context)
-    except TrainingStopped as stopped:
-        print(stopped, file=sys.stderr)
-        return stopped.exit_code
-    except Exception as error:  # noqa: BLE001 - the last place that can tell the person what happened
-        return _failed(error, explain(error), emit)
-    return EXIT_DONE
-
-
-def _see_through(run: RunFolder, context: RunContext) -> None:
-    """Verify what is finished; begin or go on with anything else, and with a training whose result was damaged."""
-    from trainer.engine.imports.run import carry_out  # noqa: PLC0415 - the engine brings torch
-    from trainer.engine.run import run_training, verify_run  # noqa: PLC0415
-
-    if _is_finished(run):
-        try:
-            verify_run(run, context.cache)
-            return
-        except VerificationError as error:
-            if has_task(run):
-                raise
-            context.emit(Warned(text=f"{error.cause} It is written again."))
-    if has_task(run):
-        carry_out(run, context)
-    else:
-        run_training(run, context)
-
-
-def _is_finished(run: RunFolder) -> bool:
-    try:
-        manifest = read_manifest(run.artifact)
-        return has_task(run) or manifest.steps >= run.read_recipe().steps
-    except ConceptError:
-        return False
-
-
-def _failed(error: Exception, explained: StudioError, emit: Emit) -> int:
-    if error is not explained:
-        logging.getLogger(__name__).error("unexpected", exc_info=error)
-    cause, advice = (
-        (explained.cause, explained.advice) if isinstance(explained, TrainingError) else (str(explained), "")
-    )
-    emit(Failed(cause=cause, advice=advice))
-    print(explained, file=sys.stderr)
-    return explained.exit_code if isinstance(explained, RequestError) else EXIT_FAILED
-
-
-def _emitter(run: RunFolder, *, as_json: bool) -> Emit:
-    log = run.events
-
-    def emit(event: Event, /) -> None:
-        log(event)
-        if line := event.model_dump_json() if as_json else narrate(event):
-            print(line, flush=True)
-
-    return emit
 
 
 def _check(options: argparse.Namespace) -> int:

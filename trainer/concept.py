@@ -10,7 +10,7 @@ import re
 from dataclasses import dataclass
 
 from trainer.errors import RequestError
-from trainer.recipe.choices import NAME_PATTERN, Kind, Method
+from trainer.recipe.choices import LONGEST_NAME, NAME_PATTERN, NAME_RULE, Kind, Method
 from trainer.recipe.config import TextualInversionRecipe, TrainConfig
 
 TEMPLATES: dict[Kind, tuple[str, ...]] = {
@@ -115,7 +115,7 @@ def caption_prompt(caption: str, words: ConceptWords) -> str:
         return caption
     by_name = _as_words(words.name)
     if by_name.search(caption):
-        return by_name.sub(words.trained_words, caption, count=1)
+        return by_name.sub(lambda _: words.trained_words, caption, count=1)
     return f"{words.trained_words}, {caption}"
 
 
@@ -141,6 +141,6 @@ def first_prompt(kind: Kind, name: str) -> str:
 
 def check_name(name: str) -> str:
     """The name if it can be one. Raises RequestError that says what a name is."""
-    if not re.fullmatch(NAME_PATTERN, name):
-        raise RequestError("A name has 2 to 40 of a-z, 0-9 and '-', and does not start or end with '-'.")
+    if len(name) > LONGEST_NAME or not re.fullmatch(NAME_PATTERN, name):
+        raise RequestError(f"A name has {NAME_RULE}.")
     return name

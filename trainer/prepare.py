@@ -30,16 +30,21 @@ def prepare_run(root: Path, recipe: TrainConfig, take_photos: Callable[[Path], P
     return RunFolder(root), photo_set
 
 
+def check_is_free(root: Path) -> None:
+    """Raise RequestError where something lies in the way of a new run."""
+    if root.exists() and (not root.is_dir() or any(root.iterdir())):
+        raise RequestError(f"{root} is not empty; choose a new folder for the run, or resume it.")
+    if root.is_symlink() or root.is_mount() or root.resolve() == Path.cwd():
+        raise RequestError(f"{root} cannot be replaced by the run's folder; name one inside it.")
+
+
 @contextmanager
 def new_run_folder(root: Path) -> Generator[RunFolder]:
     """A folder beside `root` that takes its place when the block ends well.
 
     Raises RequestError where something lies in the way of a new run, or the folder cannot be made.
     """
-    if root.exists() and (not root.is_dir() or any(root.iterdir())):
-        raise RequestError(f"{root} is not empty; choose a new folder for the run, or resume it.")
-    if root.is_symlink() or root.is_mount() or root.resolve() == Path.cwd():
-        raise RequestError(f"{root} cannot be replaced by the run's folder; name one inside it.")
+    check_is_free(root)
     with ExitStack() as stack:
         try:
             aside = stack.enter_context(written_aside(root))

@@ -8,6 +8,7 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 BEFORE = ".before"
 """How the name of a folder ends that a newer one is just taking the place of."""
@@ -15,11 +16,18 @@ BEFORE = ".before"
 
 def write_whole(path: Path, text: str) -> None:
     """Write a small file so that it is either the old or the new one, never half."""
+    with opened_whole(path) as file:
+        file.write(text.encode())
+
+
+@contextmanager
+def opened_whole(path: Path) -> Generator[BinaryIO]:
+    """A file to write to that takes its place when the block ends well; another process may be writing it, too."""
     path.parent.mkdir(parents=True, exist_ok=True)
     descriptor, aside = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     try:
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            file.write(text)
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
             file.flush()
             os.fsync(file.fileno())
         Path(aside).replace(path)

@@ -155,3 +155,14 @@ def test_photos_without_a_subject_are_trained_on_alone_and_that_is_said(
     events = go_on(run, cache)
     assert any(isinstance(event, Warned) and "No subject is shown on plain colours" in event.text for event in events)
     assert isinstance(events[-1], Finished)
+
+
+def test_full_model_is_verified_without_the_base_that_it_came_from(
+    prepared: Prepare, tiny_model: Path, tmp_path: Path, cache: Path
+) -> None:
+    base = tmp_path / "base"
+    shutil.copytree(tiny_model, base)
+    run = prepared(base, "dreambooth", steps=1, preview_every_steps=0)
+    go_on(run, cache)
+    shutil.rmtree(base)
+    verify_run(run, cache)

@@ -8,6 +8,7 @@ import torch
 from PIL import Image
 
 from inference.request import SCHEDULERS as OFFERED
+from trainer.engine import sampling
 from trainer.engine.families import Family, open_family
 from trainer.engine.sampling import (
     SCHEDULERS,
@@ -106,3 +107,24 @@ def test_folder_loads_the_same_in_half_precision(tiny_v_model: Path) -> None:
     half = open_family(tiny_v_model, device=torch.device("cpu"), dtype=torch.bfloat16)
     (picture,) = make(half, [1], SamplerSettings(steps=3))
     assert looks_like_a_picture(picture)
+
+
+def test_name_of_a_sampler_holds_whatever_the_base_says_of_its_own(family: Family) -> None:
+    config = {**family.scheduler_config, "use_karras_sigmas": True, "algorithm_type": "sde-dpmsolver++"}
+    made = sampling._make_scheduler("DPM++ 2M", config).config
+    assert (made.use_karras_sigmas, made.algorithm_type) == (False, "dpmsolver++")
+    assert made.prediction_type == family.scheduler_config["prediction_type"]
+    assert sampling._make_scheduler("DPM++ 2M Karras", config).config.use_karras_sigmas
+
+
+def test_start_picture_of_another_shape_is_cropped_and_not_squashed(
+    family: Family, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[torch.Tensor] = []
+    encode = family.encode_pictures
+    monkeypatch.setattr(family, "encode_pictures", lambda pixels: seen.append(pixels) or encode(pixels))
+    wide = Image.new("RGB", (640, 48))
+    wide.paste((255, 255, 255), (280, 0, 360, 48))
+    make(family, [1], SamplerSettings(steps=2), start=StartPicture(wide, 0.5))
+    assert seen[0].shape == (1, 3, 48, 64)
+    assert seen[0].min() == 1  # its white middle, and nothing of the black beside it

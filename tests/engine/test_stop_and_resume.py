@@ -157,3 +157,14 @@ def test_damaged_newest_checkpoint_falls_back_and_says_so(prepared: Prepare, tin
     events = go_on(run, cache)
     assert any(isinstance(e, Warned) and "damaged" in e.text for e in events)
     assert isinstance(events[-1], Finished)
+
+
+def test_resume_makes_the_previews_that_a_stop_left_out(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
+    run = prepared(tiny_model, "textual-inversion", steps=5, **PREVIEWED | {"preview_every_steps": 3})
+    go_on(run, cache)
+    last = run.preview_file(5, 0)
+    before = last.read_bytes()
+    last.unlink()
+    shutil.rmtree(run.artifact)  # as after a kill while the last pictures were drawn
+    go_on(run, cache)
+    assert last.read_bytes() == before

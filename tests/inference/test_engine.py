@@ -216,3 +216,10 @@ def test_catalog_opens_what_is_finished_only(concepts: Runs, tmp_path: Path) -> 
     assert open_concept(concepts["dreambooth"].artifact).is_whole_model
     with pytest.raises(ConceptError, match="no finished concept"):
         open_concept(tmp_path)
+
+
+def test_full_model_draws_without_the_base_that_it_came_from(engine: Engine, tmp_path: Path, concepts: Runs) -> None:
+    request = ask(tmp_path / "gone", [(concepts["dreambooth"], 1.0)], "a <red-mug>")
+    assert len(engine.generate(request).pictures) == 1
+    with pytest.raises(BaseModelError):
+        engine.generate(ask(tmp_path / "gone", [(concepts["dreambooth-lora"], 1.0)], "a <red-mug>"))

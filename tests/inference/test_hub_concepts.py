@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 import torch
 from huggingface_hub import HfApi, constants
+from huggingface_hub.errors import LocalEntryNotFoundError
 from safetensors.torch import load_file, save_file
 
 from inference.engine import Engine
@@ -22,6 +23,7 @@ from tests.hub.local_hub import LocalHub
 from tests.tiny_models import WIDTH
 from tests.waiting import PATIENCE_S
 from trainer.artifact import read_manifest
+from trainer.engine.hub_download import Listing
 from trainer.engine.imports.cached import cached_concept
 from trainer.errors import BaseModelError, ConceptError, WeightsError
 from trainer.run_folder import RunFolder
@@ -92,3 +94,21 @@ def test_command_line_takes_a_hub_id(hub: LocalHub, alice: HfApi, tiny_model: Pa
     assert made.returncode == 0, made.stderr
     assert "Prompts call alice/Cat_Toy <cat-toy>." in made.stderr
     assert (tmp_path / "picture.png").exists()
+
+
+def test_concept_that_was_taken_in_is_used_while_the_hub_is_away(
+    alice: HfApi, tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    taken = cached_concept("alice/Cat_Toy", str(tiny_model), cache, lambda _line: None)
+    monkeypatch.setattr("trainer.engine.imports.cached.list_files", _away)
+    said: list[str] = []
+    assert cached_concept("alice/Cat_Toy", str(tiny_model), cache, said.append) == taken
+    assert "taken in before" in said[0]
+    with pytest.raises(ConceptError, match="cannot be had"):
+        cached_concept("alice/Other", str(tiny_model), cache, said.append)
+    with pytest.raises(ConceptError, match="cannot be had"):
+        cached_concept("alice/Cat_Toy", "starter", cache, said.append)
+
+
+def _away(*_arguments: object) -> Listing:
+    raise LocalEntryNotFoundError("away")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import signal
@@ -11,12 +12,16 @@ import time
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from tests import ROOT
 from tests.command import run_command
 from tests.pictures import write_photos
-from tests.waiting import wait_until
-from trainer.photos.intake import take_folder
+from tests.waiting import PATIENCE_S, wait_until
+from trainer import run_in_engine
+from trainer.__main__ import main
+from trainer.engine.failures import explain
+from trainer.photos.intake import PhotoSet, take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe.build import build_recipe
 from trainer.run_folder import RunFolder
@@ -258,3 +263,58 @@ def test_stopped_import_exits_3_at_once(tiny_model: Path, tmp_path: Path) -> Non
     assert process.returncode == 3
     assert errors.splitlines() == ["Stopped; nothing was taken in."]
     assert not (tmp_path / "run" / "artifact").exists()
+
+
+def test_stop_while_photos_are_taken_in_leaves_nothing(tmp_path: Path, tiny_model: Path) -> None:
+    photos = tmp_path / "photos"
+    photos.mkdir()
+    for number in range(12):
+        Image.effect_noise((2500, 2500), 60).save(photos / f"{number}.png")
+    program = [sys.executable, "-m", "trainer", *map(str, train_arguments(photos, tiny_model, tmp_path / "run"))]
+    process = subprocess.Popen(program, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    wait_until(lambda: any(tmp_path.glob(".run.*/photos/*.jpg")))
+    process.terminate()
+    _, errors = process.communicate(timeout=PATIENCE_S)
+    assert process.returncode == 3
+    assert errors.splitlines() == ["Stopped; nothing was begun."]
+    assert list(tmp_path.glob("*run*")) == []
+
+
+@pytest.mark.fault(17)
+def test_disk_that_is_full_while_photos_are_taken_in_is_said_in_words(
+    tmp_path: Path,
+    photo_folder: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    def full(_photos: Path, _folder: Path) -> PhotoSet:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("trainer.__main__.take_folder", full)
+    assert main([str(word) for word in train_arguments(photo_folder, tiny_model, tmp_path / "run")]) == 1
+    assert capsys.readouterr().err.startswith("The disk is full. Free some space")
+    assert list(tmp_path.glob("*run*")) == []
+
+
+@pytest.mark.fault(17)
+def test_cause_is_said_where_even_the_event_cannot_be_written(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "events.jsonl").symlink_to("/dev/full")
+    full = OSError(errno.ENOSPC, "No space left on device")
+    emit = run_in_engine._emitter(RunFolder(tmp_path), as_json=False)
+    assert run_in_engine._failed(full, explain(full), emit) == 1
+    assert capsys.readouterr().err.startswith("The disk is full.")
+
+
+@pytest.mark.parametrize("change", [["--out", "/"], ["--photos", "/nowhere"], ["--steps", "-1"]])
+def test_base_is_not_downloaded_for_what_cannot_be_done(
+    change: list[str], tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def download(*_arguments: object) -> Path:
+        raise AssertionError("downloaded")
+
+    monkeypatch.setattr("trainer.__main__._downloaded", download)
+    wanted = train_arguments(photo_folder, Path("somebody/model"), tmp_path / "run", *change)
+    assert main([str(word) for word in wanted]) == 2

@@ -68,3 +68,8 @@ def test_name_rule_is_said_in_words() -> None:
     assert check_name("red-mug") == "red-mug"
     with pytest.raises(RequestError, match="a-z"):
         check_name("Red Mug")
+
+
+def test_class_word_is_put_in_as_it_is() -> None:
+    words = ConceptWords("cup", Method.dreambooth_lora, r"tea\pot")
+    assert caption_prompt("my cup on a table", words) == r"my cup tea\pot on a table"

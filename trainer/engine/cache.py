@@ -45,12 +45,12 @@ def encode_photos(
     folder: Path, photos: PhotoSet, recipe: TrainConfig, family: Family, counted: Counted
 ) -> EncodedPictures:
     """Encode the recipe's number of variants of every photo; the first variant is the exact crop."""
-    squares = [cropped(folder, photo) for photo in photos.usable]
+    squares = (cropped(folder, photo) for photo in photos.usable)
     pictures = (
         [variant(square, recipe, index=index, number=number) for number in range(recipe.variants_per_photo)]
         for index, square in enumerate(squares)
     )
-    return _encode(pictures, len(squares), family, counted, recipe.background_weight)
+    return _encode(pictures, len(photos.usable), family, counted, recipe.background_weight)
 
 
 def encode_pictures(pictures: Sequence[Image.Image], family: Family, counted: Counted) -> EncodedPictures:

@@ -70,7 +70,7 @@ class Checkpoints:
                 return _read(folder)
             except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
                 log.warning("checkpoint %s: %s", folder, error)
-                self._emit(Warned(text=f"The checkpoint {folder.name} is damaged; going on from the one before."))
+                self._emit(Warned(text=f"The checkpoint {folder.name} is damaged, so it is passed over."))
         return None
 
     def _folders(self) -> list[Path]:

@@ -70,7 +70,7 @@ def train(training: Training, *, start: int) -> int:
     """
     recipe, optimizer, accelerator = training.recipe, training.optimizer, training.compute.accelerator
     done, kept = start, start or None
-    if recipe.preview_every_steps and start % recipe.preview_every_steps == 0 and not training.previews.exist(start):
+    if training.previews.are_due(start) and not training.previews.exist(start):
         training.previews.make(start)  # the picture of before, or one that a stop cut short
     progress = _Progress(training, start)
     while done < recipe.steps and not training.stop_requested():
@@ -87,14 +87,13 @@ def train(training: Training, *, start: int) -> int:
         done += 1
 
         is_last = done == recipe.steps
-        is_preview = recipe.preview_every_steps > 0 and (is_last or done % recipe.preview_every_steps == 0)
         is_checkpoint = recipe.checkpoint_every_steps > 0 and (is_last or done % recipe.checkpoint_every_steps == 0)
         if is_last or is_checkpoint or progress.is_due(done):
             progress.report(done)
         if is_checkpoint:
             write_checkpoint(training, done)
             kept = done
-        if is_preview:
+        if training.previews.are_due(done):
             with progress.paused():
                 training.previews.make(done)
     if training.stop_requested() and kept != done:

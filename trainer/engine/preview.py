@@ -14,6 +14,7 @@ from trainer.engine.sampling import Prompts, SamplerSettings, sample
 from trainer.events import Emit, Preview
 from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
+from trainer.whole_files import opened_whole
 
 
 class Previews:
@@ -32,6 +33,11 @@ class Previews:
     ) -> None:
         self._run, self._recipe, self._family, self._emit, self._sampler = run, recipe, family, emit, sampler
         self._averaged, self._stop_requested = averaged, stop_requested
+
+    def are_due(self, step: int) -> bool:
+        """Whether a step is one that has previews: every so many, the first and the last."""
+        every = self._recipe.preview_every_steps
+        return every > 0 and (step % every == 0 or step == self._recipe.steps)
 
     def exist(self, step: int) -> bool:
         """Whether all previews of a step are there."""
@@ -57,10 +63,10 @@ class Previews:
                 )
         except _Interrupted:
             return
-        self._run.previews.mkdir(exist_ok=True)
         files = self._files(step)
         for file, picture in zip(files, pictures, strict=True):
-            picture.save(file)
+            with opened_whole(file) as whole:
+                picture.save(whole, "PNG")
         self._emit(Preview(step=step, files=[self._run.relative(f) for f in files]))
 
     def _give_up_on_stop(self, _done: int, _total: int) -> None:

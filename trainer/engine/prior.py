@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Callable
 from pathlib import Path
-
-from PIL import Image
 
 from trainer.bases import BaseTraits
 from trainer.concept import with_article
@@ -20,6 +17,7 @@ from trainer.photos.decode import decode_photo
 from trainer.photos.intake import files_of_folder
 from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe
 from trainer.recipe.presets import sampler_values
+from trainer.whole_files import opened_whole
 
 BATCH = 4
 MAX_OWN = 1000
@@ -61,7 +59,8 @@ def class_pictures(
                 family, prompts, seeds=numbers, size=size, sampler=sampler, step_done=lambda _done, _total: between()
             )
             for number, picture in zip(numbers, pictures, strict=True):
-                _save_whole(picture, files[number])
+                with opened_whole(files[number]) as whole:
+                    picture.save(whole, "PNG")
             counted(len(files) - len(missing) + begin + len(numbers), len(files))
     return files
 
@@ -90,12 +89,6 @@ def _is_whole(file: Path) -> bool:
     """A picture that a power loss left empty is made again; it would end every run that shares it."""
     try:
         decode_photo(file)
-    except (PhotoError, FileNotFoundError):
+    except PhotoError:
         return False
     return True
-
-
-def _save_whole(picture: Image.Image, file: Path) -> None:
-    aside = file.with_suffix(f".{os.getpid()}.partial")  # another job may be making the same one
-    picture.save(aside, "PNG")
-    aside.replace(file)

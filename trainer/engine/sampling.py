@@ -16,7 +16,7 @@ from diffusers import (
     EulerDiscreteScheduler,
     UniPCMultistepScheduler,
 )
-from PIL import Image
+from PIL import Image, ImageOps
 
 from trainer.engine.families import Conditioning, Family
 
@@ -25,9 +25,14 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, object]]] = {
     "DPM++ 2M Karras": (DPMSolverMultistepScheduler, {"use_karras_sigmas": True}),
     "Euler": (EulerDiscreteScheduler, {}),
     "Euler a": (EulerAncestralDiscreteScheduler, {}),
-    "DDIM": (DDIMScheduler, {}),
+    "DDIM": (DDIMScheduler, {"clip_sample": False, "set_alpha_to_one": False}),
     "UniPC": (UniPCMultistepScheduler, {}),
 }
+_NOISE_SCHEDULE = (
+    *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr"),
+    *("prediction_type", "timestep_spacing", "steps_offset"),
+)
+"""What a base says of its training. How its own sampler is set (Karras sigmas, SDE ...) is for `SCHEDULERS` to say."""
 StepDone = Callable[[int, int], None]
 
 
@@ -42,7 +47,7 @@ class SamplerSettings:
 
 @dataclass(frozen=True)
 class StartPicture:
-    """Image-to-image: start from this RGB picture, noised by `strength` (0 keeps it, 1 forgets it)."""
+    """Image-to-image: start from the middle of this RGB picture, noised by `strength` (0 keeps it, 1 forgets it)."""
 
     picture: Image.Image
     strength: float
@@ -98,7 +103,7 @@ def sample(
 
 def _make_scheduler(name: str, config: dict[str, object]) -> Any:
     kind, options = SCHEDULERS[name]
-    return kind.from_config(config, **options)
+    return kind.from_config({name: config[name] for name in _NOISE_SCHEDULE if name in config}, **options)
 
 
 def _begin(
@@ -108,7 +113,7 @@ def _begin(
     if start is None:
         return noise * scheduler.init_noise_sigma, scheduler.timesteps
     size = (noise.shape[3] * family.latent_scale, noise.shape[2] * family.latent_scale)
-    pixels = picture_to_tensor(start.picture.convert("RGB").resize(size, Image.Resampling.LANCZOS))
+    pixels = picture_to_tensor(ImageOps.fit(start.picture.convert("RGB"), size, Image.Resampling.LANCZOS))
     latents = family.encode_pictures(pixels[None]).mean.expand_as(noise)
     kept = max(1, min(len(scheduler.timesteps), round(len(scheduler.timesteps) * start.strength)))
     begin = len(scheduler.timesteps) - kept

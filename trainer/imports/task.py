@@ -20,7 +20,7 @@ from trainer.imports.recognise import recognise_file
 from trainer.imports.weights_file import is_torch_zip
 from trainer.photos.intake import shown_name
 from trainer.prepare import new_run_folder
-from trainer.recipe.choices import NAME_PATTERN, Kind, Method
+from trainer.recipe.choices import LONGEST_NAME, NAME_PATTERN, NAME_RULE, Kind, Method
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole
 
@@ -28,7 +28,7 @@ from trainer.whole_files import write_whole
 class _Task(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str = Field(pattern=NAME_PATTERN)
+    name: str = Field(pattern=NAME_PATTERN, max_length=LONGEST_NAME)
     kind: Kind
     class_word: str = Field("", max_length=60, pattern=r"^[^\n\r<>]*$")
     base: str = Field(min_length=1, max_length=400)
@@ -78,8 +78,8 @@ def build_task(values: dict[str, object]) -> ImportTask | ExtractTask:
 
 
 def _problem(field: str, kind: str, message: str) -> Problem:
-    if kind == "string_pattern_mismatch" and field == "name":
-        message = "use 2 to 40 of a-z, 0-9 and '-', not starting or ending with '-'"
+    if kind in ("string_pattern_mismatch", "string_too_long") and field == "name":
+        message = f"use {NAME_RULE}"
     return Problem(field, message)
 
 

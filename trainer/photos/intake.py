@@ -82,7 +82,11 @@ def read_caption(photo: Path) -> str | None:
     beside = next((file for file in besides if file.is_file() and not file.is_symlink() and file != photo), None)
     if beside is None:
         return None
-    text = beside.read_bytes()[: 4 * MAX_CAPTION].decode("utf-8", errors="replace")
+    try:
+        with beside.open("rb") as file:
+            text = file.read(4 * MAX_CAPTION).decode("utf-8", errors="replace")
+    except OSError as error:
+        raise RequestError(f"The caption {beside.name} cannot be read ({error.strerror}).") from error
     return " ".join(text.split())[:MAX_CAPTION] or None
 
 

@@ -8,7 +8,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from trainer.errors import Problem, RecipeError
-from trainer.recipe.choices import Kind, Method
+from trainer.recipe.choices import NAME_RULE, Kind, Method
 from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 
 _ADAPTER: TypeAdapter[TextualInversionRecipe | DreamBoothLoraRecipe | DreamBoothRecipe] = TypeAdapter(TrainConfig)
@@ -55,8 +55,8 @@ def _plain(error_type: str, message: str, field: str) -> str:
             return "no such field for this method"
         case "missing":
             return "is required"
-        case "string_pattern_mismatch" if field == "name":
-            return "use 2 to 40 of a-z, 0-9 and '-', not starting or ending with '-'"
+        case "string_pattern_mismatch" | "string_too_long" if field == "name":
+            return f"use {NAME_RULE}"
         case _:
             return re.sub(r"^(Input|Value) should", "should", message)
 

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from enum import StrEnum
 
-NAME_PATTERN = r"^[a-z0-9](?:[a-z0-9-]{0,38}[a-z0-9])$"
-"""What a concept may be called."""
+NAME_PATTERN = r"^[a-z0-9](?:-?[a-z0-9])+$"
+LONGEST_NAME = 40
+NAME_RULE = f"2 to {LONGEST_NAME} of a-z, 0-9 and '-', which stands between two others"
+"""What a concept may be called. Two dashes in a row weaken a word in prompts, and no repository may have them."""
 STARTER = "starter"
 """What recipes call the base model that comes with the project."""
 

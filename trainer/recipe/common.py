@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from trainer.errors import Problem, RecipeError
-from trainer.recipe.choices import NAME_PATTERN, STARTER, Kind, Optimizer, Precision, Schedule
+from trainer.recipe.choices import LONGEST_NAME, NAME_PATTERN, STARTER, Kind, Optimizer, Precision, Schedule
 
 
 def basic(unit: str = "") -> dict[str, Any]:
@@ -24,6 +24,7 @@ class CommonRecipe(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     name: str = Field(
+        max_length=LONGEST_NAME,
         pattern=NAME_PATTERN,
         description="Name of the concept: 2 to 40 of a-z, 0-9 and '-'. Prompts use it as <name>.",
         json_schema_extra=basic(),

@@ -15,7 +15,7 @@ from trainer.engine.export.verify import open_artifact, try_picture
 from trainer.engine.families import StockPipeline
 from trainer.errors import VerificationError
 from trainer.events import Emit, Phase, PhaseChanged
-from trainer.recipe.choices import Precision
+from trainer.recipe.choices import Method, Precision
 from trainer.run_folder import RunFolder
 from trainer.whole_files import written_aside
 
@@ -71,6 +71,7 @@ def verify_artifact(run: RunFolder, base_of: Callable[[Manifest], Path]) -> Mani
     """
     manifest = read_manifest(run.artifact)
     check_hashes(run.artifact, manifest)
-    pipeline = open_artifact(run.artifact, manifest, base_of(manifest))
+    base = run.artifact if manifest.method is Method.dreambooth else base_of(manifest)  # a whole model needs no other
+    pipeline = open_artifact(run.artifact, manifest, base)
     try_picture(pipeline, manifest, open_compute(Precision.auto).device)
     return manifest

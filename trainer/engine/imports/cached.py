@@ -11,11 +11,12 @@ from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Listing, download, list_files, reason_of
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import RunContext
-from trainer.errors import ConceptError
-from trainer.imports.task import build_task, hub_values, prepare_task, suggested_name
+from trainer.errors import ConceptError, RequestError
+from trainer.imports.task import build_task, hub_values, prepare_task, read_task, suggested_name
 from trainer.machine.locks import one_at_a_time
 from trainer.machine.process import StopSignal
 from trainer.recipe.choices import STARTER, Kind
+from trainer.run_folder import RunFolder
 
 _MAX_MANIFEST_BYTES = 1_000_000
 
@@ -30,9 +31,11 @@ def cached_concept(source: str, base: str | None, cache: Path, say: Callable[[st
         listing = list_files(str(values["hub_id"]), None)
         manifest = _own_manifest(listing)
     except DOWNLOAD_ERRORS as error:
-        raise ConceptError(
-            f"{source} is no folder here, and cannot be had from the Hub: {reason_of(error)}."
-        ) from error
+        why = f"{source} is no folder here, and cannot be had from the Hub: {reason_of(error)}."
+        if (here := _newest_here(cache, values, base)) is None:
+            raise ConceptError(why) from error
+        say(f"{why} What was taken in before is used.")
+        return here
     about = _about(source, manifest, base)
     key = hashlib.sha256(f"{source} {listing.commit} {about['base']}".encode()).hexdigest()[:24]
     root = cache / "concepts" / key
@@ -44,6 +47,21 @@ def cached_concept(source: str, base: str | None, cache: Path, say: Callable[[st
             carry_out(run, RunContext(run.events, StopSignal(), cache))
     say(f"Prompts call {source} <{about['name']}>.")
     return root
+
+
+def _newest_here(cache: Path, values: dict[str, object], base: str | None) -> Path | None:
+    """What was taken in last of the same file of the same repository, for the base that is asked for if one is."""
+
+    def fits(root: Path) -> bool:
+        try:
+            task = read_task(RunFolder(root))
+        except RequestError:
+            return False
+        asked = values if base is None else values | {"base": base}
+        return all(getattr(task, name, None) == value for name, value in asked.items())
+
+    whole = [manifest.parents[1] for manifest in (cache / "concepts").glob(f"*/artifact/{MANIFEST_FILE}")]
+    return max(filter(fits, whole), key=lambda root: root.stat().st_mtime, default=None)
 
 
 def _own_manifest(listing: Listing) -> Manifest | None:
