@@ -6,6 +6,7 @@ import argparse
 import secrets
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from inference.metadata import save_picture, settings_of
 from inference.request import SCHEDULERS, PictureRequest, build_request
 from trainer.bases import HUB_ID, STARTER_FOLDER, BaseReference, BaseTraits, find_base, inspect_base
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, RequestError, StudioError
+from trainer.machine.cores import CoreShare
 from trainer.machine.process import leave
 from trainer.one_line_parser import OneLineParser
 from trainer.recipe.choices import STARTER
@@ -24,7 +26,9 @@ from trainer.settings import Settings
 from trainer.single_file_base import inspect_local
 
 if TYPE_CHECKING:
-    from inference.engine import Engine
+    from inference.engine import Result
+
+Generate = Callable[[PictureRequest], "Result"]
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -36,15 +40,8 @@ def main(arguments: list[str] | None = None) -> int:
         grid = _grid(options, request)
         files = [options.out] if grid else _target_files(options.out, request)
         _check_files(files, request)
-        from inference.engine import Engine  # noqa: PLC0415 - the engine brings torch
-        from trainer.engine.failures import explain  # noqa: PLC0415
-
-        try:
-            engine = Engine(options.settings.cache_dir)
-            for file in _draw_grid(engine, grid, request, options.out) if grid else _draw(engine, request, files):
-                print(file)
-        except Exception as error:
-            raise explain(error) from error
+        for file in _drawn(options, request, grid, files):
+            print(file)
     except StudioError as error:
         print(error, file=sys.stderr)
         return error.exit_code if isinstance(error, RequestError) else EXIT_FAILED
@@ -54,9 +51,29 @@ def main(arguments: list[str] | None = None) -> int:
     return EXIT_DONE
 
 
-def _draw(engine: Engine, request: PictureRequest, files: list[Path]) -> list[Path]:
+def _drawn(options: argparse.Namespace, request: PictureRequest, grid: Grid | None, files: list[Path]) -> list[Path]:
+    """Load what is needed and draw, with this process's share of the cores. Raises StudioError alone."""
+    from inference.engine import Engine  # noqa: PLC0415 - the engine brings torch
+    from trainer.engine.device import own_cores, use_share  # noqa: PLC0415
+    from trainer.engine.failures import explain  # noqa: PLC0415
+
+    settings: Settings = options.settings
+    engine, cores = Engine(settings.cache_dir), CoreShare(settings.runtime_dir / "cores", own_cores())
+
+    def generate(request: PictureRequest) -> Result:
+        use_share(cores)
+        return engine.generate(request, lambda _done, _total: use_share(cores))
+
+    try:
+        with cores.computing():
+            return _draw_grid(generate, grid, request, options.out) if grid else _draw(generate, request, files)
+    except Exception as error:
+        raise explain(error) from error
+
+
+def _draw(generate: Generate, request: PictureRequest, files: list[Path]) -> list[Path]:
     """Make a request's pictures, each into its file."""
-    result = engine.generate(request)
+    result = generate(request)
     for note in result.notes:
         print(note, file=sys.stderr)
     for seed, picture, file in zip(request.seeds, result.pictures, files, strict=True):
@@ -64,7 +81,7 @@ def _draw(engine: Engine, request: PictureRequest, files: list[Path]) -> list[Pa
     return files
 
 
-def _draw_grid(engine: Engine, grid: Grid, request: PictureRequest, out: Path) -> list[Path]:
+def _draw_grid(generate: Generate, grid: Grid, request: PictureRequest, out: Path) -> list[Path]:
     """Make a grid's pictures: one .png file of all, or a folder that has them one by one, too, by row and column.
 
     What is drawn when something stops it is kept, the other places empty.
@@ -80,7 +97,7 @@ def _draw_grid(engine: Engine, grid: Grid, request: PictureRequest, out: Path) -
         drawn: list[Path] = []
         try:
             for file, cell in cells.items():
-                drawn += _draw(engine, cell, [file])
+                drawn += _draw(generate, cell, [file])
         finally:
             if drawn:
                 save_grid(grid, request, list(cells), target)

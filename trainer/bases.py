@@ -196,7 +196,8 @@ def _check_components(files: set[str], index: dict[str, Any], family: FamilyName
             raise BaseModelError(f"This model brings its own code for {component}; remote code is not run here.")
         weights = [name for name in files if name.startswith(f"{component}/") and name.endswith(".safetensors")]
         if not any(map(is_loaded, weights)):
-            raise BaseModelError(f"Only safetensors weights are loaded, and {component} has none.")
+            of_variant = f" but of a variant: {weights[0]}" if weights else ""
+            raise BaseModelError(f"Only safetensors weights are loaded, and {component} has none{of_variant}.")
 
 
 def _identity(folder: Path) -> str:

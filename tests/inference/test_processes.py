@@ -12,11 +12,14 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from inference.__main__ import main
 from inference.catalog import use_together
 from inference.client import GeneratorClient
+from inference.engine import Engine, Result
 from inference.generator import _take_place
 from inference.metadata import read_settings
 from inference.protocol import Made, Refused, Waiting, Working, generator_socket
@@ -161,6 +164,24 @@ def test_command_line_makes_a_file_or_a_folder(concepts: Runs, tmp_path: Path) -
     several = command(*common, "--count", 2, "--out", tmp_path / "many")
     assert several.returncode == 0, several.stderr
     assert sorted(f.name for f in (tmp_path / "many").iterdir()) == ["4.png", "5.png"]
+
+
+def test_command_line_computes_with_its_share_of_the_cores(
+    concepts: Runs, settings: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside a training that takes all cores, too, each would be many times slower."""
+    told: list[int] = []
+    generate = Engine.generate
+
+    def watched(engine: Engine, request: PictureRequest, *more: Any) -> Result:
+        told.append(len(list((settings.runtime_dir / "cores").glob("*.computing"))))
+        return generate(engine, request, *more)
+
+    monkeypatch.setattr(Engine, "generate", watched)
+    run = concepts["textual-inversion"].root
+    words = ["--concept", run, "--prompt", "a <red-mug>", "--steps", 1, "--out", tmp_path / "one.png"]
+    assert main([str(word) for word in words]) == 0
+    assert told == [1]
 
 
 def test_command_line_draws_a_grid_as_one_file_or_with_its_pictures(concepts: Runs, tmp_path: Path) -> None:
