@@ -11,11 +11,11 @@ import re
 import secrets
 import time
 from collections.abc import Callable
-from http.cookies import CookieError, SimpleCookie
 from typing import Any
 
 import gradio as gr
 from starlette.concurrency import run_in_threadpool
+from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from jobs.store import SINGLE_OWNER
@@ -118,15 +118,9 @@ def _scope(request: gr.Request) -> Scope:
 
 
 def cookie_of(scope: Scope) -> str | None:
-    """The owner cookie of an ASGI request."""
-    for name, value in scope.get("headers", []):
-        if name == b"cookie":
-            try:
-                morsel = SimpleCookie(value.decode("latin-1")).get(COOKIE)
-            except CookieError:
-                return None
-            return morsel.value if morsel else None
-    return None
+    """The owner cookie of an ASGI request, whatever else of this address's sites is in the header, or in several."""
+    sent = [value.decode("latin-1") for name, value in scope.get("headers", []) if name == b"cookie"]
+    return cookie_parser("; ".join(sent)).get(COOKIE)  # http.cookies gives all of them up for one that it dislikes
 
 
 class OwnerCookie:

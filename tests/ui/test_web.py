@@ -58,6 +58,23 @@ def test_known_browser_keeps_its_cookie_and_forged_ones_are_replaced(site: Starl
     assert "set-cookie" in TestClient(site, cookies={COOKIE: "me"}).get("/").headers
 
 
+@pytest.mark.parametrize(
+    "foreign",
+    ['prefs={"a":1,"b":2}', "flag", "a b=1", "user[id]=3", "@k=1", "x=, y", 'q="un', "seen=Sun Nov 29 (CET)", ""],
+)
+def test_browser_stays_who_it_is_whatever_cookies_other_sites_gave_it(
+    foreign: str, site: Starlette, services: Services
+) -> None:
+    cookie = f"{COOKIE}={'5' * 48}"
+    sent: list[list[tuple[str, str]]] = [
+        [("cookie", f"{foreign}; {cookie}")],
+        [("cookie", f"{cookie}; {foreign}")],
+        [("cookie", foreign), ("cookie", cookie)],
+    ]
+    for headers in sent:
+        assert "set-cookie" not in TestClient(site).get("/", headers=headers).headers
+
+
 def test_cookie_of_a_space_works_inside_its_frame() -> None:
     settings = Settings(space_id="anna/studio")
     assert OwnerPolicy(settings).cookie_attributes == "SameSite=None; Secure; Partitioned"
