@@ -84,7 +84,7 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
             server_port=None if settings.on_space else settings.port,
             theme=build_theme(),
             css_paths=[ASSETS / "app.css"],
-            app_kwargs={"middleware": build_middleware(services)},
+            app_kwargs={"middleware": build_middleware(services, settings)},
             footer_links=[],
             run_history=False,
             max_threads=_THREADS,

@@ -19,6 +19,8 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.errors import RequestError
+from trainer.settings import Settings
+from ui.hosts import KnownHosts
 from ui.leaving import LeaveInPeace
 from ui.owners import OwnerCookie
 from ui.services import Services
@@ -29,9 +31,10 @@ MAX_BODY_BYTES = 8 * 2**20
 _SHARED_PARTS = ("previews", "artifact", "photos/thumbs")
 
 
-def build_middleware(services: Services) -> list[Middleware]:
+def build_middleware(services: Services, settings: Settings) -> list[Middleware]:
     """What stands between the browser and gradio, the outermost first."""
     return [
+        Middleware(KnownHosts, settings=settings),
         Middleware(BodyLimit),
         Middleware(WholeUploads),
         Middleware(OwnerCookie, policy=services.owners, adopt=services.adopt),

@@ -27,9 +27,10 @@ def site(services: Services) -> Starlette:
     async def echo(request: Request) -> PlainTextResponse:
         return PlainTextResponse(str(len(await request.body())))
 
+    settings = Settings.model_validate({"GRADIO_SERVER_NAME": "0.0.0.0"})  # a page for many
     return Starlette(
         routes=[Route("/", echo, methods=["GET", "POST"]), Route(UPLOADS, echo, methods=["POST"])],
-        middleware=build_middleware(services),
+        middleware=build_middleware(services, settings),
     )
 
 
@@ -89,6 +90,12 @@ def test_stored_owner_is_not_the_cookie(site: Starlette, services: Services) -> 
 def test_machine_of_one_person_has_one_owner(tmp_path: Path) -> None:
     policy = OwnerPolicy(Settings(home=tmp_path))
     assert policy.of_cookie(None) == policy.of_cookie("anything")
+
+
+@pytest.mark.fault(40)
+def test_strange_name_is_turned_away_before_anything_else(services: Services) -> None:
+    site = Starlette(middleware=build_middleware(services, Settings.model_validate({})))
+    assert visitor(site).get("/studio/picture/1.png").status_code == 400
 
 
 @pytest.mark.fault(40)
