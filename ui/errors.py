@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import functools
 import html
 import inspect
@@ -47,9 +48,9 @@ def words_of(error: Exception) -> str:
         log.info("refused: %s", error)
         return str(error)
     log.error("a handler failed", exc_info=error)
-    return (
-        "Something went wrong on our side; it is in the log. Nothing of yours is lost. Reload the page and try again."
-    )
+    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+        return "The disk is full, so not everything could be kept. Delete what you no longer need, and try again."
+    return "Something went wrong on our side; it is in the log. Reload the page and try again."
 
 
 def _shown(error: Exception) -> gr.Error:
