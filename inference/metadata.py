@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inference.grid import GridSettings
 from inference.request import PictureRequest
+from trainer.photos.decode import MAX_PIXELS
 
 KEY = "concept-studio"
 MAX_CHUNK = 64 * 1024
@@ -79,9 +81,12 @@ def parameters_text(settings: PictureSettings) -> str:
 def read_settings(file: Path) -> PictureSettings | None:
     """The settings inside a PNG, or None where it carries none of ours."""
     try:
-        with Image.open(file, formats=["PNG"]) as picture:
-            picture.load()  # text chunks may stand behind the pixels
-            text = picture.info.get(KEY)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)  # the size is looked at below
+            with Image.open(file, formats=["PNG"]) as picture:
+                if KEY not in picture.info and picture.width * picture.height <= MAX_PIXELS:
+                    picture.load()  # another tool may have put the text behind the pixels; we put it before them
+                text = picture.info.get(KEY)
     except (OSError, UnidentifiedImageError, ValueError, SyntaxError, Image.DecompressionBombError):
         return None
     if not isinstance(text, str) or len(text) > MAX_CHUNK:

@@ -102,6 +102,33 @@ def test_files_without_settings_have_none(tmp_path: Path) -> None:
         assert read_settings(tmp_path / name) is None
 
 
+def test_settings_are_read_without_a_look_at_the_pixels(tmp_path: Path) -> None:
+    file, settings = tmp_path / "p.png", settings_of(PictureRequest(prompt="x"), 1, [])
+    save_picture(Image.new("RGB", (64, 64)), file, settings)
+    file.write_bytes(file.read_bytes().split(b"IDAT")[0] + b"IDAT")
+    assert read_settings(file) == settings
+
+
+def test_settings_behind_the_pixels_are_found(tmp_path: Path) -> None:
+    file, settings = tmp_path / "p.png", settings_of(PictureRequest(prompt="x"), 1, [])
+    save_picture(Image.new("RGB", (8, 8)), file, settings)
+    data = file.read_bytes()
+    header, text, pixels = data[:33], data[33 : data.index(b"IDAT") - 4], data[data.index(b"IDAT") - 4 : -12]
+    file.write_bytes(header + pixels + text + data[-12:])
+    assert read_settings(file) == settings
+
+
+@pytest.mark.fault(42)
+def test_picture_of_absurd_size_is_not_decoded_for_its_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file, decoded = tmp_path / "bomb.png", []
+    Image.new("1", (13_000, 13_000)).save(file)
+    monkeypatch.setattr("PIL.PngImagePlugin.PngImageFile.load", lambda picture: decoded.append(picture.size))
+    assert read_settings(file) is None
+    assert decoded == []
+
+
 def test_socket_path_is_short_enough_for_any_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert generator_socket(Path("/short")) == Path("/short/generator.sock")
     long = tmp_path / ("x" * 120)
