@@ -229,6 +229,18 @@ def test_listeners_of_an_event_do_not_keep_each_other_busy(services: Services) -
     assert [page.blocks[number].elem_id for (number, _), count in events.items() if count > 1] == []
 
 
+def test_trouble_with_a_name_is_said_in_words(services: Services, monkeypatch: pytest.MonkeyPatch) -> None:
+    def name_check(*_: object) -> str:
+        raise OSError("/a/folder/of/this/machine")
+
+    monkeypatch.setattr(TrainHandlers, "name_check", name_check)
+    page = drawn(lambda page: (TrainTab(services, page), page)[1])
+    (check,) = [listener.fn for listener in page.fns.values() if listener.name == "name_check"]
+    assert check is not None
+    with pytest.raises(gr.Error, match="it is in the log"):
+        check("red-mug", STARTER, VISITOR)
+
+
 @pytest.mark.fault(47)
 def test_name_that_the_hub_does_not_take_is_said_before_anything_is_queued(page: TrainPage) -> None:
     with pytest.raises(RequestError, match="The Hub does not allow the name 'red--mug'"):

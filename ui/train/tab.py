@@ -142,7 +142,7 @@ class TrainTab:
         )
         gr.on(  # apart, because a plan may wait for the Hub
             [self._name.change, self._base.change],
-            self._handlers.name_check,
+            spoken(self._handlers.name_check),
             [self._name, self._base],
             self._name_note,
             trigger_mode="multiple",
