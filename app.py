@@ -89,7 +89,7 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
             run_history=False,
             max_threads=_THREADS,
             max_file_size="200mb",
-            show_error=True,
+            show_error=False,  # what is not ours to say: it may name folders of this machine
             quiet=True,
             ssr_mode=False,
         )

@@ -8,10 +8,13 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import cast
 
 import psutil
 import pytest
+from gradio import Blocks, Error
+from gradio.utils import error_payload
 
 import app as app_module
 from jobs.children import Children
@@ -95,6 +98,28 @@ def test_page_answers_without_torch_and_the_example_is_queued_by_itself_once(app
     studio.start()
     wait_until(lambda: "child" in studio.processes(), "it goes on")
     assert len(service.views(SINGLE_OWNER)) == 1
+
+
+class _Launched:
+    """A page that is not served; it says what gradio was told."""
+
+    def __init__(self) -> None:
+        self._queue, self.told = SimpleNamespace(), {}
+
+    def queue(self, **_: object) -> None: ...
+
+    def launch(self, **told: object) -> None:
+        self.told = told
+
+
+def test_page_shows_no_error_as_python_says_it(tmp_path: Path) -> None:
+    settings, page = Settings(home=tmp_path / "home"), _Launched()
+    services = app_module.build_services(settings, [cpu()])
+    app_module.launch_page(cast("Blocks", page), services, settings)
+    services.jobs.close()
+    shown = error_payload(OSError("/a/folder/of/this/machine"), show_error=bool(page.told["show_error"]))
+    assert shown["error"] is None
+    assert error_payload(Error("Write a prompt first."), show_error=False)["error"] == "Write a prompt first."
 
 
 class _WellChildren:

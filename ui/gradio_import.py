@@ -26,6 +26,7 @@ def import_gradio() -> None:
             importlib.import_module("gradio")
     finally:
         sys.meta_path.remove(finder)
+    _without_stubs(sys.modules[_MODULE])  # somebody may have imported it before: a class of ours gets no stub either
 
 
 class _WithoutStubs(MetaPathFinder):
@@ -45,4 +46,8 @@ class _WithoutStubs(MetaPathFinder):
 class _Loader(SourceFileLoader):
     def exec_module(self, module: ModuleType) -> None:
         super().exec_module(module)
-        setattr(module, _FUNCTION, lambda *_: None)
+        _without_stubs(module)
+
+
+def _without_stubs(module: ModuleType) -> None:
+    setattr(module, _FUNCTION, lambda *_: None)

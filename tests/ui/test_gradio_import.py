@@ -19,6 +19,13 @@ print(len(stubs), gradio.Button("x").click)
 """
 
 
+def test_class_of_ours_gets_no_type_stub_whoever_imported_gradio_first() -> None:
+    stub = ROOT / "ui" / "try_it" / "start_picture.pyi"
+    assert not stub.exists()
+    subprocess.run([sys.executable, "-c", "import gradio, ui.try_it.start_picture"], cwd=ROOT, check=True)
+    assert not stub.exists()
+
+
 def test_no_type_stub_of_gradio_is_read_or_written() -> None:
     program = [sys.executable, "-c", PROGRAM]
     said = subprocess.run(program, cwd=ROOT, capture_output=True, text=True, check=True).stdout

@@ -29,6 +29,7 @@ from ui.library.tab import LibraryEntry, library_entries
 from ui.method_words import METHOD_IN_A_WORD
 from ui.pictures import MAX_KEPT
 from ui.services import Services
+from ui.try_it.start_picture import check_start_picture
 
 MAX_CONCEPTS = 4
 HISTORY = 24
@@ -113,7 +114,7 @@ class TryHandlers:
         if trained_on is not None and trained_on.name == base:
             values |= {"base_revision": trained_on.revision, "base_prediction": trained_on.prediction}
         if entered["init_image"]:
-            values["init_image"] = Path(entered["init_image"])
+            values["init_image"] = check_start_picture(entered["init_image"])
         return build_request(_whole_numbers(values))
 
     def _check_base(self, base: str, hub_token: str | None) -> None:

@@ -12,6 +12,7 @@ from inference.metadata import PictureSettings
 from inference.request import SCHEDULERS
 from trainer.recipe.choices import STARTER
 from ui.forms import empty
+from ui.try_it.start_picture import StartPicture
 
 _FITTED = ("base", "width", "height", "guidance", "steps", "scheduler")
 """What depends on the base, and is set anew with it."""
@@ -26,7 +27,7 @@ class SamplerFields:
         with gr.Accordion("Settings", open=False, elem_id="try-settings"):
             self._draw_settings()
         with gr.Accordion("Start from a picture", open=False, elem_id="try-start") as self.start:
-            self.init_image = self.of["init_image"] = gr.Image(
+            self.init_image = self.of["init_image"] = StartPicture(
                 type="filepath", format="png", label="Picture", height=200, sources=["upload", "clipboard"]
             )
             self.of["strength"] = gr.Slider(

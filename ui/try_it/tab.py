@@ -19,6 +19,7 @@ from ui.services import Services
 from ui.try_it.grid_fields import GridFields
 from ui.try_it.handlers import HISTORY, MAX_CONCEPTS, TryHandlers
 from ui.try_it.sampler_fields import SamplerFields
+from ui.try_it.start_picture import check_start_picture
 
 _ON_ITS_WAY_S = 1.0
 _WAITING_AT_ONCE = 60  # the generator tells each of them their place; gradio's own queue would show them nothing
@@ -101,7 +102,7 @@ class TryTab:
         typed = [self.concepts, self._sampler.base, self._sampler.fitted_to]
         self._sampler.base.blur(spoken(self._fit_base), typed, self._sampler.fitted, **QUIET_AT_ONCE)
         start = self._sampler.init_image
-        start.change(_start_words, start, self._starting, **QUIET_AT_ONCE)
+        start.change(spoken(_start_words), start, self._starting, **QUIET_AT_ONCE)
         # before the pictures: what a button does next waits until a stream of answers ends
         self._generate.click(None, None, None, js=_SHOW_THE_MAKING, **QUIET)
         self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
@@ -284,4 +285,7 @@ def _tried(concepts: list[str], prompt: str) -> dict[str, Any]:
 
 def _start_words(picture: str | None) -> str:
     """A picture to start from lies in a folded part of the page, and would be forgotten there."""
-    return "Starts from your picture; take it out below to draw from the prompt alone." if picture else ""
+    if not picture:
+        return ""
+    check_start_picture(picture)
+    return "Starts from your picture; take it out below to draw from the prompt alone."
