@@ -17,6 +17,7 @@ from huggingface_hub.errors import (
     OfflineModeIsEnabled,
     RepositoryNotFoundError,
 )
+from huggingface_hub.utils import parse_ratelimit_headers
 from huggingface_hub.utils._http import default_client_factory
 
 from trainer.errors import HubError, HubTrouble
@@ -24,7 +25,9 @@ from trainer.narrate import duration
 
 TIMEOUT_S = 45.0
 PATIENCE_S = 20.0
-"""A longer Retry-After is not waited for inside a call; the whole step is tried again later."""
+"""A longer wait that the Hub asks for is not slept inside a call; the whole step is tried again later."""
+_TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
+"""After these the client sleeps for as long as the answer says."""
 _TOKEN = re.compile(r"\b(hf|api)_[A-Za-z0-9_-]{6,}")
 _STATUS = re.compile(r"\b(40[123]|429|50[0-9])\b")
 
@@ -49,7 +52,7 @@ def open_hub(token: str | None, endpoint: str | None = None) -> HfApi:
 
 
 def _open_session() -> httpx2.Client:
-    """The client's own sessions have no time-outs on most calls and obey any Retry-After."""
+    """The client's own sessions have no time-outs on most calls and sleep for as long as the Hub asks."""
     session = default_client_factory()
     hooks = session.event_hooks
     session.event_hooks = {
@@ -67,9 +70,17 @@ def _limit(request: httpx2.Request) -> None:
 
 
 def _refuse_to_wait_long(response: httpx2.Response) -> None:
-    asked = response.headers.get("Retry-After", "")
-    if response.status_code in (429, 503) and asked.isdigit() and int(asked) > PATIENCE_S:
-        raise AskedToWait(float(asked))
+    if response.status_code in _TRIED_AGAIN and (asked := _asked_wait_s(response)) > PATIENCE_S:
+        raise AskedToWait(asked)
+
+
+def _asked_wait_s(response: httpx2.Response) -> float:
+    """How long the client would sleep; it heeds the rate limit before Retry-After."""
+    limit = parse_ratelimit_headers(response.headers) if response.status_code == 429 else None
+    if limit is not None and limit.remaining == 0:
+        return float(limit.reset_in_seconds)
+    asked = response.headers.get("Retry-After", "").strip()
+    return float(asked) if asked.isdigit() else 0.0
 
 
 # Every session is bounded, also one that the client opens after a lost connection. As the module is read, before there

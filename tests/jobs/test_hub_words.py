@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import close_session, get_session
 
-from jobs.hub import AskedToWait, explain, is_slow, open_hub, redacted
+from jobs.hub import AskedToWait, _open_session, explain, is_slow, open_hub, redacted
 from jobs.publishing.publish import check_repo_id
 from trainer.errors import HubError, HubTrouble, RequestError
 
@@ -61,6 +61,45 @@ def test_long_wait_is_said_and_not_waited_for() -> None:
     explained = explain(AskedToWait(3600), what="alice/mug")
     assert explained.retry_after_s == 3600
     assert "1 h" in str(explained) or "60 min" in str(explained)
+
+
+@pytest.mark.fault(29)
+@pytest.mark.parametrize(
+    ("status", "headers", "asked"),
+    [
+        (429, {"Retry-After": "3600"}, 3600),
+        (429, {"ratelimit": '"api";r=0;t=290'}, 290),
+        (429, {"ratelimit": '"api";r=0;t=290', "Retry-After": "1"}, 290),  # the client heeds the first
+        (429, {"ratelimit": '"api";r=7;t=290', "Retry-After": "60"}, 60),
+        (503, {"Retry-After": "60"}, 60),
+        (504, {"Retry-After": "60"}, 60),
+    ],
+)
+def test_answer_that_asks_for_much_patience_is_not_slept_on(
+    monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str], asked: int
+) -> None:
+    with pytest.raises(AskedToWait) as caught:
+        call_hub(monkeypatch, httpx2.Response(status, headers=headers))
+    assert caught.value.seconds == asked
+
+
+@pytest.mark.parametrize(
+    ("status", "headers"),
+    [(429, {"ratelimit": '"api";r=0;t=5', "Retry-After": "60"}), (200, {"ratelimit": '"api";r=0;t=290'})],
+)
+def test_answer_that_asks_for_little_patience_is_left_to_the_client(
+    monkeypatch: pytest.MonkeyPatch, status: int, headers: dict[str, str]
+) -> None:
+    assert call_hub(monkeypatch, httpx2.Response(status, headers=headers)).status_code == status
+
+
+def call_hub(monkeypatch: pytest.MonkeyPatch, response: httpx2.Response) -> httpx2.Response:
+    """One request in a session of the app's own, and this answer to it."""
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+    answers = httpx2.MockTransport(lambda _request: response)
+    with _open_session() as session:
+        monkeypatch.setattr(session, "_transport_for_url", lambda _url: answers)
+        return session.get("http://127.0.0.1/api/models/alice/mug")
 
 
 @pytest.mark.parametrize(
