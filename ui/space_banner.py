@@ -10,7 +10,6 @@ from jobs.deployment import Deployment
 from jobs.money.admission import Admission
 from jobs.money.bill import dollars
 from jobs.money.space import NO_SECRET
-from jobs.money.space_state import ReleaseStage
 from jobs.money.spending import Spending
 from ui.errors import spoken
 from ui.events import QUIET_AT_ONCE
@@ -63,5 +62,5 @@ def banner_html(spending: Spending, admission: Admission) -> str:
         missing="" if spending.has_secret else NO_SECRET,
         trouble=state.trouble if state is not None and state.trouble != NO_SECRET else "",
         release=state.release.note if state is not None else "",
-        can_keep=state is not None and state.release.stage is ReleaseStage.settling,
+        can_keep=state is not None and state.can_keep,
     )

@@ -70,7 +70,7 @@ class Caretaker:
             state = self._look(state, moment)
         if not state.costs:
             return
-        if (keep := keep_wish_file(self._home)).exists() and state.release.stage is not ReleaseStage.asked:
+        if (keep := keep_wish_file(self._home)).exists():
             self._settle_wishes()
             state = self._put(state, release_wanted=False, release=Release())
             keep.unlink()
@@ -111,7 +111,7 @@ class Caretaker:
         new: dict[str, Any] = {"flavor": seen.flavor, "sleep_s": seen.sleep_s, "trouble": trouble}
         new |= {"machine": "", "usd_per_hour": 0.0 if seen.free else None, "sleep_is_ours": False}
         self._price_read = 0.0
-        if seen.free and state.release.stage is ReleaseStage.asked:
+        if seen.free and state.release.stage in (ReleaseStage.asked, ReleaseStage.refused):
             return self._put(state, **new, release=_done(moment))
         if state.flavor:  # other hardware, by the owner's hand: what was asked for before concerned the old one
             self._settle_wishes()
@@ -233,10 +233,10 @@ class Caretaker:
         elif release.stage in (ReleaseStage.none, ReleaseStage.kept, ReleaseStage.done):
             note = "Everything is done and safe. The hardware is given back in a minute; the page then restarts."
             self._put(state, release=Release(stage=ReleaseStage.settling, since=moment, note=note))
-        elif release.stage is ReleaseStage.settling and moment - release.since >= SETTLE_S:
+        elif _is_last_call(release, moment):
             note = "The hardware is being given back; the page restarts."
-            asked = Release(stage=ReleaseStage.asked, since=moment, note=note, next_try=moment + _LAST_CALL_S)
-            self._put(state, release=asked)
+            asked = {"stage": ReleaseStage.asked, "since": moment, "note": note, "next_try": moment + _LAST_CALL_S}
+            self._put(state, release=release.model_copy(update=asked))
         elif release.stage is ReleaseStage.asked and moment >= release.next_try:
             self._give_back(state, moment)
 
@@ -249,8 +249,9 @@ class Caretaker:
                 f"The hardware could not be given back yet, and goes on to cost. {error} The next try is at "
                 f"{back_off.clock(next_try)}; or choose CPU basic in the Space's Settings yourself."
             )
-            again = {"note": note, "tries": state.release.tries + 1, "next_try": next_try}
-            self._put(state, release=state.release.model_copy(update=again))
+            tries = state.release.tries + 1
+            refused = Release(stage=ReleaseStage.refused, since=moment, note=note, tries=tries, next_try=next_try)
+            self._put(state, release=refused)
         else:
             self._seen(state, seen, moment)
 
@@ -267,6 +268,13 @@ def _wished(run: RunFolder) -> Bill | None:
     """The bill of a job whose owner wants the hardware given back after it, granted or not."""
     bill = read_bill(run)
     return bill if bill is not None and bill.release else None
+
+
+def _is_last_call(release: Release, moment: float) -> bool:
+    """Whether from now on nothing may begin any more, because the Hub is asked next."""
+    if release.stage is ReleaseStage.refused:
+        return moment >= release.next_try
+    return release.stage is ReleaseStage.settling and moment - release.since >= SETTLE_S
 
 
 def _done(moment: float) -> Release:

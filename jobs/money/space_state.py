@@ -24,7 +24,9 @@ class ReleaseStage(StrEnum):
     settling = "settling"
     """Nothing is in the way; it is given back when that stays so."""
     asked = "asked"
-    """The Hub is being asked, perhaps again."""
+    """The Hub is being asked within seconds, perhaps again."""
+    refused = "refused"
+    """The Hub did not do it, and is asked again later; until then everything goes on."""
     done = "done"
     """The Hub has confirmed it."""
 
@@ -61,6 +63,11 @@ class SpaceState(BaseModel):
     release_wanted: bool = False
     """Somebody has asked for it on this hardware; that stands when their job is deleted."""
     release: Release = Release()
+
+    @property
+    def can_keep(self) -> bool:
+        """Whether the hardware is about to go, and can still be kept."""
+        return self.release.stage in (ReleaseStage.settling, ReleaseStage.refused)
 
     @property
     def costs(self) -> bool:

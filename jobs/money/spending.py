@@ -110,7 +110,10 @@ class Spending:
         """Raise RequestError while the hardware is being given back: what began now would be lost."""
         state = self.state()
         if state is not None and state.release.stage is ReleaseStage.asked:
-            raise RequestError("Too late: the hardware is being given back, and this page is about to restart.")
+            raise RequestError(
+                "Too late: the hardware is being given back, and this page is about to restart. "
+                "If it does not, try again in a minute."
+            )
 
     def keep_hardware(self) -> None:
         """Take back every wish so far to give the hardware back. Raises RequestError where it is too late."""

@@ -83,7 +83,7 @@ def test_price_that_is_not_listed_is_said(tmp_path: Path) -> None:
     assert "could not be found out" in banner(tmp_path)
 
 
-def test_hardware_can_be_kept_only_before_it_is_asked_for(tmp_path: Path) -> None:
+def test_hardware_can_be_kept_but_for_the_seconds_in_which_it_is_asked_for(tmp_path: Path) -> None:
     def state(stage: ReleaseStage) -> None:
         write_state(tmp_path, SpaceState(**T4, release=Release(stage=stage, note="In a minute.")))
 
@@ -91,6 +91,8 @@ def test_hardware_can_be_kept_only_before_it_is_asked_for(tmp_path: Path) -> Non
     assert "Keep it" in banner(tmp_path)
     state(ReleaseStage.asked)
     assert "Keep it" not in banner(tmp_path)
+    state(ReleaseStage.refused)
+    assert "Keep it" in banner(tmp_path)
 
 
 @pytest.mark.parametrize(

@@ -268,6 +268,7 @@ def test_release_is_tried_again_with_patience(scene: Scene, hub: LocalHub, fault
     scene.pass_time_until(lambda: scene.state.release.tries == 2)
     assert "could not be given back yet, and goes on to cost" in scene.state.release.note
     assert "The next try is at" in scene.state.release.note
+    assert scene.state.release.stage is ReleaseStage.refused
     scene.pass_time_until(lambda: released(scene))
     assert len(requests_for(hub, "hardware")) == 4
 
@@ -287,6 +288,56 @@ def test_lost_answer_is_found_to_have_worked(scene: Scene, hub: LocalHub) -> Non
     scene.add_job(JobState.failed, release=True)
     scene.pass_time_until(lambda: released(scene))
     assert len(requests_for(hub, "hardware")) == 1
+
+
+def test_page_is_closed_only_for_the_seconds_of_each_try(scene: Scene, hub: LocalHub) -> None:
+    hub.order_fault(f"POST .*{STUDIO}/hardware", times=3, status=403)
+    scene.add_job(JobState.failed, release=True)
+    closed_s = 0
+    while not released(scene):
+        scene.pass_time(5)
+        closed_s += 5 * (scene.state.release.stage is ReleaseStage.asked)
+    assert closed_s <= 4 * 10
+
+
+def test_hardware_that_the_hub_did_not_take_back_can_be_kept(scene: Scene, hub: LocalHub) -> None:
+    hub.order_fault(f"POST .*{STUDIO}/hardware", times=FOREVER, status=403)
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.tries == 2)
+    keep_wish_file(scene.settings.home).touch()
+    scene.pass_time(HOUR)
+    assert scene.state.release.stage is ReleaseStage.none
+    assert len(requests_for(hub, "hardware")) == 2
+
+
+def test_job_that_comes_after_a_refusal_keeps_the_hardware_until_it_is_done(scene: Scene, hub: LocalHub) -> None:
+    hub.order_fault(f"POST .*{STUDIO}/hardware", status=500)
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.refused)
+    job = scene.add_job()
+    scene.pass_time(HOUR)
+    assert "when all jobs are done" in scene.state.release.note
+    assert len(requests_for(hub, "hardware")) == 1
+    scene.jobs.change_state(job.id, JobState.cancelled, ended=scene.moment)
+    scene.pass_time_until(lambda: released(scene))
+
+
+def test_wish_to_keep_that_came_with_the_last_call_is_heard(scene: Scene, hub: LocalHub) -> None:
+    """The page looked a moment before the treasurer wrote that it is too late."""
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.asked)
+    keep_wish_file(scene.settings.home).touch()
+    scene.pass_time(LONG)
+    assert not requests_for(hub, "hardware")
+
+
+def test_hardware_that_the_owner_gives_back_by_hand_after_a_refusal_is_confirmed(alice: HfApi, scene: Scene) -> None:
+    scene.add_job(JobState.failed, release=True)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.settling)
+    scene.start(token=None)
+    scene.pass_time_until(lambda: scene.state.release.stage is ReleaseStage.refused)
+    alice.request_space_hardware(STUDIO, SpaceHardware.CPU_BASIC)
+    scene.pass_time_until(lambda: released(scene), 120)
 
 
 @pytest.mark.parametrize("stage", [ReleaseStage.settling, ReleaseStage.asked])

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from jobs.money.bill import Bill, read_bill, write_bill
-from jobs.money.space_state import Release, ReleaseStage, SpaceState, write_state
+from jobs.money.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, write_state
 from jobs.money.spending import Spending
 from jobs.state import JobState
 from tests.hub.accounts import ALICE
@@ -101,6 +101,13 @@ def test_nothing_is_queued_while_the_hardware_goes(home: Path) -> None:
         copy.conditions(None, release=False, seconds=60)
     with pytest.raises(RequestError, match="about to restart"):
         copy.check_open()
+
+
+def test_hardware_that_the_hub_did_not_take_back_is_used_on_and_can_be_kept(home: Path) -> None:
+    copy = spending(home, **T4, release=Release(stage=ReleaseStage.refused, tries=1))
+    assert copy.conditions(None, release=False, seconds=60) is not None
+    copy.keep_hardware()
+    assert keep_wish_file(home).exists()
 
 
 def test_card_shows_running_cost_limit_and_receipt(settings: Settings, photo_folder: Path) -> None:
