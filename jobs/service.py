@@ -28,6 +28,7 @@ from jobs.speed import Speeds
 from jobs.state import RESUMABLE_STATES, JobState, StopWish
 from jobs.store import Job, JobStore, now
 from jobs.submitting import Submitting
+from jobs.turns import own_before, turn
 from trainer.errors import RequestError
 from trainer.imports.task import extraction_of, has_task
 from trainer.run_folder import RunFolder
@@ -162,15 +163,16 @@ class JobService:
             raise RequestError(
                 "Its Job at Hugging Face may still run, and its photos lie there. Resume it there and cancel it first."
             )
-        priority = check_caps(self._store, owner) + 1
+        own, moment = check_caps(self._store, owner), now()
+        own_open = own_before(own, self.runs_dir, remote=remote is not None and not here)
         changed = self._store.change_state(
             job.id,
             JobState.waiting,
             out_of=RESUMABLE_STATES,
             wish=StopWish.none.value,
             attempt=job.attempt + 1,
-            priority=priority,
-            queued=now(),
+            priority=turn(moment, own_open),
+            queued=moment,
             ended=None,
         )
         if changed:

@@ -17,6 +17,7 @@ from jobs.remote.record import RemoteRun, write_remote
 from jobs.run_summary import RunSummary, summary_of
 from jobs.state import JobState, StopWish
 from jobs.store import Job, JobStore, is_job_id, new_job_id, now
+from jobs.turns import own_before, turn
 from trainer.errors import RequestError
 from trainer.imports.task import ExtractTask, ImportTask, prepare_task
 from trainer.photos.intake import PhotoSet
@@ -51,7 +52,7 @@ class Submitting:
         with self._press(press_id) as job_id:
             if self._store.find(job_id) is not None:
                 return self._pressed_before(job_id, owner, recipe)
-            own_open = check_caps(self._store, owner)
+            own_open = own_before(check_caps(self._store, owner), self._runs_dir, remote=remote is not None)
             self._prepare(job_id, Order(recipe, bill, remote), take_photos)
             return self._queue_new(job_id, owner, summary_of(recipe), own_open)
 
@@ -73,12 +74,12 @@ class Submitting:
                 for each, order in zip(comparison.jobs, orders, strict=True):
                     self._pressed_before(each, owner, order.recipe)
                 return comparison
-            own_open = check_caps(self._store, owner, coming=2)
+            own = check_caps(self._store, owner, coming=2)
             self._prepare_both(comparison, orders, take_photos)
-            jobs = [
-                _new_job(each, owner, summary_of(order.recipe), own_open + number)
-                for number, (each, order) in enumerate(zip(comparison.jobs, orders, strict=True))
-            ]
+            jobs: list[Job] = []
+            for each, order in zip(comparison.jobs, orders, strict=True):
+                own_open = own_before([*own, *jobs], self._runs_dir, remote=order.remote is not None)
+                jobs.append(_new_job(each, owner, summary_of(order.recipe), own_open))
             self._queue_all(*jobs)
             return comparison
 
@@ -129,7 +130,7 @@ class Submitting:
         with self._press(press_id) as job_id:
             if (earlier := self._store.find(job_id)) is not None:
                 return self._store.get(earlier.id, owner=owner)
-            own_open = check_caps(self._store, owner)
+            own_open = own_before(check_caps(self._store, owner), self._runs_dir, remote=False)
             prepare_task(self._run(job_id).root, task, file)
             return self._queue_new(job_id, owner, summary_of(task), own_open)
 
@@ -161,7 +162,7 @@ def _new_job(job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job
         **asdict(summary),
         state=JobState.waiting,
         wish=StopWish.none,
-        priority=own_open + 1,
+        priority=turn(moment, own_open),
         attempt=1,
         created=moment,
         queued=moment,
