@@ -5,7 +5,7 @@ Only configuration files are fetched. The answer names the commit, so that the j
 
 from __future__ import annotations
 
-import time
+import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,6 +20,7 @@ from huggingface_hub.errors import (
 )
 
 from jobs.hub import CLIENT_ERRORS, explain, open_hub
+from jobs.memory import Memory
 from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, inspect_base, inspect_listed, is_loaded
 from trainer.disk_need import free_bytes
 from trainer.errors import BaseModelError, HubTrouble
@@ -27,7 +28,12 @@ from trainer.errors import BaseModelError, HubTrouble
 _REMEMBER_S = 300.0
 REMEMBER_REFUSAL_S = 5.0
 """Short, because it may be put right at once: a gate accepted, a network back."""
+_SHOWN_S = 24 * 3600.0
+"""For so long a copy here serves those to whom the Hub has shown the base, should it be away."""
+_MOST = 1000
 _GB = 1e9
+_Asked = tuple[str, str | None]
+"""A base's name and the hash of the token with which it was asked for: tokens are not kept."""
 
 
 @dataclass(frozen=True)
@@ -48,27 +54,35 @@ class BaseChecker:
 
     def __init__(self, token: str | None, endpoint: str | None = None, *, shared: bool = False) -> None:
         self._token, self._endpoint, self._shared = token, endpoint, shared
-        self._shown_to = set[tuple[str, str | None]]()
-        self._known: dict[tuple[BaseReference, str | None], tuple[float, HubBase | BaseModelError]] = {}
+        self._shown_to = Memory[_Asked, str](_MOST, _SHOWN_S)
+        self._answers = Memory[tuple[BaseReference, _Asked], HubBase | str](_MOST, _REMEMBER_S)
 
     def check(self, base: BaseReference, token: str | None = None) -> HubBase:
         """`token` is that of who asks; None: the machine's own. Raises BaseModelError, in words."""
         token = token or self._token
-        asked, answer = self._known.get((base, token), (0.0, None))
-        lasting = _REMEMBER_S if isinstance(answer, HubBase) else REMEMBER_REFUSAL_S
-        if answer is None or time.monotonic() - asked > lasting:
-            try:
-                answer = check_hub_base(base, token, endpoint=self._endpoint, copy_will_do=self._may_see(base, token))
-                self._shown_to.add((base.name, token))
-            except BaseModelError as error:
-                answer = error
-            self._known[base, token] = (time.monotonic(), answer)
-        if isinstance(answer, BaseModelError):
-            raise answer
-        return answer
+        asked = _asked(base, token)
+        age_s, answer = self._answers.get((base, asked)) or (0.0, None)
+        if isinstance(answer, HubBase) and age_s <= _REMEMBER_S:
+            return answer
+        if isinstance(answer, str) and age_s <= REMEMBER_REFUSAL_S:
+            raise BaseModelError(answer)
+        try:
+            found = check_hub_base(base, token, endpoint=self._endpoint, copy_will_do=self._may_see(base, token))
+        except BaseModelError as error:
+            self._answers.put((base, asked), str(error))  # the exception itself would keep the token, in its traceback
+            raise
+        self._shown_to.put(asked, found.commit)
+        self._answers.put((base, asked), found)
+        return found
 
     def _may_see(self, base: BaseReference, token: str | None) -> bool:
-        return not self._shared or not self._shown_to.isdisjoint({(base.name, token), (base.name, None)})
+        if not self._shared:
+            return True
+        return any(self._shown_to.get(_asked(base, each)) is not None for each in (token, None))
+
+
+def _asked(base: BaseReference, token: str | None) -> _Asked:
+    return base.name, token and hashlib.sha256(token.encode()).hexdigest()
 
 
 def check_hub_base(

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import json
 import shutil
 from collections import namedtuple
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import FunctionType, ModuleType
 from typing import Any
 
 import pytest
@@ -141,6 +143,29 @@ def test_answers_are_remembered_and_refusals_only_shortly(
     asked = len(hub.requests())
     assert checker.check(BASE) is first
     assert len(hub.requests()) == asked
+
+
+@pytest.mark.fault(59)
+def test_tokens_of_those_who_asked_are_not_kept(hub: LocalHub, published: str) -> None:
+    checker = BaseChecker(None, hub.url, shared=True)
+    checker.check(BASE, ALICE)
+    with pytest.raises(BaseModelError):
+        checker.check(BaseReference("alice/nothing"), BOB)
+    held = {each for each in reachable(checker) if isinstance(each, str)}
+    assert NAME in held
+    assert not {ALICE, BOB} & held
+
+
+def reachable(thing: object) -> Iterator[object]:
+    """Everything that this object keeps alive, without modules and classes."""
+    seen, left = set[int](), [thing]
+    while left:
+        each = left.pop()
+        if id(each) in seen or isinstance(each, (type, ModuleType, FunctionType)):
+            continue
+        seen.add(id(each))
+        yield each
+        left += gc.get_referents(each)
 
 
 def test_well_known_bases_are_pinned() -> None:
