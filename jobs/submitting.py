@@ -32,6 +32,7 @@ class Submitting:
     def __init__(self, store: JobStore, runs_dir: Path, enqueue: Callable[[Job], None]) -> None:
         self._store, self._runs_dir, self._enqueue = store, runs_dir, enqueue
         self._one_at_a_time = threading.Lock()
+        self._one_task_at_a_time = threading.Lock()
 
     def submit(
         self,
@@ -125,14 +126,22 @@ class Submitting:
     ) -> Job:
         """Queue a concept to be taken in, or a LoRA to be extracted. Raises RequestError where caps forbid it.
 
-        `file` is copied into the run folder; `press_id` is as for `submit`.
+        `file` is copied into the run folder, which may take minutes: other presses are seen to meanwhile. `press_id` is
+        as for `submit`.
         """
-        with self._press(press_id) as job_id:
-            if (earlier := self._store.find(job_id)) is not None:
-                return self._store.get(earlier.id, owner=owner)
-            own_open = own_before(check_caps(self._store, owner), self._runs_dir, remote=False)
-            prepare_task(self._run(job_id).root, task, file)
-            return self._queue_new(job_id, owner, summary_of(task), own_open)
+        with self._one_task_at_a_time:
+            with self._press(press_id) as job_id:
+                if (earlier := self._store.find(job_id)) is not None:
+                    return self._store.get(earlier.id, owner=owner)
+                check_caps(self._store, owner)
+            run = prepare_task(self._run(job_id).root, task, file)
+            with self._one_at_a_time:
+                try:
+                    own = check_caps(self._store, owner)
+                except RequestError:
+                    shutil.rmtree(run.root, ignore_errors=True)
+                    raise
+                return self._queue_new(job_id, owner, summary_of(task), own_before(own, self._runs_dir, remote=False))
 
     def _run(self, job_id: str) -> RunFolder:
         return RunFolder(self._runs_dir / job_id)

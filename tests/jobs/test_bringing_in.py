@@ -7,9 +7,12 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
 import psutil
 import pytest
@@ -18,6 +21,7 @@ from huggingface_hub import HfApi
 from PIL import Image
 
 from jobs.bringing_in import Bringing, Importer
+from jobs.caps import MAX_OPEN_PER_OWNER
 from jobs.job_file import read_job_file
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
@@ -26,7 +30,7 @@ from jobs.publishing.repository import repository_files
 from jobs.run_summary import finished_words
 from jobs.service import JobService
 from jobs.state import JobState
-from jobs.store import SINGLE_OWNER, new_job_id
+from jobs.store import SINGLE_OWNER, Job, new_job_id
 from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests import ROOT
 from tests.hub.accounts import ALICE, BOB
@@ -227,6 +231,35 @@ def test_card_of_an_import_says_where_it_is_from(
     assert "samples/after-1.png" in files
     assert "samples/before-1.png" not in files
     assert str(tiny_model.parent) not in text
+
+
+def test_large_file_that_is_being_copied_holds_up_no_other_press(
+    service: JobService,
+    submit: Callable[..., Job],
+    importer: Importer,
+    embedding: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
+    copying, go_on = threading.Event(), threading.Event()
+
+    def slowly(*how: Any) -> RunFolder:
+        copying.set()
+        assert go_on.wait(PATIENCE_S)
+        return prepare_task(*how)
+
+    monkeypatch.setattr("jobs.submitting.prepare_task", slowly)
+    with ThreadPoolExecutor(2) as others:
+        coming = others.submit(service.submitting.submit_task, "anna", bringing.task, bringing.file)
+        copying.wait(PATIENCE_S)
+        try:
+            jobs = [others.submit(submit, "anna").result(20) for _ in range(MAX_OPEN_PER_OWNER)]
+        finally:
+            go_on.set()
+        with pytest.raises(RequestError, match="wait for one to end"):  # there was room when it began
+            coming.result()
+    assert {run.name for run in service.runs_dir.iterdir()} == {job.id for job in jobs}
 
 
 def test_command_line_queues_and_refuses(settings: Settings, embedding: Path, tiny_model: Path) -> None:
