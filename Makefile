@@ -4,19 +4,25 @@
 PYTHON := $(shell for p in python3.11 python3.12 python3; do \
 	"$$p" -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] <= (3, 12))' 2>/dev/null && echo "$$p" && break; done)
 BIN := .venv/bin
-STAMP := .venv/installed
+# What the app needs, and what is needed besides to check it.
+APP := .venv/installed
+ALL := .venv/installed-dev
 # More files of tests at a time than cores: many tests wait for processes. One thread per process: OpenMP threads that
 # outnumber the cores slow each other down.
 FILES_AT_ONCE := 4
 PYTEST = OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 $(BIN)/python -m pytest -n $(FILES_AT_ONCE) --dist loadfile --no-loadscope-reorder
 
-setup: $(STAMP)
+setup: $(ALL)
 	@command -v chromium >/dev/null || $(MAKE) --no-print-directory chromium || true
 
-$(STAMP): requirements.txt requirements-dev.txt
+$(APP): requirements.txt
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or 3.12 is needed; install one of them and run make again."; exit 1; }
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet -r requirements.txt
+	@touch $@
+
+$(ALL): $(APP) requirements-dev.txt
 	$(BIN)/python -m pip install --quiet -r requirements-dev.txt
 	@touch $@
 
@@ -28,7 +34,7 @@ chromium:
 	$$SUDO apt-get update -qq && \
 	$$SUDO apt-get install -y -qq chromium fonts-dejavu-core fonts-noto-color-emoji >/dev/null
 
-run: setup
+run: $(APP)
 	$(BIN)/python app.py
 
 lint: setup
@@ -39,13 +45,9 @@ lint: setup
 test: setup
 	$(PYTEST) -m "not slow"
 
-# What talks to Hugging Face: publishing and cards, sign-in, Spaces and their money, Jobs, bases, imports, the mirror.
-HUB_TESTS := tests/hub $(addprefix tests/jobs/, mirror money publishing remote) tests/test_mirrored_app.py \
-	tests/test_fault_table.py tests/test_packaging.py \
-	$(addprefix tests/jobs/test_, bringing_in.py hub_words.py import_wishes.py photo_keeping.py preflight.py) \
-	$(addprefix tests/ui/test_, keeping_notice.py place.py sign_in.py space_banner.py train_page.py) \
-	$(addprefix tests/engine/test_, base_download.py bringing_in.py extract.py formats.py single_file_base.py) \
-	tests/trainer/test_bases.py tests/trainer/imports tests/inference/test_hub_concepts.py
+# What talks to Hugging Face, or reads what was made for it, by what a test imports.
+HUB_TESTS = $(shell grep -rlE 'ui\.owners|tests\.hub|jobs\.(hub|mirror|money|publishing|remote)\b|trainer\.(engine\.)?imports\b' \
+	tests --include='test_*.py')
 
 test-hub: setup
 	$(PYTEST) -m "not slow" $(HUB_TESTS)

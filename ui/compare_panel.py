@@ -12,7 +12,7 @@ from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from ui.events import QUIET_AT_ONCE
 from ui.html import moment, render
-from ui.method_words import METHOD_WORDS
+from ui.method_words import method_words
 from ui.polling import Drawn, PolledHtml
 from ui.services import Services
 
@@ -107,7 +107,7 @@ class ComparePanel:
 
 def comparison_html(compared: SideBySide) -> str:
     """The comparison of two jobs."""
-    return render("compare.html", compared=compared, sides=[compared.left, compared.right], methods=METHOD_WORDS)
+    return render("compare.html", compared=compared, sides=[compared.left, compared.right])
 
 
 def choose_pair(services: Services, job_id: str, owner: str) -> tuple[list[tuple[str, str]], str, str]:
@@ -131,5 +131,5 @@ def _is_concept(services: Services, view: JobView) -> bool:
 
 def _label(view: JobView) -> str:
     """Name, method and when, because several concepts may have one name."""
-    method = METHOD_WORDS.get(view.job.method, "imported")
+    method = method_words(view.job.method)
     return f"{view.job.title} · {method} · {moment(view.job.created)}"

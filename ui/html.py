@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from jobs.money.bill import dollars
 from trainer.narrate import duration, file_size
+from ui.method_words import method_words
 
 _ENVIRONMENT = Environment(
     loader=FileSystemLoader(Path(__file__).with_name("templates")),
@@ -138,6 +139,7 @@ _ENVIRONMENT.filters["duration"] = lambda seconds: unbroken(duration(seconds))
 _ENVIRONMENT.filters["file_size"] = lambda count: unbroken(file_size(count))
 _ENVIRONMENT.filters["moment"] = moment
 _ENVIRONMENT.filters["dollars"] = dollars
+_ENVIRONMENT.filters["method_words"] = method_words
 _ENVIRONMENT.globals["loss_curve"] = loss_curve
 
 

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from jobs.comparison import read_comparison
 from jobs.progress import PHASES, TASK_PHASES, Progress
@@ -15,14 +16,12 @@ from jobs.service import JobView
 from jobs.state import JobState
 from jobs.store import Job, now
 from trainer.artifact import MANIFEST_FILE
-from trainer.errors import RequestError
 from trainer.narrate import duration
 from ui.compare_panel import ComparePanel
-from ui.errors import spoken, words_of
+from ui.errors import spoken, unknown_button, words_of
 from ui.events import QUIET_AT_ONCE
 from ui.html import ACTIONS_AND_TITLE_JS, render
 from ui.keeping_notice import draw_keeping_notice
-from ui.method_words import METHOD_WORDS
 from ui.polling import Drawn, PolledHtml
 from ui.services import Services
 
@@ -88,7 +87,6 @@ class JobsTab:
         content = render(
             "jobs.html",
             views=[self._card(view, owner, {v.job.id for v in views}) for view in views],
-            methods=METHOD_WORDS,
             phase_words=PHASE_WORDS,
             title=_title(views),
             could_sign_in=self._services.owners.could_sign_in(request),
@@ -112,9 +110,8 @@ class JobsTab:
             has_partner=comparison is not None and comparison.other(view.job.id) in visible,
         )
 
-    def _act(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+    def _act(self, event: gr.EventData, request: gr.Request) -> dict[Component, Any]:
         """A press on one of a card's buttons."""
-        comparing = (gr.skip(),) * len(self.comparing.opened)
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         job_id, jobs = str(pressed.get("job", "")), self._services.jobs
@@ -137,14 +134,17 @@ class JobsTab:
             case "retry-publish":
                 jobs.publishing.retry(job_id, owner)
             case "try":
-                return *self.view.update(self._own_jobs(request)), jobs.job(job_id, owner).id, gr.skip(), *comparing
+                return self._shown_anew(request) | {self.chosen: jobs.job(job_id, owner).id}
             case "again":
-                return *self.view.update(self._own_jobs(request)), gr.skip(), jobs.job(job_id, owner).id, *comparing
+                return self._shown_anew(request) | {self.again: jobs.job(job_id, owner).id}
             case "compare":
-                return *(gr.skip(),) * (len(self.view.outputs) + 2), *self.comparing.open_for(job_id, owner)
+                return dict(zip(self.comparing.opened, self.comparing.open_for(job_id, owner), strict=True))
             case other:
-                raise RequestError(f"The button {other!r} is not known.")
-        return *self.view.update(self._own_jobs(request)), gr.skip(), gr.skip(), *comparing
+                raise unknown_button(other)
+        return self._shown_anew(request)
+
+    def _shown_anew(self, request: gr.Request) -> dict[Component, Any]:
+        return dict(zip(self.view.outputs, self.view.update(self._own_jobs(request)), strict=True))
 
 
 def _goes_on(view: JobView) -> bool:

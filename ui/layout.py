@@ -65,7 +65,7 @@ def build_page(services: Services) -> gr.Blocks:
         try_page.select(spoken(trying.refresh), trying.looked_at, trying.refreshed, **QUIET_AT_ONCE)
         page.load(spoken(trying.restore), trying.remembered, trying.restored, **QUIET_AT_ONCE)
         for trigger in (library_page.select, page.load):
-            trigger(spoken(library.refresh), None, library.shown, **QUIET_AT_ONCE)
+            library.view.refresh_on(trigger)
     return page
 
 

@@ -10,6 +10,12 @@ METHOD_WORDS = {
     Method.dreambooth.value: "DreamBooth full model",
 }
 
+
+def method_words(method: str) -> str:
+    """What a job's method is called; one that came from elsewhere may have none."""
+    return METHOD_WORDS.get(method, "imported")
+
+
 # in one glance, the default first
 METHOD_GLANCES: dict[Method, dict[str, str]] = {
     Method.dreambooth_lora: {

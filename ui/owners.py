@@ -93,6 +93,11 @@ class OwnerPolicy:
             )
         return owner
 
+    def remembers(self, owner: object, request: gr.Request) -> bool:
+        """Whether what the browser remembers of an owner may be shown: to them, or to who signed in there since."""
+        scope = _scope(request)
+        return owner is not None and owner in (self.of_scope(scope), self.of_cookie(cookie_of(scope)))
+
     def find_base(self, entered: str, prediction: str | None = None) -> BaseReference:
         """The base that was typed or pasted. A visitor may name no file of this machine, nor learn whether it is there.
 

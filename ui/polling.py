@@ -35,7 +35,8 @@ class Drawn(NamedTuple):
 class PolledHtml:
     """Shows what `draw` makes of the request and the inputs' values; None leaves everything as it is.
 
-    `draw` is asked again and again, so it must not raise what a person would be told by a toast.
+    `draw` is asked again and again, so it must not raise what a person would be told by a toast. One that `rests` is
+    not looked at again by itself while nothing goes on.
     """
 
     def __init__(
@@ -44,9 +45,10 @@ class PolledHtml:
         inputs: Sequence[gr.Dropdown] = (),
         *,
         active: bool = True,
+        rests: bool = False,
         **html: Any,
     ) -> None:
-        self._draw, self._inputs = draw, list(inputs)
+        self._draw, self._inputs, self._rests = draw, list(inputs), rests
         self.shown = gr.HTML(**html)
         self._mark = gr.State("")
         self._timer = gr.Timer(POLL_S, active=active)
@@ -71,9 +73,9 @@ class PolledHtml:
 
     def update(self, drawn: Drawn) -> tuple[Any, ...]:
         """Show this, remember that it is shown, and look on."""
-        look = gr.Timer(POLL_S if drawn.goes_on else CALM_POLL_S, active=True)
-        mark = drawn.mark
-        return mark + drawn.content, mark, look, gr.Timer(RESCUE_POLL_S, active=True)
+        active, mark = drawn.goes_on or not self._rests, drawn.mark
+        look = gr.Timer(POLL_S if drawn.goes_on else CALM_POLL_S, active=active)
+        return mark + drawn.content, mark, look, gr.Timer(RESCUE_POLL_S, active=active)
 
     def stopped(self) -> tuple[Any, ...]:
         """Leave what is shown, and look no more."""

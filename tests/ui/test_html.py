@@ -13,7 +13,6 @@ from trainer.recipe.choices import Method
 from trainer.recipe.fields import recipe_fields
 from ui.html import file_size, loss_curve, render, smoothed
 from ui.jobs_tab import PHASE_WORDS, _Card
-from ui.method_words import METHOD_WORDS
 
 
 @pytest.mark.fault(45)
@@ -40,8 +39,7 @@ def test_every_state_of_a_job_is_drawn(state: JobState) -> None:
         publication=None,
         money=[],
     )
-    words = {"methods": METHOD_WORDS, "phase_words": PHASE_WORDS, "title": "t"}
-    html = render("jobs.html", views=[card], could_sign_in=False, **words)
+    html = render("jobs.html", views=[card], could_sign_in=False, phase_words=PHASE_WORDS, title="t")
     assert state.value in html
     assert "&lt;mug&gt;" in html
     assert ("Cancel" in html) == (state in (JobState.waiting, JobState.running, JobState.stopping))

@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import gradio as gr
 import pytest
 from PIL import Image
+from starlette.requests import Request
 
 from tests.ui.conftest import trained_job
 from trainer.settings import Owners, Settings
@@ -51,6 +53,18 @@ def test_browser_is_the_owner_before_a_sign_in_and_after_it_has_ended(policy: Ow
     assert browser is not None
     assert policy.of_scope(scope()) == browser
     assert policy.of_scope(scope(sub="1", expires_in_s=-1)) == browser
+
+
+def test_what_a_browser_remembers_of_a_person_is_shown_to_nobody_else(policy: OwnerPolicy) -> None:
+    def request(**of: Any) -> gr.Request:
+        return gr.Request(request=Request(scope(**of)))
+
+    person, browser = policy.of_scope(scope(sub="1")), policy.of_scope(scope())
+    assert policy.remembers(person, request(sub="1"))
+    assert not policy.remembers(person, request())  # who has signed out
+    assert not policy.remembers(person, request(sub="2"))
+    assert policy.remembers(browser, request(sub="1"))  # typed before the sign-in
+    assert not policy.remembers(None, request())
 
 
 @pytest.mark.parametrize("missing", ["SYSTEM", "SPACE_ID", "OAUTH_CLIENT_ID"])

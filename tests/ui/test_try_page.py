@@ -105,10 +105,11 @@ def test_settings_follow_a_base_that_is_typed_and_stay_where_it_did_not_change(
 
 def test_what_was_tried_comes_back_if_it_is_still_there(services: Services, concept: Callable[[str], str]) -> None:
     tab, job = drawn(lambda _: TryTab(services, what_was_tried())), concept("red-mug")
-    concepts, _, prompt, base, *_ = tab.restore({"concepts": [job, "gone"], "prompt": "a <red-mug>"}, HISTORY, VISITOR)
+    tried = tab._remember([job, "gone"], "a <red-mug>", VISITOR)
+    concepts, _, prompt, base, *_ = tab.restore(tried, HISTORY, VISITOR)
     assert (concepts["value"], prompt) == ([job], "a <red-mug>")
     assert base != STARTER  # of the concept
-    for strange in (None, [], {"concepts": [job]}):
+    for strange in (None, [], {"concepts": [job]}, tried | {"owner": "who has signed out"}):
         assert tab.restore(strange, HISTORY, VISITOR)[2] == ""
 
 

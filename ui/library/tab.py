@@ -7,21 +7,22 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
+from gradio.components import Component
 
 from inference.catalog import Concept, open_concept
-from jobs.publishing.publications import Publication
+from jobs.publishing.publications import UNDER_WAY, Publication
 from trainer.artifact import Manifest
-from trainer.errors import ConceptError, RequestError
+from trainer.errors import ConceptError
 from trainer.recipe.choices import Method
 from trainer.run_folder import RunFolder
 from ui.compare_panel import ComparePanel
-from ui.errors import spoken
+from ui.errors import spoken, unknown_button, words_of
 from ui.events import QUIET
 from ui.html import ACTIONS_JS, render
 from ui.library.add_panel import AddPanel
 from ui.library.extract_panel import ExtractPanel
 from ui.library.publish_panel import PublishPanel
-from ui.method_words import METHOD_WORDS
+from ui.polling import Drawn, PolledHtml
 from ui.services import Services
 
 SAMPLES = 4
@@ -85,43 +86,48 @@ class LibraryTab:
         self.chosen = gr.State("")
         self._add = AddPanel(services)
         self._comparing = ComparePanel(services, "library")
-        self.shown = gr.HTML(elem_id="library-shown", js_on_load=ACTIONS_JS)
+        self.view = PolledHtml(self._draw, rests=True, elem_id="library-shown", js_on_load=ACTIONS_JS)
         self._publish, self._extract = PublishPanel(services), ExtractPanel(services)
-        outputs = [self.shown, self.chosen, *self._publish.opened, *self._extract.opened, *self._comparing.opened]
-        self.acted = self.shown.click(spoken(self._act), None, outputs, **QUIET)
+        outputs = [*self.view.outputs, self.chosen]
+        outputs += [*self._publish.opened, *self._extract.opened, *self._comparing.opened]
+        self.acted = self.view.shown.click(spoken(self._act), None, outputs, **QUIET)
         for asked in (self._publish.asked, self._extract.asked, self._add.added):
-            asked.success(spoken(self.refresh), None, self.shown, **QUIET)
+            self.view.refresh_on(asked.success)
 
-    def refresh(self, request: gr.Request) -> str:
-        """The page's content for the owner of a request."""
+    def _draw(self, request: gr.Request) -> Drawn:
+        """The visitor's concepts, or why they cannot be shown: this may come by itself, so it is no toast."""
+        try:
+            return self._own_concepts(request)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the page goes on
+            return Drawn(render("trouble.html", text=words_of(error)), goes_on=False)
+
+    def _own_concepts(self, request: gr.Request) -> Drawn:
         owners = self._services.owners
         entries = library_entries(self._services, owners.of(request))
-        return render(
-            "library.html", entries=entries, methods=METHOD_WORDS, could_sign_in=owners.could_sign_in(request)
-        )
+        content = render("library.html", entries=entries, could_sign_in=owners.could_sign_in(request))
+        return Drawn(content, goes_on=any(e.publication and e.publication.state in UNDER_WAY for e in entries))
 
-    def _act(self, event: gr.EventData, request: gr.Request) -> tuple[Any, ...]:
+    def _act(self, event: gr.EventData, request: gr.Request) -> dict[Component, Any]:
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         job_id = str(pressed.get("job", ""))
-        publish = (gr.skip(),) * len(self._publish.opened)
-        extract = (gr.skip(),) * len(self._extract.opened)
-        compare = (gr.skip(),) * len(self._comparing.opened)
         match pressed.get("action"):
             case "try":
-                return self.refresh(request), self._services.jobs.job(job_id, owner).id, *publish, *extract, *compare
+                return self._shown_anew(request) | {self.chosen: self._services.jobs.job(job_id, owner).id}
             case "delete":
                 self._services.jobs.delete(job_id, owner)
-                return self.refresh(request), gr.skip(), *publish, *extract, *compare
-            case "publish" | "make-public" as action:
-                opened = self._publish.open_for(job_id, owner, show=action == "make-public")
-                return gr.skip(), gr.skip(), *opened, *extract, *compare
-            case "extract":
-                return gr.skip(), gr.skip(), *publish, *self._extract.open_for(job_id, owner), *compare
-            case "compare":
-                return gr.skip(), gr.skip(), *publish, *extract, *self._comparing.open_for(job_id, owner)
             case "retry-publish":
                 self._services.jobs.publishing.retry(job_id, owner)
-                return self.refresh(request), gr.skip(), *publish, *extract, *compare
+            case "publish" | "make-public" as action:
+                opened = self._publish.open_for(job_id, owner, show=action == "make-public")
+                return dict(zip(self._publish.opened, opened, strict=True))
+            case "extract":
+                return dict(zip(self._extract.opened, self._extract.open_for(job_id, owner), strict=True))
+            case "compare":
+                return dict(zip(self._comparing.opened, self._comparing.open_for(job_id, owner), strict=True))
             case other:
-                raise RequestError(f"The button {other!r} is not known.")
+                raise unknown_button(other)
+        return self._shown_anew(request)
+
+    def _shown_anew(self, request: gr.Request) -> dict[Component, Any]:
+        return dict(zip(self.view.outputs, self.view.update(self._own_concepts(request)), strict=True))

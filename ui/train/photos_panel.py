@@ -17,7 +17,7 @@ from trainer.errors import RequestError
 from trainer.photos.crop import MIN_SIDE_PX, Crop
 from trainer.photos.intake import PhotoSet
 from trainer.run_folder import RunFolder
-from ui.errors import spoken
+from ui.errors import spoken, unknown_button
 from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.html import ACTIONS_JS, render
 from ui.services import Services
@@ -95,8 +95,8 @@ class PhotosHandlers:
                 yield draft, photos_html(draft, cropped, back_to=self._way_back(owner, draft, own))
             case "back":
                 yield from self.restore(own, own, request)
-            case _:
-                raise RequestError("This button is not known.")
+            case other:
+                raise unknown_button(other)
 
     def take_example(self, number: int, own: str, request: gr.Request) -> tuple[str, str]:
         """Begin a new draft with an example's photos. One's own photos are a press away."""

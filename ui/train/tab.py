@@ -81,7 +81,7 @@ class TrainTab:
         self._way = gr.Radio(
             _CHOICES["way"], value=DREAMBOOTH, show_label=False, elem_id="way", elem_classes="cs-cards"
         )
-        self._as = gr.Radio(
+        self._dreambooth_as = gr.Radio(
             _CHOICES["form"], value=ADAPTER, label="DreamBooth as", elem_id="dreambooth-form", elem_classes="cs-cards"
         )
         self._guide = gr.HTML(elem_id="methods")
@@ -116,23 +116,17 @@ class TrainTab:
         self.train = gr.Button("Train", variant="primary", size="lg", elem_id="train")
 
     def _wire(self) -> None:
-        entered: list[Any] = [
-            *(self._kind, self._name, self._class_word, self._way, self._as, self._base),
-            *self._form.components,
-            *self._second.components,
-            *self._place.components,
-        ]
         self._page.load(spoken(self._restore), self._kept, list(self._remembered.values()), **QUIET)
         # One listener for all that follows from all fields, and the last change counts: of several, an early one may
         # answer last. Nor may an event have two that are "always_last": for each that was busy gradio repeats the whole
         # event, so they keep each other busy for ever. A dropdown's `input` comes with every visit, too; its `change`
         # only when something else was chosen.
         gr.on(
-            [self._page.load, *(component.change for component in entered)],
+            [self._page.load, *(component.change for component in self._inputs)],
             spoken(self._follow),
-            {*self._inputs(), self._preset, self._second.offered},
+            {*self._inputs, self._preset, self._second.offered},
             [
-                *(self._as, self._preset, *self._form.components),
+                *(self._dreambooth_as, self._preset, *self._form.components),
                 *(*self._second.opened, self.train),
                 *(self._plan, self._guide),
                 self._kept,
@@ -153,31 +147,28 @@ class TrainTab:
             button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **QUIET)
         self.pressed = self.train.click(
             spoken(self._submit),
-            {*self._inputs(), self._preset, self._photos.draft, self._publish, *self._money.components},
+            {*self._inputs, self._preset, self._photos.draft, self._publish, *self._money.components},
             [self.submitted, self._photos.draft, self._photos.shown],
             **QUIET,  # an error would be shown on the photos, whatever it is of
             trigger_mode="once",
         )
 
-    def _inputs(self) -> set[Any]:
-        return {
-            self._kind,
-            self._name,
-            self._class_word,
-            self._way,
-            self._as,
-            self._base,
+    @property
+    def _inputs(self) -> list[Any]:
+        """What is entered, apart from photos and money."""
+        return [
+            *(self._kind, self._name, self._class_word, self._way, self._dreambooth_as, self._base),
             *self._form.components,
             *self._second.components,
             *self._place.components,
-        }
+        ]
 
     def _entered(self, values: Mapping[Component, Any], request: gr.Request) -> tuple[Choices, dict[str, Any]]:
         choices = Choices(
             name=values[self._name] or "",
             kind=Kind(values[self._kind]),
             class_word=values[self._class_word] or "",
-            method=chosen_method(values[self._way], values[self._as]),
+            method=chosen_method(values[self._way], values[self._dreambooth_as]),
             base=base_name(values[self._base] or "") or STARTER,
             hub_token=self._services.owners.token_of(request),
         )
@@ -186,11 +177,12 @@ class TrainTab:
     def _follow(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
         """All that follows from what is entered: the preset, what is offered besides, and the plan."""
         choices, entered = self._entered(values, request)
+        owner = self._services.owners.of(request)
         return [
             *self._choose(values, choices),
             *self._offer_second(values, choices),
             *self._tell_plan(values, choices, entered),
-            {name: values[field] for name, field in self._remembered.items()},
+            {name: values[field] for name, field in self._remembered.items()} | {"owner": owner},
         ]
 
     @property
@@ -201,7 +193,7 @@ class TrainTab:
             "name": self._name,
             "class_word": self._class_word,
             "way": self._way,
-            "form": self._as,
+            "form": self._dreambooth_as,
             "base": self._base,
         }
 
@@ -228,9 +220,10 @@ class TrainTab:
         draft, shown = self._photos.handlers.take_run(run, own, request)
         return [draft, shown, recipe.kind.value, recipe.name, recipe.class_word, way, form, recipe.base]
 
-    def _restore(self, kept: Any) -> list[Any]:
-        """What this browser entered last, if it is of the page as it is now."""
-        known = isinstance(kept, dict) and kept.keys() == self._remembered.keys()
+    def _restore(self, kept: Any, request: gr.Request) -> list[Any]:
+        """What was entered last in this browser, if it is of the page as it is now and nobody else's."""
+        known = isinstance(kept, dict) and kept.keys() == {*self._remembered, "owner"}
+        known = known and self._services.owners.remembers(kept["owner"], request)
         known = known and all(kept[name] in choices for name, choices in _CHOICES.items())
         return [kept[name] if known else gr.skip() for name in self._remembered]
 

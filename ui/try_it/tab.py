@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import gradio as gr
@@ -12,7 +12,7 @@ from gradio.components import Component
 from inference.catalog import aliases_of
 from inference.metadata import PictureSettings
 from trainer.photos.decode import decode_photo
-from ui.errors import spoken
+from ui.errors import spoken, unknown_button
 from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.html import ACTIONS_JS
 from ui.services import Services
@@ -105,7 +105,7 @@ class TryTab:
         start.change(spoken(_start_words), start, self._starting, **QUIET_AT_ONCE)
         # before the pictures: what a button does next waits until a stream of answers ends
         self._generate.click(None, None, None, js=_SHOW_THE_MAKING, **QUIET)
-        self._generate.click(_tried, [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
+        self._generate.click(spoken(self._remember), [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
         making = self._generate.click(
             spoken(self._make),
             {self.concepts, *self._weights, self._prompt, self._count, *drawn_with, self._history},
@@ -134,10 +134,17 @@ class TryTab:
             return gr.update(choices=choices), history
         return gr.update(choices=choices, value=kept), history
 
+    def _remember(self, concepts: list[str], prompt: str, request: gr.Request) -> dict[str, Any]:
+        return _tried(concepts, prompt, self._services.owners.of(request))
+
     def restore(self, kept: Any, count: int, request: gr.Request) -> list[Any]:
-        """What this browser tried last, for a page that opens; nothing where another version of the page wrote it."""
-        if not isinstance(kept, dict) or kept.keys() != _tried([], "").keys():
-            kept = _tried([], "")
+        """What was tried last in this browser, for a page that opens.
+
+        Nothing where another version of the page wrote it, or somebody else did who has signed out.
+        """
+        known = isinstance(kept, dict) and kept.keys() == _tried().keys()
+        if not known or not self._services.owners.remembers(kept["owner"], request):
+            kept = _tried()
         concepts, history = self.refresh(kept["concepts"], count, request)
         picked = concepts.get("value", kept["concepts"])
         fitted = self._fit(picked, request) if picked else [gr.skip()] * len(self._sampler.fitted)
@@ -271,16 +278,16 @@ class TryTab:
                 self._handlers.delete(name, owner)
                 return {self._pictures: self._handlers.history(owner, count)}
             case other:
-                raise ValueError(f"the page knows no action {other!r}")
+                raise unknown_button(other)
 
 
 def what_was_tried() -> gr.BrowserState:
     """Where a browser remembers it. To be drawn outside of the tabs: in one that is not open, nothing is read back."""
-    return remembered_by_the_browser("studio-tried", _tried([], ""))
+    return remembered_by_the_browser("studio-tried", _tried())
 
 
-def _tried(concepts: list[str], prompt: str) -> dict[str, Any]:
-    return {"concepts": concepts, "prompt": prompt}
+def _tried(concepts: Sequence[str] = (), prompt: str = "", owner: str = "") -> dict[str, Any]:
+    return {"concepts": list(concepts), "prompt": prompt, "owner": owner}
 
 
 def _start_words(picture: str | None) -> str:
