@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping
 from enum import StrEnum
 from typing import Any
 
@@ -20,6 +20,7 @@ from dbos import DBOS, DBOSClient, DBOSConfig, error, run_dbos_database_migratio
 _WORKFLOW, _STEP = "train-job", "train"
 _APPLICATION, _VERSION = "concept-studio", "1"
 _POLL_S, _TRIES = 0.5, 10
+_ALIVE = ("ENQUEUED", "DELAYED", "PENDING")
 
 log = logging.getLogger(__name__)
 
@@ -66,6 +67,14 @@ class QueueClient:
 
     def _knows(self, workflow_id: str) -> bool:
         return bool(self._client.list_workflows(workflow_ids=[workflow_id], load_input=False, load_output=False))
+
+    def over(self, attempts: Mapping[str, int]) -> set[str]:
+        """Which of these jobs, each with its attempt, are neither waiting nor in progress any more."""
+        if not attempts:
+            return set()  # DBOS would take no names for all names
+        jobs = {_workflow_id(job_id, attempt): job_id for job_id, attempt in attempts.items()}
+        known: Any = self._client.list_workflows(workflow_ids=list(jobs), load_input=False, load_output=False)
+        return {jobs[workflow.workflow_id] for workflow in known if workflow.status not in _ALIVE}
 
     def withdraw(self, job_id: str, *, attempt: int) -> None:
         """Take a waiting attempt out of the queue."""

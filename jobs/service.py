@@ -25,7 +25,7 @@ from jobs.remote.record import RemoteRun, Stage, forget_remote, read_remote, wri
 from jobs.restored_rows import restore_rows
 from jobs.run_summary import is_run
 from jobs.speed import Speeds
-from jobs.state import RESUMABLE_STATES, JobState, StopWish
+from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
 from jobs.store import Job, JobStore, now
 from jobs.submitting import Submitting
 from jobs.turns import own_before, turn
@@ -202,7 +202,7 @@ class JobService:
         return restored
 
     def queue_waiting(self, gone: Collection[str] = ()) -> None:
-        """Queue every job that waits: one may have lost its place, or never got one. Queued twice it is queued once.
+        """Queue every open job: one may have lost its place, or never got one. Queued twice it is queued once.
 
         `gone` are supervisors that will not come back: what they had in progress is queued, too. Where the database is
         away nothing happens; the next time will do.
@@ -210,5 +210,19 @@ class JobService:
         with contextlib.suppress(SQLAlchemyError):
             if gone and self._queue.take_over(gone):
                 log.warning("jobs of a device that is not here any more go on elsewhere")
-            for job in self._store.in_state(JobState.waiting):
-                self._enqueue(job)
+            jobs = self._store.in_state(*OPEN_STATES)
+            over = self._queue.over({job.id: job.attempt for job in jobs})
+            for job in jobs:
+                if job.id in over:
+                    self._queue_again(job)
+                else:
+                    self._enqueue(job)
+
+    def _queue_again(self, job: Job) -> None:
+        """Queue the next attempt at a job that the queue takes for over, though nobody settled it."""
+        remote = self.remote_run(job.id)
+        # what may have begun at Hugging Face must not be cancelled as if it never had
+        state = job.state if remote is not None and remote.has_begun else JobState.waiting
+        if self._store.begin_again(job, state):
+            log.warning("job %s was left unsettled and goes on", job.id)
+            self._enqueue(self._store.get(job.id))

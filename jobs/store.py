@@ -230,6 +230,16 @@ class JobStore:
             result = connection.execute(statement.values(state=following.value, message=message, **values))
         return result.rowcount == 1
 
+    def begin_again(self, job: Job, state: JobState) -> bool:
+        """Make an open job its next attempt, in this open state; False where it is not as it was."""
+        statement = _JOBS.update().where(
+            _JOBS.c.id == job.id, _JOBS.c.state == job.state.value, _JOBS.c.attempt == job.attempt
+        )
+        values = {"state": state.value, "attempt": job.attempt + 1, "message": "Interrupted; it goes on by itself."}
+        with self._engine.begin() as connection:
+            result = connection.execute(statement.values(values))
+        return result.rowcount == 1
+
     def set_wish(self, job_id: str, wish: StopWish) -> bool:
         """Ask a running job to stop; False where it does not run. A cancel outranks a stop-and-keep, not vice versa."""
         statement = _JOBS.update().where(

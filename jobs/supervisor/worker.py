@@ -7,9 +7,10 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from typing import Any, NoReturn
+from typing import Any, NoReturn, TypeVar
 
 from jobs.job_file import count_try, write_job_file
 from jobs.progress import Progress, progress_of
@@ -29,6 +30,8 @@ from trainer.settings import Settings
 
 log = logging.getLogger(__name__)
 MAX_TRIES = 3
+_WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
+_Answer = TypeVar("_Answer")
 
 
 @dataclass(frozen=True)
@@ -86,8 +89,11 @@ class Supervisor:
         os._exit(0)
 
     def _run_job(self, job_id: str) -> None:
-        """One job, from its start to its final state; called by the queue, and again after a crash of this process."""
-        job = self._store.find(job_id)
+        """One job, from its start to its final state; called by the queue, and again after a crash of this process.
+
+        Nothing may escape: the queue would take the job for over, and its row would stay open.
+        """
+        job = self._insist(job_id, lambda: self._store.find(job_id))
         if job is None or not job.is_open:
             return
         run = RunFolder(self._settings.runs_dir / job_id)
@@ -127,7 +133,7 @@ class Supervisor:
             if exit_code is None:
                 self._park(job.id)
             ended = _Ended(exit_code, progress_of(run.events_file))
-            wish = watch.wish()
+            wish = self._insist(job.id, watch.wish)
             if self._stop.requested() and wish is not StopWish.cancel:
                 self._interrupt(job.id, run)
             if ended.exit_code >= 0 or wish is not StopWish.none:
@@ -148,10 +154,31 @@ class Supervisor:
         self._settle(job_id, run, state, message)
 
     def _settle(self, job_id: str, run: RunFolder, state: JobState, message: str) -> None:
-        if not self._store.change_state(job_id, state, message=message, ended=now(), wish=StopWish.none.value):
+        def change() -> bool:
+            return self._store.change_state(job_id, state, message=message, ended=now(), wish=StopWish.none.value)
+
+        def record() -> None:
+            if (job := self._store.find(job_id)) is not None and run.root.is_dir():
+                write_job_file(run, job)
+
+        if not self._insist(job_id, change):
             log.warning("job %s is not %s: it is in another state meanwhile", job_id, state.value)
-        if (job := self._store.find(job_id)) is not None and run.root.is_dir():
-            write_job_file(run, job)
+        self._insist(job_id, record)
+
+    def _insist(self, job_id: str, act: Callable[[], _Answer]) -> _Answer:
+        """Do what a full disk or a locked database must not prevent; whoever has to go leaves it to the next start."""
+        wait_s = _WAIT_S
+        while True:
+            try:
+                return act()
+            except Exception:
+                log.exception("job %s: trying again in %.0f seconds", job_id, wait_s)
+            deadline = time.monotonic() + wait_s
+            while time.monotonic() < deadline:
+                if self._stop.requested():
+                    self._park(job_id)
+                time.sleep(POLL_S)
+            wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
     def _interrupt(self, job_id: str, run: RunFolder) -> NoReturn:
         """The supervisor is told to go: the job waits again, and this thread of the queue never returns from it."""

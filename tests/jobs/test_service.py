@@ -16,7 +16,7 @@ from jobs.open import open_service
 from jobs.outlook import Outlook
 from jobs.queue import QueueClient
 from jobs.service import JobService
-from jobs.state import JobState
+from jobs.state import JobState, StopWish
 from jobs.store import Job, new_job_id
 from jobs.supervisor.executors import executor_id, gone_executors, lock_file
 from tests.engine.conftest import small_recipe
@@ -200,6 +200,32 @@ def test_job_that_lost_its_place_in_the_queue_gets_one_at_the_next_start(
         restarted.rebuild()
     restarted.close()
     assert queued == [job.id, job.id]
+
+
+@pytest.mark.fault(53)
+@pytest.mark.parametrize("state", [JobState.waiting, JobState.running, JobState.stopping])
+def test_open_job_that_the_queue_takes_for_over_is_taken_up_again(
+    settings: Settings, service: JobService, submit: Submit, state: JobState
+) -> None:
+    left, ended = submit(), submit()
+    service.cancel(ended.id, "anna")
+    if state is not JobState.waiting:
+        service._store.change_state(left.id, JobState.running)
+    if state is JobState.stopping:
+        service.stop_and_keep(left.id, "anna")
+    engine = sa.create_engine(settings.jobs_database_url)
+    with engine.begin() as connection:
+        connection.execute(sa.text("UPDATE workflow_status SET status = 'ERROR', deduplication_id = NULL"))
+    for _ in range(2):  # the second time it is in the queue
+        service.queue_waiting()
+    with engine.connect() as connection:
+        queued = connection.execute(sa.text("SELECT workflow_uuid FROM workflow_status WHERE status = 'ENQUEUED'"))
+        assert queued.scalars().all() == [f"{left.id}-2"]
+    engine.dispose()
+    again = service.job(left.id, "anna")
+    assert (again.state, again.attempt) == (JobState.waiting, 2)
+    assert again.wish is (StopWish.keep if state is JobState.stopping else StopWish.none)
+    assert service.job(ended.id, "anna").attempt == 1
 
 
 def test_deletion_that_a_kill_broke_off_is_finished_by_the_next_start(

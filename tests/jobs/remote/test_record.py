@@ -52,6 +52,17 @@ def test_after_a_lost_database_a_job_that_may_be_paid_for_counts_as_running(
 
 
 @pytest.mark.fault(35)
+def test_job_that_may_be_paid_for_counts_as_running_until_it_is_taken_up_again(service: JobService, send: Send) -> None:
+    job = send()
+    write(service, job, stage=Stage.sent)
+    service._store.change_state(job.id, JobState.running)
+    service._queue.withdraw(job.id, attempt=1)
+    service.queue_waiting()
+    again = service.job(job.id, "anna")
+    assert (again.state, again.attempt) == (JobState.running, 2)
+
+
+@pytest.mark.fault(35)
 @pytest.mark.parametrize(("stage", "refused"), [(Stage.sending, True), (Stage.sent, True), (Stage.over, False)])
 def test_job_that_may_be_paid_for_is_not_forgotten_by_training_here(
     service: JobService, send: Send, stage: Stage, refused: bool

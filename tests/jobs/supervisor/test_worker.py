@@ -13,6 +13,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -22,7 +23,7 @@ from jobs.service import JobService
 from jobs.speed import Speeds
 from jobs.state import JobState, StopWish
 from jobs.store import Job
-from jobs.supervisor import local
+from jobs.supervisor import local, worker
 from jobs.supervisor.local import _may_fetch
 from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
@@ -138,6 +139,40 @@ def test_child_that_still_says_something_is_not_ended(tmp_path: Path, monkeypatc
     watch = Watch(lambda: StopWish.keep, lambda: False, lambda _text: None)
     assert local._follow(child, RunFolder(tmp_path), watch) == 0
     assert not child.was_ended
+
+
+class FullDisk:
+    """Stands before a call of the database, and lets it through from the third time on."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self._call, self.asked = call, 0
+
+    def __call__(self, *what: Any, **how: Any) -> Any:
+        self.asked += 1
+        if self.asked < 3:
+            raise sa.exc.OperationalError("update", {}, Exception("database or disk is full"))
+        return self._call(*what, **how)
+
+
+@pytest.mark.fault(17, 53)
+def test_job_is_settled_as_it_ended_however_long_the_database_cannot_be_written(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_WAIT_S", 0.0)
+    job = submit()
+    supervisor = Supervisor(settings, AtHand(lambda watch: fill_the_disk()))
+    change = FullDisk(supervisor._store.change_state)
+
+    def fill_the_disk() -> int:
+        monkeypatch.setattr(supervisor._store, "change_state", change)
+        return EXIT_STOPPED
+
+    find = FullDisk(supervisor._store.find)
+    monkeypatch.setattr(supervisor._store, "find", find)
+    supervisor._run_job(job.id)
+    assert service.job(job.id, "anna").state is JobState.stopped
+    assert change.asked == 3
+    assert find.asked > 3
 
 
 @pytest.mark.fault(9)
