@@ -6,6 +6,8 @@ import json
 import statistics
 from pathlib import Path
 
+from pydantic import TypeAdapter, ValidationError
+
 from jobs.progress import Progress
 from trainer.recipe.choices import STARTER
 from trainer.recipe.config import TrainConfig
@@ -16,6 +18,10 @@ from trainer.whole_files import write_whole
 _FIRST_GUESS_S_PER_PICTURE = {"textual-inversion": 0.025, "dreambooth-lora": 0.04, "dreambooth": 0.031}
 _AROUND_S = 30.0
 _WARM_AFTER_STEPS = 20  # the first steps are slow: a run of fewer says little beside what a longer one measured
+
+_Known = dict[str, tuple[float, float]]
+"""Seconds per picture, and around training, of each (method, base, size)."""
+_KNOWN = TypeAdapter(_Known)
 
 
 class Speeds:
@@ -32,7 +38,7 @@ class Speeds:
                 return
             training_s = steps / progress.steps_per_second
             around = max(0.0, progress.seconds - training_s)
-            known[_key(recipe)] = [1 / progress.steps_per_second / _pictures(recipe), around]
+            known[_key(recipe)] = (1 / progress.steps_per_second / _pictures(recipe), around)
             write_whole(self._file, json.dumps(known, indent=2))
 
     def estimate_s(self, recipe: TrainConfig) -> tuple[float, bool] | None:
@@ -46,14 +52,15 @@ class Speeds:
             return (guess * _pictures(recipe) * recipe.steps + _AROUND_S) * _slowness(known, recipe), False
         return None
 
-    def _read(self) -> dict[str, list[float]]:
+    def _read(self) -> _Known:
+        """What is known; nothing where the file is missing or damaged."""
         try:
-            return json.loads(self._file.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            return _KNOWN.validate_json(self._file.read_bytes())
+        except (OSError, ValidationError):
             return {}
 
 
-def _slowness(known: dict[str, list[float]], recipe: TrainConfig) -> float:
+def _slowness(known: _Known, recipe: TrainConfig) -> float:
     """How many times as long as guessed the other methods took here: the median of those that were measured."""
     keys = {_key(recipe, method): guess for method, guess in _FIRST_GUESS_S_PER_PICTURE.items()}
     return statistics.median([known[key][0] / guess for key, guess in keys.items() if key in known] or [1.0])

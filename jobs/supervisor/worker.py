@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import logging
 import os
 import threading
@@ -147,11 +146,14 @@ class Supervisor:
     def _conclude(self, job_id: str, run: RunFolder, ended: _Ended, wish: StopWish) -> None:
         """Decide what the end of a run means, and say so."""
         state = outcome(ended.exit_code, wish, artifact_is_whole=_artifact_is_whole(run))
-        message = _message(state, ended, run)
-        if state is JobState.finished and not has_task(run):
-            with contextlib.suppress(RequestError):  # a recipe of another version, which was followed to its end
+        self._settle(job_id, run, state, _message(state, ended, run))
+        if state is not JobState.finished:
+            return
+        try:
+            if not has_task(run):
                 self._trainer.speeds(run).learn(run.read_recipe(), ended.progress)
-        self._settle(job_id, run, state, message)
+        except Exception:  # a full disk, a recipe of another version: the job is finished all the same
+            log.exception("job %s: how long it took is not remembered", job_id)
 
     def _settle(self, job_id: str, run: RunFolder, state: JobState, message: str) -> None:
         def change() -> bool:

@@ -198,6 +198,19 @@ def test_speed_is_learnt_from_a_finished_run(tmp_path: Path) -> None:
     assert not estimate[1]
 
 
+@pytest.mark.parametrize("damaged", ["[]", "3", "half a fi", '{"a": []}', '{"a": ["b", 1]}', b"\xff\xfe"])
+def test_damaged_speeds_are_learnt_anew(tmp_path: Path, damaged: str | bytes) -> None:
+    file = tmp_path / "speeds.json"
+    file.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
+    recipe = small_recipe(tmp_path, "dreambooth-lora", steps=100)
+    speeds = Speeds(file)
+    assert speeds.estimate_s(recipe) is None
+    progress = read_progress([STARTED, step(100).model_copy(update={"steps_per_second": 4.0})])
+    progress.seconds = 35.0
+    speeds.learn(recipe, progress)
+    assert Speeds(file).estimate_s(recipe) == (pytest.approx(35.0), True)
+
+
 def test_method_that_never_ran_here_is_as_slow_as_the_others_were(tmp_path: Path) -> None:
     speeds = Speeds(tmp_path / "speeds.json")
     ran, new = (

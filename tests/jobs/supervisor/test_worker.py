@@ -29,7 +29,7 @@ from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
 from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
-from trainer.errors import EXIT_STOPPED, BaseModelError
+from trainer.errors import EXIT_DONE, EXIT_STOPPED, BaseModelError
 from trainer.machine.process import KEEP_SIGNAL, Child
 from trainer.photos.intake import take_folder
 from trainer.run_folder import RunFolder
@@ -173,6 +173,21 @@ def test_job_is_settled_as_it_ended_however_long_the_database_cannot_be_written(
     assert service.job(job.id, "anna").state is JobState.stopped
     assert change.asked == 3
     assert find.asked > 3
+
+
+@pytest.mark.fault(17)
+def test_finished_job_stays_finished_where_its_speed_cannot_be_remembered(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_space(_run: RunFolder) -> Speeds:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(worker, "_artifact_is_whole", lambda _run: True)
+    monkeypatch.setattr(worker, "finished_words", lambda _run: "Trained and verified.")
+    job, trainer = submit(), AtHand(lambda watch: EXIT_DONE)
+    monkeypatch.setattr(trainer, "speeds", no_space)
+    Supervisor(settings, trainer)._run_job(job.id)
+    assert service.job(job.id, "anna").state is JobState.finished
 
 
 @pytest.mark.fault(9)
