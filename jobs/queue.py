@@ -4,7 +4,8 @@ Guard rails, each for a trap that was met: the page is a client and never launch
 persisted by its caller, so that a restart finds its own interrupted job; the application version is fixed by hand, or
 jobs that waited over an upgrade would never start; recovery is unlimited, because DBOS counts every restart of the
 machine against the job (crash loops are counted by the supervisor instead); one worker per process; arguments are
-pickled into the database, so a job id is all that is passed.
+pickled into the database, so a job id is all that is passed, and the attempt is read
+off the name of the workflow.
 """
 
 from __future__ import annotations
@@ -94,10 +95,10 @@ class QueueClient:
 
 
 class QueueWorker:
-    """What a supervisor needs: calls `run_job(job_id)` for `at_once` jobs at a time, in threads of DBOS."""
+    """What a supervisor needs: calls `run_job(job_id, attempt)` for `at_once` jobs at a time, in threads of DBOS."""
 
     def __init__(
-        self, database_url: str, queue: Queue, *, executor_id: str, at_once: int, run_job: Callable[[str], None]
+        self, database_url: str, queue: Queue, *, executor_id: str, at_once: int, run_job: Callable[[str, int], None]
     ) -> None:
         self._queue, self._at_once = queue, at_once
         config: DBOSConfig = {
@@ -112,12 +113,13 @@ class QueueWorker:
         DBOS.listen_queues([queue.value])
 
         @DBOS.step(name=_STEP)
-        def train(job_id: str) -> None:
-            run_job(job_id)
+        def train(job_id: str, attempt: int) -> None:
+            run_job(job_id, attempt)
 
         @DBOS.workflow(name=_WORKFLOW, max_recovery_attempts=None)
         def train_job(job_id: str) -> None:  # pyright: ignore[reportUnusedFunction] - DBOS calls it by name
-            train(job_id)
+            assert DBOS.workflow_id is not None  # this is one
+            train(job_id, _attempt_of(DBOS.workflow_id))
 
     def start(self) -> None:
         """Recover this executor's interrupted jobs, then serve the queue."""
@@ -136,3 +138,7 @@ class QueueWorker:
 
 def _workflow_id(job_id: str, attempt: int) -> str:
     return f"{job_id}-{attempt}"
+
+
+def _attempt_of(workflow_id: str) -> int:
+    return int(workflow_id.rpartition("-")[2])

@@ -220,12 +220,18 @@ class JobStore:
         following: JobState,
         *,
         out_of: Iterable[JobState] = JobState,
+        of_attempt: int | None = None,
         message: str = "",
         **values: Any,
     ) -> bool:
-        """Move a job if its present state is one of `out_of` and allows it; False where it does not."""
+        """Move a job if its present state is one of `out_of` and allows it; False where it does not.
+
+        `of_attempt`: and only while this is its attempt.
+        """
         allowed = [state.value for state in out_of if may_follow(state, following)]
         statement = _JOBS.update().where(_JOBS.c.id == job_id, _JOBS.c.state.in_(allowed))
+        if of_attempt is not None:
+            statement = statement.where(_JOBS.c.attempt == of_attempt)
         with self._engine.begin() as connection:
             result = connection.execute(statement.values(state=following.value, message=message, **values))
         return result.rowcount == 1

@@ -87,85 +87,94 @@ class Supervisor:
             time.sleep(0.05)
         os._exit(0)
 
-    def _run_job(self, job_id: str) -> None:
-        """One job, from its start to its final state; called by the queue, and again after a crash of this process.
+    def _run_job(self, job_id: str, attempt: int) -> None:
+        """An attempt at a job, from its start to its end; called by the queue, and again after a crash of this process.
 
         Nothing may escape: the queue would take the job for over, and its row would stay open.
         """
         job = self._insist(job_id, lambda: self._store.find(job_id))
-        if job is None or not job.is_open:
+        if job is None or not job.is_open or job.attempt != attempt:
             return
         run = RunFolder(self._settings.runs_dir / job_id)
         self._busy.add(job_id)
         try:
-            with self._trainer.lease(lambda: self._wish(job_id) is StopWish.cancel):
+            with self._trainer.lease(lambda: self._wish(job) is StopWish.cancel):
                 self._attempt_until_settled(job, run)
         except StudioError as error:
-            self._settle(job_id, run, JobState.failed, str(error))
+            self._settle(job, run, JobState.failed, str(error))
         except Exception as error:
             log.exception("job %s", job_id)
-            self._settle(job_id, run, JobState.failed, _unexpected(error))
+            self._settle(job, run, JobState.failed, _unexpected(error))
         finally:
             self._busy.discard(job_id)
 
     def _attempt_until_settled(self, job: Job, run: RunFolder) -> None:
         """Train; what was torn off is started again, until three starts brought no new checkpoint."""
         last_exit = 0
-        watch = self._watch(job.id)
+        watch = self._watch(job)
         while True:
             found_again = self._trainer.is_under_way(run)
             if not found_again:  # what is under way elsewhere is followed whatever its recipe says: it costs money
                 _check_recipe(run)
-            if not found_again and watch.wish() is StopWish.cancel:
-                self._settle(job.id, run, JobState.cancelled, "Cancelled.")
-                return
             progress = progress_of(run.events_file)
+            started: dict[str, Any] = {} if found_again else {"started": now()}
+            words = "" if found_again else _resuming(progress)
+            self._change_state(job, JobState.running, message=words, **started)
+            if self._is_anothers(job):
+                return
+            if not found_again and watch.wish() is StopWish.cancel:  # from here on a cancel is a wish
+                self._settle(job, run, JobState.cancelled, "Cancelled.")
+                return
             if not found_again and count_try(run, job, progress.checkpoint_step) > MAX_TRIES:
                 reason = explain_exit(last_exit) if last_exit else "It was interrupted each time."
                 text = f"Started {MAX_TRIES} times without getting further. {reason} The log holds the details."
-                self._settle(job.id, run, JobState.failed, text)
+                self._settle(job, run, JobState.failed, text)
                 return
-            started: dict[str, Any] = {} if found_again else {"started": now()}
-            words = "" if found_again else _resuming(progress)
-            self._store.change_state(job.id, JobState.running, message=words, **started)
             exit_code = self._trainer.train(job, run, watch)
             if exit_code is None:
                 self._park(job.id)
             ended = _Ended(exit_code, progress_of(run.events_file))
             wish = self._insist(job.id, watch.wish)
             if self._stop.requested() and wish is not StopWish.cancel:
-                self._interrupt(job.id, run)
+                self._interrupt(job, run)
             if ended.exit_code >= 0 or wish is not StopWish.none:
-                self._conclude(job.id, run, ended, wish)
+                self._conclude(job, run, ended, wish)
                 return
             last_exit = ended.exit_code
-            self._store.change_state(
-                job.id, JobState.waiting, message="Interrupted; going on from the last checkpoint."
-            )
+            self._change_state(job, JobState.waiting, message="Interrupted; going on from the last checkpoint.")
 
-    def _conclude(self, job_id: str, run: RunFolder, ended: _Ended, wish: StopWish) -> None:
+    def _conclude(self, job: Job, run: RunFolder, ended: _Ended, wish: StopWish) -> None:
         """Decide what the end of a run means, and say so."""
         state = outcome(ended.exit_code, wish, artifact_is_whole=_artifact_is_whole(run))
-        self._settle(job_id, run, state, _message(state, ended, run))
+        self._settle(job, run, state, _message(state, ended, run))
         if state is not JobState.finished:
             return
         try:
             if not has_task(run):
                 self._trainer.speeds(run).learn(run.read_recipe(), ended.progress)
         except Exception:  # a full disk, a recipe of another version: the job is finished all the same
-            log.exception("job %s: how long it took is not remembered", job_id)
+            log.exception("job %s: how long it took is not remembered", job.id)
 
-    def _settle(self, job_id: str, run: RunFolder, state: JobState, message: str) -> None:
+    def _settle(self, job: Job, run: RunFolder, state: JobState, message: str) -> None:
         def change() -> bool:
-            return self._store.change_state(job_id, state, message=message, ended=now(), wish=StopWish.none.value)
+            return self._change_state(job, state, message=message, ended=now(), wish=StopWish.none.value)
 
         def record() -> None:
-            if (job := self._store.find(job_id)) is not None and run.root.is_dir():
-                write_job_file(run, job)
+            row = self._store.find(job.id)
+            if row is not None and row.attempt == job.attempt and run.root.is_dir():
+                write_job_file(run, row)
 
-        if not self._insist(job_id, change):
-            log.warning("job %s is not %s: it is in another state meanwhile", job_id, state.value)
-        self._insist(job_id, record)
+        if not self._insist(job.id, change):
+            log.warning("job %s is not %s: it is in another state meanwhile", job.id, state.value)
+        self._insist(job.id, record)
+
+    def _change_state(self, job: Job, state: JobState, **values: Any) -> bool:
+        """Move a job on; not where it was cancelled and resumed meanwhile, and is another attempt's."""
+        return self._store.change_state(job.id, state, of_attempt=job.attempt, **values)
+
+    def _is_anothers(self, job: Job) -> bool:
+        row = self._store.find(job.id)
+        return row is not None and row.attempt != job.attempt
 
     def _insist(self, job_id: str, act: Callable[[], _Answer]) -> _Answer:
         """Do what a full disk or a locked database must not prevent; whoever has to go leaves it to the next start."""
@@ -182,12 +191,12 @@ class Supervisor:
                 time.sleep(POLL_S)
             wait_s = min(2 * wait_s, _LONGEST_WAIT_S)
 
-    def _interrupt(self, job_id: str, run: RunFolder) -> NoReturn:
+    def _interrupt(self, job: Job, run: RunFolder) -> NoReturn:
         """The supervisor is told to go: the job waits again, and this thread of the queue never returns from it."""
-        self._store.change_state(job_id, JobState.waiting, message="Interrupted by a restart; it goes on by itself.")
-        if (job := self._store.find(job_id)) is not None:
-            write_job_file(run, job)
-        self._park(job_id)
+        self._change_state(job, JobState.waiting, message="Interrupted by a restart; it goes on by itself.")
+        if (row := self._store.find(job.id)) is not None:
+            write_job_file(run, row)
+        self._park(job.id)
 
     def _park(self, job_id: str) -> NoReturn:
         """Stay inside the job until the process ends."""
@@ -195,22 +204,22 @@ class Supervisor:
         threading.Event().wait()
         raise AssertionError("unreachable")
 
-    def _watch(self, job_id: str) -> Watch:
+    def _watch(self, job: Job) -> Watch:
         said = ""
 
         def note(text: str) -> None:
             nonlocal said
             if text != said:
-                self._store.note(job_id, text)
+                self._store.note(job.id, text)
                 said = text
 
-        return Watch(lambda: self._wish(job_id), self._stop.requested, note)
+        return Watch(lambda: self._wish(job), self._stop.requested, note)
 
-    def _wish(self, job_id: str) -> StopWish:
-        job = self._store.find(job_id)
-        if job is None or not job.is_open:  # cancelled before it was said to run
+    def _wish(self, job: Job) -> StopWish:
+        row = self._store.find(job.id)
+        if row is None or not row.is_open or row.attempt != job.attempt:  # cancelled before it was said to run
             return StopWish.cancel
-        return job.wish
+        return row.wish
 
 
 def _check_recipe(run: RunFolder) -> None:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.queue import QueueClient
+from jobs.queue import QueueClient, _attempt_of, _workflow_id
 
 
 @pytest.fixture
@@ -34,3 +34,7 @@ def test_attempt_comes_after_the_one_before_however_late_that_is_noted_as_over(q
     queue.enqueue("job", attempt=2, priority=1)
     over.join()
     assert queue._knows("job-2")
+
+
+def test_attempt_is_read_off_the_name_of_its_workflow() -> None:
+    assert _attempt_of(_workflow_id("0123456789abcdef", 12)) == 12

@@ -18,6 +18,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from jobs.job_file import read_job_file
 from jobs.queue import Queue
 from jobs.service import JobService
 from jobs.speed import Speeds
@@ -85,7 +86,7 @@ def test_job_whose_training_breaks_down_fails_in_words_and_can_be_resumed(
     error: Exception, words: str, settings: Settings, service: JobService, submit: Submit
 ) -> None:
     job = submit()
-    Supervisor(settings, AtHand(raising(error)))._run_job(job.id)
+    Supervisor(settings, AtHand(raising(error)))._run_job(job.id, job.attempt)
     ended = service.job(job.id, "anna")
     assert ended.state is JobState.failed
     assert words in ended.message
@@ -169,7 +170,7 @@ def test_job_is_settled_as_it_ended_however_long_the_database_cannot_be_written(
 
     find = FullDisk(supervisor._store.find)
     monkeypatch.setattr(supervisor._store, "find", find)
-    supervisor._run_job(job.id)
+    supervisor._run_job(job.id, job.attempt)
     assert service.job(job.id, "anna").state is JobState.stopped
     assert change.asked == 3
     assert find.asked > 3
@@ -186,7 +187,7 @@ def test_finished_job_stays_finished_where_its_speed_cannot_be_remembered(
     monkeypatch.setattr(worker, "finished_words", lambda _run: "Trained and verified.")
     job, trainer = submit(), AtHand(lambda watch: EXIT_DONE)
     monkeypatch.setattr(trainer, "speeds", no_space)
-    Supervisor(settings, trainer)._run_job(job.id)
+    Supervisor(settings, trainer)._run_job(job.id, job.attempt)
     assert service.job(job.id, "anna").state is JobState.finished
 
 
@@ -197,7 +198,7 @@ def test_waiting_job_of_another_version_says_so(settings: Settings, service: Job
     recipe = json.loads(run.config_file.read_text())
     run.config_file.write_text(json.dumps({**recipe, "sharpness": 3}))
     trainer = AtHand(lambda watch: EXIT_STOPPED)
-    Supervisor(settings, trainer)._run_job(job.id)
+    Supervisor(settings, trainer)._run_job(job.id, job.attempt)
     failed = service.job(job.id, "anna")
     assert (failed.state, trainer.trained) == (JobState.failed, 0)
     assert failed.message.startswith("It was made by another version of this app")
@@ -213,9 +214,49 @@ def test_cancel_before_the_job_is_said_to_run_is_heard(settings: Settings, servi
         return nullcontext()
 
     trainer = AtHand(lambda watch: EXIT_STOPPED, cancelled_meanwhile)
-    Supervisor(settings, trainer)._run_job(job.id)
+    Supervisor(settings, trainer)._run_job(job.id, job.attempt)
     assert service.job(job.id, "anna").state is JobState.cancelled
     assert trainer.trained == 0
+
+
+@pytest.mark.parametrize("under_way", [False, True])
+def test_attempt_that_was_cancelled_and_resumed_meanwhile_leaves_the_job_to_the_next(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch, under_way: bool
+) -> None:
+    """Else the job would have two runners in one folder, or be cancelled by the one that came too late."""
+    job = submit()
+
+    def resumed_meanwhile() -> AbstractContextManager[object]:
+        service.cancel(job.id, "anna")
+        service.resume(job.id, "anna")
+        return nullcontext()
+
+    late = AtHand(lambda watch: EXIT_STOPPED, resumed_meanwhile)
+    monkeypatch.setattr(late, "is_under_way", lambda _run: under_way)
+    Supervisor(settings, late)._run_job(job.id, 1)
+    Supervisor(settings, late)._run_job(job.id, 1)  # and once more, as after a crash
+    resumed = service.job(job.id, "anna")
+    assert (late.trained, resumed.state, resumed.attempt) == (0, JobState.waiting, 2)
+    following = AtHand(lambda watch: EXIT_STOPPED)
+    Supervisor(settings, following)._run_job(job.id, 2)
+    assert (following.trained, service.job(job.id, "anna").state) == (1, JobState.stopped)
+
+
+def test_attempt_that_breaks_down_late_does_not_fail_the_next(
+    settings: Settings, service: JobService, submit: Submit
+) -> None:
+    job = submit()
+
+    def resumed_meanwhile() -> AbstractContextManager[object]:
+        service.cancel(job.id, "anna")
+        service.resume(job.id, "anna")
+        raise OSError("the device is away")
+
+    Supervisor(settings, AtHand(lambda watch: EXIT_STOPPED, resumed_meanwhile))._run_job(job.id, 1)
+    assert service.job(job.id, "anna").state is JobState.waiting
+    file = read_job_file(service.run_folder(job.id))
+    assert file is not None
+    assert (file.state, file.attempt) == (JobState.waiting, 2)
 
 
 def test_cancel_between_two_starts_ends_the_second(settings: Settings, service: JobService, submit: Submit) -> None:
@@ -227,7 +268,7 @@ def test_cancel_between_two_starts_ends_the_second(settings: Settings, service: 
         heard.append(watch.wish())
         return EXIT_STOPPED
 
-    Supervisor(settings, AtHand(train))._run_job(job.id)
+    Supervisor(settings, AtHand(train))._run_job(job.id, job.attempt)
     assert heard == [StopWish.cancel]
     assert service.job(job.id, "anna").state is JobState.cancelled
 
