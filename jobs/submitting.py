@@ -153,10 +153,15 @@ class Submitting:
         return job
 
     def _queue_all(self, *jobs: Job) -> None:
-        """Files first: should the rows not be written, the next start makes them from the files."""
-        for job in jobs:
-            write_job_file(self._run(job.id), job)
-        self._store.add(*jobs)
+        """Files first: after a kill before the rows are written, the next start makes them from the files."""
+        try:
+            for job in jobs:
+                write_job_file(self._run(job.id), job)
+            self._store.add(*jobs)
+        except BaseException:  # or pressing again would find a folder that is not empty
+            for job in jobs:
+                shutil.rmtree(self._run(job.id).root, ignore_errors=True)
+            raise
         for job in jobs:
             self._enqueue(job)
 

@@ -50,6 +50,23 @@ def test_same_press_is_the_same_job_and_nobody_elses(service: JobService, submit
     assert len(service.views("anna")) == 1
 
 
+@pytest.mark.fault(17, 39)
+def test_press_that_the_database_does_not_take_leaves_nothing_and_can_be_repeated(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_jobs: Job) -> None:
+        raise sa.exc.OperationalError("insert", {}, Exception("database or disk is full"))
+
+    press = new_job_id()
+    with monkeypatch.context() as disk:
+        disk.setattr(service._store, "add", full)
+        with pytest.raises(sa.exc.OperationalError):
+            submit(press_id=press)
+    assert list(settings.runs_dir.iterdir()) == []
+    assert service.rebuild() == 0
+    assert submit(press_id=press).state is JobState.waiting
+
+
 @pytest.mark.fault(39)
 def test_two_windows_that_press_at_once_make_one_job(service: JobService, tiny_model: Path, photo_folder: Path) -> None:
     press, both_are_here = new_job_id(), threading.Barrier(2)
