@@ -159,10 +159,8 @@ class JobService:
         if not is_run(self.run_folder(job.id)):
             raise RequestError("The files of this job are gone; train again.")
         remote = self.remote_run(job.id)
-        if here and remote is not None and remote.may_cost:
-            raise RequestError(
-                "Its Job at Hugging Face may still run, and its photos lie there. Resume it there and cancel it first."
-            )
+        if here:
+            _check_nothing_costs(remote)
         own, moment = check_caps(self._store, owner), now()
         own_open = own_before(own, self.runs_dir, remote=remote is not None and not here)
         changed = self._store.change_state(
@@ -189,6 +187,7 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
+        _check_nothing_costs(self.remote_run(job.id))
         self._deletion.delete(job.id)
 
     def _record(self, job_id: str) -> None:
@@ -226,3 +225,11 @@ class JobService:
         if self._store.begin_again(job, state):
             log.warning("job %s was left unsettled and goes on", job.id)
             self._enqueue(self._store.get(job.id))
+
+
+def _check_nothing_costs(remote: RemoteRun | None) -> None:
+    """Raise RequestError where a Job or photos at Hugging Face would be forgotten."""
+    if remote is not None and remote.may_cost:
+        raise RequestError(
+            "Its Job at Hugging Face may still run, and its photos lie there. Resume it there and cancel it first."
+        )

@@ -79,6 +79,20 @@ def test_job_that_may_be_paid_for_is_not_forgotten_by_training_here(
         assert read_remote(service.run_folder(job.id)) is None
 
 
+@pytest.mark.fault(12, 35)
+@pytest.mark.parametrize(("stage", "refused"), [(Stage.sending, True), (Stage.sent, True), (Stage.over, False)])
+def test_job_that_may_be_paid_for_is_not_deleted(service: JobService, send: Send, stage: Stage, refused: bool) -> None:
+    job = send()
+    write(service, job, stage=stage)
+    service.cancel(job.id, "anna")
+    if refused:
+        with pytest.raises(RequestError, match="may still run"):
+            service.delete(job.id, "anna")
+    else:
+        service.delete(job.id, "anna")
+    assert service.run_folder(job.id).root.exists() is refused
+
+
 def test_end_that_was_written_down_is_not_brought_about_again(
     settings: Settings, service: JobService, send: Send
 ) -> None:
