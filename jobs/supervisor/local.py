@@ -95,10 +95,10 @@ def _follow(child: Child, run: RunFolder, watch: Watch) -> int:
     """Pass wishes on until the child ends; returns its exit code."""
     if watch.leaving():  # it came while the child started, when there was nothing to pass it on to
         child.end()
-    passed_on, told = StopWish.none, time.time()
+    passed_on, silence = StopWish.none, _Silence(run)
     while (code := child.wait(POLL_S)) is None:
         wish = watch.wish()
-        if passed_on is StopWish.keep and _silent_s(run, told) > EXPORT_WITHIN_S:
+        if passed_on is StopWish.keep and silence.lasts_s() > EXPORT_WITHIN_S:
             log.warning("pid %d was told to stop and shows no sign of life; its checkpoints are kept", child.pid)
             child.end(GRACE_S)
             return EXIT_STOPPED
@@ -108,14 +108,25 @@ def _follow(child: Child, run: RunFolder, watch: Watch) -> int:
                 child.end(AT_ONCE_S if has_task(run) else GRACE_S)
             elif wish is StopWish.keep:
                 child.signal(KEEP_SIGNAL)
-                told = time.time()
+                silence = _Silence(run)
     return code
 
 
-def _silent_s(run: RunFolder, since: float) -> float:
-    """For how long a run has said nothing, counted from a moment at the earliest; seconds since the epoch."""
-    said = [file.stat().st_mtime for file in (run.events_file, run.log_file) if file.exists()]
-    return time.time() - max([since, *said])
+class _Silence:
+    """For how long a run has said nothing, by a clock that stands still while the machine sleeps, as the run does."""
+
+    def __init__(self, run: RunFolder) -> None:
+        self._files = (run.events_file, run.log_file)
+        self._said, self._since = self._look(), time.monotonic()
+
+    def lasts_s(self) -> float:
+        if (said := self._look()) != self._said:
+            self._said, self._since = said, time.monotonic()
+        return time.monotonic() - self._since
+
+    def _look(self) -> list[tuple[float, int]]:
+        found = [file.stat() for file in self._files if file.exists()]
+        return [(entry.st_mtime, entry.st_size) for entry in found]
 
 
 def _may_fetch(run: RunFolder) -> bool:

@@ -8,7 +8,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -112,7 +111,8 @@ class Exporting(Child):
     """A child on a slow machine: told to stop, it writes to its run's events now and then until it is done."""
 
     def __init__(self, run: RunFolder, often: int) -> None:
-        self._events, self._left, self.now = run.events_file, often, time.time()
+        self._events, self._left = run.events_file, often
+        self.awake_s, self.asleep_s = 0.0, 0.0
         self.was_ended = False
 
     @property
@@ -120,9 +120,9 @@ class Exporting(Child):
         return 1234
 
     def wait(self, timeout_s: float | None = None) -> int | None:
-        self.now += local.EXPORT_WITHIN_S * 0.9
+        self.awake_s += local.EXPORT_WITHIN_S * 0.9
         self._events.touch()
-        os.utime(self._events, (self.now, self.now))
+        os.utime(self._events, (self.awake_s, self.awake_s))
         self._left -= 1
         return None if self._left else 0
 
@@ -134,9 +134,24 @@ class Exporting(Child):
         return -signal.SIGTERM
 
 
-def test_child_that_still_says_something_is_not_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    child = Exporting(RunFolder(tmp_path), often=5)
-    monkeypatch.setattr(local, "time", SimpleNamespace(time=lambda: child.now))
+class Asleep(Exporting):
+    """The machine sleeps in the middle of the export, and nothing is said for long by the clock on the wall."""
+
+    def wait(self, timeout_s: float | None = None) -> int | None:
+        self.awake_s += 1.0
+        self.asleep_s += local.EXPORT_WITHIN_S * 2
+        self._left -= 1
+        return None if self._left else 0
+
+
+@pytest.mark.fault(55)
+@pytest.mark.parametrize("kind", [Exporting, Asleep])
+def test_child_that_still_says_something_or_sleeps_with_its_machine_is_not_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: type[Exporting]
+) -> None:
+    child = kind(RunFolder(tmp_path), often=5)
+    clocks = SimpleNamespace(time=lambda: child.awake_s + child.asleep_s, monotonic=lambda: child.awake_s)
+    monkeypatch.setattr(local, "time", clocks)
     watch = Watch(lambda: StopWish.keep, lambda: False, lambda _text: None)
     assert local._follow(child, RunFolder(tmp_path), watch) == 0
     assert not child.was_ended
