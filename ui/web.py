@@ -137,11 +137,12 @@ class PrivateFiles:
             return _not_found()
 
     def _run_file(self, owner: str, job_id: str, name: str) -> Response:
-        run = self._services.jobs.run_folder(self._services.jobs.job(job_id, owner).id)
+        job = self._services.jobs.job(job_id, owner)
+        run = self._services.jobs.run_folder(job.id)
         if name == "artifact.zip":
-            return _zipped(run.artifact, f"{self._services.jobs.job(job_id, owner).name}.zip")
-        if name == "log.txt":
-            return _file(run.root, name)
+            return _zipped(run.artifact, f"{job.name}.zip")
+        if name == "log.txt":  # it names folders of this machine, so an example's is not for everybody
+            return _file(run.root, name) if job.owner == owner else _not_found()
         part = next((part for part in _SHARED_PARTS if name.startswith(f"{part}/")), None)
         if part is None:
             return _not_found()

@@ -15,6 +15,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
+from jobs.store import EVERYBODY
 from tests.ui.conftest import trained_job
 from trainer.settings import Owners, Settings
 from ui.owners import COOKIE, OwnerPolicy
@@ -113,6 +114,16 @@ def test_files_of_a_run_are_served_to_their_owner_alone(
         assert answer.headers["cache-control"] == kept
         assert eve.get(url).status_code == nobody.get(url).status_code == 404
         assert eve.get(url).headers["cache-control"] == "no-store"  # eve may sign in, and be anna
+
+
+@pytest.mark.fault(40)
+def test_log_of_an_example_for_everybody_is_served_to_nobody(
+    site: Starlette, services: Services, tiny_model: Path, photo_folder: Path
+) -> None:
+    eve = visitor(site)
+    job = trained_job(services, EVERYBODY, tiny_model, photo_folder)
+    assert eve.get(f"/studio/run/{job.id}/previews/step-000000-0.png").status_code == 200
+    assert eve.get(f"/studio/run/{job.id}/log.txt").status_code == 404
 
 
 @pytest.mark.fault(40)
