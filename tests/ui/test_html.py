@@ -26,9 +26,8 @@ def test_names_of_files_are_shown_literally() -> None:
     assert "<b>no</b>" not in html
 
 
-@pytest.mark.parametrize("state", list(JobState))
-def test_every_state_of_a_job_is_drawn(state: JobState) -> None:
-    place = 1 if state is JobState.waiting else None
+def drawn_card(state: JobState, place: int | None) -> str:
+    """The card of a job in this state, at this place in the queue."""
     card = _Card(
         job=make_job(state=state, title="<mug>"),
         progress=Progress(),
@@ -39,11 +38,23 @@ def test_every_state_of_a_job_is_drawn(state: JobState) -> None:
         publication=None,
         money=[],
     )
-    html = render("jobs.html", views=[card], could_sign_in=False, phase_words=PHASE_WORDS, title="t")
+    return render("jobs.html", views=[card], could_sign_in=False, phase_words=PHASE_WORDS, title="t")
+
+
+@pytest.mark.parametrize("state", list(JobState))
+def test_every_state_of_a_job_is_drawn(state: JobState) -> None:
+    html = drawn_card(state, 1 if state is JobState.waiting else None)
     assert state.value in html
     assert "&lt;mug&gt;" in html
     assert ("Cancel" in html) == (state in (JobState.waiting, JobState.running, JobState.stopping))
     assert ("Resume" in html) == (state in (JobState.stopped, JobState.failed, JobState.cancelled))
+
+
+@pytest.mark.parametrize(("place", "words"), [(None, "Starting"), (1, "Next in line"), (2, "Number 2 in line")])
+def test_job_that_waits_has_a_place_or_has_just_left_it(place: int | None, words: str) -> None:
+    html = drawn_card(JobState.waiting, place)
+    assert words in html
+    assert "None" not in html
 
 
 def test_loss_curve_of_a_long_run_has_a_point_for_every_second_pixel_and_ends_with_the_newest() -> None:
