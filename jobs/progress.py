@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import threading
 from collections.abc import Iterable
 from dataclasses import dataclass, field
@@ -85,7 +86,7 @@ class Progress:
 
 _KEPT: dict[Path, tuple[tuple[int, int], Progress]] = {}
 """By events file: its size and time of change when it was read, and what it said."""
-_MOST_KEPT = 512
+_MOST_KEPT = 4096
 _KEEPING = threading.Lock()
 
 
@@ -105,8 +106,8 @@ def progress_of(events_file: Path) -> Progress:
         with _KEEPING:
             _KEPT.pop(events_file, None)
             _KEPT[events_file] = kept
-            if len(_KEPT) > _MOST_KEPT:
-                del _KEPT[next(iter(_KEPT))]
+            if len(_KEPT) > _MOST_KEPT:  # any: pages read all in one order, and the oldest would be asked for next
+                del _KEPT[random.choice(tuple(_KEPT))]
     return kept[1]
 
 

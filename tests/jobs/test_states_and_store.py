@@ -8,6 +8,7 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.exc import OperationalError
 
+from jobs import progress as progress_module
 from jobs import store as store_module
 from jobs.progress import progress_of, read_progress
 from jobs.speed import Speeds
@@ -180,6 +181,20 @@ def test_events_file_is_read_again_when_it_has_grown_and_not_before(tmp_path: Pa
     log(step(2))
     assert progress_of(file).step == 2
     assert first.step == 1
+
+
+def test_few_are_read_again_where_there_are_a_few_more_than_are_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(progress_module, "_MOST_KEPT", 50)
+    monkeypatch.setattr(progress_module, "_KEPT", {})
+    files = [tmp_path / f"{number}.jsonl" for number in range(52)]
+    for file in files:
+        EventLog(file)(step(1))
+    first = [progress_of(file) for file in files]
+    again = [progress_of(file) for file in files]
+    assert sum(new is not old for new, old in zip(again, first, strict=True)) < 30
+    assert len(progress_module._KEPT) == 50
 
 
 def test_speed_is_learnt_from_a_finished_run(tmp_path: Path) -> None:
