@@ -7,7 +7,7 @@ import trainer.engine  # noqa: F401 - first: it quietens the libraries that the 
 # isort: split
 import gc
 import logging
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -94,7 +94,7 @@ class Engine:
             reference = find_base(request.base, request.base_revision, request.base_prediction)
             folder = base_folder(reference, self._cache, downloaded, token=token)
             identity = inspect_base(folder).identity
-        _check_fit(concepts, identity)
+        _check_fit(concepts.values(), identity)
         written = whole.manifest.weights_sha256 if whole else ""  # a resumed run writes its result anew
         family, pipeline = self._open(folder, f"{folder} {identity} {written}")
         self._swap(request, concepts, pipeline)
@@ -136,7 +136,7 @@ class Engine:
             self._family, self._pipeline, self._identity = family, family.pipeline(), identity
         return self._family, self._pipeline
 
-    def _swap(self, request: PictureRequest, wanted: Mapping[str, Concept], pipeline: StockPipeline) -> None:
+    def _swap(self, request: PictureRequest, wanted: Mapping[str | None, Concept], pipeline: StockPipeline) -> None:
         """Put exactly the request's concepts in place, as they are on disk now, and set their weights."""
         for loaded in [entry for entry in self._loaded if wanted.get(entry.use.alias) != entry.concept]:
             _remove(pipeline, loaded)
@@ -171,9 +171,9 @@ def _concept_of(use: ConceptUse) -> Concept:
         raise ConceptError(f"The concept <{use.alias}> is not here any more.") from error
 
 
-def _check_fit(concepts: Mapping[str, Concept], identity: str) -> None:
+def _check_fit(concepts: Iterable[Concept], identity: str) -> None:
     """Raise ConceptError for a concept that was trained on another base."""
-    for concept in concepts.values():
+    for concept in concepts:
         manifest = concept.manifest
         if manifest.base.identity != identity:
             raise ConceptError(

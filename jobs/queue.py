@@ -4,8 +4,7 @@ Guard rails, each for a trap that was met: the page is a client and never launch
 persisted by its caller, so that a restart finds its own interrupted job; the application version is fixed by hand, or
 jobs that waited over an upgrade would never start; recovery is unlimited, because DBOS counts every restart of the
 machine against the job (crash loops are counted by the supervisor instead); one worker per process; arguments are
-pickled into the database, so a job id is all that is passed, and the attempt is read
-off the name of the workflow.
+pickled into the database, so a job id is all that is passed, and the attempt is read off the workflow's name.
 """
 
 from __future__ import annotations
