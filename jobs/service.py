@@ -133,13 +133,16 @@ class JobService:
     def cancel(self, job_id: str, owner: str) -> None:
         """Cancel: a waiting job at once, a running one when its process has ended; an ended one stays as it is."""
         job = self._store.get(job_id, owner=owner)
-        if job.state is JobState.waiting and self._store.change_state(
+        remote = self.remote_run(job.id)
+        if remote is not None and remote.may_cost:  # resumed, and not taken up yet: whoever does that ends its Job first
+            self._store.change_state(job.id, JobState.running, out_of=[JobState.waiting], of_attempt=job.attempt)
+        elif job.state is JobState.waiting and self._store.change_state(
             job.id, JobState.cancelled, message="Cancelled while waiting.", ended=now()
         ):
             self._queue.withdraw(job.id, attempt=job.attempt)
             self._record(job.id)
-        else:
-            self._store.set_wish(job.id, StopWish.cancel)
+            return
+        self._store.set_wish(job.id, StopWish.cancel)
 
     def stop_and_keep(self, job_id: str, owner: str) -> None:
         """Stop a running job; what was learnt so far is exported and verified. Raises RequestError for a task."""

@@ -68,8 +68,8 @@ def test_job_that_may_be_paid_for_is_not_forgotten_by_training_here(
     service: JobService, send: Send, stage: Stage, refused: bool
 ) -> None:
     job = send()
-    write(service, job, stage=stage)
     service.cancel(job.id, "anna")
+    write(service, job, stage=stage)
     if refused:
         with pytest.raises(RequestError, match="may still run"):
             service.resume(job.id, "anna", here=True)
@@ -83,8 +83,8 @@ def test_job_that_may_be_paid_for_is_not_forgotten_by_training_here(
 @pytest.mark.parametrize(("stage", "refused"), [(Stage.sending, True), (Stage.sent, True), (Stage.over, False)])
 def test_job_that_may_be_paid_for_is_not_deleted(service: JobService, send: Send, stage: Stage, refused: bool) -> None:
     job = send()
-    write(service, job, stage=stage)
     service.cancel(job.id, "anna")
+    write(service, job, stage=stage)
     if refused:
         with pytest.raises(RequestError, match="may still run"):
             service.delete(job.id, "anna")
@@ -112,3 +112,12 @@ def test_next_start_has_a_label_of_its_own(service: JobService, send: Send) -> N
     assert again.ran_s(1000.0) == 60.0
     assert (again.timeout_s, record.again(asked=False).timeout_s) == (record.limit_s, record.limit_s - 60)
     assert not again.is_under_way
+
+
+@pytest.mark.fault(35)
+def test_cancel_of_a_job_that_was_resumed_while_its_job_runs_ends_that_first(service: JobService, send: Send) -> None:
+    job = send()
+    write(service, job, stage=Stage.sent)
+    service.cancel(job.id, "anna")
+    now_is = service.job(job.id, "anna")
+    assert (now_is.state, now_is.wish) == (JobState.stopping, StopWish.cancel)
