@@ -148,12 +148,13 @@ def test_every_handler_that_spends_asks_first(
     services.jobs.cancel(job.id, job.owner)
     page = in_a_loop(lambda: build_page(services))
     handlers = {function.fn.__qualname__: function for function in page.fns.values() if function.fn}
-    submit = handlers["TrainTab._submit"]
+    submit, add = handlers["TrainTab._submit"], handlers["AddPanel._add"]
+    values = {"add-hub": "bob/style", "add-name": "style"}
     calls: list[tuple[Any, ...]] = [
         (submit.fn, {component: component.value for component in submit.inputs}),
         (handlers["JobsTab._act"].fn, gr.EventData(None, {"action": "resume", "job": job.id})),
         (handlers["JobsTab._act"].fn, gr.EventData(None, {"action": "resume-here", "job": job.id})),
-        (handlers["AddPanel._add"].fn, None, "bob/style", "style", "style", "", "starter", ""),
+        (add.fn, {component: values.get(component.elem_id, component.value) for component in add.inputs}),
         (handlers["ExtractPanel._extract"].fn, job.id, 16),
         (handlers["SpaceBanner._keep"].fn,),
     ]

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import html
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import gradio as gr
 from gradio.components import Component
@@ -40,11 +42,14 @@ class AddPanel:
                 "A file may have 200 MB; larger ones come from the Hub."
             )
             self._draw_sources()
-            about = self._draw_about()
+            self._draw_about()
             press = gr.Button("Add", variant="primary", elem_id="add")
         self.added = press.click(
             spoken(self._add),
-            [self._file, self._hub, *about],
+            {
+                *(self._file, self._hub, self._name),
+                *(self._kind, self._class_word, self._base, self._prediction),
+            },
             [self._file, self._hub, self._name],
             **QUIET,  # what shows that it runs would show an error there, too, and lie over the fields
             trigger_mode="once",
@@ -64,8 +69,8 @@ class AddPanel:
                 elem_id="add-hub",
             )
 
-    def _draw_about(self) -> list[Component]:
-        """What a file does not say of itself, in the order of `_add`."""
+    def _draw_about(self) -> None:
+        """What a file does not say of itself."""
         with gr.Row():
             self._name = gr.Textbox(
                 label="Name",
@@ -102,23 +107,22 @@ class AddPanel:
                 elem_id="add-prediction",
                 min_width=200,
             )
-        return [self._name, self._kind, self._class_word, self._base, self._prediction]
 
-    def _add(
-        self,
-        file: str | None,
-        hub: str | None,
-        name: str | None,
-        kind: str | None,
-        class_word: str | None,
-        base: str | None,
-        prediction: str | None,
-        request: gr.Request,
-    ) -> tuple[None, str, str]:
+    def _wish(self, values: Mapping[Component, Any]) -> Wish:
+        source = values[self._hub] or ""
+        return Wish(
+            source.strip(),
+            _name_for(values[self._file] or source, values[self._name]),  # the field's may still be on its way
+            values[self._kind] or "",
+            values[self._class_word] or "",
+            values[self._base] or STARTER,
+            values[self._prediction] or None,
+        )
+
+    def _add(self, values: dict[Component, Any], request: gr.Request) -> tuple[None, str, str]:
         owner = self._services.owners.of(request)
         self._services.admit(request)
-        name = _name_for(file or hub, name)  # the field's may still be on its way
-        wish = Wish((hub or "").strip(), name, kind or "", class_word or "", base or STARTER, prediction or None)
+        wish, file = self._wish(values), values[self._file]
         self._services.owners.find_base(wish.base)
         if bool(file) == bool(wish.source):
             raise RequestError("Give a file, or a Hub id: one of the two.")
