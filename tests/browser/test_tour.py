@@ -272,7 +272,7 @@ def test_upload_that_is_broken_off_leaves_nothing(quiet_studio: App) -> None:
     head = b'--b\r\nContent-Disposition: form-data; name="files"; filename="mug.jpg"\r\n\r\n'
     with socket.create_connection((address.hostname, address.port or 80)) as browser:
         browser.sendall(
-            b"POST /gradio_api/upload HTTP/1.1\r\nHost: x\r\nContent-Type: multipart/form-data; boundary=b\r\n"
+            b"POST /gradio_api/upload HTTP/1.1\r\nHost: 127.0.0.1\r\nContent-Type: multipart/form-data; boundary=b\r\n"
             b"Content-Length: 9000000\r\n\r\n" + head
         )
         browser.sendall(b"x" * 3_000_000)

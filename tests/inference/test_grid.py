@@ -158,7 +158,7 @@ def test_command_line_keeps_what_is_drawn_before_something_stops_it(
 ) -> None:
     drawn: list[int] = []
 
-    def generate(_self: Engine, request: PictureRequest) -> Result:
+    def generate(_self: Engine, request: PictureRequest, _step_done: object) -> Result:
         if len(drawn) == 2:
             raise KeyboardInterrupt
         drawn.append(request.seed)
