@@ -134,9 +134,7 @@ class JobService:
         """Cancel: a waiting job at once, a running one when its process has ended; an ended one stays as it is."""
         job = self._store.get(job_id, owner=owner)
         remote = self.remote_run(job.id)
-        if (
-            remote is not None and remote.may_cost
-        ):  # resumed, and not taken up yet: whoever does that ends its Job first
+        if remote is not None and remote.may_cost:  # whoever takes it up again ends its Job first
             self._store.change_state(job.id, JobState.running, out_of=[JobState.waiting], of_attempt=job.attempt)
         elif job.state is JobState.waiting and self._store.change_state(
             job.id, JobState.cancelled, message="Cancelled while waiting.", ended=now()
