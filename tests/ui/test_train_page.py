@@ -262,3 +262,11 @@ def test_disk_that_is_too_full_is_said_in_the_plan(page: TrainPage, monkeypatch:
     with pytest.raises(RequestError, match="too full"):
         page.press(STARTER)
     page.assert_nothing_happened()
+
+
+def test_wrong_base_is_said_also_where_the_photos_are_still_missing(page: TrainPage) -> None:
+    page.draft = ""
+    with pytest.raises(BaseModelError, match="nothing"):
+        page.press("alice/nothing")
+    with pytest.raises(RequestError, match="Add some photos first"):
+        page.press(STARTER)

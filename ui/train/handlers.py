@@ -70,6 +70,12 @@ class Press:
     money: MoneyWish = field(default_factory=MoneyWish)
     flavor: str | None = None
 
+    def photos(self) -> str:
+        """The draft that holds them. Raises RequestError where there are none."""
+        if not self.draft:
+            raise RequestError("Add some photos first.")
+        return self.draft
+
 
 class TrainHandlers:
     """What the Train page does."""
@@ -207,7 +213,7 @@ class TrainHandlers:
             return None
 
     def admit(self, choices: Choices, press: Press, request: gr.Request) -> str:
-        """The owner, who may train where they want to. Raises RequestError for who may not, or brings no photos.
+        """The owner, who may train where they want to. Raises RequestError for who may not.
 
         The supervisors are given the token of who signed in, for a base that not everybody may read.
         """
@@ -216,14 +222,12 @@ class TrainHandlers:
             self._services.admit(request)
             if choices.hub_token is not None and self._services.owners.find_base(choices.base).on_hub:
                 self._services.tokens.hand_over_for_fetching(owner, choices.hub_token)
-        if not press.draft:
-            raise RequestError("Add some photos first.")
         return owner
 
     def submit(self, choices: Choices, entered: Mapping[str, Any], press: Press, request: gr.Request) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
-        owner, draft = self.admit(choices, press, request), press.draft
-        recipe = self.recipe(choices, entered)
+        owner = self.admit(choices, press, request)
+        recipe, draft = self.recipe(choices, entered), press.photos()
         repo_id = prepare_publication(self._services, recipe.name, request) if press.publish else None
         remote = None
         if press.flavor is not None:

@@ -189,8 +189,9 @@ class PairHandlers:
         request: gr.Request,
     ) -> str:
         """Queue both jobs, or neither; returns the first one's id. A second press for the draft is the same pair."""
-        owner, draft = self._single.admit(choices, press, request), press.draft
+        owner = self._single.admit(choices, press, request)
         recipes = self._single.recipe(choices, entered), self.recipe(choices, entered, second)
+        draft = press.photos()
         repos = [self._repo(recipe, request) for recipe in recipes] if press.publish else []
         remotes = self._remotes(recipes, press, request)
         bills = (None, None) if press.flavor is not None else self._bills(recipes, press.money)
