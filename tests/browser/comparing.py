@@ -42,9 +42,10 @@ def see_them_side_by_side(page: Page) -> None:
     """The view that `train_both` left open, while they train and after."""
     view = page.locator("#compare-jobs")
     expect(view.locator(".cs-heads .cs-pill.finished")).to_have_count(2, timeout=PATIENCE_MS)
-    expect(view.locator(".cs-pair")).to_have_count(2)
-    expect(view.locator(".cs-pair h4").first).to_have_text("a photo of <red-mug> seed 1000")
-    shown = view.locator(".cs-pair").first.locator("img:visible")
+    pairs = view.locator(".cs-pair:has(.cs-two)")  # beside them are the photos
+    expect(pairs).to_have_count(2)
+    expect(pairs.locator("h4").first).to_have_text("a photo of <red-mug> seed 1000")
+    shown = pairs.first.locator("img:visible")
     expect(shown).to_have_count(2)
     assert [width_of(shown.nth(number)) for number in range(2)] == [64, 64]
     expect(view.locator("tr", has_text="knows the subject").locator("td")).to_have_text([re.compile(r"\d %")] * 2)
