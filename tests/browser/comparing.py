@@ -62,7 +62,7 @@ def see_them_side_by_side(page: Page) -> None:
     view.get_by_role("button", name="Close").click()
     expect(view).to_be_hidden()
     page.locator(".cs-job").first.get_by_role("button", name="Compare").click()
-    expect(view.locator(".cs-pair")).to_have_count(2)
+    expect(view.locator(".cs-pair:has(.cs-two)")).to_have_count(2)
     go(page, "Library")
     expect(page.locator(".cs-concept")).to_have_count(2)
     page.locator(".cs-concept").first.get_by_role("button", name="Compare").click()
