@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import functools
 import html
 import inspect
@@ -13,6 +12,7 @@ from typing import ParamSpec, TypeVar
 import gradio as gr
 
 from trainer.errors import RequestError, StudioError
+from trainer.machine.disk_errors import is_full
 
 log = logging.getLogger(__name__)
 _P = ParamSpec("_P")
@@ -48,7 +48,7 @@ def words_of(error: Exception) -> str:
         log.info("refused: %s", error)
         return str(error)
     log.error("a handler failed", exc_info=error)
-    if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+    if is_full(error):
         return "The disk is full, so not everything could be kept. Delete what you no longer need, and try again."
     return "Something went wrong on our side; it is in the log. Reload the page and try again."
 

@@ -18,11 +18,11 @@ from jobs.store import Job, now
 from trainer.artifact import MANIFEST_FILE
 from trainer.narrate import duration
 from ui.compare_panel import ComparePanel
-from ui.errors import spoken, unknown_button, words_of
+from ui.errors import spoken, unknown_button
 from ui.events import QUIET_AT_ONCE
 from ui.html import ACTIONS_AND_TITLE_JS, render
 from ui.keeping_notice import draw_keeping_notice
-from ui.polling import Drawn, PolledHtml
+from ui.polling import Drawn, PolledHtml, drawn_or_trouble
 from ui.services import Services
 
 TITLE = "Concept Studio"
@@ -75,11 +75,7 @@ class JobsTab:
         self.acted = self.view.shown.click(spoken(self._act), None, outputs, **QUIET_AT_ONCE)
 
     def _draw(self, request: gr.Request) -> Drawn:
-        """The visitor's jobs, or why they cannot be shown: this comes by itself, again and again, so it is no toast."""
-        try:
-            return self._own_jobs(request)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the page goes on looking
-            return Drawn(render("trouble.html", text=words_of(error)), goes_on=False)
+        return drawn_or_trouble(self._own_jobs, request)
 
     def _own_jobs(self, request: gr.Request) -> Drawn:
         owner = self._services.owners.of(request)
@@ -134,17 +130,14 @@ class JobsTab:
             case "retry-publish":
                 jobs.publishing.retry(job_id, owner)
             case "try":
-                return self._shown_anew(request) | {self.chosen: jobs.job(job_id, owner).id}
+                return self.view.showing(self._own_jobs(request)) | {self.chosen: jobs.job(job_id, owner).id}
             case "again":
-                return self._shown_anew(request) | {self.again: jobs.job(job_id, owner).id}
+                return self.view.showing(self._own_jobs(request)) | {self.again: jobs.job(job_id, owner).id}
             case "compare":
                 return dict(zip(self.comparing.opened, self.comparing.open_for(job_id, owner), strict=True))
             case other:
                 raise unknown_button(other)
-        return self._shown_anew(request)
-
-    def _shown_anew(self, request: gr.Request) -> dict[Component, Any]:
-        return dict(zip(self.view.outputs, self.view.update(self._own_jobs(request)), strict=True))
+        return self.view.showing(self._own_jobs(request))
 
 
 def _goes_on(view: JobView) -> bool:

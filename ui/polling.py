@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import gradio as gr
+from gradio.components import Component
 
-from ui.errors import spoken
+from ui.errors import spoken, words_of
 from ui.events import QUIET_AT_ONCE
+from ui.html import render
 
 POLL_S, CALM_POLL_S = 2.0, 8.0
 """How often to look while something goes on, and otherwise: each look costs a browser some 50 ms of a core."""
@@ -30,6 +32,14 @@ class Drawn(NamedTuple):
     def mark(self) -> str:
         """A comment that stands for the content, and before it."""
         return f"<!--{hashlib.sha256(self.content.encode()).hexdigest()[:16]}-->"
+
+
+def drawn_or_trouble(draw: Callable[[gr.Request], Drawn], request: gr.Request) -> Drawn:
+    """What is drawn, or why it cannot be: it comes by itself, again and again, so it is no toast."""
+    try:
+        return draw(request)
+    except Exception as error:  # noqa: BLE001 - whatever it is, the page goes on looking
+        return Drawn(render("trouble.html", text=words_of(error)), goes_on=False)
 
 
 class PolledHtml:
@@ -76,6 +86,10 @@ class PolledHtml:
         active, mark = drawn.goes_on or not self._rests, drawn.mark
         look = gr.Timer(POLL_S if drawn.goes_on else CALM_POLL_S, active=active)
         return mark + drawn.content, mark, look, gr.Timer(RESCUE_POLL_S, active=active)
+
+    def showing(self, drawn: Drawn) -> dict[Component, Any]:
+        """The same for a handler that answers by component."""
+        return dict(zip(self.outputs, self.update(drawn), strict=True))
 
     def stopped(self) -> tuple[Any, ...]:
         """Leave what is shown, and look no more."""

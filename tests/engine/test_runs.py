@@ -166,3 +166,4 @@ def test_full_model_is_verified_without_the_base_that_it_came_from(
     go_on(run, cache)
     shutil.rmtree(base)
     verify_run(run, cache)
+    assert not base.exists()

@@ -16,13 +16,13 @@ from trainer.errors import ConceptError
 from trainer.recipe.choices import Method
 from trainer.run_folder import RunFolder
 from ui.compare_panel import ComparePanel
-from ui.errors import spoken, unknown_button, words_of
+from ui.errors import spoken, unknown_button
 from ui.events import QUIET
 from ui.html import ACTIONS_JS, render
 from ui.library.add_panel import AddPanel
 from ui.library.extract_panel import ExtractPanel
 from ui.library.publish_panel import PublishPanel
-from ui.polling import Drawn, PolledHtml
+from ui.polling import Drawn, PolledHtml, drawn_or_trouble
 from ui.services import Services
 
 SAMPLES = 4
@@ -95,11 +95,7 @@ class LibraryTab:
             self.view.refresh_on(asked.success)
 
     def _draw(self, request: gr.Request) -> Drawn:
-        """The visitor's concepts, or why they cannot be shown: this may come by itself, so it is no toast."""
-        try:
-            return self._own_concepts(request)
-        except Exception as error:  # noqa: BLE001 - whatever it is, the page goes on
-            return Drawn(render("trouble.html", text=words_of(error)), goes_on=False)
+        return drawn_or_trouble(self._own_concepts, request)
 
     def _own_concepts(self, request: gr.Request) -> Drawn:
         owners = self._services.owners
@@ -113,7 +109,9 @@ class LibraryTab:
         job_id = str(pressed.get("job", ""))
         match pressed.get("action"):
             case "try":
-                return self._shown_anew(request) | {self.chosen: self._services.jobs.job(job_id, owner).id}
+                return self.view.showing(self._own_concepts(request)) | {
+                    self.chosen: self._services.jobs.job(job_id, owner).id
+                }
             case "delete":
                 self._services.jobs.delete(job_id, owner)
             case "retry-publish":
@@ -127,7 +125,4 @@ class LibraryTab:
                 return dict(zip(self._comparing.opened, self._comparing.open_for(job_id, owner), strict=True))
             case other:
                 raise unknown_button(other)
-        return self._shown_anew(request)
-
-    def _shown_anew(self, request: gr.Request) -> dict[Component, Any]:
-        return dict(zip(self.view.outputs, self.view.update(self._own_concepts(request)), strict=True))
+        return self.view.showing(self._own_concepts(request))
