@@ -146,12 +146,14 @@ class Supervisor:
     def _conclude(self, job: Job, run: RunFolder, ended: _Ended, wish: StopWish) -> None:
         """Decide what the end of a run means, and say so."""
         state = outcome(ended.exit_code, wish, artifact_is_whole=_artifact_is_whole(run))
+        if state is JobState.finished and not has_task(run):
+            self._remember_speed(job, run, ended.progress)
         self._settle(job, run, state, _message(state, ended, run))
-        if state is not JobState.finished:
-            return
+
+    def _remember_speed(self, job: Job, run: RunFolder, progress: Progress) -> None:
+        """Before the job is called finished: who sees that it is can count on what was learnt from it."""
         try:
-            if not has_task(run):
-                self._trainer.speeds(run).learn(run.read_recipe(), ended.progress)
+            self._trainer.speeds(run).learn(run.read_recipe(), progress)
         except Exception:  # a full disk, a recipe of another version: the job is finished all the same
             log.exception("job %s: how long it took is not remembered", job.id)
 
