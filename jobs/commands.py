@@ -63,7 +63,7 @@ def add_commands(commands: Any) -> None:
 
 def _list(options: argparse.Namespace) -> int:
     for view in open_service(options.settings).everybodys_views():
-        print(json.dumps(_as_dict(view)) if options.json else _line(view))
+        print(json.dumps(view.as_dict()) if options.json else _line(view))
     return EXIT_DONE
 
 
@@ -71,7 +71,7 @@ def _show(options: argparse.Namespace) -> int:
     service = open_service(options.settings)
     view = service.view(options.job, service.owner_of(options.job))
     if options.json:
-        print(json.dumps(_as_dict(view)))
+        print(json.dumps(view.as_dict()))
         return EXIT_DONE
     print(_line(view))
     for warning in view.progress.warnings:
@@ -131,26 +131,6 @@ def _act(options: argparse.Namespace) -> int:
     action, _ = _ACTIONS[options.action]
     action(service, options.job, service.owner_of(options.job))
     return EXIT_DONE
-
-
-def _as_dict(view: JobView) -> dict[str, object]:
-    job, progress = view.job, view.progress
-    return {
-        "id": job.id,
-        "title": job.title,
-        "method": job.method,
-        "kind": job.kind,
-        "base": job.base,
-        "state": job.state.value,
-        "where": view.where,
-        "machine": view.remote.flavor if view.remote else None,
-        "message": job.message,
-        "place": view.place,
-        "phase": progress.phase.value if progress.phase else None,
-        "step": progress.step,
-        "total": job.steps,
-        "eta_s": progress.eta_s,
-    }
 
 
 def _line(view: JobView) -> str:

@@ -36,6 +36,26 @@ class JobView:
         """Where it runs, in words."""
         return "Hugging Face Jobs" if self.remote is not None else "this machine"
 
+    def as_dict(self) -> dict[str, object]:
+        """What programs are told of a job, by the command line and over HTTP: the names stay."""
+        job, progress = self.job, self.progress
+        return {
+            "id": job.id,
+            "title": job.title,
+            "method": job.method,
+            "kind": job.kind,
+            "base": job.base,
+            "state": job.state.value,
+            "where": self.where,
+            "machine": self.remote.flavor if self.remote else None,
+            "message": job.message,
+            "place": self.place,
+            "phase": progress.phase.value if progress.phase else None,
+            "step": progress.step,
+            "total": job.steps,
+            "eta_s": progress.eta_s,
+        }
+
 
 class Outlook:
     """The jobs of one data root as they stand now."""

@@ -7,12 +7,10 @@ import json
 import logging
 import sys
 from pathlib import Path
-from typing import Any, cast
-
-import yaml
+from typing import Any
 
 from trainer.artifact import read_manifest
-from trainer.bases import find_base, inspect_base
+from trainer.bases import BaseReference, BaseTraits, find_base, inspect_base
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, Problem, RecipeError, RequestError, StudioError
 from trainer.imports.commands import add_task_commands, remove_if_refused
 from trainer.imports.task import has_task, read_task
@@ -21,11 +19,10 @@ from trainer.machine.process import StopSignal, leave, read_secret, stop_when_pa
 from trainer.one_line_parser import OneLineParser
 from trainer.photos.intake import files_of_folder, take_folder
 from trainer.prepare import check_is_free, prepare_run
-from trainer.recipe.build import build_recipe
 from trainer.recipe.choices import STARTER, Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.fields import parse_assignments
-from trainer.recipe.presets import preset_values
+from trainer.recipe.requested import check_required, read_fields, requested_recipe
 from trainer.run_folder import RunFolder
 from trainer.run_in_engine import run_in_engine
 from trainer.settings import Settings
@@ -113,14 +110,13 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
     values |= {flag: getattr(options, flag) for flag in flags if getattr(options, flag) is not None}
     if values.get("class_images_dir"):
         values["class_images_dir"] = _class_images_dir(Path(str(values["class_images_dir"])).expanduser())
-    missing = [Problem(f"--{f}", "is required") for f in ("method", "name", "kind") if f not in values]
-    if missing:
-        raise RecipeError(missing)
+    check_required(values, prefix="--")
     base = find_base(str(values.pop("base", STARTER)), values.get("base_revision"), values.get("base_prediction"))
-    method, kind = _member(Method, values.pop("method")), _member(Kind, values.pop("kind"))
-    build_recipe(preset_values(method, kind, None) | values | {"base": base.name})  # what is wrong is said beforehand
-    traits = inspect_base(_downloaded(base, options.settings.cache_dir)) if base.on_hub else inspect_local(base)
-    return build_recipe(preset_values(method, kind, traits) | values | {"base": base.name})
+
+    def inspect(base: BaseReference) -> BaseTraits:
+        return inspect_base(_downloaded(base, options.settings.cache_dir)) if base.on_hub else inspect_local(base)
+
+    return requested_recipe(values, base, inspect)
 
 
 def _class_images_dir(folder: Path) -> Path:
@@ -128,14 +124,6 @@ def _class_images_dir(folder: Path) -> Path:
     if not folder.is_dir():
         raise RecipeError([Problem("class_images_dir", f"{folder} is not a folder")])
     return folder.resolve()
-
-
-def _member(kind: Any, value: object) -> Any:
-    try:
-        return kind(value)
-    except ValueError:
-        choices = ", ".join(m.value for m in kind)
-        raise RecipeError([Problem(kind.__name__.lower(), f"{value!r} is none of {choices}")]) from None
 
 
 def _downloaded(base: Any, cache: Path) -> Path:
@@ -150,12 +138,9 @@ def _say_download(done: int, total: int) -> None:
 
 def _read_recipe_file(path: Path) -> dict[str, Any]:
     try:
-        values: Any = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
+        return read_fields(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeDecodeError) as error:
         raise RequestError(f"The recipe {path} cannot be read: {error}") from error
-    if not isinstance(values, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", values)):
-        raise RequestError(f"The recipe {path} is not a list of fields.")
-    return cast("dict[str, Any]", values)
 
 
 def _resume(options: argparse.Namespace) -> int:

@@ -10,6 +10,7 @@ import gradio as gr
 
 from trainer.errors import RequestError
 from ui.about_tab import build_about_tab
+from ui.api.endpoints import build_api, hide_all_else
 from ui.errors import spoken
 from ui.events import QUIET, QUIET_AT_ONCE
 from ui.html import render
@@ -66,6 +67,8 @@ def build_page(services: Services) -> gr.Blocks:
         page.load(spoken(trying.restore), trying.remembered, trying.restored, **QUIET_AT_ONCE)
         for trigger in (library_page.select, page.load):
             library.view.refresh_on(trigger)
+        build_api(services)
+    hide_all_else(page)
     return page
 
 

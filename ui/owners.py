@@ -98,15 +98,15 @@ class OwnerPolicy:
         scope = _scope(request)
         return owner is not None and owner in (self.of_scope(scope), self.of_cookie(cookie_of(scope)))
 
-    def find_base(self, entered: str, prediction: str | None = None) -> BaseReference:
+    def find_base(self, entered: str, prediction: str | None = None, *, revision: str | None = None) -> BaseReference:
         """The base that was typed or pasted. A visitor may name no file of this machine, nor learn whether it is there.
 
         Raises BaseModelError for what is none, and RequestError for a file or folder on a shared page.
         """
         name = base_name(entered)
         if self._single or name in ("", STARTER):
-            return find_base(name, prediction=prediction)
-        if HUB_ID.fullmatch(name) and (reference := find_base(name, prediction=prediction)).on_hub:
+            return find_base(name, revision, prediction)
+        if HUB_ID.fullmatch(name) and (reference := find_base(name, revision, prediction)).on_hub:
             return reference
         raise RequestError("On a shared page a base is the demo model or a Hub id, not a folder or a file.")
 

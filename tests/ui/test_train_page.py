@@ -27,8 +27,9 @@ from trainer.settings import Settings
 from ui.forms import class_word_for
 from ui.layout import build_page
 from ui.services import Services
-from ui.train.handlers import ADAPTER, DREAMBOOTH, TEXTUAL_INVERSION, Choices, Press, TrainHandlers
+from ui.train.handlers import ADAPTER, DREAMBOOTH, TEXTUAL_INVERSION, Choices, TrainHandlers
 from ui.train.photos_panel import PhotosHandlers, photos_html
+from ui.train.queueing import Press
 from ui.train.tab import TrainTab
 
 BASE = "alice/tiny"

@@ -10,7 +10,6 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from jobs.money.bill import Bill
 from jobs.state import JobState
 from trainer.bases import BaseTraits, knows_word
 from trainer.concept import check_name
@@ -24,10 +23,8 @@ from trainer.single_file_base import inspect_local
 from ui.forms import RecipeForm
 from ui.html import file_size, render
 from ui.method_words import METHOD_GLANCES
-from ui.publishing import prepare_publication
 from ui.services import Services
-from ui.train.money_fields import MoneyWish
-from ui.train.remote import prepare_remote
+from ui.train.queueing import Press, Queueing
 
 DREAMBOOTH, TEXTUAL_INVERSION = "DreamBooth", "Textual inversion"
 ADAPTER, FULL = "adapter (LoRA)", "full model"
@@ -61,27 +58,12 @@ class Choices:
     """Of who signed in: it reads bases that are gated or private."""
 
 
-@dataclass(frozen=True)
-class Press:
-    """What a press of Train comes with, besides the recipe; `flavor` is a machine at Hugging Face, None is this one."""
-
-    draft: str
-    publish: bool = False
-    money: MoneyWish = field(default_factory=MoneyWish)
-    flavor: str | None = None
-
-    def photos(self) -> str:
-        """The draft that holds them. Raises RequestError where there are none."""
-        if not self.draft:
-            raise RequestError("Add some photos first.")
-        return self.draft
-
-
 class TrainHandlers:
     """What the Train page does."""
 
     def __init__(self, services: Services, form: RecipeForm) -> None:
         self._services, self._form = services, form
+        self._queueing = Queueing(services)
 
     def traits(self, choices: Choices, prediction: str | None = None) -> BaseTraits:
         """The chosen base's traits. Raises BaseModelError, in words, for one that cannot be used."""
@@ -212,45 +194,10 @@ class TrainHandlers:
         except RequestError:
             return None
 
-    def admit(self, choices: Choices, press: Press, request: gr.Request) -> str:
-        """The owner, who may train where they want to. Raises RequestError for who may not.
-
-        The supervisors are given the token of who signed in, for a base that not everybody may read.
-        """
-        owner = self._services.owners.of(request)
-        if press.flavor is None:
-            self._services.admit(request)
-            if choices.hub_token is not None and self._services.owners.find_base(choices.base).on_hub:
-                self._services.tokens.hand_over_for_fetching(owner, choices.hub_token)
-        return owner
-
     def submit(self, choices: Choices, entered: Mapping[str, Any], press: Press, request: gr.Request) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
-        owner = self.admit(choices, press, request)
-        recipe, draft = self.recipe(choices, entered), press.photos()
-        repo_id = prepare_publication(self._services, recipe.name, request) if press.publish else None
-        remote = None
-        if press.flavor is not None:
-            remote = prepare_remote(self._services, recipe, press.flavor, request, press.money)
-        job = self._services.jobs.submitting.submit(
-            owner,
-            recipe,
-            lambda folder: self._services.drafts.copy_to(owner, draft, folder),
-            press_id=draft,
-            bill=self._bill(recipe, press.money) if remote is None else None,
-            remote=remote,
-        )
-        if repo_id is not None:
-            self._services.jobs.publishing.ask(job.id, owner, repo_id, private=True)
-        self._services.drafts.discard(owner, draft)
-        return job.id
-
-    def _bill(self, recipe: TrainConfig, money: MoneyWish) -> Bill | None:
-        """On what conditions the job may cost money on this machine."""
-        estimate = self._services.jobs.speeds.estimate_s(recipe)
-        return self._services.spending.conditions(
-            money.limit_usd, release=money.release, seconds=estimate[0] if estimate else None
-        )
+        owner = self._queueing.admit(choices.base, choices.hub_token, press, request)
+        return self._queueing.queue(owner, self.recipe(choices, entered), press, request)
 
 
 def size_words(recipe: TrainConfig) -> str:

@@ -22,8 +22,9 @@ from ui.html import render
 from ui.method_words import METHOD_WORDS
 from ui.publishing import prepare_publication
 from ui.services import Services
-from ui.train.handlers import Choices, Press, TrainHandlers, disk_words, size_words
+from ui.train.handlers import Choices, TrainHandlers, disk_words, size_words
 from ui.train.money_fields import MoneyWish
+from ui.train.queueing import Press, Queueing
 from ui.train.remote import prepare_remote
 
 _PROPOSED = {
@@ -120,6 +121,7 @@ class PairHandlers:
 
     def __init__(self, services: Services, form: RecipeForm, single: TrainHandlers) -> None:
         self._services, self._form, self._single = services, form, single
+        self._queueing = Queueing(services)
 
     def preset_steps(self, choices: Choices) -> dict[Method, int]:
         """The preset's steps of each method for what is entered."""
@@ -189,7 +191,7 @@ class PairHandlers:
         request: gr.Request,
     ) -> str:
         """Queue both jobs, or neither; returns the first one's id. A second press for the draft is the same pair."""
-        owner = self._single.admit(choices, press, request)
+        owner = self._queueing.admit(choices.base, choices.hub_token, press, request)
         recipes = self._single.recipe(choices, entered), self.recipe(choices, entered, second)
         draft = press.photos()
         repos = [self._repo(recipe, request) for recipe in recipes] if press.publish else []

@@ -25,7 +25,6 @@ from ui.train.handlers import (
     FULL,
     TEXTUAL_INVERSION,
     Choices,
-    Press,
     TrainHandlers,
     chosen_method,
     shown_method,
@@ -33,6 +32,7 @@ from ui.train.handlers import (
 from ui.train.money_fields import MoneyFields
 from ui.train.photos_panel import PhotosPanel, build_photos_panel
 from ui.train.place_panel import PlacePanel
+from ui.train.queueing import Press
 from ui.train.second_method import PairHandlers, SecondMethodFields
 
 _CHOICES = {"kind": [kind.value for kind in Kind], "way": [DREAMBOOTH, TEXTUAL_INVERSION], "form": [ADAPTER, FULL]}

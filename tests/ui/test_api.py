@@ -1,0 +1,155 @@
+"""The studio over HTTP: what gradio_client can do with the app as it runs, and what it may not name."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+import httpx
+import pytest
+from gradio.utils import get_upload_folder
+from gradio_client import Client, handle_file
+from gradio_client.exceptions import AppError
+from starlette.requests import Request
+
+from app import build_services
+from tests.app_process import App
+from tests.ui.conftest import in_a_loop
+from tests.waiting import wait_until
+from trainer.errors import RecipeError, RequestError
+from trainer.machine.devices import cpu
+from trainer.settings import Owners, Settings
+from ui.api.training import TrainingApi
+from ui.api.uploaded import uploaded_files
+from ui.layout import build_page
+from ui.owners import COOKIE
+from ui.services import Services
+
+RECIPE = "{method: textual-inversion, name: red-mug, kind: object, class_word: mug, steps: 3, preview_count: 1}"
+FIELDS: dict[str, Any] = {"method": "textual-inversion", "name": "red-mug", "kind": "object"}
+
+
+def visitor(studio: App) -> tuple[Client, dict[str, str]]:
+    """A client that is an owner of its own, and the headers that make it one."""
+    headers = {"Cookie": f"{COOKIE}={secrets.token_hex(24)}"}
+    return Client(studio.url, headers=headers, verbose=False, analytics_enabled=False), headers
+
+
+def test_client_trains_and_draws_what_is_its_own(app: Callable[..., App], photo_folder: Path) -> None:
+    studio = app(STUDIO_EXAMPLE="0", STUDIO_OWNERS="browser")
+    studio.start()
+    anna, headers = visitor(studio)
+    bob, others_headers = visitor(studio)
+    photos = [handle_file(file) for file in sorted(photo_folder.iterdir())]
+    check_up = anna.predict(photos=photos, api_name="/check_photos")
+    assert (check_up["set"], len(check_up["photos"])) == ("ready", 5)
+    job = anna.predict(recipe=RECIPE, photos=photos, api_name="/train")
+    assert job["state"] in ("waiting", "running")
+
+    def now() -> dict[str, Any]:
+        return anna.predict(job=job["id"], api_name="/job")
+
+    wait_until(lambda: now()["state"] == "finished", "it is trained")
+    done = now()
+    assert (done["step"], done["recipe"]["steps"], done["recipe"]["class_word"]) == (3, 3, "mug")
+    made = anna.predict(prompt="a <red-mug>", concepts={job["id"]: 0.9}, steps=2, count=2, seed=7, api_name="/generate")
+    assert (len(made["pictures"]), made["seed"]) == (2, 7)
+    weights = next(file for file in done["files"] if file.endswith("red-mug.safetensors"))
+    for file in (weights, *made["pictures"]):
+        assert httpx.get(f"{studio.url}/{file}", headers=headers).is_success
+        assert httpx.get(f"{studio.url}/{file}", headers=others_headers).status_code == 404
+
+    assert bob.predict(api_name="/jobs") == []
+    for name in ("/job", "/stop", "/cancel", "/resume", "/delete"):
+        with pytest.raises(AppError, match="There is no such job"):
+            bob.predict(job=job["id"], api_name=name)
+    with pytest.raises(AppError, match="is not here any more"):
+        bob.predict(prompt="a <red-mug>", concepts={job["id"]: 1}, api_name="/generate")
+    with pytest.raises(AppError, match=r"name: use .*; steps: should be a valid integer"):
+        anna.predict(recipe=FIELDS | {"name": "Red Mug", "steps": "many"}, photos=photos, api_name="/train")
+    with pytest.raises(AppError, match=r"^width: Input should be a valid integer"):
+        anna.predict(prompt="a mug", width="wide", api_name="/generate")
+    with pytest.raises(AppError, match="handle_file"):
+        anna.predict(recipe=RECIPE, photos=[{"path": "/etc/hostname"}] * 3, api_name="/train")
+    with pytest.raises(AppError, match="there is nothing to resume"):
+        anna.predict(job=job["id"], api_name="/resume")
+    again = anna.predict(recipe=done["recipe"] | {"steps": 30_000}, photos=photos, api_name="/train")
+    anna.predict(job=again["id"], api_name="/cancel")
+    wait_until(lambda: anna.predict(job=again["id"], api_name="/job")["state"] == "cancelled", "it is cancelled")
+    assert anna.predict(job=job["id"], api_name="/delete") == job["id"]
+    assert [left["id"] for left in anna.predict(api_name="/jobs")] == [again["id"]]
+    anna.close()
+    bob.close()
+
+
+def test_names_are_these_and_no_event_of_the_page_is_among_them(services: Services) -> None:
+    page = in_a_loop(lambda: build_page(services))
+    assert sorted(page.get_api_info()["named_endpoints"]) == [
+        *("/cancel", "/check_photos", "/delete", "/generate", "/job", "/jobs", "/resume", "/stop", "/train")
+    ]
+    assert not page.get_api_info()["unnamed_endpoints"]
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ({"base": "/etc"}, "not a folder or a file"),
+        ({"base": "nobody/none/other"}, "not a folder or a file"),
+        ({"method": "dreambooth", "prior_weight": 1, "class_images_dir": "/etc"}, "class_images_dir"),
+    ],
+)
+def test_visitor_may_name_nothing_of_this_machine(services: Services, named: dict[str, Any], words: str) -> None:
+    with pytest.raises(RequestError, match=words):
+        TrainingApi(services).recipe(FIELDS | named, None)
+
+
+def test_owner_of_the_machine_may_name_own_folders(tmp_path: Path, tiny_model: Path) -> None:
+    services = build_services(Settings(home=tmp_path / "home", owners=Owners.single), [cpu()])
+    values = FIELDS | {"base": str(tiny_model), "method": "dreambooth", "prior_weight": 1, "class_images_dir": "/etc"}
+    recipe = TrainingApi(services).recipe(values, None)
+    services.jobs.close()
+    assert (recipe.base, recipe.resolution_px) == (str(tiny_model), 64)
+
+
+def test_recipe_of_a_page_without_what_no_preset_knows_is_told_whole(services: Services) -> None:
+    with pytest.raises(RecipeError, match="method: is required; kind: is required"):
+        TrainingApi(services).recipe({"name": "red-mug"}, None)
+
+
+@pytest.mark.parametrize("sent", ["/etc/hostname", {"path": "/etc/hostname"}, {"path": "a\0b"}, {"path": 1}, {}, None])
+def test_files_are_only_those_that_were_uploaded(sent: Any) -> None:
+    with pytest.raises(RequestError, match="handle_file"):
+        uploaded_files([sent])
+
+
+def test_way_out_of_the_uploads_is_none(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    uploads, aside = tmp_path / "uploads", tmp_path / "aside.jpg"
+    uploads.mkdir()
+    aside.touch()
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(uploads))
+    assert get_upload_folder() == str(uploads)
+    (uploads / "photo.jpg").touch()
+    (uploads / "link.jpg").symlink_to(aside)
+    assert uploaded_files([{"path": str(uploads / "photo.jpg")}]) == [uploads / "photo.jpg"]
+    for way in (uploads / ".." / "aside.jpg", uploads / "link.jpg", uploads):
+        with pytest.raises(RequestError, match="handle_file"):
+            uploaded_files([{"path": str(way)}])
+
+
+def test_refused_photos_leave_nothing(services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
+    (tmp_path / "text.jpg").write_text("no photo")
+    request = visitors_request()
+    with pytest.raises(RequestError, match="At least 3 different photos"):
+        TrainingApi(services).train(FIELDS, [{"path": str(tmp_path / "text.jpg")}], request)
+    owner = services.owners.of(request)
+    assert services.jobs.views(owner) == []
+    assert list(services.drafts.folder(owner, services.drafts.new_id()).parent.glob("*")) == []
+
+
+def visitors_request() -> gr.Request:
+    cookie = f"{COOKIE}={secrets.token_hex(24)}".encode()
+    return gr.Request(Request({"type": "http", "headers": [(b"cookie", cookie)]}))

@@ -1,0 +1,57 @@
+"""A recipe that was asked for: fields of a recipe file, over the preset for what they name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, cast
+
+import yaml
+
+from trainer.bases import BaseReference, BaseTraits
+from trainer.errors import Problem, RecipeError, RequestError
+from trainer.recipe.build import build_recipe
+from trainer.recipe.choices import Kind, Method
+from trainer.recipe.config import TrainConfig
+from trainer.recipe.presets import preset_values
+
+_REQUIRED = ("method", "name", "kind")
+
+
+def read_fields(text: str) -> dict[str, Any]:
+    """The fields of a recipe file, in YAML. Raises RequestError for another text."""
+    try:
+        values: Any = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        raise RequestError(f"The recipe cannot be read: {error}") from error
+    if not isinstance(values, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", values)):
+        raise RequestError("The recipe is not a list of fields.")
+    return cast("dict[str, Any]", values)
+
+
+def check_required(values: Mapping[str, Any], *, prefix: str = "") -> None:
+    """Raise RecipeError, which calls fields with `prefix` before their names, unless there is what no preset knows."""
+    missing = [Problem(f"{prefix}{field}", "is required") for field in _REQUIRED if field not in values]
+    if missing:
+        raise RecipeError(missing)
+
+
+def requested_recipe(
+    values: Mapping[str, Any], base: BaseReference, inspect: Callable[[BaseReference], BaseTraits]
+) -> TrainConfig:
+    """The recipe of these fields on this base.
+
+    What is wrong is said before `inspect` is called, which may have to download the base. Raises RecipeError.
+    """
+    check_required(values)
+    method, kind = _member(Method, values["method"]), _member(Kind, values["kind"])
+    values = {**values, "method": method, "kind": kind, "base": base.name}
+    build_recipe({**preset_values(method, kind, None), **values})
+    return build_recipe({**preset_values(method, kind, inspect(base)), **values})
+
+
+def _member(kind: Any, value: object) -> Any:
+    try:
+        return kind(value)
+    except ValueError:
+        choices = ", ".join(m.value for m in kind)
+        raise RecipeError([Problem(kind.__name__.lower(), f"{value!r} is none of {choices}")]) from None

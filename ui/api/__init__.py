@@ -1,0 +1,1 @@
+"""The studio over HTTP, for gradio_client: the page's own photos, jobs and pictures under names that stay."""

@@ -1,0 +1,135 @@
+"""Photos, recipes and jobs over HTTP."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable, Generator
+from functools import partial
+from typing import Any
+
+import gradio as gr
+
+from jobs.outlook import JobView
+from jobs.service import JobService
+from trainer.bases import BaseReference, BaseTraits
+from trainer.errors import Problem, RecipeError, RequestError
+from trainer.imports.task import has_task
+from trainer.photos.intake import PhotoSet
+from trainer.recipe.choices import STARTER
+from trainer.recipe.config import TrainConfig
+from trainer.recipe.requested import read_fields, requested_recipe
+from trainer.run_folder import RunFolder
+from trainer.single_file_base import inspect_local
+from ui.api.uploaded import uploaded_files
+from ui.services import Services
+from ui.train.queueing import Press, Queueing
+from ui.uploads import release
+
+_SHOWN = ("previews/*.png", "artifact/*")
+"""A job's files that a client may fetch, of all that `ui.web` serves."""
+
+
+class TrainingApi:
+    """Every call sees only what its owner has."""
+
+    def __init__(self, services: Services) -> None:
+        self._services, self._queueing = services, Queueing(services)
+
+    def check_photos(self, photos: list[dict[str, Any]], request: gr.Request) -> dict[str, Any]:
+        """The photo check-up: a verdict with reasons for each file and for the set. The photos are not kept."""
+        with self._draft_of(self._services.owners.of(request), photos) as (_, taken):
+            report = taken.report
+            verdicts = [{"file": p.source, "verdict": p.verdict, "reasons": list(p.reasons)} for p in taken.photos]
+            return {"set": report.verdict, "reasons": list(report.reasons), "photos": verdicts}
+
+    def train(
+        self,
+        recipe: str | dict[str, Any],
+        photos: list[dict[str, Any]],
+        request: gr.Request,
+        publish: bool = False,  # noqa: FBT001, FBT002 - gradio passes everything by its position
+    ) -> dict[str, Any]:
+        """Queue a training on these photos (and .txt captions of their names); returns the job as /job does.
+
+        `recipe` is a recipe file's text or its fields: method, name and kind, and whatever is to differ from the
+        preset, as for `python -m trainer train --recipe`. `publish`: privately to the Hub, when it is done.
+        """
+        values = read_fields(recipe) if isinstance(recipe, str) else recipe
+        token = self._services.owners.token_of(request)
+        owner = self._queueing.admit(_base_of(values), token, Press(""), request)
+        whole = self.recipe(values, token)
+        with self._draft_of(owner, photos) as (draft, _):
+            job_id = self._queueing.queue(owner, whole, Press(draft, publish=publish), request)
+        return self.job(job_id, request)
+
+    def recipe(self, values: dict[str, Any], hub_token: str | None) -> TrainConfig:
+        """A visitor's recipe. Raises RecipeError, or RequestError for a base or a folder that they may not name."""
+        if values.get("class_images_dir") and not self._services.owners.single:
+            raise RecipeError([Problem("class_images_dir", "names a folder of this machine, which is not yours")])
+        base = self._services.owners.find_base(
+            _base_of(values), values.get("base_prediction"), revision=values.get("base_revision")
+        )
+
+        def inspect(base: BaseReference) -> BaseTraits:
+            return self._services.bases.check(base, hub_token).traits if base.on_hub else inspect_local(base)
+
+        recipe = requested_recipe(values, base, inspect)
+        if not base.on_hub:
+            return recipe
+        return recipe.model_copy(update={"base_revision": self._services.bases.check(base, hub_token).commit})
+
+    @contextlib.contextmanager
+    def _draft_of(self, owner: str, photos: list[dict[str, Any]]) -> Generator[tuple[str, PhotoSet]]:
+        """A draft with these photos, when all were looked at; gone afterwards. Raises RequestError for other files."""
+        files = uploaded_files(photos)
+        draft = self._services.drafts.new_id()
+        try:
+            self._services.intake.begin(owner, draft, files, finished=partial(release, files))
+            *_, (taken, _) = self._services.intake.follow(owner, draft)
+            yield draft, taken
+        finally:
+            self._services.drafts.discard(owner, draft)
+
+    def jobs(self, request: gr.Request) -> list[dict[str, Any]]:
+        """All of one's jobs, the newest first, each as /job gives it."""
+        return [self._as_dict(view) for view in self._services.jobs.views(self._services.owners.of(request))]
+
+    def job(self, job: str, request: gr.Request) -> dict[str, Any]:
+        """A job: its state, phase, step and what is left, its recipe, and its files' addresses below this page's."""
+        return self._as_dict(self._services.jobs.view(job, self._services.owners.of(request)))
+
+    def _as_dict(self, view: JobView) -> dict[str, Any]:
+        run = self._services.jobs.run_folder(view.job.id)
+        files = sorted(file for pattern in _SHOWN for file in run.root.glob(pattern) if file.is_file())
+        return {
+            **view.as_dict(),
+            "recipe": _recipe_of(run),
+            "files": [f"studio/run/{view.job.id}/{run.relative(file)}" for file in files],
+        }
+
+    def acting(self, act: Callable[[JobService, str, str], object], what: str) -> Callable[..., dict[str, Any]]:
+        """An endpoint that does something to one of one's jobs, and says how the job is then."""
+
+        def acted(job: str, request: gr.Request) -> dict[str, Any]:
+            act(self._services.jobs, job, self._services.owners.of(request))
+            return self.job(job, request)
+
+        acted.__doc__ = f"{what} Returns the job as /job does."
+        return acted
+
+    def delete(self, job: str, request: gr.Request) -> str:
+        """Remove an ended job and its files; returns its id."""
+        self._services.jobs.delete(job, self._services.owners.of(request))
+        return job
+
+
+def _base_of(values: dict[str, Any]) -> str:
+    return str(values.get("base") or STARTER)
+
+
+def _recipe_of(run: RunFolder) -> dict[str, Any] | None:
+    """What /train can be given once more; None for what is no training, or one whose files are gone."""
+    try:
+        return None if has_task(run) else run.read_recipe().model_dump(mode="json")
+    except RequestError:
+        return None
