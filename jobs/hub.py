@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import re
 from dataclasses import dataclass
 from json import JSONDecodeError
@@ -21,6 +20,7 @@ from huggingface_hub.utils import parse_ratelimit_headers
 from huggingface_hub.utils._http import default_client_factory
 
 from trainer.errors import HubError, HubTrouble
+from trainer.machine.disk_errors import is_full
 from trainer.narrate import duration
 
 TIMEOUT_S = 45.0
@@ -161,7 +161,7 @@ def explain(error: Exception, *, what: str) -> HubError:
             return explain(cause, what=what)  # an upload of one file
         case JSONDecodeError() | KeyError():
             return HubError("The Hub's answer is not understood.", HubTrouble.later)
-        case OSError() if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        case OSError() if is_full(error):
             return HubError("The disk of this machine is full.", HubTrouble.later)
         case PermissionError():
             return HubError(f"{error.filename} cannot be read or written on this machine.", HubTrouble.refused)

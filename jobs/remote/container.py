@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from jobs.hub import open_hub
 from jobs.remote.bucket import CHECKPOINTS, EVENTS, KEEP, LOG, PHOTOS, RESULT, RunBucket
-from jobs.remote.hub_job import Order
+from jobs.remote.hub_job import Assignment
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, HubError, HubTrouble, RequestError
 from trainer.machine.locks import lock_holder
 from trainer.machine.process import KEEP_SIGNAL, Child, StopSignal, spawn
@@ -31,9 +31,9 @@ _WAITS_S = (2, 5, 15, 30, 60, 120, 240)
 
 
 def run_here(settings: Settings) -> int:
-    """Carry out the order in the environment; returns 0 where the result is in the bucket, whatever it is."""
+    """Carry out the assignment in the environment; returns 0 where the result is in the bucket, whatever it is."""
     try:
-        order = Order.model_validate_json(settings.remote or "")
+        assignment = Assignment.model_validate_json(settings.remote or "")
     except ValidationError:
         raise RequestError("This command is for a Job at Hugging Face; the app starts it there by itself.") from None
     token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
@@ -41,9 +41,9 @@ def run_here(settings: Settings) -> int:
         raise HubError("The Job came without a token.", HubTrouble.sign_in)
     stop = StopSignal()
     stop.install()
-    run = RunFolder(settings.runs_dir / order.job)
+    run = RunFolder(settings.runs_dir / assignment.job)
     run.root.mkdir(parents=True, exist_ok=True)
-    return _RunCopy(RunBucket(open_hub(token), order.bucket), run, stop).work()
+    return _RunCopy(RunBucket(open_hub(token), assignment.bucket), run, stop).work()
 
 
 class _RunCopy:

@@ -21,7 +21,7 @@ from jobs.remote.bucket import (
     newest_checkpoint,
     run_files,
 )
-from jobs.remote.hub_job import OVER, HubJobs, Order, stage_of, with_times
+from jobs.remote.hub_job import OVER, Assignment, HubJobs, stage_of, with_times
 from jobs.remote.record import RemoteRun, Stage, write_remote
 from jobs.state import StopWish, explain_exit
 from jobs.store import now
@@ -57,8 +57,8 @@ class Errand:
 
     def __init__(self, hub: HfApi, token: str, image: str, job_id: str, run: RunFolder, record: RemoteRun) -> None:
         self.record, self._run = record, run
-        self._order = Order(job=job_id, bucket=f"{record.namespace}/concept-studio-{job_id}")
-        self._bucket = RunBucket(hub, self._order.bucket)
+        self._assignment = Assignment(job=job_id, bucket=f"{record.namespace}/concept-studio-{job_id}")
+        self._bucket = RunBucket(hub, self._assignment.bucket)
         self._jobs = HubJobs(hub, token, image)
         self._fetched: dict[str, str] = {}
         self._told_to_keep = False
@@ -73,7 +73,9 @@ class Errand:
         if self.record.exit_code is not None:
             return self._clear_away(self.record.exit_code)
         try:
-            info = self._jobs.find(self._order.job, self.record)  # what is written here may be older than what was done
+            info = self._jobs.find(
+                self._assignment.job, self.record
+            )  # what is written here may be older than what was done
             if info is not None and not self.record.hub_job:
                 self._keep(self.record.model_copy(update={"stage": Stage.sent, "hub_job": info.id}))
             if info is None and not self.record.hub_job:
@@ -121,7 +123,7 @@ class Errand:
         self._bucket.remove(name for name in self._bucket.files() if name in (KEEP, RESULT))
         self._bucket.put(run_files(self._run))
         self._keep(self.record.model_copy(update={"stage": Stage.sent}))
-        info = self._jobs.start(self._order, self.record)
+        info = self._jobs.start(self._assignment, self.record)
         self._keep(self.record.model_copy(update={"hub_job": info.id}))
         return info
 
@@ -238,7 +240,9 @@ class Errand:
         except HubError as error:
             if error.trouble in _PASSING:
                 raise
-            self._run.events(Warned(text=f"Delete the bucket {self._order.bucket} at Hugging Face yourself. {error}"))
+            self._run.events(
+                Warned(text=f"Delete the bucket {self._assignment.bucket} at Hugging Face yourself. {error}")
+            )
 
     def _keep(self, record: RemoteRun) -> None:
         if record != self.record:

@@ -19,7 +19,7 @@ OVER = frozenset({JobStage.COMPLETED, JobStage.CANCELED, JobStage.ERROR, JobStag
 _R = TypeVar("_R")
 
 
-class Order(BaseModel):
+class Assignment(BaseModel):
     """All that a Job is told, as the one value in its environment; the run itself lies in the bucket."""
 
     model_config = ConfigDict(frozen=True)
@@ -34,19 +34,19 @@ class HubJobs:
     def __init__(self, hub: HfApi, token: str, image: str) -> None:
         self._hub, self._token, self._image = hub, token, image
 
-    def start(self, order: Order, record: RemoteRun) -> JobInfo:
+    def start(self, assignment: Assignment, record: RemoteRun) -> JobInfo:
         """Ask for a Job. Where the answer is lost there may be one all the same: see `find`."""
         return self._of_account(
             record,
             lambda: self._hub.run_job(
                 image=self._image,
                 command=COMMAND,
-                env={"STUDIO_REMOTE": order.model_dump_json()},
+                env={"STUDIO_REMOTE": assignment.model_dump_json()},
                 secrets={"HF_TOKEN": self._token},
                 flavor=record.flavor,
                 timeout=record.timeout_s,
-                name=f"concept-studio-{order.job}",
-                labels={LABEL: label(order.job, record)},
+                name=f"concept-studio-{assignment.job}",
+                labels={LABEL: label(assignment.job, record)},
                 namespace=record.namespace,
             ),
         )

@@ -7,7 +7,6 @@ outlives its process, and put into the cache, where the client then finds them. 
 from __future__ import annotations
 
 import contextlib
-import errno
 import glob
 import hashlib
 import logging
@@ -25,6 +24,7 @@ from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, Offl
 from huggingface_hub.file_download import http_get, repo_folder_name
 from huggingface_hub.utils import build_hf_headers
 
+from trainer.machine.disk_errors import is_full
 from trainer.machine.locks import one_at_a_time
 
 log = logging.getLogger(__name__)
@@ -99,7 +99,7 @@ def reason_of(error: Exception) -> str:
             return "this machine is set to work offline (HF_HUB_OFFLINE)"
         case HfHubHTTPError():
             return f"it answered {error.response.status_code}"
-        case OSError() if error.errno == errno.ENOSPC:
+        case OSError() if is_full(error):
             return "the disk is full"
         case httpx2.TimeoutException():
             return "it does not answer"
