@@ -14,14 +14,14 @@ import torch
 
 from trainer.bases import STARTER_FOLDER
 from trainer.photos.colours import COLOURS
-from trainer.starter import networks, references, savepoint
+from trainer.starter import networks, pictures, references, savepoint
 from trainer.starter.autoencoder import CROP_PX, Crops, build_autoencoder
 from trainer.starter.batches import PLAIN_SHARE, Captioner
 from trainer.starter.denoiser import DenoiserPlan, rate_at, train_denoiser
 from trainer.starter.latents import LatentBank, build_latents
 from trainer.starter.networks import TextAndDenoiser
 from trainer.starter.optimizers import MuonAndAdamW
-from trainer.starter.pictures import PART, compose_parts, parts_of, read_pictures, read_scenes
+from trainer.starter.pictures import compose_parts, parts_of, read_pictures, read_scenes
 from trainer.starter.published import adopt_tokenizer, load_weights
 from trainer.starter.resumable import Pace, Stepper, train_resumably
 from trainer.starter.scenes import PICTURE_PX, STYLES, SURFACE, UNNAMED, Composer, Item, Scene, caption
@@ -195,15 +195,18 @@ def test_references_stand_where_the_markers_are() -> None:
     assert torch.equal(embedding(torch.tensor([3]))[0], embedding.weight[3])
 
 
-def test_pictures_are_composed_by_part_and_encoded_once(composer: Composer, tmp_path: Path) -> None:
-    parts = parts_of(tmp_path / "pictures", PART + 1)
+def test_pictures_are_composed_by_part_and_encoded_once(
+    composer: Composer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pictures, "PART", 32)  # of a thousand, every picture would be made the same way
+    parts = parts_of(tmp_path / "pictures", 33)
     assert len(parts) == 2
     compose_parts(composer, parts[:1], processes=2)
-    pictures = read_pictures(parts[0])
-    assert pictures.shape == (PART, PICTURE_PX, PICTURE_PX, 3)
+    composed = read_pictures(parts[0])
+    assert composed.shape == (32, PICTURE_PX, PICTURE_PX, 3)
     again = tmp_path / "again" / parts[0].name
     compose_parts(composer, [again], processes=1)
-    assert np.array_equal(pictures, read_pictures(again))
+    assert np.array_equal(composed, read_pictures(again))
     model = build_autoencoder()
     small = tmp_path / parts[0].name
     with np.load(parts[0]) as stored:

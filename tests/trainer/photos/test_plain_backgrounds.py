@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image, ImageDraw, ImageFilter
 
+from trainer.photos import plain_backgrounds
 from trainer.photos.colours import COLOURS, background_colour
 from trainer.photos.intake import PhotoSet, take_folder
-from trainer.photos.plain_backgrounds import MOST, cut_outs
+from trainer.photos.plain_backgrounds import cut_outs
 from trainer.photos.subject_mask import WORKING_PX, place_weights, subject_mask
 
 SIDE = 400
@@ -93,8 +94,9 @@ def test_subjects_stand_on_every_colour_but_their_own(taken: tuple[Path, PhotoSe
         assert np.abs(np.subtract(middle, COLOURS["red"])).max() < 12
 
 
-def test_many_photos_take_turns_with_the_colours(taken: tuple[Path, PhotoSet]) -> None:
+def test_many_photos_take_turns_with_the_colours(taken: tuple[Path, PhotoSet], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(plain_backgrounds, "MOST", 12)
     folder, photos = taken
-    found = list(cut_outs(folder, PhotoSet(photos.photos[:1] * MOST), size_px=64))
-    assert len(found) == MOST
+    found = list(cut_outs(folder, PhotoSet(photos.photos[:1] * 12), size_px=64))
+    assert len(found) == 12
     assert len({each.colour for each in found}) == len(COLOURS) - 1
