@@ -12,7 +12,7 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.engine.conftest import METHODS, Prepare, go_on
+from tests.engine.conftest import Prepare, go_on
 from tests.engine.plain_pipelines import plain_pipeline
 from trainer.errors import TrainingError
 from trainer.events import (
@@ -148,7 +148,9 @@ def test_gradient_checkpointing_and_accumulation_train(prepared: Prepare, tiny_m
     assert isinstance(go_on(run, cache)[-1], Finished)
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["textual-inversion", "dreambooth-lora", pytest.param("dreambooth", marks=pytest.mark.slow)]
+)
 def test_half_precision_keeps_fp32_masters(method: str, prepared: Prepare, tiny_model: Path, cache: Path) -> None:
     run = prepared(tiny_model, method, precision="bf16", steps=3)
     go_on(run, cache)

@@ -51,7 +51,7 @@ def test_it_takes_the_place_of_the_class_examples_alone(tiny_model: Path) -> Non
     assert torch.equal(filled[1:], base.of(noisy[1:], timesteps[1:], [PROMPT, PROMPT]))
 
 
-@pytest.mark.parametrize("share", [0.0, 0.5])
+@pytest.mark.parametrize("share", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])
 def test_class_drifts_less_with_it_and_no_picture_is_generated(
     prepared: Prepare, tiny_model: Path, cache: Path, share: float
 ) -> None:

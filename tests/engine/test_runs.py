@@ -53,8 +53,14 @@ ARTIFACT = {
 }
 
 
-@pytest.mark.parametrize("method", METHODS)
-@pytest.mark.parametrize("which", ["tiny_model", "tiny_v_model"])
+@pytest.mark.parametrize(
+    ("which", "method"),
+    [
+        *(("tiny_model", method) for method in METHODS),
+        ("tiny_v_model", "dreambooth-lora"),
+        *(pytest.param("tiny_v_model", m, marks=pytest.mark.slow) for m in ("textual-inversion", "dreambooth")),
+    ],
+)
 def test_run_leaves_exactly_its_files_and_plain_diffusers_opens_them(
     method: str, which: str, prepared: Prepare, cache: Path, request: pytest.FixtureRequest
 ) -> None:

@@ -173,6 +173,7 @@ def test_embedding_for_both_text_encoders_is_taken_in(trained: RunFolder, xl: Pa
     assert content.is_loaded_in(open_artifact(trained.artifact, manifest, xl))
 
 
+@pytest.mark.slow  # quick: test_extract.py
 @pytest.mark.parametrize("trained", ["dreambooth"], indirect=True)
 def test_lora_out_of_a_whole_model_holds_changes_of_all_three_parts(
     trained: RunFolder, xl: Path, tmp_path: Path, cache: Path

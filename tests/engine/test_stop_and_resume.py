@@ -11,7 +11,7 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from tests.engine.conftest import METHODS, PREVIEWED, Prepare, StopAt, go_on
+from tests.engine.conftest import PREVIEWED, Prepare, StopAt, go_on
 from tests.engine.plain_pipelines import files_in
 from trainer.artifact import read_manifest
 from trainer.engine import loop
@@ -26,7 +26,9 @@ from trainer.events import (
 from trainer.machine.process import StopKind
 
 
-@pytest.mark.parametrize("method", METHODS)
+@pytest.mark.parametrize(
+    "method", ["textual-inversion", "dreambooth-lora", pytest.param("dreambooth", marks=pytest.mark.slow)]
+)
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     method: str, prepared: Prepare, tiny_model: Path, cache: Path
 ) -> None:

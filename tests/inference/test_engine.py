@@ -176,7 +176,10 @@ def test_image_to_image_starts_from_the_picture(engine: Engine, tiny_model: Path
     assert differ(engine.generate(weak).pictures[0], engine.generate(strong).pictures[0])
 
 
-@pytest.mark.parametrize("method", ["textual-inversion", "dreambooth-lora", "dreambooth"])
+@pytest.mark.parametrize(
+    "method",
+    ["dreambooth-lora", *(pytest.param(m, marks=pytest.mark.slow) for m in ("textual-inversion", "dreambooth"))],
+)
 def test_result_that_was_trained_on_meanwhile_is_loaded_anew(
     engine: Engine, tiny_model: Path, prepared: Callable[..., RunFolder], cache: Path, method: str
 ) -> None:

@@ -262,6 +262,7 @@ def test_large_file_that_is_being_copied_holds_up_no_other_press(
     assert {run.name for run in service.runs_dir.iterdir()} == {job.id for job in jobs}
 
 
+@pytest.mark.slow  # quick: the ones above; tests/jobs/supervisor/test_supervisor.py for the command line
 def test_command_line_queues_and_refuses(settings: Settings, embedding: Path, tiny_model: Path) -> None:
     def command(*arguments: object) -> subprocess.CompletedProcess[str]:
         environment = {**os.environ, "STUDIO_HOME": str(settings.home)}

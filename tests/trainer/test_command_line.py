@@ -171,7 +171,7 @@ def start(run: RunFolder) -> subprocess.Popen[str]:
     raise AssertionError(process.communicate()[1])
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_stop_on_request_keeps_a_checkpoint_and_exits_3(long_run: RunFolder, number: signal.Signals) -> None:
     process = start(long_run)
     began = time.monotonic()
