@@ -61,7 +61,6 @@ def settle(settings: Settings) -> None:
     write_state(settings.home, state.model_copy(update={"release": release}))
 
 
-@pytest.mark.slow  # quick: test_spending.py, test_caretaker.py, of what is decided
 def test_job_at_its_limit_is_stopped_kept_and_never_released_unpublished(
     settings: Settings, hub: LocalHub, service: JobService, submit: Submit
 ) -> None:
