@@ -22,7 +22,7 @@ from trainer.prepare import check_is_free, prepare_run
 from trainer.recipe.choices import STARTER, Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.fields import parse_assignments
-from trainer.recipe.requested import check_required, read_fields, requested_recipe
+from trainer.recipe.recipe_file import check_required, read_fields, requested_recipe
 from trainer.run_folder import RunFolder
 from trainer.run_in_engine import run_in_engine
 from trainer.settings import Settings

@@ -9,6 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from trainer.recipe.choices import DEFAULT_CLASS_WORD, Kind, Method
+from trainer.recipe.config import TrainConfig
 from trainer.recipe.fields import RecipeField, recipe_fields
 
 # Asked for elsewhere on the page, or a path of the server that no visitor may name.
@@ -59,6 +60,14 @@ class RecipeForm:
         changes: dict[str, Any] = {} if was_there == is_there else {"visible": is_there}
         changes |= {} if was == now else {"value": now}
         return gr.update(**changes) if changes else gr.skip()
+
+    def fill(self, recipe: TrainConfig) -> list[Any]:
+        """Updates of all widgets for a recipe that was trained with, in the order of `components`."""
+        there = self._of_method[recipe.method]
+        return [
+            gr.update(value=_shown(getattr(recipe, name) if name in there else field.default), visible=name in there)
+            for name, field in ((name, self.fields[name]) for name in self.widgets)
+        ]
 
     def read(self, method: Method, entered: Mapping[str, Any]) -> dict[str, Any]:
         """What was entered for the method's own fields; empty optional fields are None."""

@@ -19,6 +19,8 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from trainer.errors import RequestError
+from trainer.recipe.recipe_file import recipe_text
+from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 from ui.hosts import KnownHosts
 from ui.leaving import LeaveInPeace
@@ -141,6 +143,8 @@ class PrivateFiles:
         run = self._services.jobs.run_folder(job.id)
         if name == "artifact.zip":
             return _zipped(run.artifact, f"{job.name}.zip")
+        if name == "recipe.yaml":
+            return _recipe(run) if job.owner == owner else _not_found()
         if name == "log.txt":  # it names folders of this machine, so an example's is not for everybody
             return _file(run.root, name) if job.owner == owner else _not_found()
         part = next((part for part in _SHARED_PARTS if name.startswith(f"{part}/")), None)
@@ -160,6 +164,12 @@ def _file(folder: Path, name: str, *, download: bool = False) -> Response:
     if not file.is_relative_to(folder.resolve()) or not file.is_file():
         return _not_found()
     return FileResponse(file, filename=file.name if download else None)
+
+
+def _recipe(run: RunFolder) -> Response:
+    recipe = run.read_recipe()
+    headers = {"content-disposition": f'attachment; filename="{recipe.name}.yaml"'}
+    return Response(recipe_text(recipe), media_type="application/yaml", headers=headers)
 
 
 def _picture(folder: Path, name: str) -> Response:

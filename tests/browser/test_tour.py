@@ -88,6 +88,7 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     page.get_by_role("button", name="Train again").click()
     expect(page.locator(".cs-photo")).to_have_count(4)
     expect(page.get_by_label("Textual inversion", exact=True)).to_be_checked()
+    expect(page.locator("#field-steps input")).to_have_value("300")
 
     # try it; settings are those of the base, then those that suit the concept
     go(page, "Try it")

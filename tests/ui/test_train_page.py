@@ -187,8 +187,14 @@ def test_square_of_a_photo_is_chosen_and_found_again(page: TrainPage) -> None:
 
 def test_photos_of_a_job_are_trained_on_once_more(page: TrainPage) -> None:
     job = page.press("starter")
-    draft, shown, *words = page.tab.refill(job, "", VISITOR)
-    assert words == ["object", "red-mug", "mug", DREAMBOOTH, ADAPTER, "starter"]
+    filled = dict(zip(page.tab.refilled, page.tab.refill(job, "", VISITOR), strict=True))
+    draft, shown, kind, name, word, way, form, base, preset, *_ = filled.values()
+    assert (kind, name, word, way, base) == ("object", "red-mug", "mug", DREAMBOOTH, "starter")
+    assert (form["value"], form["visible"]) == (ADAPTER, True)
+    settings = {name: filled[widget] for name, widget in page.tab._form.widgets.items()}
+    assert settings["steps"]["value"] == 8 != preset["steps"]
+    assert settings["learning_rate"]["value"] == preset["learning_rate"]
+    assert {name for name, field in settings.items() if not field["visible"]} == {"vectors", "initializer"}
     assert len(page.services.drafts.read(SINGLE_OWNER, draft).usable) == 5 == shown.count("<figure")
     assert draft != job
     assert 'data-action="back"' in page.tab.refill(job, draft, VISITOR)[1]

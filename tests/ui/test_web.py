@@ -17,7 +17,10 @@ from starlette.testclient import TestClient
 
 from jobs.store import EVERYBODY
 from tests.ui.conftest import trained_job
+from trainer.bases import find_base
+from trainer.recipe.recipe_file import read_fields, requested_recipe
 from trainer.settings import Owners, Settings
+from trainer.single_file_base import inspect_local
 from ui.owners import COOKIE, OwnerPolicy
 from ui.services import Services
 from ui.web import MAX_BODY_BYTES, UPLOADS, build_middleware
@@ -114,6 +117,20 @@ def test_files_of_a_run_are_served_to_their_owner_alone(
         assert answer.headers["cache-control"] == kept
         assert eve.get(url).status_code == nobody.get(url).status_code == 404
         assert eve.get(url).headers["cache-control"] == "no-store"  # eve may sign in, and be anna
+
+
+def test_recipe_of_a_job_is_a_file_that_means_the_same(
+    site: Starlette, services: Services, tiny_model: Path, photo_folder: Path
+) -> None:
+    anna, eve = visitor(site), visitor(site)
+    job = trained_job(services, owner_of(services, anna), tiny_model, photo_folder)
+    url = f"/studio/run/{job.id}/recipe.yaml"
+    answer = anna.get(url)
+    assert answer.headers["content-disposition"] == 'attachment; filename="red-mug.yaml"'
+    assert eve.get(url).status_code == 404
+    fields = read_fields(answer.text)
+    again = requested_recipe(fields, find_base(fields["base"]), inspect_local)
+    assert again == services.jobs.run_folder(job.id).read_recipe()
 
 
 @pytest.mark.fault(40)

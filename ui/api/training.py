@@ -17,7 +17,7 @@ from trainer.imports.task import has_task
 from trainer.photos.intake import PhotoSet
 from trainer.recipe.choices import STARTER
 from trainer.recipe.config import TrainConfig
-from trainer.recipe.requested import read_fields, requested_recipe
+from trainer.recipe.recipe_file import read_fields, requested_recipe
 from trainer.run_folder import RunFolder
 from trainer.single_file_base import inspect_local
 from ui.api.uploaded import uploaded_files

@@ -208,17 +208,28 @@ class TrainTab:
     @property
     def refilled(self) -> list[Component]:
         """What `refill` fills."""
-        return [self._photos.draft, self._photos.shown, *self._remembered.values()]
+        remembered = self._remembered.values()
+        return [self._photos.draft, self._photos.shown, *remembered, self._preset, *self._form.components]
 
     def refill(self, job_id: str, own: str, request: gr.Request) -> list[Any]:
-        """The page with a job's photos and words, to train on them once more; nothing for the empty id."""
+        """The page with a job's photos, words and settings, to train once more; nothing for the empty id.
+
+        The preset counts as shown already: so what differs from it stays.
+        """
         if not job_id:
             return [gr.skip()] * len(self.refilled)
         run = self._services.jobs.run_folder(self._services.jobs.job(job_id, self._services.owners.of(request)).id)
         recipe = run.read_recipe()
-        way, form = shown_method(recipe.method)
         draft, shown = self._photos.handlers.take_run(run, own, request)
-        return [draft, shown, recipe.kind.value, recipe.name, recipe.class_word, way, form, recipe.base]
+        way, form = shown_method(recipe.method)
+        words = [recipe.kind.value, recipe.name, recipe.class_word, way]
+        token = self._services.owners.token_of(request)
+        choices = Choices(recipe.name, recipe.kind, recipe.class_word, recipe.method, recipe.base, token)
+        return [
+            *(draft, shown, *words, gr.update(value=form, visible=way == DREAMBOOTH), recipe.base),
+            self._shown_for(choices),
+            *self._form.fill(recipe),
+        ]
 
     def _restore(self, kept: Any, request: gr.Request) -> list[Any]:
         """What was entered last in this browser, if it is of the page as it is now and nobody else's."""

@@ -1,4 +1,4 @@
-"""A recipe that was asked for: fields of a recipe file, over the preset for what they name."""
+"""Recipe files, in YAML: what page, command line and HTTP have in common. Any fields, over the preset for the rest."""
 
 from __future__ import annotations
 
@@ -26,6 +26,12 @@ def read_fields(text: str) -> dict[str, Any]:
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", values)):
         raise RequestError("The recipe is not a list of fields.")
     return cast("dict[str, Any]", values)
+
+
+def recipe_text(recipe: TrainConfig) -> str:
+    """The whole recipe as a file that `read_fields` reads back, and `--recipe` takes."""
+    how = f"# python -m trainer train --photos DIR --recipe {recipe.name}.yaml --out RUN_DIR"
+    return f"{how}\n{yaml.safe_dump(recipe.model_dump(mode='json'), sort_keys=False, allow_unicode=True)}"
 
 
 def check_required(values: Mapping[str, Any], *, prefix: str = "") -> None:
