@@ -89,7 +89,8 @@ class OwnerPolicy:
         owner = self.of_scope(_scope(request))
         if owner is None:
             raise RequestError(
-                "This browser keeps no cookies for this page, so nothing could be called yours. Allow them."
+                "This browser keeps no cookies for this page, so nothing could be called yours. Allow them. A program "
+                f"makes one up: {COOKIE}={'0' * 48}, with random hexadecimal digits."
             )
         return owner
 

@@ -32,10 +32,14 @@ RECIPE = "{method: textual-inversion, name: red-mug, kind: object, class_word: m
 FIELDS: dict[str, Any] = {"method": "textual-inversion", "name": "red-mug", "kind": "object"}
 
 
+def client(studio: App, headers: dict[str, str] | None = None) -> Client:
+    return Client(studio.url, headers=headers, verbose=False, analytics_enabled=False)
+
+
 def visitor(studio: App) -> tuple[Client, dict[str, str]]:
     """A client that is an owner of its own, and the headers that make it one."""
     headers = {"Cookie": f"{COOKIE}={secrets.token_hex(24)}"}
-    return Client(studio.url, headers=headers, verbose=False, analytics_enabled=False), headers
+    return client(studio, headers), headers
 
 
 def test_client_trains_and_draws_what_is_its_own(app: Callable[..., App], photo_folder: Path) -> None:
@@ -62,6 +66,8 @@ def test_client_trains_and_draws_what_is_its_own(app: Callable[..., App], photo_
         assert httpx.get(f"{studio.url}/{file}", headers=headers).is_success
         assert httpx.get(f"{studio.url}/{file}", headers=others_headers).status_code == 404
 
+    with pytest.raises(AppError, match=f"A program makes one up: {COOKIE}="):
+        client(studio).predict(api_name="/jobs")
     assert bob.predict(api_name="/jobs") == []
     for name in ("/job", "/stop", "/cancel", "/resume", "/delete"):
         with pytest.raises(AppError, match="There is no such job"):
