@@ -31,7 +31,8 @@ def read_fields(text: str) -> dict[str, Any]:
 def recipe_text(recipe: TrainConfig) -> str:
     """The whole recipe as a file that `read_fields` reads back, and `--recipe` takes."""
     how = f"# python -m trainer train --photos DIR --recipe {recipe.name}.yaml --out RUN_DIR"
-    return f"{how}\n{yaml.safe_dump(recipe.model_dump(mode='json'), sort_keys=False, allow_unicode=True)}"
+    fields = {"method": recipe.method.value, **recipe.model_dump(mode="json", exclude={"method"})}
+    return f"{how}\n{yaml.safe_dump(fields, sort_keys=False, allow_unicode=True)}"
 
 
 def check_required(values: Mapping[str, Any], *, prefix: str = "") -> None:
