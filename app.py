@@ -50,24 +50,24 @@ _THREADS = 120  # gradio's 40 would be used up by people who wait for pictures: 
 
 def build_services(settings: Settings, devices: list[Device]) -> Services:
     """Everything that the page works with, over the data root of the settings."""
+    training = devices if settings.train_here else []
     owners = OwnerPolicy(settings)
     bases = BaseChecker(settings.own_hub_token, shared=not owners.single)
     spending = Spending(settings, has_gpu=devices[0].index is not None)
     drafts = Drafts(settings.home / "drafts")
     return Services(
-        jobs=open_service(settings, devices=len(devices)),
+        jobs=open_service(settings, own=training),
         drafts=drafts,
         intake=Intake(drafts),
         generator=GeneratorClient(settings.runtime_dir),
         pictures=PictureHistory(settings.home / "pictures"),
-        tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in devices]),
+        tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in training]),
         bases=bases,
         importer=Importer(bases, settings.own_hub_token),
         owners=owners,
         keeping=Keeping(settings),
         spending=spending,
         admission=Admission(settings, spending),
-        devices=tuple(devices),
         runtime_dir=settings.runtime_dir,
         remote=RemoteOffer(settings) if settings.can_run_jobs else None,
     )
@@ -111,7 +111,7 @@ def prepare_home(settings: Settings, services: Services, devices: list[Device], 
     services.drafts.remove_old()
     if services.owners.single:
         services.adopt_everything(SINGLE_OWNER)
-    if first_time and settings.example and devices[0].index is None:
+    if first_time and settings.example and settings.train_here and devices[0].index is None:
         queue_example(services.jobs, owner=machines_owner(single=services.owners.single))
 
 
@@ -126,7 +126,8 @@ def queue_example(jobs: JobService, *, owner: str) -> None:
 def look_after(children: Children, services: Services, stop: StopSignal) -> None:
     """Until told to stop: keep the children alive, the queue whole, and no photos that nobody trained within a day."""
     tidied, queued = time.monotonic(), -math.inf
-    served = {HUGGING_FACE, *(device.key for device in services.devices)}
+    served = {HUGGING_FACE, *(device.key for device in services.jobs.fleet.own)}
+    others = services.jobs.fleet.roll_call()
     while not stop.requested():
         children.revive()
         try:
@@ -135,7 +136,8 @@ def look_after(children: Children, services: Services, stop: StopSignal) -> None
                 services.drafts.remove_old()
             if time.monotonic() - queued >= _QUEUE_EVERY_S:
                 queued = time.monotonic()
-                services.jobs.queue_waiting(gone_executors(services.runtime_dir, served))
+                gone = gone_executors(services.runtime_dir, served)
+                services.jobs.queue_waiting([*gone, *others.gone()])
         except Exception:  # a disk or database that is away for a moment must not end the page
             log.exception("tidying")
         time.sleep(0.5)

@@ -1,7 +1,7 @@
 """The processes that app.py keeps alive.
 
-A supervisor for each device, the generator and the publisher; a mirror where one is set, on a Space a treasurer, and
-who follows Jobs at Hugging Face where they can be had.
+A supervisor for each device, unless only other machines train; the generator and the publisher; a mirror where one is
+set, on a Space a treasurer, and who follows Jobs at Hugging Face where they can be had.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ class Children:
 
     def __init__(self, settings: Settings, devices: list[Device]) -> None:
         self._settings = settings
-        self._kept = [_Kept(d.key, _worker(d)) for d in devices]
+        self._kept = [_Kept(d.key, _worker(d)) for d in devices if settings.train_here]
         self._kept.append(_Kept("generator", ["inference.generator", "--watch-parent"], environment=only(devices[0])))
         self._kept.append(_Kept("publisher", ["jobs", "publisher", "--watch-parent"]))
         self._mirror = _Kept("mirror", ["jobs", "mirror", "--watch-parent"])

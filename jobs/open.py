@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from jobs.fleet import Fleet, SupervisorStore, check_shared_folder
 from jobs.mirror.keeping import Keeping
 from jobs.publishing.publications import PublicationStore
 from jobs.publishing.service import Publishing
@@ -9,17 +12,21 @@ from jobs.queue import QueueClient
 from jobs.service import JobService
 from jobs.speed import Speeds
 from jobs.store import JobStore, open_engine
+from trainer.machine.devices import Device
 from trainer.settings import Settings
 
 
-def open_service(settings: Settings, *, devices: int = 1) -> JobService:
+def open_service(settings: Settings, *, own: Sequence[Device] = ()) -> JobService:
     """The service over the settings' database and run folders; makes both where they are missing.
 
-    `devices`: how many jobs train here at the same time; it is needed to say when a job should start.
+    `own`: the devices whose supervisors the caller keeps alive. Raises RequestError where the database is another
+    version's, or that of machines which work in another folder.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     engine = open_engine(settings.jobs_database_url)
+    check_shared_folder(engine, settings)
+    fleet = Fleet(SupervisorStore(engine), settings, own)
     store, queue = JobStore(engine), QueueClient(settings.jobs_database_url)
     publishing = Publishing(store, PublicationStore(engine), settings.runs_dir)
-    speeds = Speeds(settings.home / "speeds.json")
-    return JobService(store, queue, settings.runs_dir, speeds, publishing, Keeping(settings), devices=devices)
+    speeds = Speeds(settings.speeds_file)
+    return JobService(store, queue, settings.runs_dir, speeds, publishing, Keeping(settings), fleet)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import heapq
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -61,9 +62,9 @@ class Outlook:
     """The jobs of one data root as they stand now."""
 
     def __init__(
-        self, store: JobStore, runs_dir: Path, speeds: Speeds, publishing: Publishing, *, devices: int = 1
+        self, store: JobStore, runs_dir: Path, speeds: Speeds, publishing: Publishing, devices: Callable[[], int]
     ) -> None:
-        """`devices`: how many jobs of this machine train at the same time."""
+        """`devices` says how many jobs train at the same time; none where no machine serves the queue."""
         self._store, self._runs_dir, self._speeds, self._publishing = store, runs_dir, speeds, publishing
         self._devices = devices
 
@@ -93,7 +94,8 @@ class Outlook:
     def _starts(self, waiting: list[Job], running: list[Job]) -> tuple[dict[str, float | None], float | None]:
         """In how many seconds each waiting job should start, and one that comes after them; None: not known."""
         left = [self._seconds_left(job) for job in running]
-        free = [*left, *[0.0] * (self._devices - len(left))]
+        devices = self._devices()
+        free = [*left, *[0.0] * (devices - len(left))] if devices else [math.inf]
         heapq.heapify(free)
         starts: dict[str, float | None] = {}
         for job in waiting:

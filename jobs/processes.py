@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from trainer.errors import EXIT_DONE, RequestError
-from trainer.machine.devices import find_devices
+from trainer.machine.devices import Device, find_devices
 from trainer.machine.process import stop_when_parent_dies
 from trainer.settings import Settings
 
@@ -38,18 +38,20 @@ def serve_device(options: argparse.Namespace) -> int:
     settings: Settings = options.settings
     vault = TokenVault(settings.own_hub_token)
     trainer = LocalTrainer(settings, device, vault)
-    Supervisor(settings, trainer).serve(_made_ready(trainer, vault, settings))
+    Supervisor(settings, trainer).serve(_made_ready(trainer, vault, settings, device))
     return EXIT_DONE
 
 
 @contextmanager
-def _made_ready(trainer: LocalTrainer, vault: TokenVault, settings: Settings) -> Generator[None]:
+def _made_ready(trainer: LocalTrainer, vault: TokenVault, settings: Settings, device: Device) -> Generator[None]:
     """What a supervisor does once it is certain that it is the only one."""
+    from jobs.supervisor.heartbeat import heartbeat
     from jobs.tokens import fetching_tokens, taking_tokens
 
     with taking_tokens(vault, settings.runtime_dir, fetching_tokens(trainer.key)):
         trainer.check_device()
-        yield
+        with heartbeat(settings, trainer, device):
+            yield
 
 
 def serve(options: argparse.Namespace) -> int:

@@ -80,13 +80,16 @@ class QueueClient:
         """Take a waiting attempt out of the queue."""
         self._client.cancel_workflow(_workflow_id(job_id, attempt))
 
-    def take_over(self, executors: Collection[str]) -> int:
-        """Queue again what was in progress with these, who are gone for good; returns how many."""
+    def end_all_of(self, executors: Collection[str]) -> int:
+        """End the attempts that these have in progress, who are gone; returns how many.
+
+        One that comes back finds none of them any more, and the next attempts can be anybody's.
+        """
         theirs: Any = self._client.list_workflows(
             status="PENDING", executor_id=list(executors), load_input=False, load_output=False
         )
         for workflow in theirs:
-            self._client.resume_workflow(workflow.workflow_id, queue_name=workflow.queue_name)
+            self._client.cancel_workflow(workflow.workflow_id)
         return len(theirs)
 
     def close(self) -> None:

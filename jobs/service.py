@@ -16,6 +16,7 @@ from jobs.caps import check_caps
 from jobs.comparing import SideBySide, side_by_side
 from jobs.comparison import read_comparison
 from jobs.deletion import Deletion
+from jobs.fleet import Fleet
 from jobs.job_file import write_job_file
 from jobs.mirror.keeping import Keeping
 from jobs.outlook import JobView, Outlook
@@ -47,14 +48,13 @@ class JobService:
         speeds: Speeds,
         publishing: Publishing,
         keeping: Keeping,
-        *,
-        devices: int = 1,
+        fleet: Fleet,
     ) -> None:
         self._store, self._queue, self.runs_dir = store, queue, runs_dir
         self._deletion = Deletion(store, publishing, keeping, runs_dir)
-        self.speeds, self.publishing = speeds, publishing
+        self.speeds, self.publishing, self.fleet = speeds, publishing, fleet
         self.submitting = Submitting(store, runs_dir, self._enqueue)
-        self._outlook = Outlook(store, runs_dir, speeds, publishing, devices=devices)
+        self._outlook = Outlook(store, runs_dir, speeds, publishing, fleet.size)
 
     def close(self) -> None:
         """Let go of the database."""
@@ -206,12 +206,12 @@ class JobService:
     def queue_waiting(self, gone: Collection[str] = ()) -> None:
         """Queue every open job: one may have lost its place, or never got one. Queued twice it is queued once.
 
-        `gone` are supervisors that will not come back: what they had in progress is queued, too. Where the database is
-        away nothing happens; the next time will do.
+        `gone` are supervisors that will not come back, or came too late: what they had in progress is queued as the
+        next attempt. Where the database is away nothing happens; the next time will do.
         """
         with contextlib.suppress(SQLAlchemyError):
-            if gone and self._queue.take_over(gone):
-                log.warning("jobs of a device that is not here any more go on elsewhere")
+            if gone and self._queue.end_all_of(gone):
+                log.warning("jobs of a device that is not there any more go on elsewhere")
             jobs = self._store.in_state(*OPEN_STATES)
             over = self._queue.over({job.id: job.attempt for job in jobs})
             for job in jobs:
@@ -219,6 +219,7 @@ class JobService:
                     self._queue_again(job)
                 else:
                     self._enqueue(job)
+            self.fleet.forget(gone)
 
     def _queue_again(self, job: Job) -> None:
         """Queue the next attempt at a job that the queue takes for over, though nobody settled it."""

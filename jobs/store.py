@@ -17,11 +17,14 @@ from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
 from jobs.state import OPEN_STATES, JobState, StopWish, may_follow
+from jobs.tables import make_tables
 from trainer.errors import RequestError
 
 log = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
 _ABSENCE_POLL_S = 1.0
+_NETWORK = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
+"""Seconds and milliseconds after which an answer that does not come is a connection that is lost."""
 _METADATA = sa.MetaData()
 _JOBS = sa.Table(
     "jobs",
@@ -135,17 +138,6 @@ def _wait_out_absence(engine: sa.Engine, given_up: Callable[[], bool]) -> None:
     listen(engine, "do_connect", connect)
 
 
-def check_columns(engine: sa.Engine, table: sa.Table) -> None:
-    """Raise RequestError where another version of this app made the table: every row of it would be a failure."""
-    found = {column["name"] for column in sa.inspect(engine).get_columns(table.name)}
-    if found != set(table.c.keys()):
-        where = engine.url.database if engine.url.get_backend_name() == "sqlite" else "that STUDIO_DATABASE_URL names"
-        raise RequestError(
-            f"The database {where} was made by another version of this app. Move it away: the jobs are restored from "
-            "their files at the next start."
-        )
-
-
 def _unusable(url: str) -> RequestError:
     if url.startswith(_SQLITE):
         return RequestError(
@@ -159,7 +151,8 @@ def _open_engine(url: str) -> sa.Engine:
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver that DBOS brings
     if url.startswith(_SQLITE):
         Path(url.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-    engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {}, pool_pre_ping=True)
+    options = {"timeout": 30} if url.startswith("sqlite") else _NETWORK
+    engine = sa.create_engine(url, connect_args=options, pool_pre_ping=True)
     with engine.connect() as connection:
         if url.startswith("sqlite"):
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")
@@ -171,8 +164,7 @@ class JobStore:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        _METADATA.create_all(engine)
-        check_columns(engine, _JOBS)
+        make_tables(engine, _METADATA)
 
     def close(self) -> None:
         self._engine.dispose()

@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.errors import RequestError
 from trainer.events import EventLog
-from trainer.machine.locks import hold_lock
+from trainer.machine.locks import Holder, hold_lock, is_anothers, is_held, lock_holder
 from trainer.recipe.build import build_recipe
 from trainer.recipe.config import TrainConfig
 from trainer.whole_files import BEFORE, write_whole
@@ -97,9 +97,25 @@ class RunFolder:
     def locked(self) -> Generator[None]:
         """Hold the run for this process. Raises BusyError with the pid of whoever holds it already."""
         self.root.mkdir(parents=True, exist_ok=True)
-        with hold_lock(self.root / ".lock", what=f"The run {self.root}"):
+        with hold_lock(self._lock, what=f"The run {self.root}"):
             self.remove_unfinished()
             yield
+
+    def is_held(self) -> bool:
+        """Whether a live process has the run locked."""
+        return is_held(self._lock)
+
+    def holder(self) -> Holder | None:
+        """Who locked the run last."""
+        return lock_holder(self._lock)
+
+    def is_anothers(self) -> bool:
+        """Whether another process has the run by now that this one locked."""
+        return is_anothers(self._lock)
+
+    @property
+    def _lock(self) -> Path:
+        return self.root / ".lock"
 
     def remove_unfinished(self) -> None:
         """Remove what a process that was ended was writing aside; only for who knows that no process is at it."""

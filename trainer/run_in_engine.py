@@ -23,7 +23,7 @@ from trainer.errors import (
 from trainer.events import Emit, Event, Failed, Warned
 from trainer.imports.task import has_task
 from trainer.machine.cores import CoreShare
-from trainer.machine.process import StopSignal
+from trainer.machine.process import StopSignal, leave
 from trainer.narrate import narrate
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
@@ -106,6 +106,9 @@ def _emitter(run: RunFolder, *, as_json: bool) -> Emit:
     log = run.events
 
     def emit(event: Event, /) -> None:
+        if run.is_anothers():  # this machine slept meanwhile; whatever it said or kept now would be mixed into theirs
+            print("Another machine has this run by now.", file=sys.stderr)
+            leave(EXIT_STOPPED)
         log(event)
         if line := event.model_dump_json() if as_json else narrate(event):
             print(line, flush=True)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Self, get_args
+from typing import Annotated, Any, Self
 
-from annotated_types import Ge, Gt, Le
 from pydantic import (
     AfterValidator,
     AliasChoices,
@@ -19,10 +17,10 @@ from pydantic import (
     ValidationError,
     model_validator,
 )
-from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from trainer.errors import RequestError
+from trainer.settings_checks import check_apart, check_writable, must_be
 
 BUCKET_MOUNT = Path("/data")
 """Where a Space has its storage bucket, if its owner mounts one."""
@@ -71,6 +69,13 @@ class Settings(BaseSettings):
         default=None,
         pattern=r"^(sqlite:////|postgres(ql)?(\+psycopg)?://).",
         description="Jobs database; default SQLite under the data root.",
+    )
+    shared: WholePath | None = Field(
+        default=None,
+        description="Folder on a network file system for the runs of several machines; default: the data root.",
+    )
+    train_here: bool = Field(
+        default=True, description="Train on this machine's devices; 0: the page alone, other machines train."
     )
     owners: Owners | None = Field(
         default=None,
@@ -148,7 +153,7 @@ class Settings(BaseSettings):
         names = {name: cls._variables(name) for name in cls.model_fields}
         field = next(name for name, variables in names.items() if said in (name, *variables))
         variable = next((name for name in names[field] if os.environ.get(name)), names[field][0])
-        return f"{variable} must be {_MUST_BE.get(field) or _expected(cls.model_fields[field])}."
+        return f"{variable} must be {must_be(field, cls.model_fields[field])}."
 
     @classmethod
     def _variables(cls, field: str) -> list[str]:
@@ -230,8 +235,23 @@ class Settings(BaseSettings):
         return self.database_url or f"sqlite:///{self.home / 'studio.sqlite'}"
 
     @property
+    def on_sqlite(self) -> bool:
+        """Whether the jobs database is a file, which one machine alone may use."""
+        return self.jobs_database_url.startswith("sqlite")
+
+    @property
+    def shared_dir(self) -> Path:
+        """What all machines that serve one queue must see."""
+        return self.shared or self.home
+
+    @property
     def runs_dir(self) -> Path:
-        return self.home / "runs"
+        return self.shared_dir / "runs"
+
+    @property
+    def speeds_file(self) -> Path:
+        """What was measured on the machines here."""
+        return self.shared_dir / "speeds.json"
 
     @property
     def cache_dir(self) -> Path:
@@ -248,50 +268,16 @@ class Settings(BaseSettings):
         return self.home / "runtime"
 
     def check_home(self) -> None:
-        """Raise RequestError, with the path and the way out, where the data root cannot be written or mirrored."""
-        if (mirror := self.mirror_dir) is not None:
-            self._check_mirror(mirror)
-        try:
-            self.home.mkdir(parents=True, exist_ok=True)
-            with tempfile.TemporaryFile(dir=self.home):
-                return
-        except OSError as error:
+        """Raise RequestError, with the path and the way out, where data cannot be written, mirrored or shared."""
+        if self.shared is not None and self.on_sqlite:
             raise RequestError(
-                f"The data folder {self.home} cannot be written ({error.strerror}). "
-                "Make it yours, or set STUDIO_HOME to a folder that is."
-            ) from error
-
-    def _check_mirror(self, mirror: Path) -> None:
-        home, mirror = self.home.resolve(), mirror.resolve()
-        if home.is_relative_to(mirror) or mirror.is_relative_to(home):
-            raise RequestError(
-                f"The mirror {mirror} and the data folder {home} lie inside each other. "
-                "Set STUDIO_MIRROR or STUDIO_HOME to a folder of its own."
+                "STUDIO_SHARED is for several machines, and SQLite is for one: set STUDIO_DATABASE_URL to a Postgres "
+                "database that all of them reach."
             )
-
-
-_MUST_BE = {
-    "home": "a whole path that begins with /",
-    "mirror": "a whole path that begins with /",
-    "database_url": "a URL that begins with sqlite://// (a whole path) or postgresql://",
-}
-
-
-def _expected(field: FieldInfo) -> str:
-    """What a flag, a choice or a number must be."""
-    kind: Any = next(kind for kind in (*get_args(field.annotation), field.annotation) if kind is not type(None))
-    if kind is bool:
-        return "1 or 0"
-    if issubclass(kind, StrEnum):
-        *first, last = kind
-        return f"{', '.join(first)} or {last}"
-    number = "a whole number" if kind is int else "a number"
-    above = [bound.gt for bound in field.metadata if isinstance(bound, Gt)]
-    if above:
-        return f"{number} above {above[0]}"
-    least = [bound.ge for bound in field.metadata if isinstance(bound, Ge)]
-    most = [bound.le for bound in field.metadata if isinstance(bound, Le)]
-    return f"{number} from {least[0]} to {most[0]}"
+        for variable, folder in (("STUDIO_HOME", self.home), ("STUDIO_SHARED", self.shared_dir)):
+            if (mirror := self.mirror_dir) is not None:
+                check_apart(folder, mirror, variable)
+            check_writable(folder, variable)
 
 
 def tell_libraries(variable: str, value: str) -> None:

@@ -18,8 +18,8 @@ def build_about_tab(services: Services) -> None:
     gr.HTML(
         render(
             "about.html",
-            device=services.device_words,
-            gpu=services.has_gpu,
+            device=services.device_words if services.jobs.fleet.is_alone else "Several machines share the work",
+            only_cpu=services.only_cpu,
             versions=_versions(),
             starter_px=inspect_base(STARTER_FOLDER).resolution_px,
             browser_owners=not services.owners.single,

@@ -41,7 +41,7 @@ def build_page(services: Services) -> gr.Blocks:
     """Draw everything and wire it; launching is the caller's."""
     with gr.Blocks(title=TITLE, analytics_enabled=False, fill_width=False, delete_cache=(3600, 86400)) as page:
         header = gr.HTML(header_html(services), elem_id="header")
-        if services.has_gpu:
+        if not (services.jobs.fleet.is_alone and services.only_cpu):
             for trigger in (gr.Timer(_LOOK_AT_GPUS_S).tick, page.load):
                 trigger(spoken(lambda: header_html(services)), None, header, **QUIET_AT_ONCE)
         SpaceBanner(services, page)
@@ -75,7 +75,7 @@ def build_page(services: Services) -> gr.Blocks:
 def header_html(services: Services) -> str:
     """The name of the app, what it trains on, and what is wrong with that."""
     trouble = services.device_trouble()
-    return render("header.html", device=services.device_words, demo=not services.has_gpu, trouble=trouble)
+    return render("header.html", device=services.device_words, demo=services.only_cpu, trouble=trouble)
 
 
 def _welcome_back(services: Services) -> Callable[[gr.Request], None]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,7 +21,6 @@ from jobs.service import JobService
 from jobs.store import EVERYBODY
 from jobs.supervisor.gpu_watch import gpu_trouble
 from jobs.tokens import TokenDesk
-from trainer.machine.devices import Device
 from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
 
@@ -41,7 +41,6 @@ class Services:
     keeping: Keeping
     spending: Spending
     admission: Admission
-    devices: tuple[Device, ...]
     runtime_dir: Path
     remote: RemoteOffer | None = None
     """Training at Hugging Face, where it can be offered."""
@@ -63,13 +62,17 @@ class Services:
         self.admission.check(self.owners.name_of(request), self.owners.token_of(request))
 
     @property
-    def has_gpu(self) -> bool:
-        return self.devices[0].index is not None
+    def device_words(self) -> str:
+        """What takes jobs now; no words where no machine does."""
+        names = Counter(name for name, _ in self.jobs.fleet.devices())
+        return ", ".join(f"{count} × {name}" if count > 1 else name for name, count in names.items())
 
     @property
-    def device_words(self) -> str:
-        return ", ".join(device.name for device in self.devices)
+    def only_cpu(self) -> bool:
+        """Whether what takes jobs now is no GPU."""
+        devices = self.jobs.fleet.devices()
+        return bool(devices) and not any(is_gpu for _, is_gpu in devices)
 
     def device_trouble(self) -> list[str]:
         """Why devices of this machine cannot be used now, in words."""
-        return gpu_trouble(self.runtime_dir, self.devices)
+        return gpu_trouble(self.runtime_dir, self.jobs.fleet.own)

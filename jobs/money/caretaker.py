@@ -49,6 +49,7 @@ class Caretaker:
         self,
         home: Path,
         runs_dir: Path,
+        speeds: Speeds,
         space: OwnSpace,
         stores: tuple[JobStore, PublicationStore],
         *,
@@ -58,7 +59,7 @@ class Caretaker:
         self._home, self._runs_dir, self._space = home, runs_dir, space
         self._jobs, self._publications = stores
         self._is_kept, self._prices = is_kept, prices
-        self._speeds = Speeds(home / "speeds.json")
+        self._speeds = speeds
         self._next_look = self._next_sleep = self._price_read = 0.0
         self._looks_in_vain = 0
         self.state: SpaceState | None = read_state(home)

@@ -16,6 +16,7 @@ from jobs.money.caretaker import Caretaker
 from jobs.money.counting import Counting
 from jobs.money.space import OwnSpace
 from jobs.publishing.publications import PublicationStore
+from jobs.speed import Speeds
 from jobs.store import Job, JobStore, now, open_engine
 from trainer.errors import RequestError
 from trainer.machine.locks import hold_lock
@@ -37,7 +38,8 @@ class Treasurer:
         jobs = JobStore(engine)
         space = OwnSpace(settings.space_id, settings.space_token)
         stores = (jobs, PublicationStore(engine))
-        self._caretaker = Caretaker(settings.home, settings.runs_dir, space, stores, is_kept=self._is_kept)
+        speeds = Speeds(settings.speeds_file)
+        self._caretaker = Caretaker(settings.home, settings.runs_dir, speeds, space, stores, is_kept=self._is_kept)
         self._counting = Counting(jobs, settings.runs_dir, lambda: self._caretaker.state, cap_usd=settings.cost_cap)
         self._stop = StopSignal()
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs.store import check_columns
+from jobs.tables import make_tables
 from trainer.artifact import MANIFEST_FILE
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole
@@ -66,8 +66,7 @@ class PublicationStore:
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
-        _METADATA.create_all(engine)
-        check_columns(engine, _PUBLICATIONS)
+        make_tables(engine, _METADATA)
 
     def find(self, job_id: str) -> Publication | None:
         found = self._read(_PUBLICATIONS.select().where(_PUBLICATIONS.c.job_id == job_id))

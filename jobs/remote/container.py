@@ -18,7 +18,6 @@ from jobs.hub import open_hub
 from jobs.remote.bucket import CHECKPOINTS, EVENTS, KEEP, LOG, PHOTOS, RESULT, RunBucket
 from jobs.remote.hub_job import Assignment
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, HubError, HubTrouble, RequestError
-from trainer.machine.locks import lock_holder
 from trainer.machine.process import KEEP_SIGNAL, Child, StopSignal, spawn
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings, process_environment
@@ -93,7 +92,8 @@ class _RunCopy:
         return code
 
     def _pass_on(self, child: Child) -> None:
-        ready = lock_holder(self._run.root / ".lock") == child.pid  # from then on it understands the signal
+        holder = self._run.holder()
+        ready = holder is not None and holder.pid == child.pid  # from then on it understands the signal
         if ready and not self._told_to_keep and self._bucket.has(KEEP):
             self._told_to_keep = True
             child.signal(KEEP_SIGNAL)

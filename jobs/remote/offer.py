@@ -34,7 +34,7 @@ class RemoteOffer:
     """Training at Hugging Face, as the page offers it."""
 
     def __init__(self, settings: Settings, prices: PriceList | None = None) -> None:
-        self._home, self._limit_s = settings.home, settings.jobs_limit_min * 60
+        self._speeds, self._limit_s = settings.shared_dir, settings.jobs_limit_min * 60
         self.prices = prices or PriceList()
 
     def quote(self, recipe: TrainConfig, flavor_name: str, *, limit_usd: float | None = None) -> Quote:
@@ -50,7 +50,7 @@ class RemoteOffer:
                 "Hugging Face does not have this folder of class pictures; leave class_images_dir empty."
             )
         flavor = self.prices.flavor(flavor_name)
-        estimate = speeds_of(self._home, flavor.name).estimate_s(recipe)
+        estimate = speeds_of(self._speeds, flavor.name).estimate_s(recipe)
         seconds = estimate[0] if estimate is not None and estimate[1] else None  # guesses are for this machine
         limit_s = self._limit_s
         if limit_usd is not None and flavor.usd_per_hour > 0:

@@ -113,6 +113,6 @@ def forget_remote(run: RunFolder) -> None:
     (run.root / _FILE).unlink(missing_ok=True)
 
 
-def speeds_of(home: Path, flavor: str) -> Speeds:
-    """What was measured on a machine of Hugging Face; apart from this machine's own speeds."""
-    return Speeds(home / f"speeds-{flavor}.json")
+def speeds_of(folder: Path, flavor: str) -> Speeds:
+    """What was measured on a machine of Hugging Face; apart from the speeds of one's own."""
+    return Speeds(folder / f"speeds-{flavor}.json")

@@ -50,7 +50,7 @@ class RemoteTrainer:
     def speeds(self, run: RunFolder, /) -> Speeds:
         record = read_remote(run)
         assert record is not None  # it was trained by this trainer
-        return speeds_of(self._settings.home, record.flavor)
+        return speeds_of(self._settings.shared_dir, record.flavor)
 
     def is_under_way(self, run: RunFolder, /) -> bool:
         record = read_remote(run)

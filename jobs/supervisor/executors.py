@@ -29,12 +29,28 @@ def executor_id(runtime: Path, key: str) -> str:
 
 def gone_executors(runtime: Path, served: Collection[str]) -> list[str]:
     """The names of supervisors that will not come back: of devices that are not among `served`, and not alive."""
-    files = [file for file in sorted(runtime.glob(f"*{_SUFFIX}")) if file.stem not in served]
-    return [file.read_text(encoding="utf-8") for file in files if not _may_live(lock_file(runtime, file.stem))]
+    names = _names(runtime)
+    return [names[key] for key in names if key not in served and not _may_live(runtime, key)]
 
 
-def _may_live(lock: Path) -> bool:
+def own_executors(runtime: Path) -> set[str]:
+    """The names of all supervisors that this machine has or had."""
+    return set(_names(runtime).values())
+
+
+def live_executors(runtime: Path) -> set[str]:
+    """The names of supervisors whose processes live on this machine."""
+    return {name for key, name in _names(runtime).items() if _may_live(runtime, key)}
+
+
+def _names(runtime: Path) -> dict[str, str]:
+    """The name of each device's supervisor."""
+    files = sorted(runtime.glob(f"*{_SUFFIX}"))
+    return {file.stem: file.read_text(encoding="utf-8") for file in files}
+
+
+def _may_live(runtime: Path, key: str) -> bool:
     try:
-        return is_held(lock)
+        return is_held(lock_file(runtime, key))
     except OSError:  # a file that cannot be asked tells nothing: then nobody's job is taken
         return True

@@ -9,7 +9,6 @@ import signal
 import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
-from pathlib import Path
 
 from jobs.queue import Queue
 from jobs.speed import Speeds
@@ -19,11 +18,10 @@ from jobs.supervisor.gpu_watch import GpuWatch
 from jobs.supervisor.training import POLL_S, Watch
 from jobs.tokens import TokenVault
 from trainer.bases import find_base
-from trainer.errors import EXIT_DONE, EXIT_STOPPED, RequestError
+from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError
 from trainer.imports.task import has_task
 from trainer.machine.devices import Device, only
 from trainer.machine.lease import DeviceLease
-from trainer.machine.locks import is_held, lock_holder
 from trainer.machine.process import GRACE_S, KEEP_SIGNAL, Child, spawn
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
@@ -33,6 +31,8 @@ EXPORT_WITHIN_S = 900.0
 """Without a line in events or log after being told to stop and keep; one that hangs would cost without end."""
 AT_ONCE_S = 1.0
 """For a child that writes aside and has nothing to keep, but may be deep inside a computation."""
+_AGAIN_S = 5.0
+"""After a kill: a process that waits for a disk ends later."""
 
 
 class LocalTrainer:
@@ -46,7 +46,7 @@ class LocalTrainer:
         self.key, self.label = device.key, device.label
         self._settings, self._vault = settings, vault
         self._device = device
-        self._speeds = Speeds(settings.home / "speeds.json")
+        self._speeds = Speeds(settings.speeds_file)
         self._lease = DeviceLease(settings.runtime_dir, device)
         self._gpu = GpuWatch(settings.runtime_dir, device, settings.environment_for_visitors())
         self._child: Child | None = None
@@ -66,7 +66,8 @@ class LocalTrainer:
         return False  # a child never outlives its supervisor
 
     def train(self, job: Job, run: RunFolder, watch: Watch) -> int:
-        _wait_for_predecessor(run)
+        if not _wait_for_predecessor(run, watch):
+            return EXIT_STOPPED
         environment = self._settings.environment_for_visitors() | only(self._device)
         arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
         token = self._vault.of(job.owner) if _may_fetch(run) else None
@@ -81,7 +82,7 @@ class LocalTrainer:
         finally:
             self._child = None
         if code != EXIT_DONE:
-            run.remove_unfinished()
+            _tidy(run)
             self._gpu.doubt()
         return code
 
@@ -105,7 +106,7 @@ def _follow(child: Child, run: RunFolder, watch: Watch) -> int:
         if wish is not passed_on:
             passed_on = wish
             if wish is StopWish.cancel:
-                child.end(AT_ONCE_S if has_task(run) else GRACE_S)
+                child.end(_grace_s(run, child))
             elif wish is StopWish.keep:
                 child.signal(KEEP_SIGNAL)
                 silence = _Silence(run)
@@ -137,20 +138,44 @@ def _may_fetch(run: RunFolder) -> bool:
         return False  # a base that went, or a recipe that is not understood: the child says which
 
 
-def _wait_for_predecessor(run: RunFolder) -> None:
-    """A child of a supervisor that was killed may still be writing its checkpoint: wait for it, then end it."""
-    lock = run.root / ".lock"
-    for patience in (GRACE_S, 5.0):
-        deadline = time.monotonic() + patience
-        while (pid := _locked_by(lock)) is not None and time.monotonic() < deadline:
-            time.sleep(POLL_S)
-        if pid is None:
-            return
-        log.warning("killing pid %d, which still holds %s", pid, run.root)
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.kill(pid, signal.SIGKILL)
+def _wait_for_predecessor(run: RunFolder, watch: Watch) -> bool:
+    """Wait until nobody else has the run; False where it is given up, because of a wish or a stop.
+
+    A child of a supervisor that was killed may still be writing its checkpoint: it is ended when its time is over. One
+    of another machine, which lost its connection or sleeps, ends by itself or gives up its lock: its pid is not one of
+    this machine, and what has it here must live.
+    """
+    patience_ends = time.monotonic() + GRACE_S
+    while run.is_held():
+        if watch.leaving() or watch.wish() is StopWish.cancel:
+            return False
+        holder = run.holder()
+        if holder is not None and not holder.is_here:
+            watch.note("Another machine still has its files; it goes on when that one lets go of them.")
+        elif holder is not None and time.monotonic() > patience_ends:
+            log.warning("killing pid %d, which still holds %s", holder.pid, run.root)
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.kill(holder.pid, signal.SIGKILL)
+            patience_ends = time.monotonic() + _AGAIN_S
+        time.sleep(POLL_S)
+    watch.note("")
+    return True
 
 
-def _locked_by(lock: Path) -> int | None:
-    """The live holder of a run's lock, if there is one."""
-    return lock_holder(lock) if is_held(lock) else None
+def _grace_s(run: RunFolder, child: Child) -> float:
+    """How long a child that is to end may take.
+
+    None where it does not hold its run: it has nothing to keep yet; or it had, this machine slept and another has the
+    run by now, and every further word in its files would be wrong.
+    """
+    holder = run.holder()
+    if holder is None or holder.pid != child.pid or not holder.is_here:
+        return 0.0
+    return AT_ONCE_S if has_task(run) else GRACE_S
+
+
+def _tidy(run: RunFolder) -> None:
+    """Remove what a child that has ended was writing aside, unless another machine has the run by now."""
+    if run.root.is_dir():
+        with contextlib.suppress(BusyError), run.locked():
+            pass

@@ -11,6 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
+from jobs.fleet import check_shared_folder
 from jobs.job_file import count_try, write_job_file
 from jobs.progress import Progress, progress_of
 from jobs.queue import QueueWorker
@@ -48,9 +49,12 @@ class Supervisor:
     """
 
     def __init__(self, settings: Settings, trainer: Trainer) -> None:
+        """Raises RequestError where the machines of this database work in another folder."""
         self._settings, self._trainer = settings, trainer
         self._stop = StopSignal()
-        self._store = JobStore(open_engine(settings.jobs_database_url, wait_until=self._stop.requested))
+        self._engine = open_engine(settings.jobs_database_url, wait_until=self._stop.requested)
+        check_shared_folder(self._engine, settings)
+        self._store = JobStore(self._engine)
         self._busy: set[str] = set()
 
     def serve(self, beside: AbstractContextManager[object] | None = None) -> None:
@@ -95,6 +99,7 @@ class Supervisor:
         job = self._insist(job_id, lambda: self._store.find(job_id))
         if job is None or not job.is_open or job.attempt != attempt:
             return
+        self._insist(job_id, lambda: check_shared_folder(self._engine, self._settings))  # the network may be away
         run = RunFolder(self._settings.runs_dir / job_id)
         self._busy.add(job_id)
         try:
@@ -225,7 +230,12 @@ class Supervisor:
 
 
 def _check_recipe(run: RunFolder) -> None:
-    """Raise RequestError for a job of another version of the app, whose recipe is not understood."""
+    """Raise RequestError for a job of another machine or version of the app, which cannot be trained here."""
+    if not run.root.is_dir():
+        raise RequestError(
+            "Its files are not on the machine that took it. Where several machines serve one queue, STUDIO_SHARED must "
+            "name the same folder on all of them; then Resume goes on."
+        )
     try:
         _ = read_task(run) if has_task(run) else run.read_recipe()
     except RecipeError as error:

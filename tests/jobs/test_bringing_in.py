@@ -96,11 +96,13 @@ def test_cancel_ends_it_at_once_and_leaves_nothing_half_written(
     run = service.run_folder(job.id)
     (run.root / ".artifact.rest").mkdir()
     with supervisor(settings.home):
-        wait_until(lambda: (run.root / ".lock").exists() and (run.root / ".lock").read_text().isdigit())
+        wait_until(run.holder)
         with pytest.raises(RequestError, match="nothing to keep"):
             service.stop_and_keep(job.id, "anna")
         if deep_in_a_computation:
-            os.kill(int((run.root / ".lock").read_text()), signal.SIGSTOP)
+            holder = run.holder()
+            assert holder is not None
+            os.kill(holder.pid, signal.SIGSTOP)
         asked = time.monotonic()
         service.cancel(job.id, "anna")
         wait_until(lambda: not service.job(job.id, "anna").is_open)
@@ -196,9 +198,10 @@ def test_private_concept_comes_in_with_the_token_of_who_asks_and_of_nobody_else(
         desk.hand_over_for_fetching("anna", ALICE)
         theirs, others = (service.submitting.submit_task(owner, task) for owner in ("anna", "bert"))
         run = service.run_folder(theirs.id)
-        lock = run.root / ".lock"
-        wait_until(lambda: lock.exists() and lock.read_text().isdigit())
-        child = psutil.Process(int(lock.read_text()))
+        wait_until(run.holder)
+        holder = run.holder()
+        assert holder is not None
+        child = psutil.Process(holder.pid)
         told, environment = child.cmdline(), child.environ()
         assert "--token-from-parent" in told
         assert not [text for text in (*told, *environment.values()) if ALICE in text or BOB in text]

@@ -192,6 +192,22 @@ def test_run_that_is_held_by_a_process_is_refused_with_its_pid(long_run: RunFold
     assert f"pid {process.pid}" in second.stderr
 
 
+@pytest.mark.fault(7)
+def test_run_that_another_machine_has_by_now_is_left_alone(long_run: RunFolder) -> None:
+    """A machine that slept lost its lock on a network file system, and goes on training when it wakes up."""
+    process = start(long_run)
+    process.send_signal(signal.SIGSTOP)
+    (long_run.root / ".lock").write_text("1234 another-machine")
+    before = long_run.events_file.read_bytes()
+    process.send_signal(signal.SIGCONT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 3
+    assert errors.splitlines()[-1] == "Another machine has this run by now."
+    assert long_run.events_file.read_bytes() == before
+    assert list(long_run.checkpoints.glob("*")) == []
+    assert (long_run.root / ".lock").read_text() == "1234 another-machine"
+
+
 def test_failure_ends_with_cause_and_advice_and_exits_1(tmp_path: Path, photo_folder: Path, tiny_model: Path) -> None:
     (tmp_path / "none").mkdir()
     arguments = train_arguments(photo_folder, tiny_model, tmp_path / "run")

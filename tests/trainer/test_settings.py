@@ -71,6 +71,21 @@ def test_mirror_and_data_folder_must_not_contain_each_other(tmp_path: Path, home
         Settings(home=tmp_path / home, mirror=tmp_path / mirror).check_home()
 
 
+def test_shared_folder_holds_runs_and_speeds_and_needs_a_database_for_several_machines(tmp_path: Path) -> None:
+    settings = Settings(home=tmp_path / "home", shared=tmp_path / "shared")
+    assert settings.runs_dir == tmp_path / "shared" / "runs"
+    assert settings.speeds_file == tmp_path / "shared" / "speeds.json"
+    assert settings.runtime_dir == tmp_path / "home" / "runtime"
+    with pytest.raises(RequestError, match="set STUDIO_DATABASE_URL to a Postgres database"):
+        settings.check_home()
+    assert not settings.home.exists()
+    postgres = settings.model_copy(update={"database_url": "postgresql://database/jobs"})
+    postgres.check_home()
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match="STUDIO_SHARED to a folder that is"):
+        postgres.model_copy(update={"shared": tmp_path / "file" / "x"}).check_home()
+
+
 def test_mirror_must_be_a_whole_path(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="whole path"):
         Settings(home=tmp_path / "home", mirror=Path("mirror")).check_home()
@@ -118,6 +133,8 @@ WRONG = {
     "STUDIO_HOME": ("data", "a whole path that begins with /"),
     "STUDIO_MIRROR": ("mirror", "a whole path that begins with /"),
     "STUDIO_DATABASE_URL": ("hf_secretsecret", "a URL that begins with sqlite://// (a whole path) or postgresql://"),
+    "STUDIO_SHARED": ("shared", "a whole path that begins with /"),
+    "STUDIO_TRAIN_HERE": ("sometimes", "1 or 0"),
     "STUDIO_OWNERS": ("nobody", "single, browser or huggingface"),
     "STUDIO_EXAMPLE": ("maybe", "1 or 0"),
     "GRADIO_SERVER_PORT": ("99999", "a whole number from 1 to 65535"),

@@ -113,7 +113,7 @@ class TrainHandlers:
             "plan.html",
             problems=[],
             download=self._download_bytes(choices),
-            slow=full_size and estimate is None and not self._services.has_gpu,
+            slow=full_size and estimate is None and self._services.only_cpu,
             steps=recipe.steps,
             seconds=estimate[0] if estimate else None,
             measured=bool(estimate and estimate[1]),

@@ -25,7 +25,7 @@ class PlacePanel:
         self.components: list[Component] = []
         if (remote := services.remote) is None:
             return
-        here = f"This machine: {services.device_words}"
+        here = f"This machine: {services.device_words}" if services.jobs.fleet.is_alone else "Our own machines"
         self._where = gr.Radio([here, REMOTE], value=here, label="Where should it run?", elem_id="place")
         self._flavor = gr.Dropdown([], label="Machine, at today's price", visible=False, elem_id="flavor")
         self._note = gr.HTML(render("place.html"), visible=False, elem_id="place-note")

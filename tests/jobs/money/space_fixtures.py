@@ -15,6 +15,7 @@ from jobs.money.caretaker import Caretaker
 from jobs.money.space import OwnSpace
 from jobs.money.space_state import SpaceState, write_state
 from jobs.publishing.publications import Publication, PublicationState, PublicationStore
+from jobs.speed import Speeds
 from jobs.state import JobState, StopWish
 from jobs.store import Job, JobStore, open_engine
 from tests.hub.accounts import ALICE
@@ -58,7 +59,9 @@ class Scene:
         space = OwnSpace(STUDIO, token)
         stores = (self.jobs, self.publications)
         home, runs = self.settings.home, self.settings.runs_dir
-        self.caretaker = Caretaker(home, runs, space, stores, is_kept=lambda job: job.id in self.kept)
+        self.caretaker = Caretaker(
+            home, runs, Speeds(home / "speeds.json"), space, stores, is_kept=lambda job: job.id in self.kept
+        )
         return self.caretaker
 
     @property

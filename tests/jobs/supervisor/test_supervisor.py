@@ -20,6 +20,7 @@ from tests.jobs.processes import supervisor
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
 from trainer.events import Started, read_events
+from trainer.machine.locks import Holder, lock_holder, this_machine
 from trainer.settings import Settings
 
 Submit = Callable[..., Job]
@@ -32,9 +33,8 @@ def state(service: JobService, job: Job) -> JobState:
 
 def training_pid(service: JobService, job: Job) -> int | None:
     """The live process that holds the run."""
-    lock = service.run_folder(job.id).root / ".lock"
-    text = lock.read_text() if lock.exists() else ""
-    return int(text) if text.isdigit() and psutil.pid_exists(int(text)) else None
+    holder = service.run_folder(job.id).holder()
+    return holder.pid if holder is not None and psutil.pid_exists(holder.pid) else None
 
 
 def steps_done(service: JobService, job: Job) -> int:
@@ -63,7 +63,7 @@ def test_second_supervisor_of_a_device_refuses_with_the_pid_of_the_first(
 ) -> None:
     with supervisor(settings.home) as first:
         lock = settings.runtime_dir / "cpu.lock"
-        wait_until(lambda: lock.exists() and lock.read_text() == str(first.pid))
+        wait_until(lambda: lock_holder(lock) == Holder(first.pid, this_machine()))
         environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
         second = subprocess.run(
             [sys.executable, "-m", "jobs", "worker"],

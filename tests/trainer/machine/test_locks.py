@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from trainer.errors import BusyError
-from trainer.machine.locks import hold_lock, is_held
+from trainer.machine.locks import Holder, hold_lock, is_anothers, is_held, lock_holder, this_machine
 
 
 def test_lock_names_the_pid_that_holds_it(tmp_path: Path) -> None:
@@ -31,6 +32,22 @@ def test_lock_names_the_pid_that_holds_it(tmp_path: Path) -> None:
         child.communicate()
     with hold_lock(tmp_path / "l", what="GPU 0"):
         pass  # a lock ends with its process, however it ended
+
+
+def test_holder_of_another_machine_is_told_apart_and_keeps_its_name(tmp_path: Path) -> None:
+    lock = tmp_path / "lock"
+    with hold_lock(lock, what="it"):
+        holder = lock_holder(lock)
+        assert holder == Holder(os.getpid(), this_machine())
+        assert holder.is_here
+        assert not is_anothers(lock)
+        lock.write_text(f"{os.getpid()} another-machine")
+        assert is_anothers(lock)
+        with pytest.raises(BusyError, match="of another machine"), hold_lock(lock, what="it"):
+            pass
+    holder = lock_holder(lock)
+    assert holder is not None
+    assert not holder.is_here
 
 
 def test_asking_whether_a_lock_is_held_neither_makes_nor_takes_it(tmp_path: Path) -> None:

@@ -1,0 +1,33 @@
+"""A fleet: a Postgres database and a shared folder, with a data root for each machine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import count
+from pathlib import Path
+
+import pytest
+
+from tests.jobs.fleet.postgres import find_postgres, make_database, postgres_server
+from trainer.settings import Settings
+
+_NUMBERS = count()
+
+
+@pytest.fixture(scope="package")
+def postgres() -> Iterator[str]:
+    if (programs := find_postgres()) is None:
+        pytest.skip("Postgres is not installed")
+    with postgres_server(programs) as url:
+        yield url
+
+
+@pytest.fixture
+def settings(postgres: str, tmp_path: Path) -> Settings:
+    """Those of the machine that serves the page and does not train."""
+    return Settings(
+        home=tmp_path / "page",
+        shared=tmp_path / "shared",
+        database_url=make_database(postgres, f"jobs_{next(_NUMBERS)}"),
+        train_here=False,
+    )

@@ -1,0 +1,171 @@
+"""Two machines that serve one queue: real supervisors with a data root each, one shared folder and one Postgres."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from pathlib import Path
+
+import psutil
+import pytest
+
+from jobs.service import JobService
+from jobs.state import JobState
+from jobs.store import Job
+from tests import ROOT
+from tests.waiting import PATIENCE_S, wait_until
+from trainer.events import Finished, Started, read_events
+from trainer.settings import Settings
+
+Submit = Callable[..., Job]
+LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
+_GONE_AFTER_S = 10.0
+_WORKER = f"""
+import sys
+from jobs import fleet
+from jobs.supervisor import heartbeat
+fleet.GONE_AFTER_S, heartbeat.BEAT_S = {_GONE_AFTER_S}, 0.5
+from jobs.__main__ import main
+sys.exit(main(["worker"]))
+"""
+"""As `python -m jobs worker`, but nobody waits for two minutes."""
+
+
+@contextmanager
+def machine(settings: Settings, home: Path, **environment: str) -> Generator[subprocess.Popen[bytes]]:
+    """A supervisor with a data root of its own, which is told of nothing but the database and the shared folder."""
+    told = {"STUDIO_HOME": home, "STUDIO_SHARED": settings.shared, "STUDIO_DATABASE_URL": settings.database_url}
+    home.mkdir()
+    with (home / "worker.log").open("ab") as log:
+        process = subprocess.Popen(
+            [sys.executable, "-c", _WORKER],
+            cwd=ROOT,
+            env={**os.environ, **{name: str(value) for name, value in told.items()}, **environment},
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def two_machines(settings: Settings, service: JobService, tmp_path: Path) -> Generator[list[subprocess.Popen[bytes]]]:
+    with machine(settings, tmp_path / "one") as one, machine(settings, tmp_path / "two") as two:
+        wait_until(lambda: service.fleet.size() == 2, "both are there")
+        yield [one, two]
+
+
+def child_of(service: JobService, job: Job) -> psutil.Process | None:
+    """The process that has the run, once it has trained some steps and written a checkpoint."""
+    run = service.run_folder(job.id)
+    holder = run.holder()
+    if holder is None or not psutil.pid_exists(holder.pid) or service.view(job.id, job.owner).progress.step < 25:
+        return None
+    return psutil.Process(holder.pid)
+
+
+def state(service: JobService, job: Job) -> JobState:
+    return service.job(job.id, job.owner).state
+
+
+def starts(service: JobService, job: Job) -> list[int]:
+    """From which steps it was started."""
+    return [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
+
+
+def times_finished(service: JobService, job: Job) -> int:
+    return sum(isinstance(e, Finished) for e in read_events(service.run_folder(job.id).events_file))
+
+
+def test_two_machines_train_two_jobs_at_the_same_time(
+    service: JobService, submit: Submit, two_machines: list[subprocess.Popen[bytes]], settings: Settings
+) -> None:
+    jobs = [submit(owner, **LONG) for owner in ("anna", "ben")]
+    wait_until(lambda: all(child_of(service, job) for job in jobs), "both train")
+    children = [child_of(service, job) for job in jobs]
+    assert {child.ppid() for child in children if child} == {process.pid for process in two_machines}
+    for job in jobs:
+        service.cancel(job.id, job.owner)
+    wait_until(lambda: all(state(service, job) is JobState.cancelled for job in jobs))
+    assert not (settings.home / "runs").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.fault(7)
+def test_job_of_a_machine_that_died_goes_on_with_the_other_and_finishes_once(
+    service: JobService, submit: Submit, two_machines: list[subprocess.Popen[bytes]]
+) -> None:
+    job = submit(**{**LONG, "steps": 400})
+    wait_until(lambda: child_of(service, job), "it trains")
+    child = child_of(service, job)
+    assert child is not None
+    died = next(process for process in two_machines if process.pid == child.ppid())
+    died.kill()
+    died.wait()
+    wait_until(lambda: not child.is_running(), "its child ends with it")
+    assert state(service, job) is JobState.running
+    wait_until(lambda: state(service, job) is JobState.finished, "it is finished")
+    first, second = starts(service, job)
+    assert first == 0
+    assert second >= 20
+    assert times_finished(service, job) == 1
+    assert service.job(job.id, "anna").attempt == 2
+    assert service.fleet.size() == 1
+
+
+@pytest.mark.slow
+def test_machine_that_slept_leaves_the_job_that_was_taken_over_alone(
+    service: JobService, submit: Submit, two_machines: list[subprocess.Popen[bytes]]
+) -> None:
+    job = submit(**LONG)
+    wait_until(lambda: child_of(service, job), "it trains")
+    child = child_of(service, job)
+    assert child is not None
+    slept = next(process for process in two_machines if process.pid == child.ppid())
+    asleep = (psutil.Process(slept.pid), child)
+    for process in asleep:
+        process.send_signal(signal.SIGSTOP)
+
+    def is_anothers() -> bool:
+        taken = child_of(service, job)
+        return len(starts(service, job)) == 2 and taken is not None and taken.ppid() != slept.pid
+
+    wait_until(is_anothers, "the other has it")
+    for process in asleep:
+        if process.is_running():
+            process.send_signal(signal.SIGCONT)
+    other = submit("ben", steps=30)
+    wait_until(lambda: state(service, other) is JobState.finished, "who slept takes another job")
+    assert not child.is_running()
+    assert is_anothers()
+    assert state(service, job) is JobState.running
+    service.stop_and_keep(job.id, "anna")
+    wait_until(lambda: state(service, job) is JobState.stopped, "what was learnt is kept")
+    assert len(starts(service, job)) == 2
+
+
+def test_machine_with_another_shared_folder_refuses_to_serve(
+    settings: Settings, service: JobService, tmp_path: Path
+) -> None:
+    environment = {"STUDIO_HOME": str(tmp_path / "one"), "STUDIO_DATABASE_URL": str(settings.database_url)}
+    for shared in (str(tmp_path / "another"), ""):
+        result = subprocess.run(
+            [sys.executable, "-m", "jobs", "worker"],
+            cwd=ROOT,
+            env={**os.environ, **environment, "STUDIO_SHARED": shared},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE_S,
+        )
+        assert result.returncode == 2
+        assert result.stderr.strip() == (
+            f"The folder {shared or environment['STUDIO_HOME']} is not the one that the other machines of this "
+            "database work in: set STUDIO_SHARED to that folder."
+        )
