@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.jobs.fleet.postgres import find_postgres, make_database, postgres_server
+from tests.jobs.fleet.postgres import make_database, postgres_server
 from trainer.settings import Settings
 
 _NUMBERS = count()
@@ -16,9 +16,7 @@ _NUMBERS = count()
 
 @pytest.fixture(scope="package")
 def postgres() -> Iterator[str]:
-    if (programs := find_postgres()) is None:
-        pytest.skip("Postgres is not installed")
-    with postgres_server(programs) as url:
+    with postgres_server() as url:
         yield url
 
 

