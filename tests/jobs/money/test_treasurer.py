@@ -28,6 +28,7 @@ from tests.jobs.money.space_fixtures import STUDIO, make_space, requests_for
 from tests.jobs.processes import jobs_process, supervisor
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
+from trainer.machine.locks import Holder, lock_holder, this_machine
 from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]
@@ -130,7 +131,7 @@ def test_sigterm_ends_it_at_once_even_while_the_hub_stalls(settings: Settings, h
 def test_second_treasurer_of_a_data_root_refuses(settings: Settings, hub: LocalHub) -> None:
     with treasurer(settings, hub) as first:
         lock = settings.runtime_dir / "treasurer.lock"
-        wait_until(lambda: lock.exists() and lock.read_text() == str(first.pid))
+        wait_until(lambda: lock_holder(lock) == Holder(first.pid, this_machine()))
         with treasurer(settings, hub) as second:
             assert second.wait(PATIENCE_S) == 2
     assert f"already served by pid {first.pid}" in (settings.home / "treasurer.log").read_text()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -32,9 +33,12 @@ def state(service: JobService, job: Job) -> JobState:
 
 
 def training_pid(service: JobService, job: Job) -> int | None:
-    """The live process that holds the run."""
+    """The live child that holds the run; when one has ended its supervisor does, for a moment."""
     holder = service.run_folder(job.id).holder()
-    return holder.pid if holder is not None and psutil.pid_exists(holder.pid) else None
+    with contextlib.suppress(psutil.NoSuchProcess):
+        if holder is not None and "resume" in psutil.Process(holder.pid).cmdline():
+            return holder.pid
+    return None
 
 
 def steps_done(service: JobService, job: Job) -> int:
