@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from typing import TYPE_CHECKING
 
 from trainer.errors import EXIT_DONE, RequestError
@@ -38,19 +38,21 @@ def serve_device(options: argparse.Namespace) -> int:
     settings: Settings = options.settings
     vault = TokenVault(settings.own_hub_token)
     trainer = LocalTrainer(settings, device, vault)
-    Supervisor(settings, trainer).serve(_made_ready(trainer, vault, settings, device))
+    # of its own page's in SQLite nobody else wants to know, and the disk of a machine with nothing to do may rest
+    told = not (options.watch_parent and settings.on_sqlite)
+    Supervisor(settings, trainer).serve(_made_ready(trainer, vault, settings, device if told else None))
     return EXIT_DONE
 
 
 @contextmanager
-def _made_ready(trainer: LocalTrainer, vault: TokenVault, settings: Settings, device: Device) -> Generator[None]:
-    """What a supervisor does once it is certain that it is the only one."""
+def _made_ready(trainer: LocalTrainer, vault: TokenVault, settings: Settings, told: Device | None) -> Generator[None]:
+    """What a supervisor does once it is certain that it is the only one; it gives signs of life of a `told` device."""
     from jobs.supervisor.heartbeat import heartbeat
     from jobs.tokens import fetching_tokens, taking_tokens
 
     with taking_tokens(vault, settings.runtime_dir, fetching_tokens(trainer.key)):
         trainer.check_device()
-        with heartbeat(settings, trainer, device):
+        with heartbeat(settings, trainer, told) if told is not None else nullcontext():
             yield
 
 

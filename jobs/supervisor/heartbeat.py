@@ -24,13 +24,7 @@ BEAT_S = 10.0
 
 @contextmanager
 def heartbeat(settings: Settings, trainer: Trainer, device: Device) -> Generator[None]:
-    """Write down that a device is served while the block runs, from a thread that no job can hold up.
-
-    Not in SQLite, which nobody else reads: the disk of a machine that has nothing to do would never rest.
-    """
-    if settings.on_sqlite:
-        yield
-        return
+    """Write down that a device is served while the block runs, from a thread that no job can hold up."""
     served = ServedDevice(
         executor=executor_id(settings.runtime_dir, trainer.key),
         queue=trainer.queue.value,

@@ -136,6 +136,7 @@ def test_terminated_supervisor_checkpoints_and_the_job_waits_for_the_next(
     assert "Cancelled at step" in service.view(job.id, "anna").job.message
 
 
+@pytest.mark.slow  # quick: test_worker.py, tests/engine/test_stop_and_resume.py
 def test_stop_and_keep_leaves_a_verified_artifact_and_resume_goes_on(
     settings: Settings, service: JobService, submit: Submit
 ) -> None:
