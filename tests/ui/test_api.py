@@ -17,7 +17,7 @@ from starlette.requests import Request
 
 from app import build_services
 from tests.app_process import App
-from tests.ui.conftest import in_a_loop
+from tests.ui.conftest import in_a_loop, trained_job
 from tests.waiting import wait_until
 from trainer.errors import RecipeError, RequestError
 from trainer.machine.devices import cpu
@@ -155,6 +155,21 @@ def test_refused_photos_leave_nothing(services: Services, tmp_path: Path, monkey
     owner = services.owners.of(request)
     assert services.jobs.views(owner) == []
     assert list(services.drafts.folder(owner, services.drafts.new_id()).parent.glob("*")) == []
+
+
+def test_files_of_a_whole_model_are_told_in_its_folders(
+    services: Services, tiny_model: Path, photo_folder: Path
+) -> None:
+    request = visitors_request()
+    job = trained_job(services, services.owners.of(request), tiny_model, photo_folder)
+    artifact = services.jobs.run_folder(job.id).artifact
+    (artifact / "unet").mkdir()
+    (artifact / "unet" / "config.json").touch()
+    told = TrainingApi(services).job(job.id, request)["files"]
+    assert told == [
+        f"studio/run/{job.id}/{name}"
+        for name in ("artifact/learned.safetensors", "artifact/unet/config.json", "previews/step-000000-0.png")
+    ]
 
 
 def visitors_request() -> gr.Request:

@@ -25,8 +25,8 @@ from ui.services import Services
 from ui.train.queueing import Press, Queueing
 from ui.uploads import release
 
-_SHOWN = ("previews/*.png", "artifact/*")
-"""A job's files that a client may fetch, of all that `ui.web` serves."""
+_SHOWN = ("previews", "artifact")
+"""Folders of a job whose files a client is told of, of all that `ui.web` serves."""
 
 
 class TrainingApi:
@@ -100,7 +100,7 @@ class TrainingApi:
 
     def _as_dict(self, view: JobView) -> dict[str, Any]:
         run = self._services.jobs.run_folder(view.job.id)
-        files = sorted(file for pattern in _SHOWN for file in run.root.glob(pattern) if file.is_file())
+        files = sorted(file for part in _SHOWN for file in (run.root / part).rglob("*") if file.is_file())
         return {
             **view.as_dict(),
             "recipe": _recipe_of(run),
