@@ -61,7 +61,7 @@ class ServedDevice:
 
 
 class SupervisorStore:
-    """The table of supervisors."""
+    """The tables that machines of one database share: which supervisors there are, and the folder they work in."""
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -96,6 +96,25 @@ class SupervisorStore:
         """Remove supervisors whose jobs others have taken over; one that comes back writes itself down again."""
         with self._engine.begin() as connection:
             connection.execute(_SUPERVISORS.delete().where(_SUPERVISORS.c.executor.in_(executors)))
+
+    def check_shared_folder(self, settings: Settings) -> None:
+        """Raise RequestError where this machine has another folder than those it shares a database with.
+
+        The folder's id lies in it and stands in the database, as soon as one of them was told of a shared folder. A
+        machine that was not, and shares its database with none that was, is not asked.
+        """
+        with self._engine.connect() as connection:
+            known = connection.execute(sa.select(_SHARED_FOLDER.c.id)).scalar()
+        if known is None and settings.shared is None:
+            return
+        marker = settings.shared_dir / _MARKER
+        if known is None:
+            known = _remember(self._engine, _made(marker))
+        if not marker.is_file() or marker.read_text(encoding="utf-8") != known:
+            raise RequestError(
+                f"The folder {settings.shared_dir} is not the one that the other machines of this database work in: "
+                "set STUDIO_SHARED to that folder."
+            )
 
 
 class RollCall:
@@ -152,27 +171,6 @@ class Fleet:
         """Count no more on these, whose jobs were taken over."""
         if executors:
             self._store.forget(executors)
-
-
-def check_shared_folder(engine: sa.Engine, settings: Settings) -> None:
-    """Raise RequestError where this machine has another folder than those it shares a database with.
-
-    The folder's id lies in it and stands in the database, as soon as one of them was told of a shared folder. A machine
-    that was not, and shares its database with none that was, is not asked.
-    """
-    make_tables(engine, _METADATA)
-    with engine.connect() as connection:
-        known = connection.execute(sa.select(_SHARED_FOLDER.c.id)).scalar()
-    if known is None and settings.shared is None:
-        return
-    marker = settings.shared_dir / _MARKER
-    if known is None:
-        known = _remember(engine, _made(marker))
-    if not marker.is_file() or marker.read_text(encoding="utf-8") != known:
-        raise RequestError(
-            f"The folder {settings.shared_dir} is not the one that the other machines of this database work in: "
-            "set STUDIO_SHARED to that folder."
-        )
 
 
 def _made(marker: Path) -> str:

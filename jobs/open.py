@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.fleet import Fleet, SupervisorStore, check_shared_folder
+from jobs.fleet import Fleet, SupervisorStore
 from jobs.mirror.keeping import Keeping
 from jobs.publishing.publications import PublicationStore
 from jobs.publishing.service import Publishing
@@ -24,8 +24,9 @@ def open_service(settings: Settings, *, own: Sequence[Device] = ()) -> JobServic
     """
     settings.home.mkdir(parents=True, exist_ok=True)
     engine = open_engine(settings.jobs_database_url)
-    check_shared_folder(engine, settings)
-    fleet = Fleet(SupervisorStore(engine), settings, own)
+    supervisors = SupervisorStore(engine)
+    supervisors.check_shared_folder(settings)
+    fleet = Fleet(supervisors, settings, own)
     store, queue = JobStore(engine), QueueClient(settings.jobs_database_url)
     publishing = Publishing(store, PublicationStore(engine), settings.runs_dir)
     speeds = Speeds(settings.speeds_file)

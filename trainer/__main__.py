@@ -166,7 +166,7 @@ def _check(options: argparse.Namespace) -> int:
     report = photo_set.report
     if options.json:
         for photo in photo_set.photos:
-            print(json.dumps({"file": photo.source, "verdict": photo.verdict, "reasons": list(photo.reasons)}))
+            print(json.dumps(photo.as_dict()))
         print(json.dumps({"set": report.verdict, "reasons": list(report.reasons)}))
     else:
         for photo in photo_set.photos:

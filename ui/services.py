@@ -21,6 +21,8 @@ from jobs.service import JobService
 from jobs.store import EVERYBODY
 from jobs.supervisor.gpu_watch import gpu_trouble
 from jobs.tokens import TokenDesk
+from trainer.bases import BaseReference, BaseTraits
+from trainer.single_file_base import inspect_local
 from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
 
@@ -60,6 +62,10 @@ class Services:
     def admit(self, request: gr.Request) -> None:
         """Raise RequestError where this visitor may queue nothing here: the machine's owner pays for it."""
         self.admission.check(self.owners.name_of(request), self.owners.token_of(request))
+
+    def traits_of(self, base: BaseReference, hub_token: str | None = None) -> BaseTraits:
+        """What a base is; `hub_token` is that of who asks. Raises BaseModelError for one that cannot be used."""
+        return self.bases.check(base, hub_token).traits if base.on_hub else inspect_local(base)
 
     @property
     def device_words(self) -> str:

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
 
-from jobs.fleet import check_shared_folder
+from jobs.fleet import SupervisorStore
 from jobs.job_file import count_try, write_job_file
 from jobs.progress import Progress, progress_of
 from jobs.queue import QueueWorker
@@ -52,9 +52,10 @@ class Supervisor:
         """Raises RequestError where the machines of this database work in another folder."""
         self._settings, self._trainer = settings, trainer
         self._stop = StopSignal()
-        self._engine = open_engine(settings.jobs_database_url, wait_until=self._stop.requested)
-        check_shared_folder(self._engine, settings)
-        self._store = JobStore(self._engine)
+        engine = open_engine(settings.jobs_database_url, wait_until=self._stop.requested)
+        self._supervisors = SupervisorStore(engine)
+        self._supervisors.check_shared_folder(settings)
+        self._store = JobStore(engine)
         self._busy: set[str] = set()
 
     def serve(self, beside: AbstractContextManager[object] | None = None) -> None:
@@ -99,7 +100,7 @@ class Supervisor:
         job = self._insist(job_id, lambda: self._store.find(job_id))
         if job is None or not job.is_open or job.attempt != attempt:
             return
-        self._insist(job_id, lambda: check_shared_folder(self._engine, self._settings))  # the network may be away
+        self._insist(job_id, lambda: self._supervisors.check_shared_folder(self._settings))  # the network may be away
         run = RunFolder(self._settings.runs_dir / job_id)
         self._busy.add(job_id)
         try:

@@ -6,7 +6,7 @@ import os
 import socket
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
@@ -18,12 +18,17 @@ from trainer.settings import Settings
 
 
 @contextmanager
-def jobs_process(part: str, home: Path, **environment: str) -> Generator[subprocess.Popen[bytes]]:
-    """`python -m jobs PART` over a data root, with PART.log there; killed at the end if it still runs."""
+def jobs_process(
+    part: str, home: Path, *, program: Sequence[str] = (), **environment: str
+) -> Generator[subprocess.Popen[bytes]]:
+    """`python -m jobs PART` over a data root, with PART.log there; killed at the end if it still runs.
+
+    `program`: what Python is to run in its place.
+    """
     home.mkdir(parents=True, exist_ok=True)
     with (home / f"{part}.log").open("ab") as log:
         process = subprocess.Popen(
-            [sys.executable, "-m", "jobs", part],
+            [sys.executable, *(program or ("-m", "jobs", part))],
             cwd=ROOT,
             env={**os.environ, "STUDIO_HOME": str(home), **environment},
             stdout=log,

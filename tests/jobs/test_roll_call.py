@@ -11,7 +11,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobs import fleet
-from jobs.fleet import Fleet, RollCall, ServedDevice, SupervisorStore, check_shared_folder
+from jobs.fleet import Fleet, RollCall, ServedDevice, SupervisorStore
 from jobs.store import open_engine
 from jobs.supervisor.executors import executor_id, lock_file
 from trainer.errors import RequestError
@@ -121,19 +121,19 @@ def test_devices_are_those_of_the_page_and_others_that_are_there(
 
 def test_machine_alone_needs_no_shared_folder(engine: sa.Engine, tmp_path: Path) -> None:
     alone = Settings(home=tmp_path / "alone")
-    check_shared_folder(engine, alone)
+    SupervisorStore(engine).check_shared_folder(alone)
     assert not alone.home.exists()
 
 
 def test_machines_of_one_database_must_work_in_one_folder(engine: sa.Engine, tmp_path: Path) -> None:
     one = Settings(home=tmp_path / "one", shared=tmp_path / "shared")
-    check_shared_folder(engine, one)
-    check_shared_folder(engine, Settings(home=tmp_path / "two", shared=tmp_path / "shared"))
+    SupervisorStore(engine).check_shared_folder(one)
+    SupervisorStore(engine).check_shared_folder(Settings(home=tmp_path / "two", shared=tmp_path / "shared"))
     for other in (None, tmp_path / "other"):
         with pytest.raises(RequestError, match="set STUDIO_SHARED to that folder"):
-            check_shared_folder(engine, Settings(home=tmp_path / "three", shared=other))
+            SupervisorStore(engine).check_shared_folder(Settings(home=tmp_path / "three", shared=other))
     assert not (tmp_path / "other").exists()
     for file in one.shared_dir.iterdir():
         file.unlink()  # the network file system is not mounted
     with pytest.raises(RequestError, match="not the one"):
-        check_shared_folder(engine, one)
+        SupervisorStore(engine).check_shared_folder(one)

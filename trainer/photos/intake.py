@@ -44,6 +44,10 @@ class Photo:
     fingerprint: int = 0
     duplicate: bool = False
 
+    def as_dict(self) -> dict[str, object]:
+        """What programs are told of a photo, by the command line and over HTTP: the names stay."""
+        return {"file": self.source, "verdict": self.verdict, "reasons": list(self.reasons)}
+
 
 @dataclass(frozen=True)
 class PhotoSet:

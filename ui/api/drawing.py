@@ -46,8 +46,9 @@ class DrawingApi:
         """
         owner, token = self._services.owners.of(request), self._services.owners.token_of(request)
         picked = concepts or {}
-        usual = self._handlers.defaults(self._handlers.describe(list(picked), owner))
-        if not picked and base:
+        if picked:
+            usual = self._handlers.defaults(self._handlers.describe(list(picked), owner))
+        else:
             usual = self._handlers.defaults_of_base(base)
         chosen = {"base": base or None, "width": width, "height": height}
         chosen |= {"steps": steps, "guidance": guidance, "scheduler": scheduler}

@@ -11,7 +11,6 @@ import gradio as gr
 
 from jobs.outlook import JobView
 from jobs.service import JobService
-from trainer.bases import BaseReference, BaseTraits
 from trainer.errors import Problem, RecipeError, RequestError
 from trainer.imports.task import has_task
 from trainer.photos.intake import PhotoSet
@@ -19,7 +18,6 @@ from trainer.recipe.choices import STARTER
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.recipe_file import read_fields, requested_recipe
 from trainer.run_folder import RunFolder
-from trainer.single_file_base import inspect_local
 from ui.api.uploaded import uploaded_files
 from ui.services import Services
 from ui.train.queueing import Press, Queueing
@@ -39,8 +37,8 @@ class TrainingApi:
         """The photo check-up: a verdict with reasons for each file and for the set. The photos are not kept."""
         with self._draft_of(self._services.owners.of(request), photos) as (_, taken):
             report = taken.report
-            verdicts = [{"file": p.source, "verdict": p.verdict, "reasons": list(p.reasons)} for p in taken.photos]
-            return {"set": report.verdict, "reasons": list(report.reasons), "photos": verdicts}
+            photos = [photo.as_dict() for photo in taken.photos]
+            return {"set": report.verdict, "reasons": list(report.reasons), "photos": photos}
 
     def train(
         self,
@@ -70,10 +68,7 @@ class TrainingApi:
             _base_of(values), values.get("base_prediction"), revision=values.get("base_revision")
         )
 
-        def inspect(base: BaseReference) -> BaseTraits:
-            return self._services.bases.check(base, hub_token).traits if base.on_hub else inspect_local(base)
-
-        recipe = requested_recipe(values, base, inspect)
+        recipe = requested_recipe(values, base, partial(self._services.traits_of, hub_token=hub_token))
         if not base.on_hub:
             return recipe
         return recipe.model_copy(update={"base_revision": self._services.bases.check(base, hub_token).commit})

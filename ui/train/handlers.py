@@ -19,7 +19,6 @@ from trainer.recipe.choices import Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.evidence import evidence_for
 from trainer.recipe.presets import preset_recipe, preset_values
-from trainer.single_file_base import inspect_local
 from ui.forms import RecipeForm
 from ui.html import file_size, render
 from ui.method_words import METHOD_GLANCES
@@ -68,9 +67,7 @@ class TrainHandlers:
     def traits(self, choices: Choices, prediction: str | None = None) -> BaseTraits:
         """The chosen base's traits. Raises BaseModelError, in words, for one that cannot be used."""
         reference = self._services.owners.find_base(choices.base, prediction)
-        if reference.on_hub:
-            return self._services.bases.check(reference, choices.hub_token).traits
-        return inspect_local(reference)
+        return self._services.traits_of(reference, choices.hub_token)
 
     def recipe(self, choices: Choices, entered: Mapping[str, Any]) -> TrainConfig:
         """The recipe as entered. Raises RecipeError with all problems."""

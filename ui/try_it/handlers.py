@@ -23,7 +23,6 @@ from trainer.errors import RequestError
 from trainer.narrate import duration
 from trainer.recipe.choices import STARTER, Kind
 from trainer.recipe.presets import MOST_PX, sampler_values
-from trainer.single_file_base import inspect_local
 from ui.html import render
 from ui.library.tab import LibraryEntry, library_entries
 from ui.method_words import METHOD_IN_A_WORD
@@ -75,7 +74,7 @@ class TryHandlers:
         base = base_name(entered) or STARTER
         try:
             reference = self._services.owners.find_base(base)
-            traits = self._services.bases.check(reference).traits if reference.on_hub else inspect_local(reference)
+            traits = self._services.traits_of(reference)
         except RequestError:  # it is said when pictures are asked for
             side = _UNKNOWN_PX
         else:

@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Generator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from pathlib import Path
 
 import psutil
@@ -17,6 +17,7 @@ from jobs.service import JobService
 from jobs.state import JobState
 from jobs.store import Job
 from tests import ROOT
+from tests.jobs.processes import jobs_process
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.events import Finished, Started, read_events
 from trainer.settings import Settings
@@ -35,24 +36,10 @@ sys.exit(main(["worker"]))
 """As `python -m jobs worker`, but nobody waits for two minutes."""
 
 
-@contextmanager
-def machine(settings: Settings, home: Path, **environment: str) -> Generator[subprocess.Popen[bytes]]:
+def machine(settings: Settings, home: Path, **environment: str) -> AbstractContextManager[subprocess.Popen[bytes]]:
     """A supervisor with a data root of its own, which is told of nothing but the database and the shared folder."""
-    told = {"STUDIO_HOME": home, "STUDIO_SHARED": settings.shared, "STUDIO_DATABASE_URL": settings.database_url}
-    home.mkdir()
-    with (home / "worker.log").open("ab") as log:
-        process = subprocess.Popen(
-            [sys.executable, "-c", _WORKER],
-            cwd=ROOT,
-            env={**os.environ, **{name: str(value) for name, value in told.items()}, **environment},
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        yield process
-    finally:
-        process.kill()
-        process.wait()
+    told = {"STUDIO_SHARED": str(settings.shared), "STUDIO_DATABASE_URL": str(settings.database_url)}
+    return jobs_process("worker", home, program=("-c", _WORKER), **told, **environment)
 
 
 @pytest.fixture
