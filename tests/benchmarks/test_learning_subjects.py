@@ -90,8 +90,14 @@ def test_standard_and_full_run_choose_their_subjects() -> None:
     everything = [of(n, "drawn") for n in (*SUBJECTS, *MORE_SUBJECTS)] + [
         of(n, "style") for n in (*STYLES, *MORE_STYLES)
     ]
-    assert len(choose(everything, full=False)) == 8
-    assert len(choose(everything, full=True)) == 16
+    assert len(choose(everything, full=False, photos=False)) == 8
+    assert len(choose(everything, full=True, photos=False)) == 16
+
+
+def test_real_photos_of_an_earlier_run_come_along_only_where_they_are_asked_for() -> None:
+    kept = [Subject("photo-dog", "photo", Kind.pet, "dog", Path("dog"))]
+    assert choose(kept, full=True, photos=False) == []
+    assert choose(kept, full=False, photos=True) == kept
 
 
 def test_real_photos_become_square_subjects_with_their_class_word(tmp_path: Path) -> None:

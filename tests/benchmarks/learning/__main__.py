@@ -143,7 +143,7 @@ def _prepared(options: argparse.Namespace) -> tuple[Bench, list[Subject], Any]:
     bench = Bench(options.base, folder, measured, options.diffusers, options.sampler_steps)
     _write_subjects(bench.subjects, options)
     everything = read_subjects(bench.subjects)
-    chosen = choose(everything.values(), full=options.full)
+    chosen = choose(everything.values(), full=options.full, photos=options.photos is not None)
     if options.subjects:
         unknown = [name for name in options.subjects if name not in everything]
         if unknown:

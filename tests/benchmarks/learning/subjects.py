@@ -126,11 +126,11 @@ def read_subject(folder: Path) -> Subject:
     return Subject(**{**values, **lists, "kind": Kind(values["kind"]), "folder": folder})
 
 
-def choose(subjects: Iterable[Subject], *, full: bool) -> list[Subject]:
-    """The subjects of a run: six things and two styles, or twelve and four, and all real photos."""
+def choose(subjects: Iterable[Subject], *, full: bool, photos: bool) -> list[Subject]:
+    """The subjects of a run: six things and two styles, or twelve and four, and all real photos if asked for."""
     names = (*SUBJECTS, *STYLES, *((*MORE_SUBJECTS, *MORE_STYLES) if full else ()))
     wanted = [_slug(name) for name in names]
-    return [s for s in subjects if s.group == "photo" or s.name in wanted]
+    return [s for s in subjects if (photos and s.group == "photo") or s.name in wanted]
 
 
 def _slug(name: str) -> str:
