@@ -11,6 +11,7 @@ from inference.request import ConceptUse
 from trainer.artifact import Manifest, read_manifest
 from trainer.errors import RequestError
 from trainer.recipe.choices import Method
+from trainer.run_folder import RunFolder
 
 
 @dataclass(frozen=True)
@@ -19,16 +20,23 @@ class Concept:
 
     folder: Path
     manifest: Manifest
+    step: int | None = None
+    """The checkpoint of its training that is meant; None: its result."""
 
     @property
     def is_whole_model(self) -> bool:
         return self.manifest.method is Method.dreambooth
 
+    @property
+    def run(self) -> RunFolder:
+        """Where it was trained, if it was trained here."""
+        return RunFolder(self.folder.parent)
 
-def open_concept(path: Path) -> Concept:
-    """The concept in a run folder or an artifact folder. Raises ConceptError where there is none."""
+
+def open_concept(path: Path, step: int | None = None) -> Concept:
+    """The concept in a run folder or an artifact folder, at a step. Raises ConceptError where there is none."""
     folder = path / "artifact" if (path / "artifact").is_dir() else path
-    return Concept(folder, read_manifest(folder))
+    return Concept(folder, read_manifest(folder), step)
 
 
 def use_together(choices: list[tuple[Path, float]]) -> tuple[ConceptUse, ...]:

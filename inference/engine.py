@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from PIL import Image
 
+from inference.at_checkpoint import put_checkpoint
 from inference.catalog import Concept, open_concept
 from inference.prompting import encode
 from inference.request import ConceptUse, PictureRequest
@@ -95,7 +96,9 @@ class Engine:
             folder = base_folder(reference, self._cache, downloaded, token=token)
             identity = inspect_base(folder).identity
         _check_fit(concepts.values(), identity)
-        written = whole.manifest.weights_sha256 if whole else ""  # a resumed run writes its result anew
+        written = (
+            f"{whole.manifest.weights_sha256} {whole.step}" if whole else ""
+        )  # a resumed run writes its result anew
         family, pipeline = self._open(folder, f"{folder} {identity} {written}")
         self._swap(request, concepts, pipeline)
         positive, notes = self._spell(request.prompt)
@@ -144,12 +147,30 @@ class Engine:
         present = {entry.use.alias for entry in self._loaded}
         for use in request.concepts:
             if use.alias not in present:
-                self._loaded.append(_add(pipeline, use, wanted[use.alias]))
+                self._add(pipeline, use, wanted[use.alias])
         by_alias = {use.alias: use for use in request.concepts}
         self._loaded = [replace(entry, use=by_alias[entry.use.alias]) for entry in self._loaded]
         adapters = [entry for entry in self._loaded if entry.concept.manifest.method is Method.dreambooth_lora]
         if adapters:
             pipeline.set_adapters([_adapter_name(e.use) for e in adapters], [e.use.weight for e in adapters])
+
+    def _add(self, pipeline: StockPipeline, use: ConceptUse, concept: Concept) -> None:
+        words = replace(concept.manifest.words, alias=use.alias)
+        match concept.manifest.method:
+            case Method.textual_inversion:
+                load_embedding(pipeline, concept.folder / EMBEDDING_FILE, words.placeholder)
+            case Method.dreambooth_lora:
+                pipeline.load_lora_weights(
+                    str(concept.folder), weight_name=LORA_FILE, adapter_name=_adapter_name(use), local_files_only=True
+                )
+            case Method.dreambooth:
+                pass  # it is the loaded model itself
+        try:
+            put_checkpoint(pipeline, concept, words, _adapter_name(use))
+        except ConceptError:
+            self.unload()  # the result is in place, or parts of both
+            raise
+        self._loaded.append(_Loaded(use, concept, words))
 
     def _spell(self, prompt: str) -> tuple[str, list[str]]:
         """The prompt in trained words and compel's weights."""
@@ -166,7 +187,7 @@ class Engine:
 def _concept_of(use: ConceptUse) -> Concept:
     """The concept as it is on disk now. Raises ConceptError where it was deleted since the request was made."""
     try:
-        return open_concept(use.folder)
+        return open_concept(use.folder, use.step)
     except ConceptError as error:  # the folder that it names says nothing to a visitor
         raise ConceptError(f"The concept <{use.alias}> is not here any more.") from error
 
@@ -183,21 +204,6 @@ def _check_fit(concepts: Iterable[Concept], identity: str) -> None:
 
 def _adapter_name(use: ConceptUse) -> str:
     return f"concept-{use.alias}"
-
-
-def _add(pipeline: StockPipeline, use: ConceptUse, concept: Concept) -> _Loaded:
-    words = replace(concept.manifest.words, alias=use.alias)
-    match concept.manifest.method:
-        case Method.textual_inversion:
-            file = concept.folder / EMBEDDING_FILE
-            load_embedding(pipeline, file, words.placeholder)
-        case Method.dreambooth_lora:
-            pipeline.load_lora_weights(
-                str(concept.folder), weight_name=LORA_FILE, adapter_name=_adapter_name(use), local_files_only=True
-            )
-        case Method.dreambooth:
-            pass  # it is the loaded model itself
-    return _Loaded(use, concept, words)
 
 
 def _remove(pipeline: StockPipeline, loaded: _Loaded) -> None:
@@ -225,5 +231,6 @@ def _counted(
 
 def _describe(loaded: _Loaded) -> dict[str, object]:
     manifest = loaded.concept.manifest
-    weight, sha256 = loaded.use.weight, manifest.weights_sha256
-    return {"name": manifest.name, "alias": loaded.use.alias, "weight": weight, "sha256": sha256}
+    use, sha256 = loaded.use, manifest.weights_sha256
+    described: dict[str, object] = {"name": manifest.name, "alias": use.alias, "weight": use.weight, "sha256": sha256}
+    return described | ({"step": use.step} if use.step else {})

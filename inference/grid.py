@@ -11,10 +11,12 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 
 from inference.catalog import open_concept
-from inference.request import PictureRequest, build_request
+from inference.request import ConceptUse, PictureRequest, build_request
 from trainer.errors import RequestError
 
 MAX_VALUES, MAX_CELLS = 12, 48
+RESULT = "result"
+"""Among a concept's checkpoints: what its training ended with."""
 
 
 class Varied(StrEnum):
@@ -27,6 +29,7 @@ class Varied(StrEnum):
     strength = "strength"
     weight = "weight"
     concept = "concept"
+    checkpoint = "checkpoint"
     words = "words"
 
 
@@ -61,7 +64,7 @@ class Grid:
 
 
 def read_axis(varied: str, entered: str, request: PictureRequest) -> Axis:
-    """The values of an axis: one a line, or else separated by commas; concepts may be left out, which means all.
+    """The values of an axis: one a line, or else separated by commas; no concepts or checkpoints means all.
 
     Raises RequestError, in words, for values that are none.
     """
@@ -72,6 +75,8 @@ def read_axis(varied: str, entered: str, request: PictureRequest) -> Axis:
     values = [part.strip() for part in parts if part.strip()]
     if field is Varied.concept:
         values = [value.strip("<>") for value in values] or [str(use.alias) for use in request.concepts]
+    if field is Varied.checkpoint:
+        values = values or _all_checkpoints(request)
     values = list(dict.fromkeys(values))
     if not values:
         raise RequestError(f"Say which values of {field.value} the grid shall show, such as {_EXAMPLES[field]}.")
@@ -88,6 +93,7 @@ _EXAMPLES = {
     Varied.strength: "0.4, 0.6, 0.8",
     Varied.weight: "0.5, 0.75, 1",
     Varied.concept: "the names of those that you picked",
+    Varied.checkpoint: "100, 200, result",
     Varied.words: "red, blue, green: the first is in your prompt",
 }
 
@@ -101,9 +107,16 @@ def build_grid(request: PictureRequest, settings: GridSettings) -> Grid:
     if count > MAX_CELLS:
         raise RequestError(f"A grid has at most {MAX_CELLS} pictures; this one would have {count}.")
     one = request.model_copy(update={"count": 1})
-    starts = [_changed(one, down, value) for value in down.values] if down else [one]
-    rows = tuple(tuple(_changed(start, across, value) for value in across.values) for start in starts)
+    in_rows = [((down, value),) for value in down.values] if down else [()]
+    rows = tuple(tuple(_cell(one, (across, value), *in_row) for value in across.values) for in_row in in_rows)
     return Grid(settings, rows)
+
+
+def _cell(request: PictureRequest, *chosen: tuple[Axis, str]) -> PictureRequest:
+    """The request with a value of each axis; which concept it is comes first, for it has checkpoints of its own."""
+    for axis, value in sorted(chosen, key=lambda of: of[0].varied is not Varied.concept):
+        request = _changed(request, axis, value)
+    return request
 
 
 def _changed(request: PictureRequest, axis: Axis, value: str) -> PictureRequest:
@@ -118,6 +131,8 @@ def _changed(request: PictureRequest, axis: Axis, value: str) -> PictureRequest:
             changes = {"concepts": [{**use.model_dump(), "weight": value} for use in request.concepts]}
         case Varied.concept:
             changes = _with_concept(request, value)
+        case Varied.checkpoint:
+            changes = {"concepts": [_at_checkpoint(request, value).model_dump()]}
         case Varied.strength:
             if request.init_image is None:
                 raise RequestError("A grid of strengths starts from a picture; choose one first.")
@@ -150,3 +165,25 @@ def _with_concept(request: PictureRequest, alias: str) -> dict[str, Any]:
     if own.identity == first.identity:  # then it is the request's, wherever that lies now
         return changes
     return changes | {"base": own.name, "base_revision": own.revision, "base_prediction": own.prediction}
+
+
+def _at_checkpoint(request: PictureRequest, value: str) -> ConceptUse:
+    """The request's concept as it was at a step, or its result."""
+    if len(request.concepts) != 1:
+        raise RequestError("A grid of checkpoints shows the training of one concept; pick it alone.")
+    (use,) = request.concepts
+    if value == RESULT:
+        return use.model_copy(update={"step": None})
+    there = [str(step) for step in open_concept(use.folder).run.checkpoint_steps]
+    if value not in there:
+        kept = f"it has {', '.join([*there, RESULT])}" if there else "none is kept of it here"
+        raise RequestError(f"<{use.alias}> has no checkpoint {value}: {kept}.")
+    return use.model_copy(update={"step": int(value)})
+
+
+def _all_checkpoints(request: PictureRequest) -> list[str]:
+    """The steps that all of the request's concepts have checkpoints of, and the result where it is none of them."""
+    concepts = [open_concept(use.folder) for use in request.concepts]
+    steps = sorted(set.intersection(*(set(concept.run.checkpoint_steps) for concept in concepts)) if concepts else ())
+    ends = {concept.manifest.steps for concept in concepts}
+    return [*map(str, steps), *([] if ends == set(steps[-1:]) else [RESULT])]

@@ -41,7 +41,8 @@ def _small(file: Path) -> Image.Image:
 def _concepts(request: PictureRequest, files: Sequence[Path]) -> list[dict[str, Any]]:
     """The concepts of all cells, each once, as strong as they were asked for."""
     found = {c["alias"]: c for file in files if (settings := read_settings(file)) for c in settings.concepts}
-    return [{**found[u.alias], "weight": u.weight} for u in request.concepts if u.alias in found]
+    asked = [{**found[u.alias], "weight": u.weight} for u in request.concepts if u.alias in found]
+    return [{key: value for key, value in concept.items() if key != "step"} for concept in asked]
 
 
 def draw_grid(grid: Grid, prompt: str, pictures: Sequence[Image.Image | None]) -> Image.Image:

@@ -11,7 +11,7 @@ from PIL import Image, UnidentifiedImageError
 from PIL.PngImagePlugin import PngInfo
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from inference.grid import GridSettings
+from inference.grid import Axis, GridSettings, Varied
 from inference.request import PictureRequest
 from trainer.photos.decode import MAX_PIXELS
 
@@ -37,6 +37,14 @@ class PictureSettings(BaseModel):
     concepts: list[dict[str, Any]] = []
     grid: GridSettings | None = None
     """Of a picture that shows a whole grid: what varies in it. The other settings are those that it was asked with."""
+
+    @property
+    def brought_back_by(self) -> GridSettings | None:
+        """The grid to ask for: the picture's own, or of the one checkpoint that it was drawn with."""
+        steps = [concept.get("step") for concept in self.concepts]
+        if self.grid is None and len(steps) == 1 and isinstance(steps[0], int):
+            return GridSettings(across=Axis(varied=Varied.checkpoint, values=(str(steps[0]),)))
+        return self.grid
 
 
 def settings_of(request: PictureRequest, seed: int, concepts: list[dict[str, Any]]) -> PictureSettings:

@@ -19,13 +19,15 @@ _PLACEHOLDER = re.compile(r"<([a-z0-9-]+)>")
 
 
 class ConceptUse(BaseModel):
-    """One concept of a request: its artifact folder, how strongly, and the name it goes by in the prompt."""
+    """One concept of a request: its artifact folder, how strongly, and the name that it goes by in the prompt."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     folder: Path
     weight: float = Field(1.0, ge=0, le=2)
     alias: str | None = None
+    step: int | None = Field(default=None, ge=1)
+    """The checkpoint of its training to draw with; None: its result."""
 
 
 class PictureRequest(BaseModel):

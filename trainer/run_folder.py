@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
@@ -15,6 +16,8 @@ from trainer.machine.locks import Holder, hold_lock, is_anothers, is_held, lock_
 from trainer.recipe.build import build_recipe
 from trainer.recipe.config import TrainConfig
 from trainer.whole_files import BEFORE, write_whole
+
+_CHECKPOINT = re.compile(r"step-(\d{6})")
 
 
 class RunFolder:
@@ -73,6 +76,16 @@ class RunFolder:
     @property
     def events(self) -> EventLog:
         return EventLog(self.events_file)
+
+    @property
+    def checkpoint_steps(self) -> list[int]:
+        """The steps that there are checkpoints of, whole or damaged, the first one first."""
+        if not self.checkpoints.is_dir():
+            return []
+        return sorted(int(name[1]) for f in self.checkpoints.iterdir() if (name := _CHECKPOINT.fullmatch(f.name)))
+
+    def checkpoint_folder(self, step: int) -> Path:
+        return self.checkpoints / f"step-{step:06d}"
 
     def preview_file(self, step: int, number: int) -> Path:
         return self.previews / f"step-{step:06d}-{number}.png"

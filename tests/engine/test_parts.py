@@ -264,7 +264,10 @@ def test_average_is_in_place_only_inside_the_block() -> None:
     with average.in_place():
         assert 0 < weight[0].item() < 4
     assert weight[0].item() == 4
-    assert Average([], None).tensors() == {}
+    kept = average.tensors(lambda: {"weight": weight})
+    assert 0 < kept["weight"][0].item() < 4
+    assert weight[0].item() == 4
+    assert Average([], None).tensors(dict) == {}
 
 
 def test_cpu_attends_by_what_is_fastest_for_its_size_and_says_so(tiny_model: Path) -> None:

@@ -194,6 +194,34 @@ def test_result_that_was_trained_on_meanwhile_is_loaded_anew(
     assert differ(before.pictures[0], after.pictures[0])
 
 
+@pytest.mark.parametrize(
+    "method",
+    ["dreambooth-lora", *(pytest.param(m, marks=pytest.mark.slow) for m in ("textual-inversion", "dreambooth"))],
+)
+def test_concept_is_drawn_as_it_was_at_a_checkpoint(
+    engine: Engine, tiny_model: Path, prepared: Callable[..., RunFolder], cache: Path, method: str
+) -> None:
+    schedule = {"steps": 4, "checkpoint_every_steps": 2, "ema_decay": 0.5, "learning_rate": 0.05}
+    run = prepared(tiny_model, method, **schedule)
+    go_on(run, cache)
+    result = ask(tiny_model, [(run, 1.0)], "a photo of <red-mug>")
+    (use,) = result.concepts
+    at = {s: result.model_copy(update={"concepts": (use.model_copy(update={"step": s}),)}) for s in (2, 4)}
+    drawn = {step: engine.generate(request) for step, request in at.items()}
+    assert [d.concepts[0]["step"] for d in drawn.values()] == [2, 4]
+    final = engine.generate(result)
+    assert "step" not in final.concepts[0]
+    assert differ(drawn[2].pictures[0], final.pictures[0])
+    away = np.abs(pixels(drawn[4].pictures[0]) - pixels(final.pictures[0])).max()
+    assert away <= (2 if method == "dreambooth" else 0)  # the result of a whole model is rounded to fp16
+
+    weights = run.checkpoint_folder(2) / "average.safetensors"
+    weights.write_bytes(weights.read_bytes()[:-1] + b"?")
+    with pytest.raises(ConceptError, match=r"checkpoint of <red-mug> at step 2 is gone or damaged"):
+        engine.generate(at[2])
+    assert not differ(engine.generate(result).pictures[0], final.pictures[0])
+
+
 def test_every_concept_has_an_alias_of_its_own(concepts: Runs, tmp_path: Path) -> None:
     names = ["cup", "cup", "cup-2"]
     folders = []

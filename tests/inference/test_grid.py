@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from inference.__main__ import main
-from inference.catalog import use_each
+from inference.catalog import open_concept, use_each
 from inference.engine import Engine, Result
 from inference.grid import Axis, Grid, GridSettings, Varied, build_grid, read_axis
 from inference.grid_picture import MAX_CELL_PX, draw_grid, save_grid
@@ -61,6 +61,51 @@ def test_words_are_not_found_inside_other_words() -> None:
 def test_one_side_is_enough_and_lines_may_hold_commas() -> None:
     grid = grid_of(APPLE, ("words", "red apple\nred, ripe apple\n"))
     assert [c.prompt for c in grid.cells] == ["a red apple", "a red, ripe apple"]
+
+
+def test_checkpoints_of_one_concept_are_those_that_were_kept_and_the_result(
+    two_concepts: tuple[ConceptUse, ...],
+) -> None:
+    first, second = two_concepts
+    for use, steps in ((first, (100, 200, 300)), (second, (200, 300, 400))):
+        for step in steps:
+            open_concept(use.folder).run.checkpoint_folder(step).mkdir(parents=True)
+    request = PictureRequest(prompt="a <red-mug>", concepts=(first,))
+    everything = grid_of(request, ("checkpoint", ""))
+    assert [use.step for cell in everything.cells for use in cell.concepts] == [100, 200, 300, None]
+    chosen = grid_of(request, ("checkpoint", "result, 200"), ("weight", "0.5, 1"))
+    assert [[(u.step, u.weight) for c in row for u in c.concepts] for row in chosen.rows] == [
+        [(None, 0.5), (200, 0.5)],
+        [(None, 1), (200, 1)],
+    ]
+    both = PictureRequest(prompt="a <red-mug>", concepts=two_concepts)
+    for sides in ((("concept", ""), ("checkpoint", "")), (("checkpoint", ""), ("concept", ""))):
+        grid = grid_of(both, *sides)
+        assert {(u.alias, u.step) for c in grid.cells for u in c.concepts} == {
+            (alias, step) for alias in ("red-mug", "red-mug-2") for step in (200, 300, None)
+        }
+    with pytest.raises(RequestError, match="pick it alone"):
+        grid_of(both, ("checkpoint", "200"))
+    with pytest.raises(RequestError, match=r"no checkpoint 50: it has 100, 200, 300, result"):
+        grid_of(request, ("checkpoint", "50"))
+
+
+def test_result_stands_for_its_own_checkpoint(two_concepts: tuple[ConceptUse, ...]) -> None:
+    concept = open_concept(two_concepts[0].folder)
+    request = PictureRequest(prompt="a <red-mug>", concepts=two_concepts[:1])
+    assert [u.step for c in grid_of(request, ("checkpoint", "")).cells for u in c.concepts] == [None]
+    with pytest.raises(RequestError, match="none is kept of it here"):
+        grid_of(request, ("checkpoint", "100"))
+    concept.run.checkpoint_folder(concept.manifest.steps).mkdir(parents=True)
+    assert read_axis("checkpoint", "", request).values == (str(concept.manifest.steps),)
+
+
+def test_picture_of_a_checkpoint_brings_its_checkpoint_back(two_concepts: tuple[ConceptUse, ...]) -> None:
+    request = PictureRequest(prompt="a <red-mug>", concepts=two_concepts[:1])
+    described = {"name": "red-mug", "alias": "red-mug", "weight": 1.0, "sha256": "0"}
+    assert settings_of(request, 1, [described]).brought_back_by is None
+    brought = settings_of(request, 1, [{**described, "step": 100}]).brought_back_by
+    assert brought == GridSettings(across=Axis(varied=Varied.checkpoint, values=("100",)))
 
 
 def test_each_concept_is_drawn_alone_under_the_name_that_the_prompt_gives_to_any(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator, Mapping
 from contextlib import contextmanager
 
 import torch
@@ -35,14 +35,17 @@ class Average:
         finally:
             self._model.restore(self._parameters)
 
-    def tensors(self) -> dict[str, torch.Tensor]:
-        """The average by position, for a checkpoint; empty where there is none."""
-        return {} if self._model is None else {str(i): t for i, t in enumerate(self._model.shadow_params)}
+    def tensors(self, weights: Callable[[], Mapping[str, torch.Tensor]]) -> dict[str, torch.Tensor]:
+        """The average under the names that `weights` gives to what is in the model; empty where there is none."""
+        if self._model is None:
+            return {}
+        with self.in_place():
+            return {name: tensor.detach().cpu().clone() for name, tensor in weights().items()}
 
-    def load(self, tensors: dict[str, torch.Tensor], step: int) -> None:
-        """Go on from a checkpoint of this step."""
+    def restart(self, step: int) -> None:
+        """Go on from this step with the weights that are in the model now as the average."""
         if self._model is None:
             return
-        for number, shadow in enumerate(self._model.shadow_params):
-            shadow.copy_(tensors[str(number)])
+        for shadow, parameter in zip(self._model.shadow_params, self._parameters, strict=True):
+            shadow.copy_(parameter.detach())
         self._model.optimization_step = step

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import pickle
-import re
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +20,6 @@ from trainer.run_folder import RunFolder
 from trainer.whole_files import written_aside
 
 log = logging.getLogger(__name__)
-_NAME = re.compile(r"step-(\d{6})")
 _WEIGHTS, _AVERAGE, _OPTIMIZER, _META = "weights.safetensors", "average.safetensors", "optimizer.pt", "checkpoint.json"
 
 
@@ -33,6 +31,7 @@ class Checkpoint:
     weights: dict[str, torch.Tensor]
     optimizer: dict[str, Any]
     average: dict[str, torch.Tensor]
+    """What is exported instead of the weights, under the same names; empty where none is kept."""
     rate_scale: float
     """What the learning rate was multiplied with after rewinds."""
 
@@ -48,7 +47,7 @@ class Checkpoints:
 
         Later ones go, too: that the run came by here again means that they were passed over as damaged.
         """
-        target = self._run.checkpoints / f"step-{checkpoint.step:06d}"
+        target = self._run.checkpoint_folder(checkpoint.step)
         with written_aside(target) as folder:
             save_file(_stored(checkpoint.weights), folder / _WEIGHTS)
             if checkpoint.average:
@@ -57,15 +56,16 @@ class Checkpoints:
             hashes = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
             meta = {"step": checkpoint.step, "rate_scale": checkpoint.rate_scale, "sha256": hashes}
             (folder / _META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
-        kept = [folder for folder in self._folders() if folder.name <= target.name][-self._keep :]
-        for other in self._folders():
-            if other not in kept:
-                shutil.rmtree(other)
+        there = self._run.checkpoint_steps
+        kept = [step for step in there if step <= checkpoint.step][-self._keep :]
+        for other in set(there) - set(kept):
+            shutil.rmtree(self._run.checkpoint_folder(other))
         self._emit(CheckpointWritten(step=checkpoint.step, path=self._run.relative(target)))
 
     def newest(self) -> Checkpoint | None:
         """The newest checkpoint that is whole; damaged ones are named in a warning and passed over."""
-        for folder in reversed(self._folders()):
+        for step in reversed(self._run.checkpoint_steps):
+            folder = self._run.checkpoint_folder(step)
             try:
                 return _read(folder)
             except (OSError, ValueError, KeyError, RuntimeError, SafetensorError, pickle.UnpicklingError) as error:
@@ -73,27 +73,28 @@ class Checkpoints:
                 self._emit(Warned(text=f"The checkpoint {folder.name} is damaged, so it is passed over."))
         return None
 
-    def _folders(self) -> list[Path]:
-        return _folders(self._run)
-
 
 def newest_step(run: RunFolder) -> int:
     """The step of a run's newest checkpoint, whole or not; 0 without one."""
-    folders = _folders(run)
-    return int(folders[-1].name.removeprefix("step-")) if folders else 0
+    return max(run.checkpoint_steps, default=0)
 
 
-def _folders(run: RunFolder) -> list[Path]:
-    if not run.checkpoints.is_dir():
-        return []
-    return sorted(entry for entry in run.checkpoints.iterdir() if _NAME.fullmatch(entry.name))
+def result_at(run: RunFolder, step: int) -> dict[str, torch.Tensor]:
+    """The weights, by the method's own names, that would have been the result if training had ended at a checkpoint.
+
+    Raises OSError, ValueError or SafetensorError where it is not there, or damaged.
+    """
+    folder = run.checkpoint_folder(step)
+    hashes = json.loads((folder / _META).read_text(encoding="utf-8"))["sha256"]
+    name = _AVERAGE if _AVERAGE in hashes else _WEIGHTS
+    _check_hash(folder / name, hashes[name])
+    return load_file(folder / name)
 
 
 def _read(folder: Path) -> Checkpoint:
     meta = json.loads((folder / _META).read_text(encoding="utf-8"))
     for name, expected in meta["sha256"].items():
-        if sha256_of(folder / name) != expected:
-            raise ValueError(f"{name} is not what was written")
+        _check_hash(folder / name, expected)
     average = folder / _AVERAGE
     return Checkpoint(
         step=int(meta["step"]),
@@ -102,6 +103,11 @@ def _read(folder: Path) -> Checkpoint:
         average=load_file(average) if average.exists() else {},
         rate_scale=float(meta["rate_scale"]),
     )
+
+
+def _check_hash(file: Path, expected: str) -> None:
+    if sha256_of(file) != expected:
+        raise ValueError(f"{file.name} is not what was written")
 
 
 def _stored(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -136,17 +136,20 @@ def write_checkpoint(training: Training, step: int) -> None:
         "optimizer": training.optimizer.state_dict(),
         "scaler": scaler.state_dict() if scaler is not None else None,
     }
-    training.checkpoints.write(Checkpoint(step, weights, state, training.average.tensors(), training.rate_scale))
+    average = training.average.tensors(training.method.tensors)
+    training.checkpoints.write(Checkpoint(step, weights, state, average, training.rate_scale))
 
 
 def load_checkpoint(training: Training, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's state in place. Its rate scale is the run's business: a rewind lowers it."""
+    if checkpoint.average:
+        training.method.load(checkpoint.average)
+        training.average.restart(checkpoint.step)
     training.method.load(checkpoint.weights)
     training.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
     scaler = training.compute.accelerator.scaler
     if scaler is not None and checkpoint.optimizer["scaler"] is not None:
         scaler.load_state_dict(checkpoint.optimizer["scaler"])
-    training.average.load(checkpoint.average, checkpoint.step)
 
 
 class _Progress:

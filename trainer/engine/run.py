@@ -110,7 +110,7 @@ def stop_before_training(run: RunFolder, context: RunContext, start: int) -> Non
 
 
 def _stop(run: RunFolder, context: RunContext, steps: int) -> NoReturn:
-    folder = run.checkpoints / f"step-{steps:06d}"
+    folder = run.checkpoint_folder(steps)
     context.emit(Stopped(step=steps, checkpoint=run.relative(folder) if folder.exists() else ""))
     raise TrainingStopped(steps)
 

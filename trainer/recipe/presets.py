@@ -21,6 +21,7 @@ _STARTER: dict[Method, dict[str, Any]] = {
         "weight_decay": 0.0,
         "preview_every_steps": 70,
         "checkpoint_every_steps": 70,
+        "keep_checkpoints": 5,  # all: they are small, and a grid shows them side by side
     },
     Method.dreambooth_lora: {
         "steps": 350,
@@ -32,6 +33,7 @@ _STARTER: dict[Method, dict[str, Any]] = {
         "prior_weight": 0.0,
         "preview_every_steps": 70,
         "checkpoint_every_steps": 70,
+        "keep_checkpoints": 5,
     },
     Method.dreambooth: {
         "steps": 600,
@@ -71,6 +73,7 @@ _FULL_SIZE: dict[Method, dict[str, Any]] = {
         "weight_decay": 0.0,
         "preview_every_steps": 250,
         "checkpoint_every_steps": 250,
+        "keep_checkpoints": 6,
     },
     Method.dreambooth_lora: {
         "steps": 800,
@@ -81,6 +84,7 @@ _FULL_SIZE: dict[Method, dict[str, Any]] = {
         "schedule": "cosine",
         "preview_every_steps": 100,
         "checkpoint_every_steps": 200,
+        "keep_checkpoints": 4,
     },
     Method.dreambooth: {
         "steps": 800,

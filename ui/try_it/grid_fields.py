@@ -21,12 +21,14 @@ _NAMES = {
     Varied.strength: "Strength of the start picture",
     Varied.weight: "Weight of the concepts",
     Varied.concept: "Concept, one at a time",
+    Varied.checkpoint: "Checkpoint of the concept",
     Varied.words: "Words in the prompt",
 }
 _HELP = (
     "Choose one or two settings and write their values, parted by commas or one a line: Guidance scale, `2, 4, 8`. "
     "For words in the prompt, begin with those that stand in it: `red, blue, green` draws the red apple in three "
-    "colours. Of concepts an empty field takes all that you picked."
+    "colours. Of concepts an empty field takes all that you picked; of checkpoints, which show how a concept was "
+    "learnt, all that were kept."
 )
 
 

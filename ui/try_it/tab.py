@@ -251,7 +251,7 @@ class TryTab:
         jobs, weights, missing = self._handlers.concepts_of(settings, owner)
         return {
             **self._sampler.filled(settings, self._handlers.base_of(settings, jobs, owner)),
-            **self._grid.filled(settings.grid),
+            **self._grid.filled(settings.brought_back_by),
             **dict(zip(self._weights, weights, strict=False)),
             self._weighed: jobs,
             self.concepts: gr.update(choices=self._handlers.choices(owner), value=jobs),

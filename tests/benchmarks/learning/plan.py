@@ -96,8 +96,8 @@ def recipe_values(
 ) -> dict[str, Any]:
     """The preset with the side's best learning rate; both sides start from the same."""
     values = preset_values(method, subject.kind, traits)
-    for plain in ("method", "kind", "class_word"):
-        values.pop(plain)
+    for plain in ("method", "kind", "class_word", "keep_checkpoints"):  # the last of these teaches nothing
+        values.pop(plain, None)
     values |= {"preview_every_steps": 0, "checkpoint_every_steps": 0}  # neither side spends time on them
     rate = rates.of(side, method, subject.group)
     return values | ({"learning_rate": rate} if rate else {}) | dict(overrides)

@@ -9,10 +9,11 @@ import torch
 from diffusers import StableDiffusionXLPipeline
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft.tuners.lora import LoraLayer
-from peft.utils import get_peft_model_state_dict
+from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from trainer.artifact import portable_file
 from trainer.engine.export.kohya import write_kohya_lora
+from trainer.engine.export.pipeline_folder import by_part
 from trainer.engine.families import StockPipeline
 
 ADAPTER = "default"
@@ -59,6 +60,12 @@ def adapters_are_in(pipeline: StockPipeline, adapted: dict[str, Any]) -> bool:
         if not all(torch.equal(theirs[name].float().cpu(), ours[name].float().cpu()) for name in ours):
             return False
     return True
+
+
+def put_adapter(pipeline: StockPipeline, adapter: str, weights: dict[str, torch.Tensor]) -> None:
+    """Other weights, by part and peft's names as in `unet.NAME`, for an adapter that is loaded in a stock pipeline."""
+    for part, own in by_part(weights).items():
+        set_peft_model_state_dict(getattr(pipeline, part), own, adapter_name=adapter)
 
 
 def _scales(module: torch.nn.Module, adapter: str) -> dict[str, float]:

@@ -52,6 +52,12 @@ def load_embedding(pipeline: StockPipeline, file: Path, token: str) -> None:
     pool_at_end(pipeline.text_encoder_2, pipeline.tokenizer_2)
 
 
+def put_rows(pipeline: StockPipeline, words: ConceptWords, rows: dict[str, torch.Tensor]) -> None:
+    """Other rows for the concept's tokens, which are loaded in a stock pipeline."""
+    for part, wanted in rows.items():
+        _table(pipeline, part)[_ids(pipeline, part, words)] = wanted.to(_table(pipeline, part))
+
+
 def unload_embedding(pipeline: StockPipeline, tokens: list[str]) -> None:
     """Take a textual inversion's tokens out of every text encoder of a stock pipeline."""
     for part in XL_NAMES:
@@ -66,9 +72,15 @@ def unload_embedding(pipeline: StockPipeline, tokens: list[str]) -> None:
 def embedding_is_in(pipeline: StockPipeline, words: ConceptWords, rows: dict[str, torch.Tensor]) -> bool:
     """Whether a stock pipeline has exactly these rows for the concept's tokens."""
     for part, wanted in rows.items():
-        tokenizer = getattr(pipeline, tokenizer_of(part))
-        ids = tokenizer.convert_tokens_to_ids(list(words.tokens))
-        loaded = getattr(pipeline, part).get_input_embeddings().weight[ids]
+        loaded = _table(pipeline, part)[_ids(pipeline, part, words)]
         if not torch.equal(loaded.float().cpu(), wanted.detach().float().cpu()):
             return False
     return True
+
+
+def _table(pipeline: StockPipeline, part: str) -> torch.Tensor:
+    return getattr(pipeline, part).get_input_embeddings().weight.detach()
+
+
+def _ids(pipeline: StockPipeline, part: str, words: ConceptWords) -> list[int]:
+    return getattr(pipeline, tokenizer_of(part)).convert_tokens_to_ids(list(words.tokens))

@@ -68,6 +68,24 @@ def parts_are_in(pipeline: StockPipeline, parts: dict[str, torch.nn.Module]) -> 
     return True
 
 
+def put_parts(pipeline: StockPipeline, weights: dict[str, torch.Tensor]) -> None:
+    """Other weights, by part and name as in `unet.NAME`, in a stock pipeline. KeyError for one too many."""
+    for part, own in by_part(weights).items():
+        ours = dict(getattr(pipeline, part).named_parameters())
+        with torch.no_grad():
+            for name, tensor in own.items():
+                ours[name].copy_(tensor)
+
+
+def by_part(weights: dict[str, torch.Tensor]) -> dict[str, dict[str, torch.Tensor]]:
+    """`unet.NAME` as `unet`, `NAME`."""
+    parts: dict[str, dict[str, torch.Tensor]] = {}
+    for whole, tensor in weights.items():
+        part, name = whole.split(".", 1)
+        parts.setdefault(part, {})[name] = tensor
+    return parts
+
+
 def read_part(part: str, folder: Path, dtype: torch.dtype) -> torch.nn.Module:
     """One part of a model, from its folder."""
     if part in _TEXT_MODELS:

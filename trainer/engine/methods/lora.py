@@ -13,6 +13,7 @@ from peft import LoraConfig
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from trainer.engine.export.adapters import adapters_are_in, write_adapters
+from trainer.engine.export.pipeline_folder import by_part
 from trainer.engine.families import Family, StockPipeline, stock_pipeline
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
 from trainer.recipe.choices import AdaptedLayers
@@ -85,9 +86,9 @@ class Lora:
         }
 
     def load(self, tensors: dict[str, torch.Tensor]) -> None:
+        stored = by_part(tensors)
         for part, module in self._adapted.items():
-            prefix = f"{part}."
-            own = {name.removeprefix(prefix): t for name, t in tensors.items() if name.startswith(prefix)}
+            own = stored.get(part, {})
             missing = get_peft_model_state_dict(module).keys() - own.keys()
             if missing:
                 raise KeyError(f"adapter weights are missing: {sorted(missing)[:3]}")

@@ -86,6 +86,11 @@ def _stored_as(part: str) -> str:
     return "rows" if part == "text_encoder" else f"{part}.rows"
 
 
+def stored_rows(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """A checkpoint's rows by the part of the text encoder that reads them."""
+    return {"text_encoder" if name == "rows" else name.removesuffix(".rows"): rows for name, rows in tensors.items()}
+
+
 def add_tokens(tokenizer: CLIPTokenizer, tokens: list[str], *, expected_first: int) -> None:
     """Add new tokens with consecutive ids. Raises RecipeError for one that exists, whatever `add_tokens` says of it."""
     known = tokenizer.get_vocab()
