@@ -14,7 +14,6 @@ from pathlib import Path
 import torch
 from PIL import Image
 
-from inference.at_checkpoint import put_checkpoint
 from inference.catalog import Concept, open_concept
 from inference.prompting import encode
 from inference.request import ConceptUse, PictureRequest
@@ -22,6 +21,7 @@ from inference.weights import spell_weighed, translate_weights
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE
 from trainer.bases import find_base, inspect_base
 from trainer.concept import ConceptWords
+from trainer.engine.at_checkpoint import put_checkpoint
 from trainer.engine.attention import choose_attention
 from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
@@ -165,11 +165,12 @@ class Engine:
                 )
             case Method.dreambooth:
                 pass  # it is the loaded model itself
-        try:
-            put_checkpoint(pipeline, concept, words, _adapter_name(use))
-        except ConceptError:
-            self.unload()  # the result is in place, or parts of both
-            raise
+        if concept.step is not None:
+            try:
+                put_checkpoint(pipeline, concept.run, concept.step, words, _adapter_name(use))
+            except ConceptError:
+                self.unload()  # the result is in place, or parts of both
+                raise
         self._loaded.append(_Loaded(use, concept, words))
 
     def _spell(self, prompt: str) -> tuple[str, list[str]]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from safetensors import SafetensorError
 
-from inference.catalog import Concept
 from trainer.concept import ConceptWords
 from trainer.engine.checkpoint import result_at
 from trainer.engine.export.adapters import put_adapter
@@ -14,18 +13,17 @@ from trainer.engine.families import StockPipeline
 from trainer.engine.methods.textual_inversion import stored_rows
 from trainer.errors import ConceptError
 from trainer.recipe.choices import Method
+from trainer.run_folder import RunFolder
 
 
-def put_checkpoint(pipeline: StockPipeline, concept: Concept, words: ConceptWords, adapter: str) -> None:
-    """Put the weights of the concept's step where those of its result are loaded; `adapter` is a LoRA's name there.
+def put_checkpoint(pipeline: StockPipeline, run: RunFolder, step: int, words: ConceptWords, adapter: str) -> None:
+    """Put a checkpoint's weights where those of the run's result are loaded; `adapter` is a LoRA's name there.
 
     Nothing of the result remains: a checkpoint has every weight that was trained. Raises ConceptError where it is gone.
     """
-    if concept.step is None:
-        return
     try:
-        weights = result_at(concept.run, concept.step)
-        match concept.manifest.method:
+        weights = result_at(run, step)
+        match words.method:
             case Method.textual_inversion:
                 put_rows(pipeline, words, stored_rows(weights))
             case Method.dreambooth_lora:
@@ -33,6 +31,4 @@ def put_checkpoint(pipeline: StockPipeline, concept: Concept, words: ConceptWord
             case Method.dreambooth:
                 put_parts(pipeline, weights)
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        raise ConceptError(
-            f"The checkpoint of {words.placeholder} at step {concept.step} is gone or damaged."
-        ) from error
+        raise ConceptError(f"The checkpoint of {words.placeholder} at step {step} is gone or damaged.") from error
