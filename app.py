@@ -6,6 +6,7 @@ import logging
 import math
 import sys
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.client import GeneratorClient
@@ -35,7 +36,8 @@ from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
 from ui.services import Services
 from ui.theme import build_theme
-from ui.uploads import keep_uploads_in
+from ui.upload_form import take_files_alone
+from ui.uploads import keep_uploads_in, remove_forgotten
 from ui.web import build_middleware
 
 if TYPE_CHECKING:
@@ -45,6 +47,7 @@ log = logging.getLogger(__name__)
 _TIDY_EVERY_S = 3600.0
 _QUEUE_EVERY_S = 60.0
 _QUEUE_LOOKS_EVERY_S = 0.02  # gradio's millisecond takes 5 % of a core from the training while nobody is there
+_SESSIONS = 500  # of 0.4 MB each; gradio would keep the first 10,000, open or not
 _THREADS = 120  # gradio's 40 would be used up by people who wait for pictures: each waits in a thread
 
 
@@ -75,7 +78,8 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
 
 def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None:
     """Serve the page from a thread of its own and return. Raises RequestError where its address cannot be had."""
-    page.queue(max_size=200, default_concurrency_limit=16)
+    take_files_alone()
+    page.queue(max_size=200, default_concurrency_limit=16, api_open=False)  # nobody passes by its limits
     page._queue.sleep_when_free = _QUEUE_LOOKS_EVERY_S  # noqa: SLF001 - gradio offers no other way
     try:
         page.launch(
@@ -89,6 +93,7 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
             run_history=False,
             max_threads=_THREADS,
             max_file_size="200mb",
+            state_session_capacity=_SESSIONS,
             show_error=False,  # what is not ours to say: it may name folders of this machine
             quiet=True,
             ssr_mode=False,
@@ -123,7 +128,7 @@ def queue_example(jobs: JobService, *, owner: str) -> None:
         log.warning("the example cannot be queued: %s", error)
 
 
-def look_after(children: Children, services: Services, stop: StopSignal) -> None:
+def look_after(children: Children, services: Services, uploads: Path, stop: StopSignal) -> None:
     """Until told to stop: keep the children alive, the queue whole, and no photos that nobody trained within a day."""
     tidied, queued = time.monotonic(), -math.inf
     served = {HUGGING_FACE, *(device.key for device in services.jobs.fleet.own)}
@@ -134,6 +139,7 @@ def look_after(children: Children, services: Services, stop: StopSignal) -> None
             if time.monotonic() - tidied >= _TIDY_EVERY_S:
                 tidied = time.monotonic()
                 services.drafts.remove_old()
+                remove_forgotten(uploads)
             if time.monotonic() - queued >= _QUEUE_EVERY_S:
                 queued = time.monotonic()
                 gone = gone_executors(services.runtime_dir, served)
@@ -163,7 +169,7 @@ def main() -> int:
     print(f"Concept Studio is at {page.local_url}", flush=True)
     prepare_home(settings, services, devices, stop)
     with Children(settings, devices) as children:
-        look_after(children, services, stop)
+        look_after(children, services, settings.uploads_dir, stop)
     page.close(verbose=False)
     return 0
 

@@ -32,6 +32,7 @@ _SHOWN_S = 24 * 3600.0
 """For so long a copy here serves those to whom the Hub has shown the base, should it be away."""
 _MOST = 1000
 _GB = 1e9
+_LARGEST_CONFIG = 2**20
 _Asked = tuple[str, str | None]
 """A base's name and the hash of the token with which it was asked for: tokens are not kept."""
 
@@ -115,9 +116,11 @@ def _check(hub: HfApi, base: BaseReference) -> HubBase:
         raise BaseModelError(f"{base.name} is no model in diffusers format: it has no model_index.json.")
     client: Any = hub  # some of its annotations are open
     configs = [name for name in CONFIG_FILES if name in sizes]
+    if any(sizes[name] > _LARGEST_CONFIG for name in configs):
+        raise BaseModelError(f"{base.name} is no model in diffusers format: its configuration is too large.")
     paths = [Path(client.hf_hub_download(base.name, name, revision=info.sha)) for name in configs]
     traits = inspect_listed(paths[0].parent, set(sizes), identity=f"{base.name}@{info.sha}")
-    needed = sum(size for name, size in sizes.items() if is_loaded(name) and name.endswith(".safetensors"))
+    needed = sum(size for name, size in sizes.items() if is_loaded(name))
     _check_disk(base, needed)
     return HubBase(str(info.sha), traits, needed)
 

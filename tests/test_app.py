@@ -144,7 +144,7 @@ def test_photos_that_nobody_trained_are_removed_while_the_app_runs(
     yesterday = time.time() - 25 * 3600
     os.utime(drafts.folder("anna", draft), (yesterday, yesterday))
     monkeypatch.setattr(app_module, "_TIDY_EVERY_S", 0.0)
-    app_module.look_after(cast("Children", _WellChildren(stop)), services, stop)
+    app_module.look_after(cast("Children", _WellChildren(stop)), services, tmp_path, stop)
     services.jobs.close()
     assert not drafts.folder("anna", draft).exists()
 

@@ -117,14 +117,9 @@ class JobsTab:
             case "cancel":
                 jobs.cancel(job_id, owner)
             case "resume":
-                self._services.spending.check_open()
-                if jobs.remote_run(jobs.job(job_id, owner).id) is None:
-                    self._services.admit(request)
-                jobs.resume(job_id, owner)
+                self._services.resume(job_id, owner, request)
             case "resume-here":
-                self._services.spending.check_open()
-                self._services.admit(request)
-                jobs.resume(job_id, owner, here=True)
+                self._services.resume(job_id, owner, request, here=True)
             case "delete":
                 jobs.delete(job_id, owner)
             case "retry-publish":

@@ -16,6 +16,7 @@ from trainer.settings import tell_libraries
 
 KEEP_S = 60.0
 _LEFT_OVER_S = 3600.0
+_FORGOTTEN_S = 24 * 3600.0
 
 
 def keep_uploads_in(folder: Path) -> None:
@@ -25,6 +26,11 @@ def keep_uploads_in(folder: Path) -> None:
     for emptied in folder.glob("*"):
         with contextlib.suppress(OSError):
             emptied.rmdir()
+
+
+def remove_forgotten(folder: Path) -> None:
+    """Remove uploads that nobody has used for a day, and parts of those that a full disk broke off."""
+    remove_older([file for file in folder.rglob("*") if file.is_file()], _FORGOTTEN_S)
 
 
 def release(files: Iterable[Path], keep_s: float = KEEP_S) -> None:

@@ -1,4 +1,4 @@
-"""HTTP around gradio: a limit on bodies that are not files, and each owner's own files.
+"""What stands between the browser and gradio, and each owner's own files.
 
 Gradio's file URLs work for whoever has them; ours ask whose they are, and answer 404 to everybody else.
 """
@@ -12,11 +12,10 @@ from http import HTTPStatus
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
-from starlette.formparsers import MultiPartException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from trainer.errors import RequestError
 from trainer.recipe.recipe_file import recipe_text
@@ -25,11 +24,11 @@ from trainer.settings import Settings
 from ui.hosts import KnownHosts
 from ui.leaving import LeaveInPeace
 from ui.owners import OwnerCookie
+from ui.request_limits import BodyLimit, NothingFromElsewhere, WholeUploads
+from ui.same_origin import SameOrigin
 from ui.services import Services
 
 PREFIX = "/studio/"
-UPLOADS = "/gradio_api/upload"
-MAX_BODY_BYTES = 8 * 2**20
 _SHARED_PARTS = ("previews", "artifact", "photos/thumbs")
 
 
@@ -37,67 +36,14 @@ def build_middleware(services: Services, settings: Settings) -> list[Middleware]
     """What stands between the browser and gradio, the outermost first."""
     return [
         Middleware(KnownHosts, settings=settings),
+        Middleware(SameOrigin),
+        Middleware(NothingFromElsewhere),
         Middleware(BodyLimit),
-        Middleware(WholeUploads),
+        Middleware(WholeUploads, folder=settings.uploads_dir),
         Middleware(OwnerCookie, policy=services.owners, adopt=services.adopt),
         Middleware(PrivateFiles, services=services),
         Middleware(LeaveInPeace),
     ]
-
-
-class BodyLimit:
-    """Answers 413 to bodies over MAX_BODY_BYTES, but for file uploads, which gradio streams to disk."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or _is_upload(scope):
-            await self._app(scope, receive, send)
-            return
-        length = next((v for n, v in scope["headers"] if n == b"content-length"), b"0")
-        if length.isdigit() and int(length) > MAX_BODY_BYTES:
-            await PlainTextResponse("This request is too large.", 413)(scope, receive, send)
-            return
-        received = 0
-
-        async def counted() -> Message:
-            nonlocal received
-            message = await receive()
-            received += len(message.get("body", b""))
-            if received > MAX_BODY_BYTES:  # a body without a length: cut it off
-                return {"type": "http.disconnect"}
-            return message
-
-        await self._app(scope, counted, send)
-
-
-def _is_upload(scope: Scope) -> bool:
-    is_form = any(n == b"content-type" and v.startswith(b"multipart/form-data") for n, v in scope["headers"])
-    return is_form and scope["path"] == UPLOADS
-
-
-class WholeUploads:
-    """Tells gradio that an upload was broken off, in the one way in which it removes what had come of it."""
-
-    def __init__(self, app: ASGIApp) -> None:
-        self._app = app
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http" or not _is_upload(scope):
-            await self._app(scope, receive, send)
-            return
-        whole = False
-
-        async def until_whole() -> Message:
-            nonlocal whole
-            message = await receive()
-            if message["type"] == "http.disconnect" and not whole:
-                raise MultiPartException("The upload was broken off.")
-            whole = whole or not message.get("more_body", False)
-            return message
-
-        await self._app(scope, until_whole, send)
 
 
 class PrivateFiles:

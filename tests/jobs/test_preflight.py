@@ -19,7 +19,7 @@ from jobs.preflight import BaseChecker, check_hub_base
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
-from trainer.bases import PINNED, BaseReference, find_base
+from trainer.bases import PINNED, BaseReference, find_base, is_loaded
 from trainer.errors import BaseModelError
 
 NAME = "alice/model"
@@ -57,7 +57,8 @@ def test_good_base_is_named_by_its_commit(hub: LocalHub, published: str, tiny_mo
     assert found.commit == published
     assert found.traits is not None
     assert (found.traits.resolution_px, found.traits.prediction) == (64, "epsilon")
-    assert found.download_bytes == sum(f.stat().st_size for f in tiny_model.glob("*/*.safetensors"))
+    files = {f.relative_to(tiny_model).as_posix(): f.stat().st_size for f in tiny_model.rglob("*") if f.is_file()}
+    assert found.download_bytes == sum(size for name, size in files.items() if is_loaded(name))
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
@@ -106,6 +107,12 @@ def test_other_families_and_remote_code_are_refused(
 ) -> None:
     change(alice, "model_index.json", {**read_index(tiny_model), **index})
     with pytest.raises(BaseModelError, match=words):
+        check(hub)
+
+
+def test_configuration_of_a_size_that_none_has_is_not_fetched(hub: LocalHub, alice: HfApi, published: str) -> None:
+    change(alice, "unet/config.json", {"filler": "x" * 2**20})
+    with pytest.raises(BaseModelError, match="its configuration is too large"):
         check(hub)
 
 

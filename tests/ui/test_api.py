@@ -23,6 +23,7 @@ from trainer.errors import RecipeError, RequestError
 from trainer.machine.devices import cpu
 from trainer.settings import Owners, Settings
 from ui.api.training import TrainingApi
+from ui.api.turns import EACH, Turns
 from ui.api.uploaded import uploaded_files
 from ui.layout import build_page
 from ui.owners import COOKIE
@@ -70,6 +71,7 @@ def test_client_trains_and_draws_what_is_its_own(app: Callable[..., App], photo_
     with pytest.raises(AppError, match=f"A program makes one up: {COOKIE}="):
         client(studio).predict(api_name="/jobs")
     assert bob.predict(api_name="/jobs") == []
+    _check_what_is_closed(studio.url, headers)
     for name in ("/job", "/stop", "/cancel", "/resume", "/delete"):
         with pytest.raises(AppError, match="There is no such job"):
             bob.predict(job=job["id"], api_name=name)
@@ -92,6 +94,17 @@ def test_client_trains_and_draws_what_is_its_own(app: Callable[..., App], photo_
     bob.close()
 
 
+def _check_what_is_closed(url: str, headers: dict[str, str]) -> None:
+    """Ways around the page that gradio has by itself."""
+    stranger = headers | {"Origin": "https://evil.example"}
+    assert httpx.post(f"{url}/gradio_api/call/jobs", json={"data": []}, headers=stranger).status_code == 403
+    beside_the_queue = httpx.post(f"{url}/gradio_api/run/generate", json={"data": ["a mug"]}, headers=headers)
+    assert (beside_the_queue.status_code, "queue" in beside_the_queue.text) == (404, True)
+    assert httpx.get(f"{url}/gradio_api/file=https://example.org/", headers=headers).status_code == 404
+    field = httpx.post(f"{url}/gradio_api/upload", files={"files": (None, b"x" * 100)}, headers=headers)
+    assert (field.status_code, field.text) == (400, "An upload holds files alone.")
+
+
 def test_names_are_these_and_no_event_of_the_page_is_among_them(services: Services) -> None:
     page = in_a_loop(lambda: build_page(services))
     assert sorted(page.get_api_info()["named_endpoints"]) == [
@@ -111,6 +124,37 @@ def test_names_are_these_and_no_event_of_the_page_is_among_them(services: Servic
 def test_visitor_may_name_nothing_of_this_machine(services: Services, named: dict[str, Any], words: str) -> None:
     with pytest.raises(RequestError, match=words):
         TrainingApi(services).recipe(FIELDS | named, None)
+
+
+def test_visitor_who_may_train_nothing_here_resumes_nothing(
+    services: Services, tiny_model: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> None:
+        raise RequestError("duplicate it")
+
+    request = visitors_request()
+    job = trained_job(services, services.owners.of(request), tiny_model, photo_folder).id
+    monkeypatch.setattr(services.admission, "check", refuse)
+    with pytest.raises(RequestError, match="duplicate it"):
+        TrainingApi(services).resume(job, request)
+
+
+def test_one_owner_has_so_many_requests_under_way_and_no_more(services: Services) -> None:
+    anna, bob, turns = visitors_request(), visitors_request(), Turns(services.owners)
+
+    def nested(depth: int, request: gr.Request) -> str:
+        if depth > 1:
+            return call(depth - 1, request)
+        with pytest.raises(RequestError, match="Too many requests are under way"):
+            call(1, request)
+        return others(bob)
+
+    def answered(request: gr.Request) -> str:
+        return "answered"
+
+    call, others = turns.taken_by(nested), turns.taken_by(answered)
+    assert call(EACH, anna) == "answered"
+    assert call(EACH, anna) == "answered"  # all of them are over
 
 
 def test_owner_of_the_machine_may_name_own_folders(tmp_path: Path, tiny_model: Path) -> None:

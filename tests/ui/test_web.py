@@ -1,10 +1,9 @@
-"""HTTP around the page: owners by cookie, files for their owner alone, bodies of bounded size."""
+"""HTTP around the page: owners by cookie, and files for their owner alone."""
 
 from __future__ import annotations
 
 import io
 import zipfile
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -22,8 +21,9 @@ from trainer.recipe.recipe_file import read_fields, requested_recipe
 from trainer.settings import Owners, Settings
 from trainer.single_file_base import inspect_local
 from ui.owners import COOKIE, OwnerPolicy
+from ui.request_limits import UPLOADS
 from ui.services import Services
-from ui.web import MAX_BODY_BYTES, UPLOADS, build_middleware
+from ui.web import build_middleware
 
 
 @pytest.fixture
@@ -200,23 +200,3 @@ def test_drafts_and_pictures_are_private_too(site: Starlette, services: Services
     ):
         assert anna.get(url).status_code == 404
     assert anna.post("/studio/picture/1.png").status_code == 404
-
-
-@pytest.mark.fault(52)
-def test_large_bodies_are_refused_and_uploads_are_not(site: Starlette) -> None:
-    client = visitor(site)
-    large = b"x" * (MAX_BODY_BYTES + 1)
-    assert client.post("/", content=large).status_code == 413
-    assert client.post("/", content=b"x" * 1000).text == "1000"
-    assert client.post(UPLOADS, files={"file": large}).status_code == 200
-    assert client.post("/", files={"file": large}).status_code == 413  # it would be read into memory
-
-
-@pytest.mark.fault(52)
-def test_large_body_without_a_length_is_cut_off(site: Starlette) -> None:
-    def pieces() -> Iterator[bytes]:
-        for _ in range(MAX_BODY_BYTES // 2**20 + 2):
-            yield b"x" * 2**20
-
-    client = TestClient(site, raise_server_exceptions=False)
-    assert client.post("/", content=pieces()).status_code >= 400

@@ -15,13 +15,25 @@ from trainer.recipe.config import TrainConfig
 from trainer.recipe.presets import preset_values
 
 _REQUIRED = ("method", "name", "kind")
+_LONGEST = 20_000
+
+
+class _PlainLoader(yaml.SafeLoader):
+    """Without references: a few lines of them stand for gigabytes."""
+
+    def compose_node(self, parent: yaml.Node | None, index: int) -> yaml.Node | None:
+        if self.check_event(yaml.AliasEvent):  # pyright: ignore[reportUnknownMemberType]
+            raise yaml.YAMLError("references such as *name are not for recipes")
+        return super().compose_node(parent, index)
 
 
 def read_fields(text: str) -> dict[str, Any]:
     """The fields of a recipe file, in YAML. Raises RequestError for another text."""
+    if len(text) > _LONGEST:
+        raise RequestError(f"The recipe is too long: it has {len(text):,} characters, and {_LONGEST:,} is the most.")
     try:
-        values: Any = yaml.safe_load(text)
-    except yaml.YAMLError as error:
+        values: Any = yaml.load(text, _PlainLoader)
+    except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML's dates and numbers may be none
         raise RequestError(f"The recipe cannot be read: {error}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", values)):
         raise RequestError("The recipe is not a list of fields.")

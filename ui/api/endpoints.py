@@ -14,26 +14,22 @@ from pydantic import ConfigDict, ValidationError, validate_call
 from jobs.service import JobService
 from ui.api.drawing import DrawingApi
 from ui.api.training import TrainingApi
+from ui.api.turns import Turns
 from ui.errors import words_of
 from ui.services import Services
-
-_WAITING_AT_ONCE = 32
-"""Requests that wait for something to be trained on or drawn: each takes a thread."""
-
 
 _ACTIONS: dict[str, tuple[Callable[[JobService, str, str], object], str]] = {
     "cancel": (JobService.cancel, "Cancel a waiting or running job."),
     "stop": (JobService.stop_and_keep, "Stop a running job and keep what it learnt."),
-    "resume": (JobService.resume, "Queue a stopped, failed or cancelled job again, from its newest checkpoint."),
 }
 
 
 def build_api(services: Services) -> None:
     """Add the endpoints to the page that is being drawn. A client lists them with `view_api`."""
-    training, drawing = TrainingApi(services), DrawingApi(services)
+    training, drawing, turns = TrainingApi(services), DrawingApi(services), Turns(services.owners)
     for endpoint in (training.check_photos, training.train, drawing.generate):
-        gr.api(_told(endpoint), concurrency_limit=_WAITING_AT_ONCE)
-    for endpoint in (training.jobs, training.job, training.delete):
+        gr.api(_told(turns.taken_by(endpoint)), concurrency_limit=None)
+    for endpoint in (training.jobs, training.job, training.resume, training.delete):
         gr.api(_told(endpoint), concurrency_limit=None)
     for name, (act, what) in _ACTIONS.items():
         gr.api(_told(training.acting(act, what)), api_name=name, concurrency_limit=None)

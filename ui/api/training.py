@@ -62,7 +62,7 @@ class TrainingApi:
 
     def recipe(self, values: dict[str, Any], hub_token: str | None) -> TrainConfig:
         """A visitor's recipe. Raises RecipeError, or RequestError for a base or a folder that they may not name."""
-        if values.get("class_images_dir") and not self._services.owners.single:
+        if values.get("class_images_dir") is not None and not self._services.owners.single:
             raise RecipeError([Problem("class_images_dir", "names a folder of this machine, which is not yours")])
         base = self._services.owners.find_base(
             _base_of(values), values.get("base_prediction"), revision=values.get("base_revision")
@@ -87,20 +87,27 @@ class TrainingApi:
 
     def jobs(self, request: gr.Request) -> list[dict[str, Any]]:
         """All of one's jobs, the newest first, each as /job gives it."""
-        return [self._as_dict(view) for view in self._services.jobs.views(self._services.owners.of(request))]
+        owner = self._services.owners.of(request)
+        return [self._as_dict(view, owner) for view in self._services.jobs.views(owner)]
 
     def job(self, job: str, request: gr.Request) -> dict[str, Any]:
         """A job: its state, phase, step and what is left, its recipe, and its files' addresses below this page's."""
-        return self._as_dict(self._services.jobs.view(job, self._services.owners.of(request)))
+        owner = self._services.owners.of(request)
+        return self._as_dict(self._services.jobs.view(job, owner), owner)
 
-    def _as_dict(self, view: JobView) -> dict[str, Any]:
+    def _as_dict(self, view: JobView, owner: str) -> dict[str, Any]:
         run = self._services.jobs.run_folder(view.job.id)
         files = sorted(file for part in _SHOWN for file in (run.root / part).rglob("*") if file.is_file())
         return {
             **view.as_dict(),
-            "recipe": _recipe_of(run),
+            "recipe": _recipe_of(run) if view.job.owner == owner else None,
             "files": [f"studio/run/{view.job.id}/{run.relative(file)}" for file in files],
         }
+
+    def resume(self, job: str, request: gr.Request) -> dict[str, Any]:
+        """Queue a stopped, failed or cancelled job again, from its newest checkpoint. Returns the job as /job does."""
+        self._services.resume(job, self._services.owners.of(request), request)
+        return self.job(job, request)
 
     def acting(self, act: Callable[[JobService, str, str], object], what: str) -> Callable[..., dict[str, Any]]:
         """An endpoint that does something to one of one's jobs, and says how the job is then."""
