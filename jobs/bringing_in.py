@@ -5,18 +5,21 @@ Of a repository nothing but a listing and the header of one file is fetched here
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import tempfile
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
 from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
 
-from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub
+from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub, read_account
 from jobs.preflight import BaseChecker, check_hub_base
+from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
 from trainer.bases import BaseReference, BaseTraits, find_base
-from trainer.errors import WeightsError
+from trainer.errors import ConceptError, WeightsError
 from trainer.imports.hub_choice import WHOLE_FOLDER, choose_file
+from trainer.imports.publications import TAG, may_be_publication, said_by
 from trainer.imports.recognise import (
     Recognised,
     check_fit,
@@ -30,6 +33,8 @@ from trainer.imports.task import ImportTask, build_task, hub_values, source_valu
 from trainer.imports.weights_file import Header, TensorShape
 from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.single_file_base import inspect_local
+
+_MOST_LISTED = 50
 
 
 @dataclass(frozen=True)
@@ -45,6 +50,16 @@ class Wish:
     class_word: str | None = None
     base: str = STARTER
     base_prediction: str | None = None
+    base_revision: str | None = None
+
+    def corrected(self, manifest: Manifest) -> Wish:
+        """As what this app published says itself; an embedding's name and another base are a person's to choose."""
+        said: dict[str, Any] = said_by(manifest)
+        if manifest.method is Method.textual_inversion and self.name:
+            said.pop("name")
+        if self.base.strip() not in ("", STARTER):
+            said = {name: value for name, value in said.items() if not name.startswith("base")}
+        return replace(self, **said)
 
 
 @dataclass(frozen=True)
@@ -76,15 +91,20 @@ class Importer:
         return self.judge_file(wish, file, shown_name=str(said["origin"])) if file else self.judge_hub(wish)
 
     def judge_hub(self, wish: Wish, token: str | None = None) -> Bringing:
-        """Judge HUB_ID or HUB_ID:FILE. Raises as `judge_file` does, and HubError where the Hub does not answer."""
+        """Judge HUB_ID or HUB_ID:FILE. Raises as `judge_file` does, and HubError where the Hub does not answer.
+
+        What this app published itself says what it is, whatever the wish does.
+        """
         token = token or self._token
         said = hub_values(wish.source)
-        values, reference, traits = self._about_base(wish, token)
         repo_id, wanted = str(said["hub_id"]), said["hub_file"]
         try:
-            commit, chosen, recognised = self._look(repo_id, str(wanted) if wanted else None, token)
+            commit, chosen, recognised, manifest = self._look(repo_id, str(wanted) if wanted else None, token)
         except CLIENT_ERRORS as error:
             raise explain(error, what=repo_id) from error
+        if manifest is not None:
+            wish = wish.corrected(manifest)
+        values, reference, traits = self._about_base(wish, token)
         if recognised is not None:
             check_fit(recognised, traits, reference.name)
             check_prediction(recognised, wish.base_prediction)
@@ -96,27 +116,55 @@ class Importer:
         values |= {"hub_id": repo_id, "hub_revision": commit, "hub_file": chosen or None}
         return Bringing(_task(wish, values), None)
 
+    def publications(self, token: str | None) -> list[str]:
+        """What this app published for the account of a token, else the machine's, the newest first. Raises HubError."""
+        token = token or self._token
+        if token is None:
+            return []
+        account = read_account(token, endpoint=self._endpoint)
+        try:
+            found = open_hub(token, self._endpoint).list_models(
+                author=account.name, filter=TAG, sort="last_modified", limit=_MOST_LISTED
+            )
+            return [model.id for model in found]
+        except CLIENT_ERRORS as error:
+            raise explain(error, what="your account") from error
+
     def _about_base(self, wish: Wish, token: str | None) -> tuple[dict[str, object], BaseReference, BaseTraits]:
         """The base's values of a task, and its traits."""
-        reference = find_base(wish.base.strip() or STARTER, prediction=wish.base_prediction)
+        reference = find_base(wish.base.strip() or STARTER, wish.base_revision, wish.base_prediction)
         values: dict[str, object] = {"base": reference.name, "base_prediction": wish.base_prediction}
         if not reference.on_hub:
             return values, reference, inspect_local(reference)
         found = self._bases.check(reference, token)
         return values | {"base_revision": found.commit}, reference, found.traits
 
-    def _look(self, repo_id: str, wanted: str | None, token: str | None) -> tuple[str, str, Recognised | None]:
-        """Commit, chosen file, and what it is, where a header says so: pickles are judged when they are here."""
+    def _look(
+        self, repo_id: str, wanted: str | None, token: str | None
+    ) -> tuple[str, str, Recognised | None, Manifest | None]:
+        """Commit, chosen file, what it is, where a header says so (pickles are judged when they are here), and says."""
         hub = open_hub(token, self._endpoint)
         info = hub.model_info(repo_id, files_metadata=True)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         chosen = choose_file(sizes, wanted, repo_id)
         commit = str(info.sha)
+        manifest = _own_manifest(hub, repo_id, commit) if may_be_publication(sizes) else None
         if not chosen.endswith(".safetensors"):
-            return commit, chosen, None
+            return commit, chosen, None, manifest
         recognised = recognise(_remote_header(hub, repo_id, chosen, commit))
         check_size(recognised.form, sizes[chosen])
-        return commit, chosen, recognised
+        return commit, chosen, recognised, manifest
+
+
+def _own_manifest(hub: HfApi, repo_id: str, commit: str) -> Manifest | None:
+    """What a repository's artifact.json says; None for somebody else's file of that name. It is kept nowhere."""
+    client: Any = hub  # some of its annotations are open
+    with tempfile.TemporaryDirectory() as aside:
+        client.hf_hub_download(repo_id, MANIFEST_FILE, revision=commit, local_dir=aside)
+        try:
+            return read_manifest(Path(aside))
+        except ConceptError:
+            return None
 
 
 def _remote_header(hub: HfApi, repo_id: str, file: str, commit: str) -> Header:

@@ -15,6 +15,7 @@ from jobs.hub import redacted
 from trainer.artifact import EMBEDDING_FILE, Manifest, portable_file
 from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER, FamilyName
 from trainer.concept import first_prompt, preview_prompt
+from trainer.imports.publications import TAG
 from trainer.photos.intake import PhotoSet
 from trainer.recipe.build import build_recipe
 from trainer.recipe.choices import STARTER, Kind, Method
@@ -150,7 +151,7 @@ def _front_matter(manifest: Manifest, prompt: str, samples: Samples, base_licenc
         "library_name": "diffusers",
         "pipeline_tag": "text-to-image",
         "license": _licence(manifest, base_licence),
-        "tags": ["concept-studio", *_FAMILY_TAGS[manifest.base.family], *_TAGS[manifest.method]],
+        "tags": [TAG, *_FAMILY_TAGS[manifest.base.family], *_TAGS[manifest.method]],
         "instance_prompt": redacted(manifest.trained_words),
         "widget": [{"text": redacted(one_line(prompt)), "output": {"url": path}} for path in samples.after],
     }

@@ -33,6 +33,7 @@ class RepoRoutes:
             Route("/api/repos/create", self.create, methods=["POST"]),
             Route("/api/repos/delete", self.delete, methods=["DELETE"]),
             Route("/api/repos/move", self.move, methods=["POST"]),
+            Route("/api/models", self.list_models),
             Route(REPO_API, self.info),
             Route(f"{REPO_API}/revision/{{revision:segment}}", self.info),
             Route(f"{REPO_API}/settings", self.change_settings, methods=["PUT"]),
@@ -44,6 +45,19 @@ class RepoRoutes:
 
     async def whoami(self, request: Request) -> JSONResponse:
         return JSONResponse(describe_token(self._hub.accounts.signed_in(request)))
+
+    async def list_models(self, request: Request) -> JSONResponse:
+        """An author's models with a tag, the last changed first: all that are public, and what the token may read."""
+        token, asked = self._hub.accounts.token_of(request), request.query_params
+        found = [
+            self._describe(model, model.head, with_blobs=False)
+            for model in self._hub.repositories.all("model")
+            if model.namespace == asked.get("author", model.namespace)
+            and (not model.private or Action.READ in powers_over(token, model))
+        ]
+        marked = [model for model in found if {asked["filter"]} <= set(model["tags"])] if "filter" in asked else found
+        marked.sort(key=lambda model: model["lastModified"], reverse=True)
+        return JSONResponse(marked[: int(asked.get("limit", 1000))])
 
     async def agent_harnesses(self, _request: Request) -> JSONResponse:
         """Clients ask once a day which programs might be driving them: none is known."""

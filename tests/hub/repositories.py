@@ -154,6 +154,10 @@ class Repositories:
         """The repository of that name."""
         return self._by_id.get((kind, repo_id))
 
+    def all(self, kind: Kind) -> list[Repository]:
+        """Every repository of a kind."""
+        return [repository for (of, _), repository in self._by_id.items() if of == kind]
+
     def new_name(self, kind: Kind, repo_id: str) -> str | None:
         """What a repository that once had this name was renamed to."""
         return self._renamed.get((kind, repo_id))

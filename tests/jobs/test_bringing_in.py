@@ -163,11 +163,14 @@ def test_concepts_of_the_hub_come_in_and_go_out_again(
     assert len(model.origin.revision or "") == 40
 
     published = publish(style, "alice/red-mug", ALICE, endpoint=hub.url)
-    back = take_in(importer.judge_hub(about(tiny_model, "alice/red-mug")))
+    assert importer.publications(ALICE) == ["alice/red-mug"]
+    assert importer.publications(BOB) == []
+    back = take_in(importer.judge_hub(about(tiny_model, "alice/red-mug", class_word="dog", kind="pet")))
     ours, theirs = read_manifest(style.artifact), read_manifest(back.artifact)
     assert {f.path: f.sha256 for f in ours.files} == {f.path: f.sha256 for f in theirs.files}
     assert theirs.origin is not None
     assert theirs.origin.revision == published.commit
+    assert (theirs.kind, theirs.class_word) == (ours.kind, ours.class_word) != ("pet", "dog")
 
 
 def test_private_concept_comes_in_with_the_token_of_who_asks_and_of_nobody_else(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -11,16 +12,18 @@ import torch
 from huggingface_hub import HfApi
 from safetensors.torch import save_file
 
-from jobs.bringing_in import Importer
+from jobs.bringing_in import Importer, Wish
 from jobs.service import JobService
 from tests.engine.test_single_file_base import widened
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
+from tests.jobs.finished_run import write_finished_run
 from tests.jobs.imports import about, upload
+from trainer.artifact import read_manifest
 from trainer.engine.export.single_file import write_single_file
 from trainer.errors import BaseModelError, HubError, RecipeError, WeightsError
 from trainer.imports.task import suggested_name
-from trainer.recipe.choices import Method
+from trainer.recipe.choices import STARTER, Method
 
 
 @pytest.mark.parametrize(
@@ -73,6 +76,22 @@ def test_what_is_said_about_it_is_checked(importer: Importer, embedding: Path, t
         importer.judge_file(about(Path("nothing here")), embedding, shown_name="x")
     assert suggested_name("My Style (v2).safetensors") == "my-style-v2"
     assert suggested_name("owner/Cat_Toy") == "cat-toy"
+
+
+def test_publication_of_this_app_says_itself_what_it_is(tmp_path: Path, photo_folder: Path) -> None:
+    embedding = read_manifest(write_finished_run(tmp_path / "run", photo_folder).artifact)
+    on_hub = embedding.base.model_copy(update={"name": "alice/base", "revision": "1" * 40})
+    lora = embedding.model_copy(update={"method": Method.dreambooth_lora, "class_word": "mug", "base": on_hub})
+    asked = Wish("alice/red-mug", "my-mug", kind="pet", class_word="dog")
+    found = asked.corrected(lora)
+    assert (found.name, found.kind, found.class_word) == ("red-mug", "object", "mug")
+    assert (found.base, found.base_revision) == ("alice/base", "1" * 40)
+    assert asked.corrected(embedding).name == "my-mug"
+    assert replace(asked, name="").corrected(embedding).name == "red-mug"
+    other = replace(asked, base="alice/other").corrected(lora)
+    assert (other.base, other.base_revision, other.class_word) == ("alice/other", None, "mug")
+    elsewhere = lora.model_copy(update={"base": on_hub.model_copy(update={"name": "/models/mine"})})
+    assert asked.corrected(elsewhere).base == STARTER
 
 
 def test_repository_is_looked_over_by_its_header_alone(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import logging
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from gradio.components import Component
 
 from jobs.bringing_in import Wish
 from trainer.bases import PINNED
-from trainer.errors import RequestError
+from trainer.errors import HubError, RequestError
 from trainer.imports.task import suggested_name
 from trainer.photos.intake import shown_name
 from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind
@@ -22,6 +23,7 @@ from ui.forms import class_word_for
 from ui.services import Services
 from ui.uploads import release
 
+log = logging.getLogger(__name__)
 _TYPES = [".safetensors", ".pt", ".bin"]
 _PREDICTIONS = [
     ("what its file or its base says", ""),
@@ -35,7 +37,7 @@ class AddPanel:
 
     def __init__(self, services: Services) -> None:
         self._services = services
-        with gr.Accordion("Add a concept", open=False, elem_id="add-panel"):
+        with gr.Accordion("Add a concept", open=False, elem_id="add-panel") as panel:
             gr.Markdown(
                 "An embedding, a LoRA or a whole model that was made elsewhere, for Stable Diffusion 1.x, 2.x or XL. "
                 "It is looked over before anything of it is opened, tried, and then works like one trained here. "
@@ -57,6 +59,8 @@ class AddPanel:
         self._kind.input(class_word_for, [self._kind, self._class_word], self._class_word, **QUIET)
         self._file.upload(_name_for, [self._file, self._name], self._name, **QUIET)
         self._hub.blur(_name_for, [self._hub, self._name], self._name, **QUIET)
+        panel.expand(spoken(self._find_own), None, self._own, **QUIET)
+        self._own.input(_own_source, self._own, [self._hub, self._name], **QUIET)
 
     def _draw_sources(self) -> None:
         with gr.Row():
@@ -68,6 +72,13 @@ class AddPanel:
                 max_length=300,
                 elem_id="add-hub",
             )
+        self._own = gr.Radio(
+            [],
+            label="Published from this app by your account",
+            info="what it is, it says itself",
+            visible=False,
+            elem_id="add-own",
+        )
 
     def _draw_about(self) -> None:
         """What a file does not say of itself."""
@@ -108,6 +119,21 @@ class AddPanel:
                 min_width=200,
             )
 
+    def _find_own(self, request: gr.Request) -> Any:
+        """What the account of who asks has on the Hub, and not here."""
+        owners, jobs = self._services.owners, self._services.jobs
+        token = owners.token_of(request)
+        if token is None and not owners.single:
+            return gr.skip()
+        publications = jobs.publishing.of_all(job.id for job in jobs.ended(owners.of(request)))
+        here = {publication.repo_id for publication in publications.values()}
+        try:
+            found = [repo for repo in self._services.importer.publications(token) if repo not in here]
+        except HubError as error:
+            log.warning("publications: %s", error)
+            return gr.skip()
+        return gr.update(choices=found, value=None, visible=bool(found))
+
     def _wish(self, values: Mapping[Component, Any]) -> Wish:
         source = values[self._hub] or ""
         return Wish(
@@ -140,6 +166,11 @@ class AddPanel:
             release([Path(file)])  # the run folder has its own copy
         gr.Info(f"{html.escape(bringing.task.origin)} is being taken in. The Jobs page says how far it is.")
         return None, "", ""
+
+
+def _own_source(repo_id: str) -> tuple[str, str]:
+    """One's own publication as the source, under its own name."""
+    return repo_id, suggested_name(repo_id)
 
 
 def _name_for(source: str | None, name: str | None) -> str:

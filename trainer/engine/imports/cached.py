@@ -12,13 +12,12 @@ from trainer.engine.hub_download import DOWNLOAD_ERRORS, Listing, download, list
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import RunContext
 from trainer.errors import ConceptError, RequestError
+from trainer.imports.publications import may_be_publication, said_by
 from trainer.imports.task import build_task, hub_values, prepare_task, read_task, suggested_name
 from trainer.machine.locks import one_at_a_time
 from trainer.machine.process import StopSignal
 from trainer.recipe.choices import STARTER, Kind
 from trainer.run_folder import RunFolder
-
-_MAX_MANIFEST_BYTES = 1_000_000
 
 
 def cached_concept(source: str, base: str | None, cache: Path, say: Callable[[str], None]) -> Path:
@@ -66,8 +65,7 @@ def _newest_here(cache: Path, values: dict[str, object], base: str | None) -> Pa
 
 def _own_manifest(listing: Listing) -> Manifest | None:
     """The manifest of a repository that this app published."""
-    sizes = {file.path: file.bytes for file in listing.files}
-    if not 0 < sizes.get(MANIFEST_FILE, 0) <= _MAX_MANIFEST_BYTES:
+    if not may_be_publication({file.path: file.bytes for file in listing.files}):
         return None
     try:
         return read_manifest(download(listing, lambda path: path == MANIFEST_FILE))
@@ -79,8 +77,7 @@ def _about(source: str, manifest: Manifest | None, base: str | None) -> dict[str
     """What a person would have said about it."""
     if manifest is None:
         return {"name": suggested_name(source), "kind": Kind.object, "base": base or STARTER}
-    own = manifest.base
-    about: dict[str, object] = {"name": manifest.name, "kind": manifest.kind, "class_word": manifest.class_word}
-    if base is not None:
-        return about | {"base": base}
-    return about | {"base": own.name, "base_revision": own.revision, "base_prediction": own.prediction}
+    about = {"base": STARTER, **said_by(manifest)}
+    if base is None:
+        return about
+    return about | {"base": base, "base_revision": None, "base_prediction": None}
