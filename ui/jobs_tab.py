@@ -124,6 +124,8 @@ class JobsTab:
                 jobs.delete(job_id, owner)
             case "retry-publish":
                 jobs.publishing.retry(job_id, owner)
+            case "withdraw":
+                jobs.publishing.withdraw(job_id, owner)
             case "try":
                 return self.view.showing(self._own_jobs(request)) | {self.chosen: jobs.job(job_id, owner).id}
             case "again":

@@ -42,6 +42,8 @@ class PublicationState(StrEnum):
     failed = "failed"
 
 
+REVOCABLE = frozenset({PublicationState.waiting, PublicationState.needs_sign_in, PublicationState.failed})
+"""In these nothing is being sent, and it can be taken back."""
 UNDER_WAY = frozenset({PublicationState.waiting, PublicationState.running})
 """In these it changes without anybody's doing."""
 
@@ -101,6 +103,16 @@ class PublicationStore:
         with self._engine.begin() as connection:
             changed = connection.execute(statement.values(state=PublicationState.running.value))
         return changed.rowcount == 1
+
+    def withdraw(self, job_id: str, run: RunFolder) -> bool:
+        """Forget one that nobody works on, its file as well; False where there is none, or no longer."""
+        states = [state.value for state in REVOCABLE]
+        statement = _PUBLICATIONS.delete().where(_PUBLICATIONS.c.job_id == job_id, _PUBLICATIONS.c.state.in_(states))
+        with self._engine.begin() as connection:
+            withdrawn = connection.execute(statement).rowcount == 1
+        if withdrawn:
+            (run.root / PUBLICATION_FILE).unlink(missing_ok=True)
+        return withdrawn
 
     def delete(self, job_id: str) -> None:
         with self._engine.begin() as connection:

@@ -64,6 +64,12 @@ class Publishing:
             again = replace(publication, state=PublicationState.waiting, note="", next_try=0.0, tries=0)
             self._publications.put(again, RunFolder(self._runs_dir / job.id))
 
+    def withdraw(self, job_id: str, owner: str) -> None:
+        """Do not publish it after all. Raises RequestError for one that is on its way, or there."""
+        job = self._jobs.get(job_id, owner=owner)
+        if not self._publications.withdraw(job.id, RunFolder(self._runs_dir / job.id)):
+            raise RequestError("It is not waiting to be published any more: look at what became of it.")
+
     def retry_after_sign_in(self, owner: str) -> None:
         """Go on with what waited for this owner to sign in."""
         for publication in self._publications.in_state(PublicationState.needs_sign_in):

@@ -116,6 +116,8 @@ class LibraryTab:
                 self._services.jobs.delete(job_id, owner)
             case "retry-publish":
                 self._services.jobs.publishing.retry(job_id, owner)
+            case "withdraw":
+                self._services.jobs.publishing.withdraw(job_id, owner)
             case "publish" | "make-public" as action:
                 opened = self._publish.open_for(job_id, owner, show=action == "make-public")
                 return dict(zip(self._publish.opened, opened, strict=True))

@@ -15,11 +15,11 @@ import pytest
 from huggingface_hub import HfApi
 
 from jobs.job_file import JobFile
-from jobs.publishing.publications import Publication, PublicationState
+from jobs.publishing.publications import Publication, PublicationState, PublicationStore
 from jobs.publishing.publisher import after_trouble
 from jobs.service import JobService
 from jobs.state import JobState
-from jobs.store import Job, new_job_id, now
+from jobs.store import Job, new_job_id, now, open_engine
 from jobs.tokens import TokenDesk
 from tests import ROOT
 from tests.hub.accounts import ALICE, BOB, EXPIRED
@@ -266,7 +266,27 @@ def test_handover_without_a_publisher_is_refused(desk: TokenDesk) -> None:
         desk.hand_over("anna", ALICE)
 
 
+@pytest.mark.fault(12)
+def test_wish_to_publish_is_taken_back_for_good_until_somebody_works_on_it(
+    service: JobService, settings: Settings, job: str
+) -> None:
+    store, run = PublicationStore(open_engine(settings.jobs_database_url)), service.run_folder(job)
+    for found in (PublicationState.waiting, PublicationState.needs_sign_in, PublicationState.failed):
+        asked = service.publishing.ask(job, "anna", MUG, private=True)
+        store.put(replace(asked, state=found), run)
+        service.publishing.withdraw(job, "anna")
+        service.publishing.restore(run)
+        assert service.publishing.of(job) is None
+    asked = service.publishing.ask(job, "anna", MUG, private=True)
+    assert store.claim(asked)
+    with pytest.raises(RequestError, match="not waiting to be published any more"):
+        service.publishing.withdraw(job, "anna")
+    assert state(service, job) is PublicationState.running
+
+
 def test_others_can_neither_publish_nor_retry(service: JobService, job: str) -> None:
+    with pytest.raises(RequestError, match="no such job"):
+        service.publishing.withdraw(job, "bert")
     with pytest.raises(RequestError, match="no such job"):
         service.publishing.ask(job, "bert", MUG, private=True)
     with pytest.raises(RequestError, match="no such job"):
