@@ -48,12 +48,13 @@ class StopSignal:
     def install(self, *, at_once: bool = False) -> None:
         """Take over the signals. Only the main thread of a process may.
 
-        `at_once`: for work that writes aside and has nothing to keep; a stop raises KeyboardInterrupt in its midst.
+        `at_once`: for work that writes aside and has nothing to keep; a stop raises KeyboardInterrupt in its midst. One
+        that is to keep what was learnt waits until a run takes the signals over.
         """
         self._at_once = at_once
         for number in (signal.SIGTERM, signal.SIGINT, KEEP_SIGNAL):
             signal.signal(number, self._received)
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, {KEEP_SIGNAL})  # what came while this process started arrives now
+        signal.pthread_sigmask(signal.SIG_BLOCK if at_once else signal.SIG_UNBLOCK, {KEEP_SIGNAL})
 
     def _received(self, number: int, _frame: FrameType | None) -> None:
         if self.kind is not StopKind.checkpoint:  # a checkpoint-only stop is more urgent than one that exports

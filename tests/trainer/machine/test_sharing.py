@@ -172,7 +172,8 @@ def test_child_ends_on_request_and_its_output_is_kept(tmp_path: Path, sleeper: l
 
 def test_stop_that_comes_while_a_child_starts_waits_until_it_can_be_taken(tmp_path: Path, sleeper: list[str]) -> None:
     program = (
-        "from trainer.machine.process import StopSignal\n"
+        "import time\nfrom trainer.machine.process import StopSignal\n"
+        "StopSignal().install(at_once=True)\ntime.sleep(0.5)\n"  # as the command line does, before there is a run
         "stop = StopSignal()\nstop.install()\nprint(stop.kind, flush=True)\n"
     )
     (tmp_path / "starter.py").write_text(program)
