@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from accelerate.optimizer import AcceleratedOptimizer
 from diffusers import StableDiffusionPipeline
 from PIL import Image
 from safetensors import safe_open
@@ -14,6 +15,8 @@ from safetensors.torch import load_file
 
 from tests.engine.conftest import Prepare, go_on
 from tests.engine.plain_pipelines import plain_pipeline
+from trainer.engine import loop
+from trainer.engine.loop import Training
 from trainer.errors import TrainingError
 from trainer.events import (
     Finished,
@@ -146,6 +149,38 @@ def test_word_that_the_base_knows_is_warned_of(prepared: Prepare, tiny_model: Pa
 def test_gradient_checkpointing_and_accumulation_train(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
     run = prepared(tiny_model, "dreambooth-lora", gradient_checkpointing=True, gradient_accumulation=3, steps=3)
     assert isinstance(go_on(run, cache)[-1], Finished)
+
+
+def test_step_follows_the_clipped_mean_of_its_accumulated_passes(
+    prepared: Prepare, tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The gradients that the optimizer is given, beside those that PyTorch has of the written-out mean."""
+    passes, given, wanted = 3, [], []
+    seen: list[Training] = []
+    forward, step = loop.forward, AcceleratedOptimizer.step
+
+    def seen_forward(training: Training, *, step: int, number: int) -> torch.Tensor:
+        seen.append(training)
+        return forward(training, step=step, number=number)
+
+    def looked_at(optimizer: AcceleratedOptimizer) -> None:
+        training = seen[-1]
+        given.append([p.grad.clone() for p in training.parameters])
+        first = len(given) - 1
+        numbers = range(first * passes, (first + 1) * passes)
+        mean = torch.stack([forward(training, step=first, number=number) for number in numbers]).mean()
+        wanted.append(torch.autograd.grad(mean, training.parameters))
+        step(optimizer)
+
+    monkeypatch.setattr(loop, "forward", seen_forward)
+    monkeypatch.setattr(AcceleratedOptimizer, "step", looked_at)
+    options = {"gradient_accumulation": passes, "max_grad_norm": 1e-3, "steps": 2}
+    go_on(prepared(tiny_model, "textual-inversion", **options), cache)
+    for got, plain in zip(given, wanted, strict=True):
+        norm = torch.cat([gradient.flatten() for gradient in plain]).norm()
+        assert norm > 1e-3
+        for one, other in zip(got, plain, strict=True):
+            torch.testing.assert_close(one, other * (1e-3 / norm), rtol=1e-3, atol=1e-9)
 
 
 @pytest.mark.parametrize(
