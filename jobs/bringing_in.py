@@ -145,6 +145,8 @@ class Importer:
         """Commit, chosen file, what it is, where a header says so (pickles are judged when they are here), and says."""
         hub = open_hub(token, self._endpoint)
         info = hub.model_info(repo_id, files_metadata=True)
+        if info.gated:  # a pickle is not looked into here, and its refusal would come late
+            hub.auth_check(repo_id)
         sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
         chosen = choose_file(sizes, wanted, repo_id)
         commit = str(info.sha)

@@ -111,6 +111,8 @@ def check_hub_base(
 
 def _check(hub: HfApi, base: BaseReference) -> HubBase:
     info = hub.model_info(base.name, revision=base.revision, files_metadata=True)
+    if info.gated:  # what it holds is shown to everybody, and a copy that another visitor brought here would open
+        hub.auth_check(base.name)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     if "model_index.json" not in sizes:
         raise BaseModelError(f"{base.name} is no model in diffusers format: it has no model_index.json.")

@@ -182,12 +182,13 @@ class Settings(BaseSettings):
     def environment_for_visitors(self) -> dict[str, str]:
         """The environment of a child that works for visitors: without a token that is not theirs.
 
-        The Hub's client would use it for whatever base or concept a visitor names.
+        The Hub's client would use it for whatever base or concept a visitor names, that of `hf auth login` as well.
         """
         kept = process_environment()
-        if self.own_hub_token is None:
+        if self.owner_mode is not Owners.single:
             for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
                 kept.pop(name, None)
+            kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
         return kept
 
     @property

@@ -127,6 +127,7 @@ def test_child_that_works_for_visitors_has_no_token_that_is_not_theirs(monkeypat
     theirs = Settings().environment_for_visitors()
     assert "hf_made_for_this_test" not in theirs.values()
     assert theirs["SPACE_ID"] == "alice/studio"
+    assert theirs["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"  # a token that `hf auth login` has written down
 
 
 WRONG = {
