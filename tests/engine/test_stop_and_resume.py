@@ -13,7 +13,7 @@ from safetensors.torch import load_file, save_file
 
 from tests.engine.conftest import PREVIEWED, Prepare, StopAt, go_on
 from tests.engine.plain_pipelines import files_in
-from trainer.artifact import read_manifest
+from trainer.artifact import read_manifest, sha256_of
 from trainer.engine import loop
 from trainer.engine.run import verify_run
 from trainer.errors import TrainingError, TrainingStopped
@@ -58,6 +58,27 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
             assert all(torch.equal(one[name], other[name]) for name in one), file
     for file in files_in(whole.previews):
         assert (whole.previews / file).read_bytes() == (broken.previews / file).read_bytes(), file
+
+
+def test_run_goes_on_where_the_optimizer_of_its_checkpoint_is_not(
+    prepared: Prepare, tiny_model: Path, cache: Path
+) -> None:
+    """As one that 8-bit AdamW trained at Hugging Face, resumed on a machine without it."""
+    run = prepared(tiny_model, "textual-inversion", steps=3)
+    go_on(run, cache)
+    file = run.checkpoint_folder(3) / "optimizer.pt"
+    stored = torch.load(file, weights_only=True)
+    for states in stored["optimizer"]["state"].values():
+        states |= {"state1": states.pop("exp_avg"), "state2": states.pop("exp_avg_sq")}
+    torch.save(stored, file)
+    meta = json.loads((file.parent / "checkpoint.json").read_text())
+    meta["sha256"]["optimizer.pt"] = sha256_of(file)
+    (file.parent / "checkpoint.json").write_text(json.dumps(meta))
+    run.write_recipe(run.read_recipe().model_copy(update={"steps": 6}))
+    events = go_on(run, cache)
+    assert next(e for e in events if isinstance(e, Started)).resumed_from == 3
+    assert any("states begin anew" in e.text for e in events if isinstance(e, Warned))
+    assert isinstance(events[-1], Finished)
 
 
 def test_stop_before_the_first_step_keeps_nothing(prepared: Prepare, tiny_model: Path, cache: Path) -> None:

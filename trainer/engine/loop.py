@@ -18,11 +18,11 @@ from trainer.engine.families import Family
 from trainer.engine.loss import example_weights, signal_to_noise, weighted_loss
 from trainer.engine.methods import Method, ParameterGroup
 from trainer.engine.noise import KeyedNoise
-from trainer.engine.optim import set_learning_rates
+from trainer.engine.optim import load_states, set_learning_rates
 from trainer.engine.preservation import BasePrediction
 from trainer.engine.preview import Previews
 from trainer.engine.text import TextStates
-from trainer.events import Emit, Step
+from trainer.events import Emit, Step, Warned
 from trainer.recipe.config import TrainConfig
 
 
@@ -146,7 +146,7 @@ def load_checkpoint(training: Training, checkpoint: Checkpoint) -> None:
         training.method.load(checkpoint.average)
         training.average.restart(checkpoint.step)
     training.method.load(checkpoint.weights)
-    training.optimizer.load_state_dict(checkpoint.optimizer["optimizer"])
+    load_states(training.optimizer, checkpoint.optimizer["optimizer"], lambda text: training.emit(Warned(text=text)))
     scaler = training.compute.accelerator.scaler
     if scaler is not None and checkpoint.optimizer["scaler"] is not None:
         scaler.load_state_dict(checkpoint.optimizer["scaler"])

@@ -44,6 +44,15 @@ def _working_8bit(device: torch.device) -> Any:
     return None
 
 
+def load_states(optimizer: torch.optim.Optimizer, stored: dict[str, Any], warn: Warn) -> None:
+    """Go on with a checkpoint's states; those of the other AdamW, 8-bit or not, are no use: they begin anew."""
+    own = "exp_avg" if isinstance(getattr(optimizer, "optimizer", optimizer), torch.optim.AdamW) else "state1"
+    if all(own in states for states in stored["state"].values()):
+        optimizer.load_state_dict(stored)
+    else:
+        warn("Another kind of AdamW wrote the checkpoint: its weights are kept, the optimizer's states begin anew.")
+
+
 def learning_rate_factor(recipe: TrainConfig, step: int) -> float:
     """The share of the peak learning rate at a step (0-based): linear warm-up, then the recipe's schedule."""
     if step < recipe.warmup_steps:
