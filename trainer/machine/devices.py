@@ -6,6 +6,7 @@ import os
 import platform
 import subprocess
 from dataclasses import dataclass
+from pathlib import Path
 
 _SAID = ("uuid", "name")
 
@@ -59,16 +60,25 @@ def _may_use(device: Device, uuid: str, visible: str | None) -> bool:
     if visible is None:
         return True
     named = [part.strip() for part in visible.split(",")]
-    return any(part == str(device.index) or (part.startswith("GPU-") and uuid.startswith(part)) for part in named)
+    by_id = [part for part in named if part.startswith("GPU-")]
+    return str(device.index) in named or any(not uuid or uuid.startswith(part) for part in by_id)
+
+
+def _device_nodes(folder: Path = Path("/dev")) -> list[int]:
+    """The numbers of the GPUs that the kernel knows: with a broken driver they are no reason to train on the CPU."""
+    numbers = (node.name.removeprefix("nvidia") for node in folder.glob("nvidia*"))
+    return sorted(int(number) for number in numbers if number.isdigit())
 
 
 def _nvidia_gpus() -> list[tuple[Device, str]]:
-    """Each GPU with the driver's id for it."""
+    """Each GPU with the driver's id for it, which is unknown where the driver does not answer."""
     query = ["nvidia-smi", f"--query-gpu=index,{','.join(_SAID)}", "--format=csv,noheader,nounits"]
     try:
         answer = subprocess.run(query, capture_output=True, text=True, timeout=10, check=True, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.SubprocessError):
+    except FileNotFoundError:
         return []
+    except (OSError, subprocess.SubprocessError):
+        return [(Device(index, "NVIDIA GPU"), "") for index in _device_nodes()]
     devices: list[tuple[Device, str]] = []
     for line in answer.stdout.splitlines():
         index, *said = (part.strip() for part in line.split(",", 2))

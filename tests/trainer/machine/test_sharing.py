@@ -8,15 +8,19 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 import psutil
 import pytest
+import torch
 
 from tests import ROOT
 from tests.waiting import wait_until
+from trainer.machine import devices
 from trainer.machine.cores import CoreShare
 from trainer.machine.devices import Device, cpu, find_devices, only
+from trainer.machine.gpu_check import gpu_trouble
 from trainer.machine.lease import DeviceLease
 from trainer.machine.process import KEEP_SIGNAL, StopKind, StopSignal, spawn
 
@@ -100,9 +104,8 @@ def test_cpu_needs_no_lease(tmp_path: Path) -> None:
 
 
 def test_machine_without_gpu_has_its_processor() -> None:
-    devices = find_devices()
-    assert devices
-    assert devices[0].key == ("cpu" if devices[0].index is None else "gpu-0")
+    first = find_devices()[0]
+    assert first.key == ("cpu" if first.index is None else "gpu-0")
 
 
 @pytest.mark.parametrize(
@@ -124,11 +127,31 @@ def test_only_the_gpus_that_may_be_used_are(
     driver.write_text("#!/bin/sh\n" + "".join(f"echo '{line}'\n" for line in said))
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
-    devices = find_devices(visible)
-    assert [device.key for device in devices] == keys
-    assert only(devices[-1]) == (
+    found = find_devices(visible)
+    assert [device.key for device in found] == keys
+    assert only(found[-1]) == (
         {} if keys == ["cpu"] else {"CUDA_DEVICE_ORDER": "PCI_BUS_ID", "CUDA_VISIBLE_DEVICES": "1"}
     )
+
+
+@pytest.mark.fault(56)
+def test_gpu_whose_driver_does_not_answer_is_one_in_trouble_and_no_cpu(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Driver/library version mismatch'\nexit 18\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    assert [device.key for device in find_devices()] == ["cpu"]  # the program is there, and no GPU
+    for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
+        (tmp_path / name).touch()
+    monkeypatch.setattr(devices, "_device_nodes", partial(devices._device_nodes, tmp_path))
+    assert [device.key for device in find_devices()] == ["gpu-0", "gpu-1"]
+    assert [device.key for device in find_devices("GPU-bbbb")] == ["gpu-0", "gpu-1"]
+    assert [device.key for device in find_devices("1")] == ["gpu-1"]
+    assert [device.key for device in find_devices("")] == ["cpu"]
+    if torch.version.cuda is None:
+        assert "PyTorch cannot use GPU 0 (NVIDIA GPU)" in gpu_trouble()
 
 
 def test_stop_signals_differ_and_the_urgent_one_wins() -> None:
