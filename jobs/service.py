@@ -136,8 +136,13 @@ class JobService:
         remote = self.remote_run(job.id)
         if remote is not None and remote.may_cost:  # whoever takes it up again ends its Job first
             self._store.change_state(job.id, JobState.running, out_of=[JobState.waiting], of_attempt=job.attempt)
-        elif job.state is JobState.waiting and self._store.change_state(
-            job.id, JobState.cancelled, message="Cancelled while waiting.", ended=now()
+        elif self._store.change_state(  # not where it was taken up meanwhile: a process may have its files already
+            job.id,
+            JobState.cancelled,
+            out_of=[JobState.waiting],
+            of_attempt=job.attempt,
+            message="Cancelled while waiting.",
+            ended=now(),
         ):
             self._queue.withdraw(job.id, attempt=job.attempt)
             self._record(job.id)
@@ -191,6 +196,8 @@ class JobService:
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
         _check_nothing_costs(self.remote_run(job.id))
+        if self.run_folder(job.id).is_held():
+            raise RequestError("A process still works on its files; delete it in a while.")
         self._deletion.delete(job.id)
 
     def _record(self, job_id: str) -> None:

@@ -147,6 +147,35 @@ def test_waiting_job_is_cancelled_at_once_and_others_move_up(service: JobService
     assert read_job_file(service.run_folder(first.id)).state is JobState.cancelled  # type: ignore[union-attr]
 
 
+@pytest.mark.fault(12)
+def test_cancel_that_meets_the_start_of_its_job_is_heard_by_who_trains_it(
+    service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job, read = submit(), service._store.get
+
+    def taken_up_meanwhile(job_id: str, *, owner: str | None = None) -> Job:
+        row = read(job_id, owner=owner)
+        service._store.change_state(job_id, JobState.running)
+        return row
+
+    with monkeypatch.context() as start:
+        start.setattr(service._store, "get", taken_up_meanwhile)
+        service.cancel(job.id, "anna")
+    cancelled = service.job(job.id, "anna")
+    assert (cancelled.state, cancelled.wish) == (JobState.stopping, StopWish.cancel)
+
+
+@pytest.mark.fault(12)
+def test_ended_job_is_not_deleted_while_a_process_has_its_files(service: JobService, submit: Submit) -> None:
+    job = submit()
+    service.cancel(job.id, "anna")
+    with service.run_folder(job.id).locked(), pytest.raises(RequestError, match="still works on its files"):
+        service.delete(job.id, "anna")
+    assert service.run_folder(job.id).photos.is_dir()
+    service.delete(job.id, "anna")
+    assert service.views("anna") == []
+
+
 def test_cancelled_job_can_be_resumed_and_deleted(service: JobService, submit: Submit) -> None:
     job = submit()
     with pytest.raises(RequestError, match="still open"):
