@@ -55,11 +55,13 @@ def hold_lock(path: Path, *, what: str) -> Generator[None]:
         file.truncate(0)
         file.write(f"{os.getpid()} {this_machine()}")
         file.flush()
+        os.fsync(file.fileno())  # on a network file system others would read who had it before, for half a minute
         try:
             yield
         finally:
             if not is_anothers(path):
                 file.truncate(0)
+                os.fsync(file.fileno())
 
 
 def is_held(path: Path) -> bool:

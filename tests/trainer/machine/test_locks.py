@@ -50,6 +50,17 @@ def test_holder_of_another_machine_is_told_apart_and_keeps_its_name(tmp_path: Pa
     assert not holder.is_here
 
 
+def test_who_holds_a_lock_is_on_the_disk_before_anything_is_done_with_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock, on_disk = tmp_path / "lock", list[str]()
+    monkeypatch.setattr("trainer.machine.locks.os.fsync", lambda _file: on_disk.append(lock.read_text()))
+    lock.write_text("1234 who had it before")
+    with hold_lock(lock, what="it"):
+        assert on_disk == [f"{os.getpid()} {this_machine()}"]
+    assert on_disk[1:] == [""]
+
+
 def test_asking_whether_a_lock_is_held_neither_makes_nor_takes_it(tmp_path: Path) -> None:
     lock = tmp_path / "lock"
     assert not is_held(lock)
