@@ -21,7 +21,7 @@ class Watch:
     """What a trainer asks and tells while it trains a job."""
 
     wish: Callable[[], StopWish]
-    """What the owner wants of the job now."""
+    """What the owner wants of the job now; what they wanted last, where the database does not say."""
     leaving: Callable[[], bool]
     """Whether the supervisor was told to go."""
     note: Callable[[str], None]

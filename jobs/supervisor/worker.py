@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import os
 import threading
@@ -10,6 +11,8 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 from typing import Any, NoReturn, TypeVar
+
+from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.fleet import SupervisorStore
 from jobs.job_file import count_try, write_job_file
@@ -97,15 +100,16 @@ class Supervisor:
 
         Nothing may escape: the queue would take the job for over, and its row would stay open.
         """
-        job = self._insist(job_id, lambda: self._store.find(job_id))
+        job = self._find(job_id)
         if job is None or not job.is_open or job.attempt != attempt:
             return
         self._insist(job_id, lambda: self._supervisors.check_shared_folder(self._settings))  # the network may be away
         run = RunFolder(self._settings.runs_dir / job_id)
+        watch = self._watch(job)
         self._busy.add(job_id)
         try:
-            with self._trainer.lease(lambda: self._wish(job) is StopWish.cancel):
-                self._attempt_until_settled(job, run)
+            with self._trainer.lease(lambda: watch.wish() is StopWish.cancel):
+                self._attempt_until_settled(job, run, watch)
         except StudioError as error:
             self._settle(job, run, JobState.failed, str(error))
         except Exception as error:
@@ -114,10 +118,9 @@ class Supervisor:
         finally:
             self._busy.discard(job_id)
 
-    def _attempt_until_settled(self, job: Job, run: RunFolder) -> None:
+    def _attempt_until_settled(self, job: Job, run: RunFolder, watch: Watch) -> None:
         """Train; what was torn off is started again, until three starts brought no new checkpoint."""
         last_exit = 0
-        watch = self._watch(job)
         while True:
             found_again = self._trainer.is_under_way(run)
             if not found_again:  # what is under way elsewhere is followed whatever its recipe says: it costs money
@@ -128,7 +131,7 @@ class Supervisor:
             self._change_state(job, JobState.running, message=words, **started)
             if self._is_anothers(job):
                 return
-            if not found_again and watch.wish() is StopWish.cancel:  # from here on a cancel is a wish
+            if not found_again and _wish(job, self._find(job.id)) is StopWish.cancel:  # from here on a cancel is a wish
                 self._settle(job, run, JobState.cancelled, "Cancelled.")
                 return
             if not found_again and count_try(run, job, progress.checkpoint_step) > MAX_TRIES:
@@ -140,7 +143,7 @@ class Supervisor:
             if exit_code is None:
                 self._park(job.id)
             ended = _Ended(exit_code, progress_of(run.events_file))
-            wish = self._insist(job.id, watch.wish)
+            wish = _wish(job, self._find(job.id))  # certain, and not what was known last
             if self._stop.requested() and wish is not StopWish.cancel:
                 self._interrupt(job, run)
             if ended.exit_code >= 0 or wish is not StopWish.none:
@@ -164,25 +167,28 @@ class Supervisor:
             log.exception("job %s: how long it took is not remembered", job.id)
 
     def _settle(self, job: Job, run: RunFolder, state: JobState, message: str) -> None:
-        def change() -> bool:
-            return self._change_state(job, state, message=message, ended=now(), wish=StopWish.none.value)
+        if not self._change_state(job, state, message=message, ended=now(), wish=StopWish.none.value):
+            log.warning("job %s is not %s: it is in another state meanwhile", job.id, state.value)
+        self._record(job, run)
 
-        def record() -> None:
+    def _record(self, job: Job, run: RunFolder) -> None:
+        def write() -> None:
             row = self._store.find(job.id)
             if row is not None and row.attempt == job.attempt and run.root.is_dir():
                 write_job_file(run, row)
 
-        if not self._insist(job.id, change):
-            log.warning("job %s is not %s: it is in another state meanwhile", job.id, state.value)
-        self._insist(job.id, record)
+        self._insist(job.id, write)
 
     def _change_state(self, job: Job, state: JobState, **values: Any) -> bool:
         """Move a job on; not where it was cancelled and resumed meanwhile, and is another attempt's."""
-        return self._store.change_state(job.id, state, of_attempt=job.attempt, **values)
+        return self._insist(job.id, lambda: self._store.change_state(job.id, state, of_attempt=job.attempt, **values))
 
     def _is_anothers(self, job: Job) -> bool:
-        row = self._store.find(job.id)
+        row = self._find(job.id)
         return row is not None and row.attempt != job.attempt
+
+    def _find(self, job_id: str) -> Job | None:
+        return self._insist(job_id, lambda: self._store.find(job_id))
 
     def _insist(self, job_id: str, act: Callable[[], _Answer]) -> _Answer:
         """Do what a full disk or a locked database must not prevent; whoever has to go leaves it to the next start."""
@@ -202,8 +208,7 @@ class Supervisor:
     def _interrupt(self, job: Job, run: RunFolder) -> NoReturn:
         """The supervisor is told to go: the job waits again, and this thread of the queue never returns from it."""
         self._change_state(job, JobState.waiting, message="Interrupted by a restart; it goes on by itself.")
-        if (row := self._store.find(job.id)) is not None:
-            write_job_file(run, row)
+        self._record(job, run)
         self._park(job.id)
 
     def _park(self, job_id: str) -> NoReturn:
@@ -213,21 +218,28 @@ class Supervisor:
         raise AssertionError("unreachable")
 
     def _watch(self, job: Job) -> Watch:
-        said = ""
+        said, known = "", StopWish.none
+
+        def wish() -> StopWish:
+            nonlocal known
+            with contextlib.suppress(SQLAlchemyError):  # a database that is lost meanwhile: training goes on
+                known = _wish(job, self._store.find(job.id))
+            return known
 
         def note(text: str) -> None:
             nonlocal said
             if text != said:
-                self._store.note(job.id, text)
+                self._insist(job.id, lambda: self._store.note(job.id, text))
                 said = text
 
-        return Watch(lambda: self._wish(job), self._stop.requested, note)
+        return Watch(wish, self._stop.requested, note)
 
-    def _wish(self, job: Job) -> StopWish:
-        row = self._store.find(job.id)
-        if row is None or not row.is_open or row.attempt != job.attempt:  # cancelled before it was said to run
-            return StopWish.cancel
-        return row.wish
+
+def _wish(job: Job, row: Job | None) -> StopWish:
+    """What the owner wants of an attempt, as its row says now."""
+    if row is None or not row.is_open or row.attempt != job.attempt:  # cancelled before it was said to run
+        return StopWish.cancel
+    return row.wish
 
 
 def _check_recipe(run: RunFolder) -> None:

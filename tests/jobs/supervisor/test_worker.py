@@ -191,6 +191,41 @@ def test_job_is_settled_as_it_ended_however_long_the_database_cannot_be_written(
     assert find.asked > 3
 
 
+@pytest.mark.fault(53, 54)
+def test_job_is_trained_however_long_it_cannot_be_written_that_it_is(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A Postgres that only answers, or is lost between two questions."""
+    monkeypatch.setattr(worker, "_WAIT_S", 0.0)
+    job, trainer = submit(), AtHand(lambda watch: watch.note("It waits for its files.") or EXIT_STOPPED)
+    supervisor = Supervisor(settings, trainer)
+    for name in ("change_state", "note"):
+        monkeypatch.setattr(supervisor._store, name, FullDisk(getattr(supervisor._store, name)))
+    supervisor._run_job(job.id, job.attempt)
+    assert (trainer.trained, service.job(job.id, "anna").state) == (1, JobState.stopped)
+
+
+@pytest.mark.fault(54)
+def test_training_goes_on_by_the_last_known_wish_while_the_database_does_not_answer(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_WAIT_S", 0.0)
+    job, heard = submit(), list[StopWish]()
+
+    def train(watch: Watch) -> int:
+        service.stop_and_keep(job.id, "anna")
+        heard.append(watch.wish())
+        service.cancel(job.id, "anna")
+        monkeypatch.setattr(supervisor._store, "find", FullDisk(supervisor._store.find))
+        heard.append(watch.wish())
+        return EXIT_STOPPED
+
+    supervisor = Supervisor(settings, AtHand(train))
+    supervisor._run_job(job.id, job.attempt)
+    assert heard == [StopWish.keep, StopWish.keep]
+    assert service.job(job.id, "anna").state is JobState.cancelled  # what ended it is asked until there is an answer
+
+
 @pytest.mark.fault(17)
 def test_finished_job_stays_finished_where_its_speed_cannot_be_remembered(
     settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch

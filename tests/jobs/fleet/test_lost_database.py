@@ -1,0 +1,42 @@
+"""A Postgres that a supervisor loses in the middle of a question, while its job trains."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+
+from jobs.service import JobService
+from jobs.state import OPEN_STATES, JobState
+from jobs.store import open_engine
+from tests.jobs.fleet.test_machines import LONG, Submit, child_of, machine, starts, state
+from tests.waiting import wait_until
+from trainer.settings import Settings
+
+_END_OF_WHO_ASKS = sa.text(
+    "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM jobs%'"
+)
+
+
+@pytest.mark.fault(54)
+def test_machine_that_loses_the_database_in_the_middle_of_a_question_trains_on(
+    settings: Settings, service: JobService, submit: Submit, tmp_path: Path
+) -> None:
+    job, engine = submit(**LONG), open_engine(settings.jobs_database_url)
+    with machine(settings, tmp_path / "one"):
+        wait_until(lambda: child_of(service, job), "it trains")
+        with engine.connect() as connection:
+            connection.execute(sa.text("LOCK TABLE jobs IN ACCESS EXCLUSIVE MODE"))
+            wait_until(lambda: _lose_who_asks(engine), "the machine asks")
+        service.stop_and_keep(job.id, "anna")
+        wait_until(lambda: state(service, job) not in OPEN_STATES, "it stops")
+        assert state(service, job) is JobState.stopped
+        assert starts(service, job) == [0]
+    engine.dispose()
+
+
+def _lose_who_asks(engine: sa.Engine) -> bool:
+    """End the connections in which a question about a job waits for its answer."""
+    with engine.connect() as connection:
+        return bool(connection.execute(_END_OF_WHO_ASKS).all())
