@@ -17,6 +17,8 @@ from typing import Any
 
 from dbos import DBOS, DBOSClient, DBOSConfig, error, run_dbos_database_migrations
 
+from jobs.lost_connections import noticing_loss
+
 _WORKFLOW, _STEP = "train-job", "train"
 _APPLICATION, _VERSION = "concept-studio", "1"
 _POLL_S, _TRIES = 0.5, 10
@@ -38,8 +40,9 @@ class QueueClient:
     """What the page and the command line need: put in, take out."""
 
     def __init__(self, database_url: str) -> None:
-        run_dbos_database_migrations(database_url)
-        self._client = DBOSClient(system_database_url=database_url)
+        url = noticing_loss(database_url)
+        run_dbos_database_migrations(url)
+        self._client = DBOSClient(system_database_url=url)
 
     def enqueue(self, job_id: str, *, attempt: int, priority: int, queue: Queue = Queue.training) -> None:
         """Queue an attempt at a job; a second call for an attempt that is queued or running changes nothing.
@@ -105,7 +108,7 @@ class QueueWorker:
         self._queue, self._at_once = queue, at_once
         config: DBOSConfig = {
             "name": _APPLICATION,
-            "system_database_url": database_url,
+            "system_database_url": noticing_loss(database_url),
             "application_version": _VERSION,
             "executor_id": executor_id,
             "console_log_level": "WARNING",

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
+from jobs.lost_connections import noticing_loss
 from jobs.state import OPEN_STATES, JobState, StopWish, may_follow
 from jobs.tables import make_tables
 from trainer.errors import RequestError
@@ -23,8 +24,6 @@ from trainer.errors import RequestError
 log = logging.getLogger(__name__)
 _SQLITE = "sqlite:///"
 _ABSENCE_POLL_S = 1.0
-_NETWORK = {"connect_timeout": 10, "tcp_user_timeout": 20_000}
-"""Seconds and milliseconds after which an answer that does not come is a connection that is lost."""
 _METADATA = sa.MetaData()
 _JOBS = sa.Table(
     "jobs",
@@ -151,8 +150,8 @@ def _open_engine(url: str) -> sa.Engine:
     url = re.sub(r"^postgres(ql)?://", "postgresql+psycopg://", url)  # the driver that DBOS brings
     if url.startswith(_SQLITE):
         Path(url.removeprefix(_SQLITE)).parent.mkdir(parents=True, exist_ok=True)
-    options = {"timeout": 30} if url.startswith("sqlite") else _NETWORK
-    engine = sa.create_engine(url, connect_args=options, pool_pre_ping=True)
+    options = {"timeout": 30} if url.startswith("sqlite") else {}
+    engine = sa.create_engine(noticing_loss(url), connect_args=options, pool_pre_ping=True)
     with engine.connect() as connection:
         if url.startswith("sqlite"):
             connection.exec_driver_sql("PRAGMA journal_mode=WAL")

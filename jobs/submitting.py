@@ -27,7 +27,11 @@ from trainer.run_folder import RunFolder
 
 
 class Submitting:
-    """Takes new jobs, one after another: two windows that press at once must not both find nothing there yet."""
+    """Takes new jobs, one after another: two windows that press at once must not both find nothing there yet.
+
+    A job that has its row is queued when the next press may be seen to: a queue that does not answer holds up no other.
+    One that a kill leaves without its place gets one by `JobService.queue_waiting`.
+    """
 
     def __init__(self, store: JobStore, runs_dir: Path, enqueue: Callable[[Job], None]) -> None:
         self._store, self._runs_dir, self._enqueue = store, runs_dir, enqueue
@@ -55,7 +59,9 @@ class Submitting:
                 return self._pressed_before(job_id, owner, recipe)
             own_open = own_before(check_caps(self._store, owner), self._runs_dir, remote=remote is not None)
             self._prepare(job_id, Order(recipe, bill, remote), take_photos)
-            return self._queue_new(job_id, owner, summary_of(recipe), own_open)
+            job = self._add_new(job_id, owner, summary_of(recipe), own_open)
+        self._enqueue(job)
+        return job
 
     def submit_pair(
         self,
@@ -81,8 +87,10 @@ class Submitting:
             for each, order in zip(comparison.jobs, orders, strict=True):
                 own_open = own_before([*own, *jobs], self._runs_dir, remote=order.remote is not None)
                 jobs.append(_new_job(each, owner, summary_of(order.recipe), own_open))
-            self._queue_all(*jobs)
-            return comparison
+            self._add(*jobs)
+        for job in jobs:
+            self._enqueue(job)
+        return comparison
 
     def _prepare_both(
         self, comparison: Comparison, orders: tuple[Order, Order], take_photos: Callable[[Path], PhotoSet]
@@ -141,18 +149,20 @@ class Submitting:
                 except RequestError:
                     shutil.rmtree(run.root, ignore_errors=True)
                     raise
-                return self._queue_new(job_id, owner, summary_of(task), own_before(own, self._runs_dir, remote=False))
+                job = self._add_new(job_id, owner, summary_of(task), own_before(own, self._runs_dir, remote=False))
+        self._enqueue(job)
+        return job
 
     def _run(self, job_id: str) -> RunFolder:
         return RunFolder(self._runs_dir / job_id)
 
-    def _queue_new(self, job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:
-        """The row, the file and the place in the queue of a run folder that was just prepared."""
+    def _add_new(self, job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:
+        """The file and the row of a run folder that was just prepared."""
         job = _new_job(job_id, owner, summary, own_open)
-        self._queue_all(job)
+        self._add(job)
         return job
 
-    def _queue_all(self, *jobs: Job) -> None:
+    def _add(self, *jobs: Job) -> None:
         """Files first: after a kill before the rows are written, the next start makes them from the files."""
         try:
             for job in jobs:
@@ -162,8 +172,6 @@ class Submitting:
             for job in jobs:
                 shutil.rmtree(self._run(job.id).root, ignore_errors=True)
             raise
-        for job in jobs:
-            self._enqueue(job)
 
 
 def _new_job(job_id: str, owner: str, summary: RunSummary, own_open: int) -> Job:

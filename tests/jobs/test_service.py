@@ -12,6 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobs.caps import MAX_OPEN_PER_OWNER
+from jobs.comparison import Order
 from jobs.job_file import count_try, read_job_file
 from jobs.open import open_service
 from jobs.outlook import Outlook
@@ -22,9 +23,11 @@ from jobs.store import Job, new_job_id
 from jobs.supervisor.executors import executor_id, gone_executors, lock_file
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
+from trainer.imports.task import ExtractTask
 from trainer.machine.devices import cpu
 from trainer.machine.locks import hold_lock
 from trainer.photos.intake import PhotoSet, take_folder
+from trainer.recipe.choices import Kind
 from trainer.settings import Settings
 from trainer.whole_files import write_whole
 
@@ -93,6 +96,26 @@ def test_two_windows_that_press_at_once_make_one_job(service: JobService, tiny_m
     assert len(refused) == 1
     (view,) = service.views("anna")
     assert service.run_folder(press).read_recipe().method.value == view.job.method
+
+
+@pytest.mark.fault(54)
+def test_queue_that_does_not_answer_holds_up_no_other_press(
+    service: JobService, submit: Submit, tiny_model: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    submitting, queued = service.submitting, list[str]()
+
+    def enqueue(job: Job) -> None:
+        assert not submitting._one_at_a_time.locked()
+        assert not submitting._one_task_at_a_time.locked()
+        queued.append(job.owner)
+
+    monkeypatch.setattr(submitting, "_enqueue", enqueue)
+    job = submit("anna")
+    order = Order(small_recipe(tiny_model, "textual-inversion"))
+    submitting.submit_pair("ben", (order, order), lambda folder: take_folder(photo_folder, folder))
+    source = service.run_folder(job.id).root
+    submitting.submit_task("cleo", ExtractTask(name="mug", kind=Kind.object, base="starter", source=source, rank=4))
+    assert queued == ["anna", "ben", "ben", "cleo"]
 
 
 @pytest.mark.parametrize("press", ["", "..", "../../elsewhere", "/etc", "x" * 16, "0" * 17])

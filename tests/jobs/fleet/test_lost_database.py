@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
@@ -17,6 +18,15 @@ from trainer.settings import Settings
 _END_OF_WHO_ASKS = sa.text(
     "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND query LIKE '%FROM jobs%'"
 )
+
+
+@pytest.mark.fault(54)
+def test_connections_of_jobs_and_queue_are_taken_for_lost_in_half_a_minute(service: JobService) -> None:
+    for engine in (service._store._engine, service._queue._client._sys_db.engine):
+        with engine.connect() as connection:
+            driver: Any = connection.connection.driver_connection
+            told = driver.info.get_parameters()
+        assert (told["tcp_user_timeout"], told["keepalives_idle"], told["keepalives_interval"]) == ("20000", "10", "5")
 
 
 @pytest.mark.fault(54)
