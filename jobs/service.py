@@ -228,13 +228,18 @@ class JobService:
                     self._enqueue(job)
             self.fleet.forget(gone)
 
-    def _queue_again(self, job: Job) -> None:
+    def give_back(self, job: Job) -> None:
+        """Queue the next attempt at a job whose supervisor cannot train it, and leaves it to whoever can."""
+        self._queue.withdraw(job.id, attempt=job.attempt)  # first: after a kill in between it is found to be over
+        self._queue_again(job, "What took it cannot be used at the moment; it waits for a device that can.")
+
+    def _queue_again(self, job: Job, message: str = "Interrupted; it goes on by itself.") -> None:
         """Queue the next attempt at a job that the queue takes for over, though nobody settled it."""
         remote = self.remote_run(job.id)
         # what may have begun at Hugging Face must not be cancelled as if it never had
         state = job.state if remote is not None and remote.has_begun else JobState.waiting
-        if self._store.begin_again(job, state):
-            log.warning("job %s was left unsettled and goes on", job.id)
+        if self._store.begin_again(job, state, message):
+            log.warning("job %s was left unsettled: %s", job.id, message)
             self._enqueue(self._store.get(job.id))
 
 

@@ -227,12 +227,12 @@ class JobStore:
             result = connection.execute(statement.values(state=following.value, message=message, **values))
         return result.rowcount == 1
 
-    def begin_again(self, job: Job, state: JobState) -> bool:
+    def begin_again(self, job: Job, state: JobState, message: str) -> bool:
         """Make an open job its next attempt, in this open state; False where it is not as it was."""
         statement = _JOBS.update().where(
             _JOBS.c.id == job.id, _JOBS.c.state == job.state.value, _JOBS.c.attempt == job.attempt
         )
-        values = {"state": state.value, "attempt": job.attempt + 1, "message": "Interrupted; it goes on by itself."}
+        values = {"state": state.value, "attempt": job.attempt + 1, "message": message}
         with self._engine.begin() as connection:
             result = connection.execute(statement.values(values))
         return result.rowcount == 1

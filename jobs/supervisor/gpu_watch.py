@@ -1,12 +1,11 @@
-"""Keeps a GPU that PyTorch cannot use out of the pool: jobs wait until it can, and the page says why."""
+"""Keeps a GPU that PyTorch cannot use out of the pool: jobs go elsewhere or wait until it can; the page says why."""
 
 from __future__ import annotations
 
 import logging
 import subprocess
 import sys
-import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path
 
 from trainer.machine.devices import Device, find_devices, only
@@ -14,7 +13,6 @@ from trainer.machine.process import ROOT
 from trainer.whole_files import write_whole
 
 log = logging.getLogger(__name__)
-_AGAIN_S = 30.0
 _PATIENCE_S = 120.0
 
 
@@ -41,15 +39,6 @@ class GpuWatch:
             else:
                 self._file.unlink(missing_ok=True)
         return self._is_good
-
-    def wait_until_good(self, give_up: Callable[[], bool]) -> None:
-        """Return when the GPU can be used, or when `give_up()` is true."""
-        while not self.check():
-            again = time.monotonic() + _AGAIN_S
-            while time.monotonic() < again:
-                if give_up():
-                    return
-                time.sleep(0.2)
 
     def _trouble(self) -> str:
         """In a process of its own: who has used CUDA keeps memory on the GPU, and one that is lost may hang."""

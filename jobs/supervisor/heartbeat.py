@@ -14,6 +14,7 @@ from jobs.fleet import RollCall, ServedDevice, SupervisorStore
 from jobs.open import open_service
 from jobs.store import open_engine
 from jobs.supervisor.executors import executor_id
+from jobs.supervisor.gpu_watch import gpu_trouble
 from jobs.supervisor.training import Trainer
 from trainer.machine.devices import Device
 from trainer.settings import Settings
@@ -24,7 +25,7 @@ BEAT_S = 10.0
 
 @contextmanager
 def heartbeat(settings: Settings, trainer: Trainer, device: Device) -> Generator[None]:
-    """Write down that a device is served while the block runs, from a thread that no job can hold up."""
+    """Write down that a device is served while the block runs and it can be used; no job can hold up the thread."""
     served = ServedDevice(
         executor=executor_id(settings.runtime_dir, trainer.key),
         queue=trainer.queue.value,
@@ -33,18 +34,21 @@ def heartbeat(settings: Settings, trainer: Trainer, device: Device) -> Generator
         host=platform.node(),
     )
     store, ended = SupervisorStore(open_engine(settings.jobs_database_url)), threading.Event()
-    threading.Thread(target=_beat, args=(settings, store, served, ended), name="heartbeat", daemon=True).start()
+    threading.Thread(target=_beat, args=(settings, store, served, device, ended), name="heartbeat", daemon=True).start()
     try:
         yield
     finally:
         ended.set()
 
 
-def _beat(settings: Settings, store: SupervisorStore, served: ServedDevice, ended: threading.Event) -> None:
+def _beat(
+    settings: Settings, store: SupervisorStore, served: ServedDevice, device: Device, ended: threading.Event
+) -> None:
     others = RollCall(store, settings.runtime_dir)
     while True:
         try:
-            store.beat(served)
+            if not gpu_trouble(settings.runtime_dir, [device]):  # it takes no jobs, so nobody should count on it
+                store.beat(served)
             if gone := others.gone():
                 with closing(open_service(settings)) as service:
                     service.queue_waiting(gone)

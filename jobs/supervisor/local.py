@@ -55,8 +55,10 @@ class LocalTrainer:
         """Look whether PyTorch can use the device, so that it is known before the first job is."""
         self._gpu.check()
 
+    def can_train(self) -> bool:
+        return self._gpu.check()
+
     def lease(self, give_up: Callable[[], bool]) -> AbstractContextManager[bool]:
-        self._gpu.wait_until_good(give_up)
         return self._lease.for_training(give_up)
 
     def speeds(self, _run: RunFolder) -> Speeds:

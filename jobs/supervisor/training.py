@@ -43,6 +43,10 @@ class Trainer(Protocol):
     @property
     def at_once(self) -> int: ...
 
+    def can_train(self) -> bool:
+        """Whether what it trains on can be used now; looks, where that is not known."""
+        ...
+
     def lease(self, give_up: Callable[[], bool], /) -> AbstractContextManager[object]:
         """Hold what must be held while a job trains."""
         ...

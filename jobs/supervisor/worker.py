@@ -16,13 +16,14 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.fleet import SupervisorStore
 from jobs.job_file import count_try, write_job_file
+from jobs.open import open_service
 from jobs.progress import Progress, progress_of
 from jobs.queue import QueueWorker
-from jobs.run_summary import finished_words
 from jobs.state import JobState, StopWish, explain_exit, outcome
 from jobs.store import Job, JobStore, now, open_engine
 from jobs.supervisor.executors import executor_id, lock_file
 from jobs.supervisor.training import POLL_S, Trainer, Watch
+from jobs.supervisor.words import ending, resuming, unexpected
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import ConceptError, RecipeError, RequestError, StudioError, VerificationError
 from trainer.imports.task import has_task, read_task
@@ -34,6 +35,8 @@ from trainer.settings import Settings
 log = logging.getLogger(__name__)
 MAX_TRIES = 3
 _WAIT_S, _LONGEST_WAIT_S = 1.0, 60.0
+_LOOK_AGAIN_S = 30.0
+"""How often it is looked whether a device that could not be used can be by now."""
 _Answer = TypeVar("_Answer")
 
 
@@ -104,6 +107,9 @@ class Supervisor:
         if job is None or not job.is_open or job.attempt != attempt:
             return
         self._insist(job_id, lambda: self._supervisors.check_shared_folder(self._settings))  # the network may be away
+        if not self._insist(job_id, self._trainer.can_train):
+            self._leave_to_others(job)
+            return
         run = RunFolder(self._settings.runs_dir / job_id)
         watch = self._watch(job)
         self._busy.add(job_id)
@@ -114,9 +120,23 @@ class Supervisor:
             self._settle(job, run, JobState.failed, str(error))
         except Exception as error:
             log.exception("job %s", job_id)
-            self._settle(job, run, JobState.failed, _unexpected(error))
+            self._settle(job, run, JobState.failed, unexpected(error))
         finally:
             self._busy.discard(job_id)
+
+    def _leave_to_others(self, job: Job) -> None:
+        """Queue a job again that cannot be trained here now; returns when one can be.
+
+        Until then this supervisor stays inside the job, as far as the queue knows, and so is given no other.
+        """
+
+        def give_back() -> None:
+            with contextlib.closing(open_service(self._settings)) as service:
+                service.give_back(job)
+
+        self._insist(job.id, give_back)
+        while not self._insist(job.id, self._trainer.can_train):
+            time.sleep(_LOOK_AGAIN_S)
 
     def _attempt_until_settled(self, job: Job, run: RunFolder, watch: Watch) -> None:
         """Train; what was torn off is started again, until three starts brought no new checkpoint."""
@@ -127,7 +147,7 @@ class Supervisor:
                 _check_recipe(run)
             progress = progress_of(run.events_file)
             started: dict[str, Any] = {} if found_again else {"started": now()}
-            words = "" if found_again else _resuming(progress)
+            words = "" if found_again else resuming(progress)
             self._change_state(job, JobState.running, message=words, **started)
             if self._is_anothers(job):
                 return
@@ -157,7 +177,7 @@ class Supervisor:
         state = outcome(ended.exit_code, wish, artifact_is_whole=_artifact_is_whole(run))
         if state is JobState.finished and not has_task(run):
             self._remember_speed(job, run, ended.progress)
-        self._settle(job, run, state, _message(state, ended, run))
+        self._settle(job, run, state, ending(state, ended.exit_code, ended.progress, run))
 
     def _remember_speed(self, job: Job, run: RunFolder, progress: Progress) -> None:
         """Before the job is called finished: who sees that it is can count on what was learnt from it."""
@@ -264,35 +284,3 @@ def _artifact_is_whole(run: RunFolder) -> bool:
     except (ConceptError, VerificationError, OSError):
         return False
     return True
-
-
-def _unexpected(error: Exception) -> str:
-    if isinstance(error, OSError):
-        return f"The job's files cannot be used: {error}"
-    return f"Something went wrong on our side ({type(error).__name__}). What was learnt so far is kept: try Resume."
-
-
-def _resuming(progress: Progress) -> str:
-    if not progress.checkpoint_step:
-        return ""
-    return f"Interrupted at step {progress.step} of {progress.total}; going on from step {progress.checkpoint_step}."
-
-
-def _message(state: JobState, ended: _Ended, run: RunFolder) -> str:
-    """A sentence about the end of a job."""
-    progress = ended.progress
-    match state:
-        case JobState.finished:
-            return finished_words(run)
-        case JobState.cancelled:
-            return "Cancelled." if has_task(run) else f"Cancelled at step {progress.step}."
-        case JobState.stopped if has_task(run):
-            return "Stopped. Resume begins it anew."
-        case JobState.stopped if not progress.step:
-            return "Stopped before the first step; nothing was learnt yet. Resume begins with it."
-        case JobState.stopped:
-            return f"Stopped at step {progress.step} of {progress.total}; what was learnt so far is kept."
-        case _ if progress.failure is not None:
-            return f"{progress.failure.cause} {progress.failure.advice}".strip()
-        case _:
-            return explain_exit(ended.exit_code)

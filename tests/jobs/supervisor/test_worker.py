@@ -8,6 +8,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
@@ -23,7 +24,7 @@ from jobs.service import JobService
 from jobs.speed import Speeds
 from jobs.state import JobState, StopWish
 from jobs.store import Job
-from jobs.supervisor import local, worker
+from jobs.supervisor import local, words, worker
 from jobs.supervisor.local import _may_fetch
 from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
@@ -48,6 +49,9 @@ class AtHand:
     ) -> None:
         self._train, self._lease = train, lease
         self.trained = 0
+
+    def can_train(self) -> bool:
+        return True
 
     def lease(self, _give_up: Callable[[], bool], /) -> AbstractContextManager[object]:
         return self._lease()
@@ -234,7 +238,7 @@ def test_finished_job_stays_finished_where_its_speed_cannot_be_remembered(
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(worker, "_artifact_is_whole", lambda _run: True)
-    monkeypatch.setattr(worker, "finished_words", lambda _run: "Trained and verified.")
+    monkeypatch.setattr(words, "finished_words", lambda _run: "Trained and verified.")
     job, trainer = submit(), AtHand(lambda watch: EXIT_DONE)
     monkeypatch.setattr(trainer, "speeds", no_space)
     Supervisor(settings, trainer)._run_job(job.id, job.attempt)
@@ -267,6 +271,31 @@ def test_cancel_before_the_job_is_said_to_run_is_heard(settings: Settings, servi
     Supervisor(settings, trainer)._run_job(job.id, job.attempt)
     assert service.job(job.id, "anna").state is JobState.cancelled
     assert trainer.trained == 0
+
+
+@pytest.mark.fault(56)
+def test_job_is_left_to_others_while_the_device_cannot_be_used(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_LOOK_AGAIN_S", 0.05)
+    job, trainer = submit(), AtHand(lambda watch: EXIT_STOPPED)
+    usable = threading.Event()
+    monkeypatch.setattr(trainer, "can_train", usable.is_set)
+    supervisor = Supervisor(settings, trainer)
+    busy = threading.Thread(target=supervisor._run_job, args=(job.id, 1))
+    busy.start()
+    wait_until(lambda: service._queue.over({job.id: 1}), "the queue counts on this supervisor no more")
+    wait_until(lambda: service._queue._knows(f"{job.id}-2"), "the next attempt is queued")
+    assert busy.is_alive()
+    again = service.job(job.id, "anna")
+    assert (again.state, again.attempt) == (JobState.waiting, 2)
+    assert "cannot be used" in again.message
+    usable.set()
+    busy.join(30)
+    assert not busy.is_alive()
+    assert (trainer.trained, service.job(job.id, "anna")) == (0, again)
+    supervisor._run_job(job.id, 2)
+    assert trainer.trained == 1
 
 
 @pytest.mark.parametrize("under_way", [False, True])
