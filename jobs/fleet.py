@@ -7,6 +7,7 @@ nothing new was seen of it. So no machine's clock is compared with another's.
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
@@ -25,6 +26,7 @@ from trainer.machine.locks import one_at_a_time
 from trainer.settings import Settings
 from trainer.whole_files import write_whole
 
+log = logging.getLogger(__name__)
 GONE_AFTER_S = 120.0
 """A supervisor of which nothing was seen for so long does not come back, as far as its jobs are concerned."""
 _LOOKED_ON = 0.75
@@ -147,7 +149,8 @@ class Fleet:
     """
 
     def __init__(self, store: SupervisorStore, settings: Settings, own: Sequence[Device] = ()) -> None:
-        self._store, self._runtime, self.own = store, settings.runtime_dir, tuple(own)
+        self._store, self._settings, self._runtime = store, settings, settings.runtime_dir
+        self.own = tuple(own)
         self.is_alone = bool(own) and settings.shared is None
         """Whether no other machine belongs to it."""
 
@@ -163,6 +166,17 @@ class Fleet:
     def size(self) -> int:
         """How many jobs train at the same time."""
         return len(self.devices())
+
+    def check_folder(self) -> None:
+        """Raise RequestError where the folder of the runs is away, as while its network file system is not mounted.
+
+        What lies in its place is this machine's alone, and hidden as soon as the folder is back.
+        """
+        try:
+            self._store.check_shared_folder(self._settings)
+        except (OSError, RequestError) as error:
+            log.warning("%s", error)  # the sentence below is for visitors, who need not know where it is
+            raise RequestError("The folder with the runs is away, so nothing was done. Try again in a while.") from None
 
     def roll_call(self) -> RollCall:
         return RollCall(self._store, self._runtime)

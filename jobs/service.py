@@ -53,7 +53,7 @@ class JobService:
         self._store, self._queue, self.runs_dir = store, queue, runs_dir
         self._deletion = Deletion(store, publishing, keeping, runs_dir)
         self.speeds, self.publishing, self.fleet = speeds, publishing, fleet
-        self.submitting = Submitting(store, runs_dir, self._enqueue)
+        self.submitting = Submitting(store, runs_dir, self._enqueue, fleet.check_folder)
         self._outlook = Outlook(store, runs_dir, speeds, publishing, fleet.size)
 
     def close(self) -> None:
@@ -164,6 +164,7 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         if job.state not in RESUMABLE_STATES:
             raise RequestError(f"This job is {job.state.value}; there is nothing to resume.")
+        self.fleet.check_folder()
         if not is_run(self.run_folder(job.id)):
             raise RequestError("The files of this job are gone; train again.")
         remote = self.remote_run(job.id)
@@ -195,6 +196,7 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
+        self.fleet.check_folder()
         _check_nothing_costs(self.remote_run(job.id))
         if self.run_folder(job.id).is_held():
             raise RequestError("A process still works on its files; delete it in a while.")

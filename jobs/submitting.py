@@ -33,8 +33,11 @@ class Submitting:
     One that a kill leaves without its place gets one by `JobService.queue_waiting`.
     """
 
-    def __init__(self, store: JobStore, runs_dir: Path, enqueue: Callable[[Job], None]) -> None:
-        self._store, self._runs_dir, self._enqueue = store, runs_dir, enqueue
+    def __init__(
+        self, store: JobStore, runs_dir: Path, enqueue: Callable[[Job], None], check_folder: Callable[[], None]
+    ) -> None:
+        """`check_folder` raises RequestError while `runs_dir` is not the folder that it should be."""
+        self._store, self._runs_dir, self._enqueue, self._check_folder = store, runs_dir, enqueue, check_folder
         self._one_at_a_time = threading.Lock()
         self._one_task_at_a_time = threading.Lock()
 
@@ -110,6 +113,7 @@ class Submitting:
         """
         if press_id is not None and not is_job_id(press_id):
             raise RequestError("There are no such photos.")
+        self._check_folder()
         with self._one_at_a_time:
             yield press_id or new_job_id()
 
