@@ -19,6 +19,7 @@ from jobs.mirror.keeping import Keeping
 from jobs.mirror.restore import restore_from_mirror
 from jobs.money.admission import Admission
 from jobs.money.spending import Spending
+from jobs.one_page import OnePage
 from jobs.open import open_service
 from jobs.preflight import BaseChecker
 from jobs.remote.offer import RemoteOffer
@@ -128,7 +129,7 @@ def queue_example(jobs: JobService, *, owner: str) -> None:
         log.warning("the example cannot be queued: %s", error)
 
 
-def look_after(children: Children, services: Services, uploads: Path, stop: StopSignal) -> None:
+def look_after(children: Children, services: Services, uploads: Path, one_page: OnePage, stop: StopSignal) -> None:
     """Until told to stop: keep the children alive, the queue whole, and no photos that nobody trained within a day."""
     tidied, queued = time.monotonic(), -math.inf
     served = {HUGGING_FACE, *(device.key for device in services.jobs.fleet.own)}
@@ -142,6 +143,8 @@ def look_after(children: Children, services: Services, uploads: Path, stop: Stop
                 remove_forgotten(uploads)
             if time.monotonic() - queued >= _QUEUE_EVERY_S:
                 queued = time.monotonic()
+                if not one_page.hold():
+                    log.error("another page serves this database since its connection was lost: stop one of the two")
                 gone = gone_executors(services.runtime_dir, served)
                 services.jobs.queue_waiting([*gone, *others.gone()])
         except Exception:  # a disk or database that is away for a moment must not end the page
@@ -159,6 +162,7 @@ def main() -> int:
         keep_uploads_in(settings.uploads_dir)
         devices = find_devices(settings.visible_gpus)
         services = build_services(settings, devices)
+        one_page = OnePage(settings)
         stop = StopSignal()
         stop.install()
         page = build_page(services)
@@ -169,7 +173,7 @@ def main() -> int:
     print(f"Concept Studio is at {page.local_url}", flush=True)
     prepare_home(settings, services, devices, stop)
     with Children(settings, devices) as children:
-        look_after(children, services, settings.uploads_dir, stop)
+        look_after(children, services, settings.uploads_dir, one_page, stop)
     page.close(verbose=False)
     return 0
 

@@ -18,6 +18,7 @@ from gradio.utils import error_payload
 
 import app as app_module
 from jobs.children import Children
+from jobs.one_page import OnePage
 from jobs.open import open_service
 from jobs.service import JobService
 from jobs.state import JobState
@@ -137,14 +138,16 @@ class _WellChildren:
 def test_photos_that_nobody_trained_are_removed_while_the_app_runs(
     tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    services, stop = app_module.build_services(Settings(home=tmp_path / "home"), [cpu()]), StopSignal()
+    settings, stop = Settings(home=tmp_path / "home"), StopSignal()
+    services = app_module.build_services(settings, [cpu()])
     drafts = services.drafts
     draft, file = drafts.new_id(), next(photo_folder.glob("*.jpg"))
     drafts.add("anna", draft, file, source=file.name)
     yesterday = time.time() - 25 * 3600
     os.utime(drafts.folder("anna", draft), (yesterday, yesterday))
     monkeypatch.setattr(app_module, "_TIDY_EVERY_S", 0.0)
-    app_module.look_after(cast("Children", _WellChildren(stop)), services, tmp_path, stop)
+    children = cast("Children", _WellChildren(stop))
+    app_module.look_after(children, services, tmp_path, OnePage(settings), stop)
     services.jobs.close()
     assert not drafts.folder("anna", draft).exists()
 
