@@ -154,7 +154,8 @@ class JobService:
         job = self._store.get(job_id, owner=owner)
         if has_task(self.run_folder(job.id)):
             raise RequestError("This job does not learn, so there is nothing to keep yet. Cancel ends it.")
-        self._store.set_wish(job.id, StopWish.keep)
+        if not self._store.set_wish(job.id, StopWish.keep) and self._store.get(job.id).state is JobState.waiting:
+            raise RequestError("It is not being trained yet, so there is nothing to keep. Cancel takes it away.")
 
     def resume(self, job_id: str, owner: str, *, here: bool = False) -> None:
         """Queue a stopped, failed or cancelled job again; it goes on from its newest checkpoint.
@@ -208,6 +209,7 @@ class JobService:
     def rebuild(self) -> int:
         """Make files, rows and queue agree after a kill or a lost database; returns how many jobs got a row again."""
         self._deletion.finish()
+        self.submitting.remove_leftovers()
         restored = restore_rows(self._store, self.publishing, self.runs_dir, enqueue=self._enqueue)
         self.queue_waiting()
         return restored

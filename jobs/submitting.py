@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import shutil
 import threading
+import time
 from collections.abc import Callable, Generator
 from dataclasses import asdict
 from pathlib import Path
@@ -24,6 +26,9 @@ from trainer.photos.intake import PhotoSet
 from trainer.prepare import prepare_run
 from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
+
+log = logging.getLogger(__name__)
+_LEFT_ALONE_S = 24 * 3600.0
 
 
 class Submitting:
@@ -125,13 +130,29 @@ class Submitting:
         return job
 
     def _prepare(self, job_id: str, order: Order, take_photos: Callable[[Path], PhotoSet]) -> RunFolder:
-        """The run folder of a training that is not queued yet."""
-        run, _ = prepare_run(self._run(job_id).root, order.recipe, take_photos)
-        if order.bill is not None:
-            write_bill(run, order.bill)
-        if order.remote is not None:
-            write_remote(run, order.remote)
+        """The run folder of a training that is not queued yet: whole, or none."""
+        run = self._run(job_id)
+        if not run.job_file.exists():  # a kill in the midst of the same press has left it
+            shutil.rmtree(run.root, ignore_errors=True)
+        prepare_run(run.root, order.recipe, take_photos)
+        try:
+            if order.bill is not None:
+                write_bill(run, order.bill)
+            if order.remote is not None:
+                write_remote(run, order.remote)
+        except BaseException:  # or the photos would stay, and no job with them
+            shutil.rmtree(run.root, ignore_errors=True)
+            raise
         return run
+
+    def remove_leftovers(self) -> None:
+        """Remove run folders, photos included, that a kill left without a job a day ago or earlier."""
+        for root in self._runs_dir.glob("*"):
+            if not is_job_id(root.name) or RunFolder(root).job_file.exists() or self._store.find(root.name) is not None:
+                continue
+            if time.time() - root.stat().st_mtime > _LEFT_ALONE_S:
+                log.warning("%s holds no job, and is removed", root)
+                shutil.rmtree(root, ignore_errors=True)
 
     def submit_task(
         self, owner: str, task: ImportTask | ExtractTask, file: Path | None = None, *, press_id: str | None = None

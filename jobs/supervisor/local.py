@@ -18,6 +18,7 @@ from jobs.supervisor.gpu_watch import GpuWatch
 from jobs.supervisor.training import POLL_S, Watch
 from jobs.tokens import TokenVault
 from trainer.bases import find_base
+from trainer.disk_need import check_disk
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError
 from trainer.imports.task import has_task
 from trainer.machine.devices import Device, only
@@ -70,6 +71,8 @@ class LocalTrainer:
     def train(self, job: Job, run: RunFolder, watch: Watch) -> int:
         if not _wait_for_predecessor(run, watch):
             return EXIT_STOPPED
+        if not has_task(run) and not run.checkpoint_steps:  # other jobs may have filled it since this one was queued
+            check_disk(run.read_recipe(), run.root)
         environment = self._settings.environment_for_visitors() | only(self._device)
         arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
         token = self._vault.of(job.owner) if _may_fetch(run) else None

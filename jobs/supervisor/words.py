@@ -18,9 +18,10 @@ def unexpected(error: Exception) -> str:
 
 def resuming(progress: Progress) -> str:
     """From where a start goes on; nothing for the first."""
-    if not progress.checkpoint_step:
+    if not progress.step:
         return ""
-    return f"Interrupted at step {progress.step} of {progress.total}; going on from step {progress.checkpoint_step}."
+    onwards = f"going on from step {progress.checkpoint_step}" if progress.checkpoint_step else "it begins anew"
+    return f"Interrupted at step {progress.step} of {progress.total}; {onwards}."
 
 
 def ending(state: JobState, exit_code: int, progress: Progress, run: RunFolder) -> str:

@@ -170,7 +170,7 @@ class Supervisor:
                 self._conclude(job, run, ended, wish)
                 return
             last_exit = ended.exit_code
-            self._change_state(job, JobState.waiting, message="Interrupted; going on from the last checkpoint.")
+            self._change_state(job, JobState.waiting, message="Interrupted; it goes on by itself.")
 
     def _conclude(self, job: Job, run: RunFolder, ended: _Ended, wish: StopWish) -> None:
         """Decide what the end of a run means, and say so."""

@@ -1,6 +1,8 @@
 from __future__ import annotations
 
+import errno
 import json
+import os
 import threading
 import time
 from collections.abc import Callable
@@ -11,9 +13,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from jobs import submitting
 from jobs.caps import MAX_OPEN_PER_OWNER
 from jobs.comparison import Order
 from jobs.job_file import count_try, read_job_file
+from jobs.money.bill import Bill
 from jobs.open import open_service
 from jobs.outlook import Outlook
 from jobs.queue import QueueClient
@@ -53,6 +57,36 @@ def test_same_press_is_the_same_job_and_nobody_elses(service: JobService, submit
     with pytest.raises(RequestError, match="went into the job red-mug already"):  # another window, another recipe
         submit(press_id=press, steps=9)
     assert len(service.views("anna")) == 1
+
+
+@pytest.mark.fault(17, 39)
+def test_press_that_a_kill_broke_off_can_be_repeated_and_leaves_no_photos_for_good(
+    settings: Settings, service: JobService, submit: Submit
+) -> None:
+    press, other = new_job_id(), new_job_id()
+    for left in (press, other, "notes"):
+        (settings.runs_dir / left / "photos").mkdir(parents=True)
+        os.utime(settings.runs_dir / left, (0, 0))
+    job = submit(press_id=press)
+    assert service.view(job.id, "anna").job.state is JobState.waiting
+    service.rebuild()
+    assert {left.name for left in settings.runs_dir.iterdir()} == {press, "notes"}
+    (settings.runs_dir / other).mkdir()
+    service.rebuild()
+    assert (settings.runs_dir / other).exists()  # it may be on its way
+
+
+@pytest.mark.fault(17)
+def test_press_whose_bill_the_disk_does_not_take_leaves_nothing(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(submitting, "write_bill", full)
+    with pytest.raises(OSError, match="No space left"):
+        submit(bill=Bill(usd_per_hour=1.0, limit_usd=1.0))
+    assert list(settings.runs_dir.iterdir()) == []
 
 
 @pytest.mark.fault(17, 39)
@@ -213,6 +247,13 @@ def test_cancelled_job_can_be_resumed_and_deleted(service: JobService, submit: S
     assert not service.run_folder(job.id).root.exists()
     with pytest.raises(RequestError):
         service.view(job.id, "anna")
+
+
+def test_stop_of_a_job_that_waits_says_that_there_is_nothing_to_keep(service: JobService, submit: Submit) -> None:
+    job = submit()
+    with pytest.raises(RequestError, match="not being trained yet"):
+        service.stop_and_keep(job.id, "anna")
+    assert service.job(job.id, "anna").state is JobState.waiting
 
 
 @pytest.mark.fault(51)

@@ -19,18 +19,21 @@ import pytest
 import sqlalchemy as sa
 
 from jobs.job_file import read_job_file
+from jobs.progress import Progress
 from jobs.queue import Queue
 from jobs.service import JobService
 from jobs.speed import Speeds
 from jobs.state import JobState, StopWish
 from jobs.store import Job
 from jobs.supervisor import local, words, worker
-from jobs.supervisor.local import _may_fetch
+from jobs.supervisor.local import LocalTrainer, _may_fetch
 from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
+from jobs.tokens import TokenVault
 from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BaseModelError
+from trainer.machine.devices import cpu
 from trainer.machine.process import KEEP_SIGNAL, Child
 from trainer.photos.intake import take_folder
 from trainer.run_folder import RunFolder
@@ -95,6 +98,26 @@ def test_job_whose_training_breaks_down_fails_in_words_and_can_be_resumed(
     assert words in ended.message
     service.resume(job.id, "anna")
     assert service.job(job.id, "anna").state is JobState.waiting
+
+
+@pytest.mark.fault(17)
+def test_disk_that_other_jobs_filled_is_said_before_the_first_step_and_not_in_the_middle(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = submit()
+    monkeypatch.setattr("trainer.disk_need.free_bytes", lambda _folder: 1000)
+    trainer = LocalTrainer(settings, cpu(), TokenVault(None))
+    Supervisor(settings, trainer)._run_job(job.id, job.attempt)
+    failed = service.job(job.id, "anna")
+    assert (failed.state, failed.message[:21]) == (JobState.failed, "The disk is too full:")
+    assert not service.run_folder(job.id).events_file.exists()
+
+
+def test_interruption_says_where_it_goes_on_and_that_it_begins_anew() -> None:
+    assert words.resuming(Progress()) == ""
+    assert words.resuming(Progress(step=9, total=20)) == "Interrupted at step 9 of 20; it begins anew."
+    kept = Progress(step=9, total=20, checkpoint_step=5)
+    assert words.resuming(kept) == "Interrupted at step 9 of 20; going on from step 5."
 
 
 def test_child_that_does_not_stop_in_time_is_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
