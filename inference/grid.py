@@ -27,10 +27,13 @@ class Varied(StrEnum):
     steps = "steps"
     scheduler = "scheduler"
     strength = "strength"
+    size = "size"
     weight = "weight"
     concept = "concept"
     checkpoint = "checkpoint"
     words = "words"
+    prompt = "prompt"
+    negative_prompt = "negative_prompt"
 
 
 class Axis(BaseModel):
@@ -91,10 +94,13 @@ _EXAMPLES = {
     Varied.steps: "10, 20, 40",
     Varied.scheduler: "DDIM, Euler",
     Varied.strength: "0.4, 0.6, 0.8",
+    Varied.size: "512x512, 768x512",
     Varied.weight: "0.5, 0.75, 1",
     Varied.concept: "the names of those that you picked",
     Varied.checkpoint: "100, 200, result",
     Varied.words: "red, blue, green: the first is in your prompt",
+    Varied.prompt: "a cup at sea and a cup on the moon, one a line",
+    Varied.negative_prompt: "blurry and dark, one a line",
 }
 
 
@@ -137,9 +143,18 @@ def _changed(request: PictureRequest, axis: Axis, value: str) -> PictureRequest:
             if request.init_image is None:
                 raise RequestError("A grid of strengths starts from a picture; choose one first.")
             changes = {"strength": value}
+        case Varied.size:
+            changes = _size(value)
         case _:
-            changes = {axis.varied.value: value}
+            changes = {axis.varied.value: value}  # a field of the request by its own name
     return build_request({**request.model_dump(), **changes})
+
+
+def _size(value: str) -> dict[str, str]:
+    sides = re.fullmatch(r"(\d+)\s*[x×]\s*(\d+)", value.lower())
+    if sides is None:
+        raise RequestError(f"“{value}” is no size; write width and height in pixels, such as 512x768.")
+    return {"width": sides[1], "height": sides[2]}
 
 
 def _with_words(prompt: str, first: str, value: str) -> str:

@@ -15,7 +15,7 @@ from inference.request import PictureRequest
 MAX_CELL_PX = 384
 _GAP, _TEXT_PX, _SIDE_PX = 6, 14, 150
 _PAPER, _INK = "white", "black"
-_UNSPOKEN = (Varied.words, Varied.scheduler, Varied.concept)
+_UNSPOKEN = (Varied.words, Varied.prompt, Varied.scheduler, Varied.concept, Varied.size)
 """What says by its value alone what it is."""
 
 
@@ -74,7 +74,7 @@ def draw_grid(grid: Grid, prompt: str, pictures: Sequence[Image.Image | None]) -
 
 
 def _label(axis: Axis, value: str) -> str:
-    return value if axis.varied in _UNSPOKEN else f"{axis.varied.value} {value}"
+    return value if axis.varied in _UNSPOKEN else f"{axis.varied.value.replace('_', ' ')} {value}"
 
 
 def _text_height(lines: list[str]) -> int:

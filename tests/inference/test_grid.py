@@ -42,6 +42,24 @@ def test_two_settings_vary_and_everything_else_stays() -> None:
     assert {(c.seed, c.steps, c.count) for c in grid.cells} == {(5, APPLE.steps, 1)}
 
 
+def test_sizes_and_whole_prompts_vary(two_concepts: tuple[ConceptUse, ...]) -> None:
+    grid = grid_of(APPLE, ("size", "64x128, 128 x 64"), ("negative_prompt", "dark\nblurry, grey"))
+    assert [[(c.width, c.height, c.negative_prompt) for c in row] for row in grid.rows] == [
+        [(64, 128, "dark"), (128, 64, "dark")],
+        [(64, 128, "blurry, grey"), (128, 64, "blurry, grey")],
+    ]
+    request = PictureRequest(prompt="a <red-mug>", concepts=two_concepts[:1])
+    whole = grid_of(request, ("prompt", "a <red-mug> at sea\nmy <red-mug>, blue"))
+    assert [c.prompt for c in whole.cells] == ["a <red-mug> at sea", "my <red-mug>, blue"]
+    for varied, entered, words in (
+        ("size", "large", "no size"),
+        ("size", "63x64", "width"),
+        ("prompt", "a <blue-mug>\nx", "<blue-mug> is not among the concepts"),
+    ):
+        with pytest.raises(RequestError, match=words):
+            grid_of(request, (varied, entered))
+
+
 def test_words_leave_the_names_of_concepts_alone(two_concepts: tuple[ConceptUse, ...]) -> None:
     request = PictureRequest(prompt="a <red-mug> on red, not <red-mug-2>", concepts=two_concepts)
     blue = grid_of(request, ("words", "red, blue")).cells[1]

@@ -19,10 +19,13 @@ _NAMES = {
     Varied.steps: "Steps",
     Varied.scheduler: "Scheduler",
     Varied.strength: "Strength of the start picture",
+    Varied.size: "Size",
     Varied.weight: "Weight of the concepts",
     Varied.concept: "Concept, one at a time",
     Varied.checkpoint: "Checkpoint of the concept",
     Varied.words: "Words in the prompt",
+    Varied.prompt: "Whole prompt, one a line",
+    Varied.negative_prompt: "Negative prompt, one a line",
 }
 _HELP = (
     "Choose one or two settings and write their values, parted by commas or one a line: Guidance scale, `2, 4, 8`. "
