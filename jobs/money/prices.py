@@ -23,7 +23,11 @@ def read_price(flavor: str, *, endpoint: str | None = None) -> Price | None:
         listed = open_hub(None, endpoint).list_spaces_hardware()
     except ANSWER_ERRORS as error:
         raise explain(error, what="the price list") from error
-    for entry in listed:
-        if entry.name == flavor and entry.unit_label in _PER_HOUR:
-            return Price(entry.pretty_name, entry.unit_cost_usd * _PER_HOUR[entry.unit_label])
-    return None
+    entry = next((entry for entry in listed if entry.name == flavor), None)
+    an_hour = usd_per_hour(entry.unit_cost_usd, entry.unit_label) if entry else None
+    return Price(entry.pretty_name, an_hour) if entry and an_hour is not None else None
+
+
+def usd_per_hour(cost_usd: float, unit: str) -> float | None:
+    """A price by the hour; None for a unit of time that is not known here."""
+    return cost_usd * _PER_HOUR[unit] if unit in _PER_HOUR else None

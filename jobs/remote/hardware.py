@@ -9,10 +9,10 @@ from dataclasses import dataclass
 from huggingface_hub import JobHardwareInfo
 
 from jobs.hub import CLIENT_ERRORS, explain, open_hub
+from jobs.money.prices import usd_per_hour
 from trainer.errors import RequestError
 
 _REMEMBER_S = 600.0
-_MINUTES = {"second": 1 / 60, "minute": 1.0, "hour": 60.0}
 
 
 @dataclass(frozen=True)
@@ -61,9 +61,9 @@ class PriceList:
 
 def _flavor(machine: JobHardwareInfo) -> Flavor | None:
     """None where the price has a unit that is not known here."""
-    minutes = _MINUTES.get(machine.unit_label)
-    if minutes is None:
+    an_hour = usd_per_hour(machine.unit_cost_usd, machine.unit_label)
+    if an_hour is None:
         return None
     gpu = machine.accelerator
     memory = f", {gpu.vram}" if gpu is not None and gpu.vram else ""
-    return Flavor(machine.name, f"{machine.pretty_name}{memory}", machine.unit_cost_usd * 60 / minutes, gpu is not None)
+    return Flavor(machine.name, f"{machine.pretty_name}{memory}", an_hour, gpu is not None)
