@@ -219,6 +219,23 @@ def test_number_that_nobody_entered_is_neither_shown_nor_sent(quiet_studio: App,
     expect(page.locator("#try-seed input")).to_have_value("")
 
 
+def test_recipe_file_fills_the_page_as_often_as_it_is_changed(
+    quiet_studio: App, new_page: Open, tmp_path: Path
+) -> None:
+    page, file = new_page(quiet_studio.url), tmp_path / "mug.yaml"
+    for steps in (77, 88):
+        file.write_text(f"{{method: textual-inversion, kind: pet, name: red-mug, vectors: 3, steps: {steps}}}")
+        with page.expect_file_chooser() as chooser:
+            page.get_by_role("button", name="Settings from a recipe file").click()
+        chooser.value.set_files(file)
+        expect(page.locator("#field-steps input")).to_have_value(str(steps))
+    expect(page.locator("#recipe-note")).to_contain_text("Filled in from mug.yaml")
+    expect(page.locator("#plan")).to_contain_text("88 steps")
+    expect(page.get_by_label("Textual inversion", exact=True)).to_be_checked()
+    expect(page.locator("#name textarea, #name input")).to_have_value("red-mug")
+    expect(page.locator("#class-word textarea, #class-word input")).to_have_value("animal")
+
+
 @pytest.mark.slow  # quick: tests/ui/test_comparing.py, of what the server answers
 def test_jobs_page_goes_on_looking_after_answers_were_lost(
     app: MakeApp, new_page: Open, tmp_path: Path, tiny_model: Path

@@ -28,6 +28,7 @@ from ui.api.uploaded import uploaded_files
 from ui.layout import build_page
 from ui.owners import COOKIE
 from ui.services import Services
+from ui.train.visitors_recipe import visitors_recipe
 
 RECIPE = "{method: textual-inversion, name: red-mug, kind: object, class_word: mug, steps: 3, preview_count: 1}"
 FIELDS: dict[str, Any] = {"method": "textual-inversion", "name": "red-mug", "kind": "object"}
@@ -123,7 +124,7 @@ def test_names_are_these_and_no_event_of_the_page_is_among_them(services: Servic
 )
 def test_visitor_may_name_nothing_of_this_machine(services: Services, named: dict[str, Any], words: str) -> None:
     with pytest.raises(RequestError, match=words):
-        TrainingApi(services).recipe(FIELDS | named, None)
+        visitors_recipe(services, FIELDS | named, None)
 
 
 def test_visitor_who_may_train_nothing_here_resumes_nothing(
@@ -160,14 +161,14 @@ def test_one_owner_has_so_many_requests_under_way_and_no_more(services: Services
 def test_owner_of_the_machine_may_name_own_folders(tmp_path: Path, tiny_model: Path) -> None:
     services = build_services(Settings(home=tmp_path / "home", owners=Owners.single), [cpu()])
     values = FIELDS | {"base": str(tiny_model), "method": "dreambooth", "prior_weight": 1, "class_images_dir": "/etc"}
-    recipe = TrainingApi(services).recipe(values, None)
+    recipe = visitors_recipe(services, values, None)
     services.jobs.close()
     assert (recipe.base, recipe.resolution_px) == (str(tiny_model), 64)
 
 
 def test_recipe_of_a_page_without_what_no_preset_knows_is_told_whole(services: Services) -> None:
     with pytest.raises(RecipeError, match="method: is required; kind: is required"):
-        TrainingApi(services).recipe({"name": "red-mug"}, None)
+        visitors_recipe(services, {"name": "red-mug"}, None)
 
 
 @pytest.mark.parametrize("sent", ["/etc/hostname", {"path": "/etc/hostname"}, {"path": "a\0b"}, {"path": 1}, {}, None])

@@ -23,6 +23,7 @@ from trainer.errors import BaseModelError, RecipeError, RequestError
 from trainer.machine.devices import cpu
 from trainer.photos.crop import Crop
 from trainer.recipe.choices import STARTER, Kind, Method
+from trainer.recipe.recipe_file import recipe_text
 from trainer.settings import Settings
 from ui.forms import class_word_for
 from ui.layout import build_page
@@ -201,6 +202,64 @@ def test_photos_of_a_job_are_trained_on_once_more(page: TrainPage) -> None:
     shutil.rmtree(page.services.jobs.run_folder(job).photos)
     with pytest.raises(RequestError, match="not here any more"):
         page.tab.refill(job, "", VISITOR)
+
+
+def filled_from(page: TrainPage, text: str, **typed: Any) -> tuple[dict[Any, Any], str]:
+    """What a recipe file fills in, by component, and what is said of it; `typed` is on the page before."""
+    tab, file = page.tab, page.services.runtime_dir.parent / "mug.yaml"
+    file.write_text(text, encoding="utf-8")
+    values = {component: component.value for component in tab._inputs} | {tab._recipe_file.button: str(file)}
+    values |= {getattr(tab, f"_{name}"): value for name, value in typed.items()}
+    *filled, note = tab._take_recipe(values, VISITOR)
+    return dict(zip(tab._filled, filled, strict=True)), note
+
+
+def test_settings_come_back_from_a_recipe_file_as_from_a_job(page: TrainPage) -> None:
+    job = page.press("starter")
+    recipe = page.services.jobs.run_folder(job).read_recipe()
+    filled, note = filled_from(page, recipe_text(recipe), name="blue-mug", way=TEXTUAL_INVERSION)
+    of_job = dict(zip(page.tab.refilled, page.tab.refill(job, "", VISITOR), strict=True))
+    assert filled == {component: of_job[component] for component in filled}
+    assert page.tab._photos.draft not in filled  # nor the photos: they stay
+    assert "Filled in from mug.yaml" in note
+
+
+def test_recipe_file_leaves_the_words_that_it_does_not_say(page: TrainPage) -> None:
+    filled, _ = filled_from(page, "steps: 77", name="blue-mug", class_word="mug", way=TEXTUAL_INVERSION)
+    tab = page.tab
+    assert [filled[each] for each in (tab._name, tab._class_word, tab._way)] == ["blue-mug", "mug", TEXTUAL_INVERSION]
+    assert filled[tab._form.widgets["steps"]]["value"] == 77
+    filled, _ = filled_from(page, "{kind: pet, name: anna}", name="", class_word="mug")
+    assert [filled[each] for each in (tab._kind, tab._name, tab._class_word)] == ["pet", "anna", "animal"]
+    assert filled_from(page, "steps: 5")[0][tab._name] == ""  # not the name that stands in for it
+
+
+@pytest.mark.fault(46)
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("a: [", "cannot be read"),
+        ("\0\1\2", "cannot be read"),
+        ("x" * 50_000, "20,000 characters is the most"),
+        ("{steps: many, vektors: 3}", "no such field"),
+        ("base: /nothing/there", "There is no base model"),
+        ("name: <script>", "2 to 40 of a-z"),
+    ],
+)
+def test_recipe_file_that_is_none_is_said_and_changes_nothing(page: TrainPage, text: str, words: str) -> None:
+    filled, note = filled_from(page, text, name="blue-mug")
+    assert words in note
+    assert "<script>" not in note
+    assert all(update == gr.skip() for update in filled.values())
+
+
+def test_recipe_file_of_another_commit_of_its_base_says_so(page: TrainPage, alice: HfApi) -> None:
+    first = str(alice.model_info(BASE).sha)
+    alice.upload_file(path_or_fileobj=b"new", path_in_repo="README.md", repo_id=BASE)
+    newest = str(alice.model_info(BASE).sha)
+    text = f"{{base: {BASE}, base_revision: {first}}}"
+    assert f"at commit {newest[:7]}, not at {first[:7]}" in filled_from(page, text)[1]
+    assert "at commit" not in filled_from(page, f"base: {BASE}")[1]
 
 
 def test_press_before_the_settings_of_a_choice_have_come_queues_nothing(page: TrainPage) -> None:

@@ -15,7 +15,8 @@ from trainer.recipe.config import TrainConfig
 from trainer.recipe.presets import preset_values
 
 _REQUIRED = ("method", "name", "kind")
-_LONGEST = 20_000
+LONGEST_RECIPE = 20_000
+"""The most characters that a recipe file may have."""
 
 
 class _PlainLoader(yaml.SafeLoader):
@@ -29,8 +30,8 @@ class _PlainLoader(yaml.SafeLoader):
 
 def read_fields(text: str) -> dict[str, Any]:
     """The fields of a recipe file, in YAML. Raises RequestError for another text."""
-    if len(text) > _LONGEST:
-        raise RequestError(f"The recipe is too long: it has {len(text):,} characters, and {_LONGEST:,} is the most.")
+    if len(text) > LONGEST_RECIPE:
+        raise RequestError(f"The recipe is too long: {LONGEST_RECIPE:,} characters is the most.")
     try:
         values: Any = yaml.load(text, _PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML's dates and numbers may be none

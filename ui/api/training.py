@@ -11,16 +11,15 @@ import gradio as gr
 
 from jobs.outlook import JobView
 from jobs.service import JobService
-from trainer.errors import Problem, RecipeError, RequestError
+from trainer.errors import RequestError
 from trainer.imports.task import has_task
 from trainer.photos.intake import PhotoSet
-from trainer.recipe.choices import STARTER
-from trainer.recipe.config import TrainConfig
-from trainer.recipe.recipe_file import read_fields, requested_recipe
+from trainer.recipe.recipe_file import read_fields
 from trainer.run_folder import RunFolder
 from ui.api.uploaded import uploaded_files
 from ui.services import Services
 from ui.train.queueing import Press, Queueing
+from ui.train.visitors_recipe import named_base, visitors_recipe
 from ui.uploads import release
 
 _SHOWN = ("previews", "artifact")
@@ -54,24 +53,11 @@ class TrainingApi:
         """
         values = read_fields(recipe) if isinstance(recipe, str) else recipe
         token = self._services.owners.token_of(request)
-        owner = self._queueing.admit(_base_of(values), token, Press(""), request)
-        whole = self.recipe(values, token)
+        owner = self._queueing.admit(named_base(values), token, Press(""), request)
+        whole = visitors_recipe(self._services, values, token)
         with self._draft_of(owner, photos) as (draft, _):
             job_id = self._queueing.queue(owner, whole, Press(draft, publish=publish), request)
         return self.job(job_id, request)
-
-    def recipe(self, values: dict[str, Any], hub_token: str | None) -> TrainConfig:
-        """A visitor's recipe. Raises RecipeError, or RequestError for a base or a folder that they may not name."""
-        if values.get("class_images_dir") is not None and not self._services.owners.single:
-            raise RecipeError([Problem("class_images_dir", "names a folder of this machine, which is not yours")])
-        base = self._services.owners.find_base(
-            _base_of(values), values.get("base_prediction"), revision=values.get("base_revision")
-        )
-
-        recipe = requested_recipe(values, base, partial(self._services.traits_of, hub_token=hub_token))
-        if not base.on_hub:
-            return recipe
-        return recipe.model_copy(update={"base_revision": self._services.bases.check(base, hub_token).commit})
 
     @contextlib.contextmanager
     def _draft_of(self, owner: str, photos: list[dict[str, Any]]) -> Generator[tuple[str, PhotoSet]]:
@@ -123,10 +109,6 @@ class TrainingApi:
         """Remove an ended job and its files; returns its id."""
         self._services.jobs.delete(job, self._services.owners.of(request))
         return job
-
-
-def _base_of(values: dict[str, Any]) -> str:
-    return str(values.get("base") or STARTER)
 
 
 def _recipe_of(run: RunFolder) -> dict[str, Any] | None:

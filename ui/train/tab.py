@@ -13,6 +13,7 @@ from jobs.example import Example
 from trainer.bases import PINNED, STARTER_FOLDER, base_name, inspect_base
 from trainer.errors import RequestError
 from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
+from trainer.recipe.config import TrainConfig
 from trainer.recipe.presets import preset_values
 from ui.errors import spoken
 from ui.events import QUIET, remembered_by_the_browser
@@ -33,6 +34,7 @@ from ui.train.money_fields import MoneyFields
 from ui.train.photos_panel import PhotosPanel, build_photos_panel
 from ui.train.place_panel import PlacePanel
 from ui.train.queueing import Press
+from ui.train.recipe_upload import RecipeUpload
 from ui.train.second_method import PairHandlers, SecondMethodFields
 
 _CHOICES = {"kind": [kind.value for kind in Kind], "way": [DREAMBOOTH, TEXTUAL_INVERSION], "form": [ADAPTER, FULL]}
@@ -106,6 +108,7 @@ class TrainTab:
         with gr.Accordion("Advanced settings", open=False, elem_id="advanced"), gr.Row(elem_classes="cs-grid"):
             self._form.draw(advanced=False)
             self._form.draw(advanced=True)
+        self._recipe_file = RecipeUpload(self._services)
         can_publish = self._services.owners.can_sign_in or self._services.tokens.own is not None
         self._publish = gr.Checkbox(
             label="When it is done, publish it to my Hugging Face account, privately",
@@ -145,6 +148,12 @@ class TrainTab:
         self._kind.input(class_word_for, [self._kind, self._class_word], self._class_word, **QUIET)
         for example, button in self._photos.examples:
             button.click(_filled_with(example), None, [self._kind, self._name, self._class_word], **QUIET)
+        self._recipe_file.button.upload(
+            spoken(self._take_recipe),
+            {*self._inputs, self._recipe_file.button},
+            [*self._filled, self._recipe_file.note],
+            **QUIET,
+        )
         self.pressed = self.train.click(
             spoken(self._submit),
             {*self._inputs, self._preset, self._photos.draft, self._publish, *self._money.components},
@@ -208,8 +217,12 @@ class TrainTab:
     @property
     def refilled(self) -> list[Component]:
         """What `refill` fills."""
-        remembered = self._remembered.values()
-        return [self._photos.draft, self._photos.shown, *remembered, self._preset, *self._form.components]
+        return [self._photos.draft, self._photos.shown, *self._filled]
+
+    @property
+    def _filled(self) -> list[Component]:
+        """What a recipe says."""
+        return [*self._remembered.values(), self._preset, *self._form.components]
 
     def refill(self, job_id: str, own: str, request: gr.Request) -> list[Any]:
         """The page with a job's photos, words and settings, to train once more; nothing for the empty id.
@@ -221,15 +234,25 @@ class TrainTab:
         run = self._services.jobs.run_folder(self._services.jobs.job(job_id, self._services.owners.of(request)).id)
         recipe = run.read_recipe()
         draft, shown = self._photos.handlers.take_run(run, own, request)
+        return [draft, shown, *self._fill(recipe, recipe.name, self._services.owners.token_of(request))]
+
+    def _fill(self, recipe: TrainConfig, name: str, hub_token: str | None) -> list[Any]:
         way, form = shown_method(recipe.method)
-        words = [recipe.kind.value, recipe.name, recipe.class_word, way]
-        token = self._services.owners.token_of(request)
-        choices = Choices(recipe.name, recipe.kind, recipe.class_word, recipe.method, recipe.base, token)
+        choices = Choices(name, recipe.kind, recipe.class_word, recipe.method, recipe.base, hub_token)
         return [
-            *(draft, shown, *words, gr.update(value=form, visible=way == DREAMBOOTH), recipe.base),
+            *(recipe.kind.value, name, recipe.class_word, way),
+            *(gr.update(value=form, visible=way == DREAMBOOTH), recipe.base),
             self._shown_for(choices),
             *self._form.fill(recipe),
         ]
+
+    def _take_recipe(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
+        """The page with a recipe file's words and settings; with what is wrong with it, and all else as it was."""
+        choices, _ = self._entered(values, request)
+        recipe, name, note = self._recipe_file.read(values[self._recipe_file.button], choices)
+        if recipe is None:
+            return [*[gr.skip()] * len(self._filled), note]
+        return [*self._fill(recipe, name, choices.hub_token), note]
 
     def _restore(self, kept: Any, request: gr.Request) -> list[Any]:
         """What was entered last in this browser, if it is of the page as it is now and nobody else's."""
