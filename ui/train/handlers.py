@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
 from markupsafe import Markup
 
+from jobs.known_words import base_knows
 from jobs.state import JobState
-from trainer.bases import BaseTraits, knows_word
+from trainer.bases import BaseTraits
 from trainer.concept import check_name
 from trainer.disk_need import check_disk, result_bytes, training_bytes
 from trainer.errors import HubError, Problem, RecipeError, RequestError
@@ -168,14 +168,13 @@ class TrainHandlers:
             check_name(name)
         except RequestError as error:
             return Markup("<span class='cs-bad'>{}</span>").format(str(error))
-        folder = self._folder_of(base)
-        known = knows_word(folder, name) if folder is not None else None
+        known = self._base_knows(base, name)
         if known:
             return Markup(
                 "<span class='cs-warn'>“{}” is a word that the model knows. It works, but its old meaning will shine "
                 "through.</span>"
             ).format(name)
-        mark = "" if known is None else "✓ "  # of a base that is not here yet, training says it
+        mark = "" if known is None else "✓ "  # where nothing here tells, training says it
         words = Markup("{}In prompts you write <code>{}</code>.").format(mark, f"<{name}>")
         ended = self._services.jobs.ended(self._services.owners.of(request))
         if any(job.name == name and job.state is JobState.finished for job in ended):
@@ -185,11 +184,12 @@ class TrainHandlers:
             ).format(f"<{name}-2>")
         return words
 
-    def _folder_of(self, base: str) -> Path | None:
+    def _base_knows(self, base: str, word: str) -> bool | None:
+        owners = self._services.owners
         try:
-            return self._services.owners.find_base(base).folder
+            return base_knows(owners.find_base(base), word, shared=not owners.single)
         except RequestError:
-            return None
+            return None  # the plan says what is wrong with the base
 
     def submit(self, choices: Choices, entered: Mapping[str, Any], press: Press, request: gr.Request) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
