@@ -96,6 +96,22 @@ class Manifest(BaseModel):
         return self.placeholder if self.method is Method.textual_inversion else self.trained_words
 
     @property
+    def words_in_a1111(self) -> str:
+        """What a prompt in AUTOMATIC1111 says; an embedding's trigger is the name of its file, a LoRA is named, too."""
+        match self.method:
+            case Method.textual_inversion:
+                return self.name
+            case Method.dreambooth_lora:
+                return f"<lora:{self.name}:1> {self.trained_words}"
+            case Method.dreambooth:
+                return self.trained_words
+
+    @property
+    def words_in_comfyui(self) -> str:
+        """What a prompt in ComfyUI says; LoRAs and models are loaded by nodes there."""
+        return f"embedding:{self.name}" if self.method is Method.textual_inversion else self.trained_words
+
+    @property
     def weights_sha256(self) -> str:
         """Of the largest file, which holds what was trained: it tells this result from every other."""
         return max(self.files, key=lambda file: file.bytes).sha256

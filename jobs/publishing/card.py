@@ -237,23 +237,21 @@ def _load_for_both(manifest: Manifest, repo_id: str) -> str:
 
 
 def _a1111_words(manifest: Manifest) -> str:
-    match manifest.method:
-        case Method.textual_inversion:
-            return f"{code_span(manifest.name)} in the prompt: there the file's name is the trigger"
-        case Method.dreambooth_lora:
-            return code_span(f"<lora:{manifest.name}:1> {manifest.trained_words}")
-        case Method.dreambooth:
-            return code_span(manifest.trained_words)
+    words = code_span(manifest.words_in_a1111)
+    if manifest.method is Method.textual_inversion:
+        return f"{words} in the prompt: there the file's name is the trigger"
+    return words
 
 
 def _comfy_words(manifest: Manifest) -> str:
+    words = code_span(manifest.words_in_comfyui)
     match manifest.method:
         case Method.textual_inversion:
-            return f"write {code_span(f'embedding:{manifest.name}')} in the prompt"
+            return f"write {words} in the prompt"
         case Method.dreambooth_lora:
-            return f"load it with *Load LoRA*, then write {code_span(manifest.trained_words)}"
+            return f"load it with *Load LoRA*, then write {words}"
         case Method.dreambooth:
-            return f"load it with *Load Checkpoint*, then write {code_span(manifest.trained_words)}"
+            return f"load it with *Load Checkpoint*, then write {words}"
 
 
 def _dataset(photos: PhotoSet) -> str:

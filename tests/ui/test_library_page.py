@@ -9,17 +9,21 @@ from typing import Any
 import gradio as gr
 import pytest
 from huggingface_hub import HfApi
+from markupsafe import escape
 
 from app import build_services
+from inference.catalog import open_concept
 from jobs.publishing.publications import PublicationState
 from jobs.publishing.publish import Published
 from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
+from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import VISITOR, drawn, learnt_concept
 from trainer.errors import HubError
 from trainer.machine.devices import cpu
 from trainer.settings import Settings
-from ui.library.tab import LibraryTab
+from ui.html import render
+from ui.library.tab import LibraryEntry, LibraryTab
 
 MUG = "alice/red-mug"
 Client = Callable[[str | None], HfApi]
@@ -29,6 +33,31 @@ def looks_on(tab: LibraryTab) -> bool:
     """Whether the page asks again by itself."""
     update = dict(zip(tab.view.outputs, tab.view.refresh(VISITOR, ""), strict=True))
     return bool(update[tab.view._timer].active)
+
+
+@pytest.mark.parametrize(
+    ("method", "words"),
+    [
+        (
+            "textual-inversion",
+            {"<red-mug>": "diffusers", "red-mug": "AUTOMATIC1111", "embedding:red-mug": "ComfyUI"},
+        ),
+        (
+            "dreambooth-lora",
+            {"red-mug mug": "diffusers, ComfyUI", "<lora:red-mug:1> red-mug mug": "AUTOMATIC1111"},
+        ),
+        ("dreambooth", {"red-mug mug": "diffusers, AUTOMATIC1111, ComfyUI"}),
+    ],
+)
+def test_each_tool_is_told_the_words_that_it_reads(
+    tmp_path: Path, photo_folder: Path, method: str, words: dict[str, str]
+) -> None:
+    run = write_finished_run(tmp_path / "run", photo_folder, method=method)
+    entry = LibraryEntry("job", open_concept(run.root), [], is_own=False, publication=None)
+    assert entry.elsewhere == words
+    shown = " ".join(render("library.html", entries=[entry], could_sign_in=False).split())
+    for each, tools in words.items():
+        assert f"<code>{escape(each)}</code> ({tools})" in shown
 
 
 def test_private_concept_is_made_public(

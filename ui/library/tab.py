@@ -13,7 +13,6 @@ from inference.catalog import Concept, open_concept
 from jobs.publishing.publications import UNDER_WAY, Publication
 from trainer.artifact import Manifest
 from trainer.errors import ConceptError
-from trainer.recipe.choices import Method
 from trainer.run_folder import RunFolder
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken, unknown_button
@@ -49,11 +48,16 @@ class LibraryEntry:
         return Path(name).name if Path(name).is_absolute() else name
 
     @property
-    def elsewhere(self) -> str:
-        """The words that reproduce the concept in other tools; an embedding answers to the name of its file there."""
-        if self.manifest.method is Method.textual_inversion:
-            return self.manifest.name
-        return self.manifest.trained_words
+    def elsewhere(self) -> dict[str, str]:
+        """The words that reproduce the concept in other tools, with the tools that read them."""
+        readers: dict[str, list[str]] = {}
+        for tool, words in (
+            ("diffusers", self.manifest.words_in_diffusers),
+            ("AUTOMATIC1111", self.manifest.words_in_a1111),
+            ("ComfyUI", self.manifest.words_in_comfyui),
+        ):
+            readers.setdefault(words, []).append(tool)
+        return {words: ", ".join(tools) for words, tools in readers.items()}
 
 
 def library_entries(services: Services, owner: str) -> list[LibraryEntry]:
