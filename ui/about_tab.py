@@ -6,6 +6,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 import gradio as gr
 
+from jobs.publishing.card import SPACE
 from trainer.bases import STARTER_FOLDER, inspect_base
 from ui.html import render
 from ui.services import Services
@@ -15,17 +16,22 @@ _SHOWN = ("gradio", "torch", "diffusers", "transformers", "accelerate", "peft", 
 
 def build_about_tab(services: Services) -> None:
     """Draw the page; nothing on it changes."""
-    gr.HTML(
-        render(
-            "about.html",
-            device=services.device_words if services.jobs.fleet.is_alone else "Several machines share the work",
-            only_cpu=services.only_cpu,
-            versions=_versions(),
-            starter_px=inspect_base(STARTER_FOLDER).resolution_px,
-            browser_owners=not services.owners.single,
-            mirrored=services.keeping.mirror is not None,
-            remote=services.remote is not None,
-        )
+    gr.HTML(about_html(services))
+
+
+def about_html(services: Services) -> str:
+    """The whole page."""
+    return render(
+        "about.html",
+        device=services.device_words if services.jobs.fleet.is_alone else "Several machines share the work",
+        only_cpu=services.only_cpu,
+        versions=_versions(),
+        starter_px=inspect_base(STARTER_FOLDER).resolution_px,
+        browser_owners=not services.owners.single,
+        mirrored=services.keeping.mirror is not None,
+        remote=services.remote is not None,
+        space_url=services.spending.space_url,
+        origin=SPACE,
     )
 
 
