@@ -35,10 +35,18 @@ def read_fields(text: str) -> dict[str, Any]:
     try:
         values: Any = yaml.load(text, _PlainLoader)
     except (yaml.YAMLError, ValueError, RecursionError) as error:  # YAML's dates and numbers may be none
-        raise RequestError(f"The recipe cannot be read: {error}") from error
+        raise RequestError(f"The recipe cannot be read: {_in_one_line(error)}") from error
     if not isinstance(values, dict) or not all(isinstance(name, str) for name in cast("dict[Any, Any]", values)):
         raise RequestError("The recipe is not a list of fields.")
     return cast("dict[str, Any]", values)
+
+
+def _in_one_line(error: Exception) -> str:
+    """YAML's own words take several, with the text and an arrow in them."""
+    if isinstance(error, yaml.MarkedYAMLError) and error.problem and error.problem_mark:
+        place = f"line {error.problem_mark.line + 1}, column {error.problem_mark.column + 1}"
+        return f"{error.problem} at {place}"
+    return " ".join(str(error).split())
 
 
 def recipe_text(recipe: TrainConfig) -> str:

@@ -24,12 +24,16 @@ def test_fields_are_read_with_their_types() -> None:
         ("[" * 15_000, "cannot be read"),
         ("steps: 2024-13-45", "cannot be read"),
         ("steps: " + "9" * 5000, "cannot be read"),
-        ("a: [", "cannot be read"),
+        ("a: [", "cannot be read: expected .* at line 1, column 5"),
+        ("a: 1\nb: c: d", "not allowed here at line 2, column 5"),
+        ("steps: '1\nrank: 2", "unexpected end of stream at line 2, column 8"),
+        ("\0\1", "cannot be read: unacceptable character"),
         ("- a\n- b", "not a list of fields"),
         ("1: a", "not a list of fields"),
         ("", "not a list of fields"),
     ],
 )
 def test_other_texts_are_refused_in_words(text: str, words: str) -> None:
-    with pytest.raises(RequestError, match=words):
+    with pytest.raises(RequestError, match=words) as refused:
         read_fields(text)
+    assert "\n" not in str(refused.value)
