@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import secrets
+import signal
 import sys
 import tempfile
 from collections.abc import Callable
@@ -232,4 +233,5 @@ def _check_files(files: list[Path], request: PictureRequest) -> None:
 
 
 if __name__ == "__main__":
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # what ends a service means the same as Ctrl-C
     leave(main())

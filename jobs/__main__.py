@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 import logging
+import signal
 import sys
 from collections.abc import Sequence
 from typing import Any
 
 from jobs.processes import PROCESSES, SERVED, run_as_job, serve, serve_device
-from trainer.errors import StudioError
+from trainer.errors import EXIT_STOPPED, StudioError
 from trainer.one_line_parser import OneLineParser
 from trainer.settings import Settings
 
@@ -26,6 +27,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except StudioError as error:
         print(error, file=sys.stderr)
         return error.exit_code
+    except KeyboardInterrupt:
+        print("Stopped.", file=sys.stderr)
+        return EXIT_STOPPED
 
 
 def _options(words: Sequence[str]) -> argparse.Namespace:
@@ -53,4 +57,6 @@ def _add_processes(commands: Any) -> None:
 
 
 if __name__ == "__main__":
+    if set(sys.argv[1:2]).isdisjoint(PROCESSES):  # what ends a service means the same as Ctrl-C; processes see to it
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     sys.exit(main())

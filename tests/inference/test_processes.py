@@ -221,3 +221,14 @@ def test_command_line_refuses_in_words(wrong: list[str], tmp_path: Path, tiny_mo
     assert len(result.stderr.strip().splitlines()) == 1
     assert "Traceback" not in result.stderr
     assert not (tmp_path / "x.png").exists()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_command_that_is_stopped_says_so_in_one_line(tmp_path: Path, number: signal.Signals) -> None:
+    os.mkfifo(tmp_path / "model_index.json")  # whoever reads it waits
+    arguments = ["-m", "inference", "--base", tmp_path, "--prompt", "a teapot", "--out", tmp_path / "teapot.png"]
+    process = subprocess.Popen([sys.executable, *map(str, arguments)], cwd=ROOT, stderr=subprocess.PIPE, text=True)
+    with (tmp_path / "model_index.json").open("w"):  # once it reads
+        process.send_signal(number)
+        _, said = process.communicate(timeout=PATIENCE_S)
+    assert (process.returncode, said) == (3, "Stopped.\n")
