@@ -95,14 +95,14 @@ class PublicationStore:
             connection.execute(_PUBLICATIONS.insert().values(**values))
         return values
 
-    def claim(self, publication: Publication) -> bool:
-        """Take a waiting publication for this process; False where somebody was faster."""
-        statement = _PUBLICATIONS.update().where(
-            _PUBLICATIONS.c.job_id == publication.job_id, _PUBLICATIONS.c.state == PublicationState.waiting.value
-        )
+    def claim(self, job_id: str) -> Publication | None:
+        """Take a waiting publication for this process, as it is wished for now; None where somebody was faster."""
+        is_it = _PUBLICATIONS.c.job_id == job_id
+        taken = _PUBLICATIONS.update().where(is_it, _PUBLICATIONS.c.state == PublicationState.waiting.value)
         with self._engine.begin() as connection:
-            changed = connection.execute(statement.values(state=PublicationState.running.value))
-        return changed.rowcount == 1
+            if connection.execute(taken.values(state=PublicationState.running.value)).rowcount != 1:
+                return None
+            return _publication(dict(connection.execute(_PUBLICATIONS.select().where(is_it)).mappings().one()))
 
     def withdraw(self, job_id: str, run: RunFolder) -> bool:
         """Forget one that nobody works on, its file as well; False where there is none, or no longer."""

@@ -68,8 +68,8 @@ class Publisher:
                     if time.monotonic() >= next_look:
                         next_look = time.monotonic() + _PHOTOS_S
                         self._remove_old_photos()
-                    for publication in self._due()[: _AT_ONCE - len(running)]:
-                        if self._publications.claim(publication):
+                    for due in self._due()[: _AT_ONCE - len(running)]:
+                        if (publication := self._publications.claim(due.job_id)) is not None:
                             running.add(pool.submit(self._attempt, publication))
                 except (OSError, SQLAlchemyError):  # a full disk, a lost database: the tokens would go with the process
                     log.exception("looking for what is to be published")

@@ -278,7 +278,9 @@ def test_wish_to_publish_is_taken_back_for_good_until_somebody_works_on_it(
         service.publishing.restore(run)
         assert service.publishing.of(job) is None
     asked = service.publishing.ask(job, "anna", MUG, private=True)
-    assert store.claim(asked)
+    again = service.publishing.ask(job, "anna", "alice/blue-mug", private=False)
+    assert store.claim(asked.job_id) == replace(again, state=PublicationState.running)  # as it is wished for now
+    assert store.claim(asked.job_id) is None
     with pytest.raises(RequestError, match="not waiting to be published any more"):
         service.publishing.withdraw(job, "anna")
     assert state(service, job) is PublicationState.running
