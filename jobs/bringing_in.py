@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from huggingface_hub import HfApi
-from huggingface_hub.errors import NotASafetensorsRepoError, SafetensorsParsingError
+from huggingface_hub.errors import GatedRepoError, NotASafetensorsRepoError, SafetensorsParsingError
 
 from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub, read_account
 from jobs.preflight import BaseChecker, check_hub_base
 from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
-from trainer.bases import BaseReference, BaseTraits, find_base
+from trainer.bases import BaseReference, BaseTraits, find_base, how_to_open
 from trainer.errors import ConceptError, WeightsError
 from trainer.imports.hub_choice import WHOLE_FOLDER, choose_file
 from trainer.imports.publications import TAG, may_be_publication, said_by
@@ -100,6 +100,8 @@ class Importer:
         repo_id, wanted = str(said["hub_id"]), said["hub_file"]
         try:
             commit, chosen, recognised, manifest = self._look(repo_id, str(wanted) if wanted else None, token)
+        except GatedRepoError as error:
+            raise WeightsError(how_to_open(repo_id, open_hub(token, self._endpoint).endpoint, token=token)) from error
         except CLIENT_ERRORS as error:
             raise explain(error, what=repo_id) from error
         if manifest is not None:

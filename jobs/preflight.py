@@ -21,7 +21,7 @@ from huggingface_hub.errors import (
 
 from jobs.hub import CLIENT_ERRORS, explain, open_hub
 from jobs.memory import Memory
-from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, inspect_base, inspect_listed, is_loaded
+from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, how_to_open, inspect_base, inspect_listed, is_loaded
 from trainer.disk_need import free_bytes
 from trainer.errors import BaseModelError, HubTrouble
 
@@ -94,8 +94,7 @@ def check_hub_base(
     try:
         return _check(hub, base)
     except GatedRepoError as error:
-        where = f"{hub.endpoint}/{base.name}"
-        raise BaseModelError(f"{base.name} is gated: open {where}, accept its terms, and give a token.") from error
+        raise BaseModelError(how_to_open(base.name, hub.endpoint, token=token)) from error
     except RevisionNotFoundError as error:
         raise BaseModelError(f"{base.name} has no commit {base.revision}.") from error
     except RepositoryNotFoundError as error:

@@ -115,6 +115,12 @@ def find_base(name: str, revision: str | None = None, prediction: str | None = N
     raise BaseModelError(f"There is no base model {name!r}: it is no folder here and no Hub id such as owner/model.")
 
 
+def how_to_open(name: str, endpoint: str, *, token: str | None) -> str:
+    """What a person can do about a repository whose owner has put a gate before it; who is known needs no sign-in."""
+    known = "" if token else ", and sign in or give a token"
+    return f"{name} is gated: open {endpoint}/{name}, accept its terms{known}."
+
+
 def inspect_base(folder: Path) -> BaseTraits:
     """The traits of a base in diffusers format. Raises BaseModelError, in words, for one that cannot be used."""
     files = {path.relative_to(folder).as_posix() for path in folder.glob("*/*")}

@@ -15,6 +15,7 @@ from safetensors.torch import save_file
 from jobs.bringing_in import Importer, Wish
 from jobs.service import JobService
 from tests.engine.test_single_file_base import widened
+from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
@@ -120,3 +121,16 @@ def test_repository_is_looked_over_by_its_header_alone(
     hub.order_fault(".*", times=FOREVER, status=503)
     with pytest.raises(HubError):
         importer.judge_hub(about(tiny_model, "alice/style"))
+
+
+@pytest.mark.fault(22)
+def test_gated_concept_says_where_to_accept(
+    hub: LocalHub, alice: HfApi, importer: Importer, tiny_model: Path, tmp_path: Path
+) -> None:
+    """Also a pickle, which is not looked into before its job: that is where the gate would be met."""
+    torch.save({"<x>": torch.zeros(1, 32)}, tmp_path / "learned_embeds.bin")
+    upload(alice, "alice/gated", learned_embeds__bin=tmp_path / "learned_embeds.bin")
+    alice.update_repo_settings("alice/gated", gated="manual")
+    assert importer.judge_hub(about(tiny_model, "alice/gated"), ALICE).task.hub_id == "alice/gated"
+    with pytest.raises(WeightsError, match=f"open {hub.url}/alice/gated, accept its terms\\.$"):
+        importer.judge_hub(about(tiny_model, "alice/gated"), BOB)

@@ -76,9 +76,9 @@ def test_missing_base_is_said(hub: LocalHub, published: str, name: str, revision
 def test_gated_base_says_where_to_accept(hub: LocalHub, alice: HfApi, published: str) -> None:
     alice.update_repo_settings(NAME, gated="manual")
     assert check(hub, ALICE).commit == published  # whose copy stays on this machine
-    with pytest.raises(BaseModelError, match=f"{hub.url}/{NAME}, accept"):
+    with pytest.raises(BaseModelError, match=f"{hub.url}/{NAME}, accept its terms\\.$"):
         check(hub, BOB)
-    with pytest.raises(BaseModelError, match=f"{hub.url}/{NAME}, accept"):
+    with pytest.raises(BaseModelError, match=f"{hub.url}/{NAME}, accept its terms, and sign in or give a token"):
         check(hub, None)
 
 

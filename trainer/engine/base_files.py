@@ -14,7 +14,7 @@ from huggingface_hub.errors import (
 )
 from huggingface_hub.file_download import repo_folder_name
 
-from trainer.bases import TEXT_ENCODERS, BaseReference, find_base, inspect_base, is_loaded, tokenizer_of
+from trainer.bases import TEXT_ENCODERS, BaseReference, find_base, how_to_open, inspect_base, is_loaded, tokenizer_of
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
 from trainer.engine.single_file_base import converted_base
 from trainer.errors import BaseModelError
@@ -42,8 +42,7 @@ def _from_hub(reference: BaseReference, progress: Progress | None, token: str | 
     try:
         return download(list_files(reference.name, reference.revision, token), is_loaded, progress)
     except GatedRepoError as error:
-        where = f"{constants.ENDPOINT}/{reference.name}"
-        raise BaseModelError(f"{reference.name} is gated: open {where}, accept its terms, and give a token.") from error
+        raise BaseModelError(how_to_open(reference.name, constants.ENDPOINT, token=token)) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise BaseModelError(f"There is no model {reference.name} on the Hub, or it is private.") from error
     except DOWNLOAD_ERRORS as error:

@@ -8,7 +8,7 @@ from pathlib import Path
 from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
-from trainer.bases import is_loaded
+from trainer.bases import how_to_open, is_loaded
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
 from trainer.errors import TrainingError, WeightsError
 from trainer.imports.hub_choice import WHOLE_FOLDER, choose_file
@@ -38,9 +38,7 @@ def fetch_concept(task: ImportTask, progress: Progress, token: str | None, own_c
         folder = download(listing, lambda path: path == chosen, progress, cache)
         return Fetched(folder / chosen, f"{repo_id}/{chosen}", listing.commit)
     except GatedRepoError as error:
-        raise WeightsError(
-            f"{repo_id} is gated: open {constants.ENDPOINT}/{repo_id}, accept its terms, and sign in or give a token."
-        ) from error
+        raise WeightsError(how_to_open(repo_id, constants.ENDPOINT, token=token)) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise WeightsError(
             f"There is no {repo_id} on the Hub, or it is private: then sign in or give a token, and resume."
