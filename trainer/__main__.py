@@ -128,8 +128,10 @@ def _class_images_dir(folder: Path) -> Path:
 
 def _downloaded(base: Any, cache: Path) -> Path:
     from trainer.engine.base_files import base_folder  # noqa: PLC0415 - torch is needed for a Hub base only
+    from trainer.engine.hub_patience import Patience  # noqa: PLC0415
 
-    return base_folder(base, cache, _say_download)
+    patience = Patience(look=lambda: None, warn=lambda text: print(text, file=sys.stderr))
+    return base_folder(base, cache, _say_download, patience=patience)
 
 
 def _say_download(done: int, total: int) -> None:

@@ -8,15 +8,17 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, constants
 
 from tests import ROOT
-from tests.engine.conftest import StopAt, go_on
+from tests.engine.conftest import Prepare, StopAt, go_on
 from tests.hub.accounts import ALICE
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
@@ -24,10 +26,10 @@ from tests.tiny_models import build_tiny_xl_model
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
-from trainer.engine import hub_download
+from trainer.engine import hub_download, hub_patience
 from trainer.engine.base_files import base_folder
-from trainer.errors import BaseModelError, TrainingStopped
-from trainer.events import Phase, PhaseChanged
+from trainer.errors import EXIT_FAILED, BaseModelError, TrainingError, TrainingStopped
+from trainer.events import Phase, PhaseChanged, Warned
 from trainer.run_folder import RunFolder
 
 NAME = "alice/model"
@@ -189,11 +191,60 @@ def test_hub_that_is_away_is_said_and_what_is_here_stays(
     monkeypatch.setattr("time.sleep", lambda _seconds: None)
     hub.order_fault("GET /storage", times=1, cut_response_after=10_000)
     hub.order_fault("GET /storage", times=FOREVER, status=500)
-    with pytest.raises(BaseModelError, match="it answered 500"):
+    with pytest.raises(TrainingError, match=r"it answered 500\. What is here so far is kept"):
         base_folder(find_base(NAME), cache)
     assert [p.stat().st_size for p in part_files(tmp_path)] == [10_000]
     with pytest.raises(BaseModelError, match="no model alice/nothing"):
         base_folder(find_base("alice/nothing"), cache)
+
+
+@pytest.fixture
+def short_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("time.sleep", lambda _seconds: None)  # of the client, too
+    monkeypatch.setattr(hub_patience, "_PAUSE_S", 0.01)
+
+
+@pytest.mark.fault(26, 36)
+@pytest.mark.usefixtures("short_pauses")
+def test_run_waits_for_a_hub_that_is_away_and_says_so_once(
+    hub: LocalHub, published: str, prepared: Prepare, cache: Path
+) -> None:
+    hub.order_fault("GET /api/models", times=2, status=503)
+    hub.order_fault("GET /storage", times=3 * hub_download.TRIES, drop=True)
+    run = prepared(Path(NAME), "textual-inversion", steps=1)
+    events = go_on(run, cache)
+    assert [e.text for e in events if isinstance(e, Warned) and "Hub" in e.text] == [
+        "The Hub is away (it answered 503). It is asked again until it is back, for 30 min 00 s at most."
+    ]
+    assert read_manifest(run.artifact).base.revision == published
+
+
+@pytest.mark.fault(26)
+@pytest.mark.usefixtures("short_pauses")
+def test_run_whose_patience_ends_has_failed_and_can_be_resumed(
+    hub: LocalHub, published: str, prepared: Prepare, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(hub_patience, "PATIENCE_S", 0.1)
+    hub.order_fault("GET /api/models", times=FOREVER, status=503)
+    run = prepared(Path(NAME), "textual-inversion", steps=1)
+    with pytest.raises(TrainingError, match=r"it answered 503\. What is here so far is kept") as failed:
+        go_on(run, cache)
+    assert failed.value.exit_code == EXIT_FAILED
+    hub.clear_faults()
+    go_on(run, cache)
+    assert run.artifact.is_dir()
+
+
+@pytest.mark.parametrize("fault", [{"status": 503}, {"hang_s": 60.0}])
+def test_stop_is_heard_at_once_while_the_hub_is_away(
+    hub: LocalHub, published: str, prepared: Prepare, cache: Path, fault: dict[str, Any]
+) -> None:
+    hub.order_fault("GET /api/models", times=FOREVER, **fault)
+    run = prepared(Path(NAME), "textual-inversion", steps=1)
+    began = time.monotonic()
+    with pytest.raises(TrainingStopped):
+        go_on(run, cache, StopAt(3))
+    assert time.monotonic() - began < hub_download.ASK_TIMEOUT_S / 2
 
 
 def test_stop_is_heard_while_it_downloads(

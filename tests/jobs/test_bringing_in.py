@@ -39,9 +39,11 @@ from tests.jobs.imports import about, upload
 from tests.jobs.processes import supervisor
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
+from trainer.engine import hub_patience
 from trainer.engine.imports.run import carry_out
 from trainer.engine.run import RunContext
 from trainer.errors import HubError, RequestError
+from trainer.events import Warned, read_events
 from trainer.imports.task import prepare_task
 from trainer.machine.process import StopSignal
 from trainer.recipe.choices import Method
@@ -171,6 +173,27 @@ def test_concepts_of_the_hub_come_in_and_go_out_again(
     assert theirs.origin is not None
     assert theirs.origin.revision == published.commit
     assert (theirs.kind, theirs.class_word) == (ours.kind, ours.class_word) != ("pet", "dog")
+
+
+@pytest.mark.fault(26)
+def test_import_waits_for_a_hub_that_is_away(
+    hub: LocalHub,
+    alice: HfApi,
+    importer: Importer,
+    embedding: Path,
+    tiny_model: Path,
+    take_in: Callable[[Bringing], RunFolder],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(hub_patience, "_PAUSE_S", 0.01)
+    upload(alice, "alice/style", learned_embeds__safetensors=embedding)
+    bringing = importer.judge_hub(about(tiny_model, "alice/style"))
+    hub.order_fault("GET /api/models/alice/style", times=3, status=503)
+    run = take_in(bringing)
+    assert run.artifact.is_dir()
+    assert [e.text for e in read_events(run.events_file) if isinstance(e, Warned)] == [
+        "The Hub is away (it answered 503). It is asked again until it is back, for 30 min 00 s at most."
+    ]
 
 
 def test_private_concept_comes_in_with_the_token_of_who_asks_and_of_nobody_else(

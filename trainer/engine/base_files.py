@@ -16,45 +16,57 @@ from huggingface_hub.file_download import repo_folder_name
 
 from trainer.bases import TEXT_ENCODERS, BaseReference, find_base, how_to_open, inspect_base, is_loaded, tokenizer_of
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
+from trainer.engine.hub_patience import Patience, patiently
 from trainer.engine.single_file_base import converted_base
-from trainer.errors import BaseModelError
+from trainer.errors import BaseModelError, TrainingError
 from trainer.recipe.config import TrainConfig
 
 
 def base_folder(
-    reference: BaseReference, cache: Path, progress: Progress | None = None, *, token: str | None = None
+    reference: BaseReference,
+    cache: Path,
+    progress: Progress | None = None,
+    *,
+    token: str | None = None,
+    patience: Patience | None = None,
 ) -> Path:
-    """The folder that holds the base, downloaded or converted if need be. Raises BaseModelError, in words.
+    """The folder that holds the base, downloaded or converted if need be.
 
     Conversions are kept under `cache`; `progress` counts the megabytes of a download; `token` is for a base that is
-    gated or private, instead of the machine's own.
+    gated or private, instead of the machine's own. With `patience`, a Hub that is away is waited for.
+
+    Raises BaseModelError, in words, and TrainingError where the Hub or this machine's disk stands in the way.
     """
     if reference.file is not None:
         return converted_base(reference, cache)
-    folder = reference.folder or _from_hub(reference, progress, token)
+    folder = reference.folder or _from_hub(reference, progress, token, patience)
     inspect_base(folder)
     return folder
 
 
-def _from_hub(reference: BaseReference, progress: Progress | None, token: str | None) -> Path:
-    if (here := _here_already(reference)) is not None:
-        return here
+def _from_hub(
+    reference: BaseReference, progress: Progress | None, token: str | None, patience: Patience | None
+) -> Path:
+    copy = _newest_copy(reference)
+    if copy is not None and reference.revision is not None:
+        return copy  # exactly the commit that is asked for: the Hub need not be asked at all
+    look = patience.look if patience is not None else None
+
+    def fetch(progress: Progress | None) -> Path:
+        listing = list_files(reference.name, reference.revision, token, look)
+        return download(listing, is_loaded, progress, look=look)
+
     try:
-        return download(list_files(reference.name, reference.revision, token), is_loaded, progress)
+        return fetch(progress) if patience is None or copy is not None else patiently(fetch, progress, patience)
     except GatedRepoError as error:
         raise BaseModelError(how_to_open(reference.name, constants.ENDPOINT, token=token)) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:
         raise BaseModelError(f"There is no model {reference.name} on the Hub, or it is private.") from error
     except DOWNLOAD_ERRORS as error:
-        if (copy := _newest_copy(reference)) is not None:
+        if copy is not None:
             return copy  # the Hub is away, but this machine has the model
         why = f"The base model {reference.name} cannot be had from the Hub: {reason_of(error)}."
-        raise BaseModelError(f"{why} What is here so far is kept.") from error
-
-
-def _here_already(reference: BaseReference) -> Path | None:
-    """A whole copy of exactly the commit that is asked for: then the Hub need not be asked at all."""
-    return _newest_copy(reference) if reference.revision is not None else None
+        raise TrainingError(why, "What is here so far is kept; the next try goes on with it.") from error
 
 
 def _newest_copy(reference: BaseReference) -> Path | None:

@@ -13,9 +13,11 @@ import logging
 import threading
 import time
 from collections.abc import Callable
+from concurrent.futures import Future, wait
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
@@ -37,6 +39,9 @@ _LARGE = 8 * MB
 _POLL_S = 0.5
 Progress = Callable[[int, int], None]
 """Takes (megabytes done, megabytes in all)."""
+Look = Callable[[], None]
+"""Called now and then while something is waited for, and may raise to give up."""
+_Result = TypeVar("_Result")
 
 
 @dataclass(frozen=True)
@@ -58,38 +63,62 @@ class Listing:
     token: str | None = field(default=None, repr=False)
 
 
-def list_files(repo_id: str, revision: str | None, token: str | None = None) -> Listing:
+def list_files(repo_id: str, revision: str | None, token: str | None = None, look: Look | None = None) -> Listing:
     """Ask the Hub. Raises one of DOWNLOAD_ERRORS."""
-    info = HfApi(token=token).model_info(repo_id, revision=revision, files_metadata=True, timeout=ASK_TIMEOUT_S)
+    ask = partial(HfApi(token=token).model_info, files_metadata=True, timeout=ASK_TIMEOUT_S)
+    info = _watched(lambda: ask(repo_id, revision=revision), look or (lambda: None))
     files = [RemoteFile(f.rfilename, f.size or 0, f.lfs.sha256 if f.lfs else None) for f in info.siblings or []]
     return Listing(repo_id, str(info.sha), tuple(files), token)
 
 
 def download(
-    listing: Listing, wanted: Callable[[str], bool], progress: Progress | None = None, cache: Path | None = None
+    listing: Listing,
+    wanted: Callable[[str], bool],
+    progress: Progress | None = None,
+    cache: Path | None = None,
+    look: Look | None = None,
 ) -> Path:
     """The folder of a commit's snapshot with at least the wanted files. Raises one of DOWNLOAD_ERRORS.
 
     `cache` is where it is kept; None: the Hub's own cache, which all runs of this machine share.
-    `progress` is called now and then from this thread, and may raise to give up waiting; what is here so far is kept.
+    `progress` is called from this thread whenever more is here, and may raise to give up waiting, as `look` may at any
+    time; what is here so far is kept.
     """
     files = [file for file in listing.files if wanted(file.path)]
     fetching = _Fetching(listing, files, cache or Path(constants.HF_HUB_CACHE))
-    thread = threading.Thread(target=fetching.run, name="download", daemon=True)
-    thread.start()
     total, told = -(-sum(file.bytes for file in files) // MB), -1
-    while thread.is_alive():
-        thread.join(_POLL_S)
+
+    def tell() -> None:
+        nonlocal told
+        if look is not None:
+            look()
         done = min(total, fetching.bytes_here() // MB)
         if progress is not None and done != told:
             told = done
             progress(done, total)
-    if fetching.error is not None:
-        raise fetching.error
+
+    folder = _watched(fetching.run, tell)
     if progress is not None and told != total:
         progress(total, total)
-    assert fetching.folder is not None
-    return fetching.folder
+    return folder
+
+
+def _watched(work: Callable[[], _Result], look: Look) -> _Result:
+    """What `work` returns or raises. It is done in a thread of its own, so that whoever waits can give up."""
+    outcome: Future[_Result] = Future()
+
+    def run() -> None:
+        try:
+            outcome.set_result(work())
+        except Exception as error:  # noqa: BLE001 - handed to the thread that waits
+            outcome.set_exception(error)
+
+    threading.Thread(target=run, name="download", daemon=True).start()
+    while True:
+        ended = wait([outcome], _POLL_S).done
+        look()
+        if ended:
+            return outcome.result()
 
 
 def reason_of(error: Exception) -> str:
@@ -110,13 +139,11 @@ def reason_of(error: Exception) -> str:
 
 
 class _Fetching:
-    """One download in a thread of its own."""
+    """One download, which may be in a thread of its own."""
 
     def __init__(self, listing: Listing, files: list[RemoteFile], cache: Path) -> None:
         self._listing, self._files, self._cache = listing, files, cache
         self._blobs = cache / repo_folder_name(repo_id=listing.repo_id, repo_type="model") / "blobs"
-        self.folder: Path | None = None
-        self.error: Exception | None = None
 
     def bytes_here(self) -> int:
         """How much of the files is on this machine, whoever fetched it."""
@@ -130,18 +157,17 @@ class _Fetching:
                 return min(file.bytes, path.stat().st_size)
         return 0
 
-    def run(self) -> None:
+    def run(self) -> Path:
+        """Fetch, and again where it breaks off, until TRIES brought nothing. Raises what the last one did."""
         in_vain = 0
         while True:
             before = self.bytes_here()
             try:
-                self.folder, self.error = self._fetch(), None
-                return
-            except Exception as error:  # noqa: BLE001 - handed to the thread that waits
-                self.error = error
+                return self._fetch()
+            except Exception as error:
                 in_vain = 0 if self.bytes_here() > before else in_vain + 1
                 if isinstance(error, OfflineModeIsEnabled) or in_vain == TRIES:
-                    return
+                    raise
                 log.warning("the download of %s broke off and goes on: %s", self._listing.repo_id, type(error).__name__)
                 time.sleep(1)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from trainer.artifact import describe_artifact
-from trainer.bases import find_base, inspect_base, knows_word
+from trainer.bases import BaseReference, find_base, inspect_base, knows_word
 from trainer.concept import words_of
 from trainer.engine.attention import choose_attention
 from trainer.engine.averaging import Average
@@ -22,6 +22,8 @@ from trainer.engine.checkpoint import Checkpoints, newest_step
 from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.write import export_artifact, verify_artifact
 from trainer.engine.families import Family, open_family
+from trainer.engine.hub_download import Progress
+from trainer.engine.hub_patience import Patience
 from trainer.engine.loop import LossNotFinite, Training, load_checkpoint, train
 from trainer.engine.methods import Method, prepare_method
 from trainer.engine.methods.lora import Lora
@@ -71,9 +73,7 @@ def run_training(run: RunFolder, context: RunContext) -> None:
     if len(photos.usable) < MIN_PHOTOS:
         raise RequestError(f"At least {MIN_PHOTOS} photos are needed; {len(photos.usable)} can be used.")
     base = find_base(recipe.base, recipe.base_revision, recipe.base_prediction)
-    folder = base_folder(
-        base, context.cache, lambda done, total: tell_download(run, context, done, total), token=context.token
-    )
+    folder = bring_base(run, base, context)
     began = time.monotonic()  # a download happens once, and says nothing of how long the next run takes
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
@@ -94,10 +94,23 @@ def verify_run(run: RunFolder, cache: Path) -> None:
     verify_artifact(run, lambda m: base_folder(find_base(m.base.name, m.base.revision, m.base.prediction), cache))
 
 
-def tell_download(run: RunFolder, context: RunContext, done: int, total: int) -> None:
-    """Report megabytes of a base that is being downloaded, and end the run there where a stop is requested."""
-    context.emit(PhaseChanged(phase=Phase.prepare, done=done, total=total, unit="MB"))
-    stop_before_training(run, context, newest_step(run))
+def bring_base(run: RunFolder, base: BaseReference, context: RunContext) -> Path:
+    """The folder of a run's base, downloaded if need be, however long the Hub is away. Raises as `base_folder` does."""
+    progress, patience = waiting_for_hub(run, context)
+    return base_folder(base, context.cache, progress, token=context.token, patience=patience)
+
+
+def waiting_for_hub(run: RunFolder, context: RunContext) -> tuple[Progress, Patience]:
+    """How a run tells of megabytes and of a Hub that is away, and ends there where a stop is requested."""
+
+    def look() -> None:
+        stop_before_training(run, context, newest_step(run))
+
+    def tell(done: int, total: int) -> None:
+        context.emit(PhaseChanged(phase=Phase.prepare, done=done, total=total, unit="MB"))
+        look()
+
+    return tell, Patience(look, warn=lambda text: context.emit(Warned(text=text)))
 
 
 def stop_before_training(run: RunFolder, context: RunContext, start: int) -> None:

@@ -10,6 +10,7 @@ from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNot
 
 from trainer.bases import how_to_open, is_loaded
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
+from trainer.engine.hub_patience import Patience, patiently
 from trainer.errors import TrainingError, WeightsError
 from trainer.imports.hub_choice import WHOLE_FOLDER, choose_file
 from trainer.imports.task import ImportTask
@@ -24,19 +25,25 @@ class Fetched:
     commit: str
 
 
-def fetch_concept(task: ImportTask, progress: Progress, token: str | None, own_cache: Path) -> Fetched:
+def fetch_concept(
+    task: ImportTask, progress: Progress, patience: Patience, token: str | None, own_cache: Path
+) -> Fetched:
     """Download what a task names. Raises WeightsError for what is not there, TrainingError where the Hub is away.
 
     What somebody's own token brings is kept in `own_cache`, apart from what all runs share: others may not see it.
     """
     repo_id, cache = str(task.hub_id), own_cache if token is not None else None
-    try:
-        listing = list_files(repo_id, task.hub_revision, token)
+
+    def fetch(progress: Progress) -> Fetched:
+        listing = list_files(repo_id, task.hub_revision, token, patience.look)
         chosen = choose_file({file.path: file.bytes for file in listing.files}, task.hub_file, repo_id)
         if chosen == WHOLE_FOLDER:
-            return Fetched(download(listing, is_loaded, progress, cache), repo_id, listing.commit)
-        folder = download(listing, lambda path: path == chosen, progress, cache)
+            return Fetched(download(listing, is_loaded, progress, cache, patience.look), repo_id, listing.commit)
+        folder = download(listing, lambda path: path == chosen, progress, cache, patience.look)
         return Fetched(folder / chosen, f"{repo_id}/{chosen}", listing.commit)
+
+    try:
+        return patiently(fetch, progress, patience)
     except GatedRepoError as error:
         raise WeightsError(how_to_open(repo_id, constants.ENDPOINT, token=token)) from error
     except (RepositoryNotFoundError, RevisionNotFoundError) as error:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,14 +12,13 @@ import torch
 from trainer.artifact import BaseUsed, Manifest, Origin, describe_brought_in, read_manifest, sha256_of
 from trainer.bases import BaseTraits, find_base, inspect_base
 from trainer.concept import ConceptWords
-from trainer.engine.base_files import base_folder
 from trainer.engine.device import open_compute
 from trainer.engine.export.write import Content, export_artifact
 from trainer.engine.families import stock_pipeline
 from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, read_adapters
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.from_hub import fetch_concept
-from trainer.engine.run import RunContext, tell_download
+from trainer.engine.run import RunContext, bring_base, waiting_for_hub
 from trainer.engine.single_file_base import convert_single_file
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
 from trainer.events import Finished, Phase, PhaseChanged
@@ -66,7 +64,7 @@ def carry_out(run: RunFolder, context: RunContext) -> None:
 
 def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, context: RunContext) -> _Base:
     reference = find_base(task.base, task.base_revision, task.base_prediction)
-    folder = base_folder(reference, context.cache, _progress(run, context), token=context.token)
+    folder = bring_base(run, reference, context)
     traits = inspect_base(folder)
     commit = folder.name if reference.on_hub and folder.parent.name == "snapshots" else None
     used = BaseUsed(
@@ -77,10 +75,6 @@ def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, context: RunCont
         family=traits.family,
     )
     return _Base(folder, traits, used)
-
-
-def _progress(run: RunFolder, context: RunContext) -> Callable[[int, int], None]:
-    return lambda done, total: tell_download(run, context, done, total)
 
 
 def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext) -> None:
@@ -103,7 +97,8 @@ def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext
 
 def _import(run: RunFolder, task: ImportTask, base: _Base, context: RunContext) -> None:
     if task.hub_id is not None:
-        found = fetch_concept(task, _progress(run, context), context.token, run.download)
+        progress, patience = waiting_for_hub(run, context)
+        found = fetch_concept(task, progress, patience, context.token, run.download)
         origin = Origin(how="hub", name=found.name, revision=found.commit, sha256=_hash(found.path))
         path = found.path
     else:
