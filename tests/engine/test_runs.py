@@ -148,6 +148,24 @@ def test_subjects_are_told_from_their_backgrounds_where_the_recipe_asks(
     assert not are_equal(photos, trained("weighted", background_weight=0.1)[0])
 
 
+def test_colour_that_many_vectors_push_out_of_reach_is_said_once(
+    prepared: Prepare, tiny_model: Path, cache: Path, tmp_path: Path
+) -> None:
+    base = shutil.copytree(tiny_model, tmp_path / "base")
+    settings = base / "tokenizer" / "tokenizer_config.json"
+    settings.write_text(json.dumps(json.loads(settings.read_text()) | {"model_max_length": 40}))  # as the starter's
+
+    def warnings(name: str, vectors: int) -> list[str]:
+        changes = {"vectors": vectors, "name_background": False, "plain_background_share": 0.5, "steps": 1}
+        events = go_on(prepared(base, "textual-inversion", name, **changes), cache)
+        return [event.text for event in events if isinstance(event, Warned)]
+
+    assert warnings("few", 4) == []
+    assert warnings("many", 31) == [
+        "A photo's words are longer than the base can read; what follows their first 38 tokens is left out."
+    ]
+
+
 def test_photos_without_a_subject_are_trained_on_alone_and_that_is_said(
     tiny_model: Path, cache: Path, tmp_path: Path
 ) -> None:

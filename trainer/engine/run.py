@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -147,6 +147,7 @@ class _Work:
         self.folder, self.traits, self.compute = folder, inspect_base(folder), compute
         self.checkpoints = Checkpoints(run, context.emit, keep=recipe.keep_checkpoints)
         self._first_rate_scale: float | None = None
+        self._said: set[str] = set()
 
     def run_once(self, slower: float) -> None:
         """From freshly loaded parts to the artifact. After LossNotFinite, parts must be loaded afresh.
@@ -227,8 +228,9 @@ class _Work:
         if isinstance(method, Lora) and method.recipe.preserves_by_prediction:
             base_prediction = BasePrediction(family, method.untrained)
             prior = PriorPictures(own, class_prompt(recipe.class_word))
-        captions = prompts_of_photos(self.run.photos, self.photos, recipe)
-        prompts = fit_captions(captions, words_of(recipe).trained_words, family.tokenizers["text_encoder"], self._warn)
+        prompts = self._fitted(prompts_of_photos(self.run.photos, self.photos, recipe), family)
+        if plain is not None:  # only now does the tokenizer know a concept's own words
+            plain = replace(plain, prompts=self._fitted(plain.prompts, family))
         groups = method.groups()
         optimizer = build_optimizer(recipe, groups, self._warn)
         average = Average(groups, recipe.ema_decay)
@@ -270,8 +272,15 @@ class _Work:
         encoded = encode_pictures([f.picture for f in found], family, self._counter(Phase.cache, start))
         return PlainPictures(encoded, [prompts_of(None, recipe, background=f.colour) for f in found])
 
+    def _fitted(self, prompts: list[list[str]], family: Family) -> list[list[str]]:
+        words, tokenizer = words_of(self.recipe).trained_words, family.tokenizers["text_encoder"]
+        return fit_captions(prompts, words, tokenizer, self._warn)
+
     def _warn(self, text: str) -> None:
-        self.context.emit(Warned(text=text))
+        """Once is enough: photos and their cut-outs may have the same fault, and a run that is rewound has it again."""
+        if text not in self._said:
+            self._said.add(text)
+            self.context.emit(Warned(text=text))
 
     def _class_pictures(self, family: Family, start: int) -> PriorPictures | None:
         recipe = self.recipe

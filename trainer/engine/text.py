@@ -43,7 +43,7 @@ def fit_captions(
 ) -> list[list[str]]:
     """The prompts of photos, with the trained words in front where they would be cut off: nothing would be learnt.
 
-    A text encoder reads no more than `model_max_length` tokens. That some captions are longer is said once.
+    A text encoder reads no more than `model_max_length` tokens. That some prompts are longer is said once.
     """
     trained: list[int] = tokenizer(trained_words, add_special_tokens=False).input_ids
 
@@ -55,5 +55,5 @@ def fit_captions(
     longest = max(len(tokenizer(p).input_ids) for of_photo in fitted for p in of_photo)
     if longest > tokenizer.model_max_length:
         limit = tokenizer.model_max_length - 2  # without the marks of start and end
-        warn(f"A caption is longer than the base can read; what follows its first {limit} tokens is left out.")
+        warn(f"A photo's words are longer than the base can read; what follows their first {limit} tokens is left out.")
     return fitted
