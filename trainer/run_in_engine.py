@@ -29,7 +29,7 @@ from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
 if TYPE_CHECKING:
-    from trainer.engine.run import RunContext  # torch
+    from trainer.engine.context import RunContext  # torch
 
 
 def run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
@@ -45,9 +45,9 @@ def run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
 
 
 def _engine_run(run: RunFolder, options: argparse.Namespace, stop: StopSignal, emit: Emit) -> int:
+    from trainer.engine.context import RunContext  # noqa: PLC0415
     from trainer.engine.device import own_cores, use_share  # noqa: PLC0415 - the engine brings torch
     from trainer.engine.failures import explain  # noqa: PLC0415
-    from trainer.engine.run import RunContext  # noqa: PLC0415
 
     settings: Settings = options.settings
     cores = CoreShare(settings.runtime_dir / "cores", own_cores())

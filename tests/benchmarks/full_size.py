@@ -14,7 +14,8 @@ import torch
 from tests.gpu.full_size_model import build_full_size_model
 from tests.pictures import write_photos
 from trainer.engine import attention
-from trainer.engine.run import RunContext, run_training
+from trainer.engine.context import RunContext
+from trainer.engine.run import run_training
 from trainer.events import Event, Step
 from trainer.machine.process import StopSignal
 from trainer.photos.intake import take_folder

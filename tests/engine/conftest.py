@@ -10,7 +10,8 @@ import pytest
 import torch
 
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
-from trainer.engine.run import RunContext, run_training
+from trainer.engine.context import RunContext
+from trainer.engine.run import run_training
 from trainer.events import Event
 from trainer.machine.process import StopKind, StopSignal
 from trainer.photos.intake import take_folder

@@ -17,9 +17,10 @@ from safetensors.torch import load_file, save_file
 from tests.engine.conftest import Prepare, go_on
 from tests.tiny_models import WIDTH
 from trainer.artifact import EMBEDDING_FILE, check_hashes, read_manifest
+from trainer.engine.context import RunContext
 from trainer.engine.export.single_file import write_single_file
 from trainer.engine.imports.run import carry_out
-from trainer.engine.run import RunContext, verify_run
+from trainer.engine.run import verify_run
 from trainer.errors import WeightsError
 from trainer.events import Finished, read_events
 from trainer.imports.task import build_task, prepare_task, source_values

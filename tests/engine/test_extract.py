@@ -14,9 +14,10 @@ from tests.engine.conftest import go_on
 from trainer.artifact import BaseUsed, Origin, describe_brought_in, read_manifest, write_manifest
 from trainer.bases import inspect_base
 from trainer.concept import ConceptWords
+from trainer.engine.context import RunContext
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.run import carry_out
-from trainer.engine.run import RunContext, verify_run
+from trainer.engine.run import verify_run
 from trainer.errors import ConceptError
 from trainer.imports.task import extraction_of, prepare_task
 from trainer.machine.process import StopSignal

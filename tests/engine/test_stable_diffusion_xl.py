@@ -20,6 +20,7 @@ from tests.engine.conftest import METHODS, Prepare, go_on, small_recipe
 from tests.tiny_models import build_tiny_xl_model
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base, read_json
+from trainer.engine.context import RunContext
 from trainer.engine.export.embeddings import load_embedding
 from trainer.engine.export.single_file import write_single_file
 from trainer.engine.export.verify import open_artifact
@@ -28,7 +29,7 @@ from trainer.engine.imports.contents import Embedding, read_adapters
 from trainer.engine.imports.run import carry_out
 from trainer.engine.methods.lora import Lora
 from trainer.engine.preservation import BasePrediction
-from trainer.engine.run import RunContext, verify_run
+from trainer.engine.run import verify_run
 from trainer.engine.sampling import Prompts, SamplerSettings, sample
 from trainer.engine.single_file_base import converted_base
 from trainer.engine.text import TextStates

@@ -40,8 +40,8 @@ from tests.jobs.processes import supervisor
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
 from trainer.engine import hub_patience
+from trainer.engine.context import RunContext
 from trainer.engine.imports.run import carry_out
-from trainer.engine.run import RunContext
 from trainer.errors import HubError, RequestError
 from trainer.events import Warned, read_events
 from trainer.imports.task import prepare_task

@@ -5,25 +5,23 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 from trainer.artifact import describe_artifact
-from trainer.bases import BaseReference, find_base, inspect_base, knows_word
+from trainer.bases import find_base, inspect_base, knows_word
 from trainer.concept import words_of
 from trainer.engine.attention import choose_attention
 from trainer.engine.averaging import Average
 from trainer.engine.base_files import base_folder, with_commit
 from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
 from trainer.engine.cache import encode_class_pictures, encode_photos, encode_pictures
-from trainer.engine.checkpoint import Checkpoints, newest_step
+from trainer.engine.checkpoint import Checkpoints
+from trainer.engine.context import RunContext, bring_base, stop_before_training, stop_run
 from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.write import export_artifact, verify_artifact
 from trainer.engine.families import Family, open_family
-from trainer.engine.hub_download import Progress
-from trainer.engine.hub_patience import Patience
 from trainer.engine.loop import LossNotFinite, Training, load_checkpoint, train
 from trainer.engine.methods import Method, prepare_method
 from trainer.engine.methods.lora import Lora
@@ -36,9 +34,9 @@ from trainer.engine.sampling import SamplerSettings
 from trainer.engine.scores import Scorer
 from trainer.engine.text import TextStates, fit_captions
 from trainer.engine.versions import library_versions
-from trainer.errors import RequestError, TrainingError, TrainingStopped
-from trainer.events import Emit, Finished, Measured, Phase, PhaseChanged, Started, Stopped, Warned
-from trainer.machine.process import StopKind, StopSignal
+from trainer.errors import RequestError, TrainingError
+from trainer.events import Emit, Finished, Measured, Phase, PhaseChanged, Started, Warned
+from trainer.machine.process import StopKind
 from trainer.photos.checkup import MIN_PHOTOS
 from trainer.photos.intake import PhotoSet, read_dataset
 from trainer.photos.plain_backgrounds import cut_outs
@@ -48,19 +46,6 @@ from trainer.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 MAX_REWINDS = 3
-
-
-@dataclass(frozen=True)
-class RunContext:
-    """What a run is given besides its folder."""
-
-    emit: Emit
-    stop: StopSignal
-    cache: Path
-    before_step: Callable[[], None] = lambda: None
-    """Called before every step; a place for the machine's house rules, such as sharing its cores."""
-    token: str | None = field(default=None, repr=False)
-    """Of who asked for the run, for what the Hub shows to them; None: as this machine is signed in, if it is."""
 
 
 def run_training(run: RunFolder, context: RunContext) -> None:
@@ -92,40 +77,6 @@ def run_training(run: RunFolder, context: RunContext) -> None:
 def verify_run(run: RunFolder, cache: Path) -> None:
     """Check a finished run again: hashes, load, picture. Raises ConceptError or VerificationError."""
     verify_artifact(run, lambda m: base_folder(find_base(m.base.name, m.base.revision, m.base.prediction), cache))
-
-
-def bring_base(run: RunFolder, base: BaseReference, context: RunContext) -> Path:
-    """The folder of a run's base, downloaded if need be, however long the Hub is away. Raises as `base_folder` does."""
-    progress, patience = waiting_for_hub(run, context)
-    return base_folder(base, context.cache, progress, token=context.token, patience=patience)
-
-
-def waiting_for_hub(run: RunFolder, context: RunContext) -> tuple[Progress, Patience]:
-    """How a run tells of megabytes and of a Hub that is away, and ends there where a stop is requested."""
-
-    def look() -> None:
-        stop_before_training(run, context, newest_step(run))
-
-    def tell(done: int, total: int) -> None:
-        context.emit(PhaseChanged(phase=Phase.prepare, done=done, total=total, unit="MB"))
-        look()
-
-    return tell, Patience(look, warn=lambda text: context.emit(Warned(text=text)))
-
-
-def stop_before_training(run: RunFolder, context: RunContext, start: int) -> None:
-    """End a run that has not reached its first step, if a stop is requested.
-
-    One that is to keep what an earlier start learnt goes on: training will end at once, and that is exported.
-    """
-    if context.stop.requested() and not (context.stop.kind is StopKind.keep and start > 0):
-        _stop(run, context, start)
-
-
-def _stop(run: RunFolder, context: RunContext, steps: int) -> NoReturn:
-    folder = run.checkpoint_folder(steps)
-    context.emit(Stopped(step=steps, checkpoint=run.relative(folder) if folder.exists() else ""))
-    raise TrainingStopped(steps)
 
 
 def _announce_rewind(emit: Emit, step: int, *, final: bool) -> None:
@@ -169,7 +120,7 @@ class _Work:
         self.context.emit(PhaseChanged(phase=Phase.train, done=start, total=self.recipe.steps))
         steps = train(training, start=start)
         if self.context.stop.kind is StopKind.checkpoint or steps == 0:  # there is nothing to keep of no step
-            _stop(self.run, self.context, steps)
+            stop_run(self.run, self.context, steps)
         method, average = training.method, training.average
         del training  # verification opens a second copy of the model: there must be room
         self.compute.accelerator.free_memory()
@@ -191,7 +142,7 @@ class _Work:
                 emit=self.context.emit,
             )
         if steps < self.recipe.steps:
-            _stop(self.run, self.context, steps)
+            stop_run(self.run, self.context, steps)
 
     def _announce(self, attention: str, start: int) -> None:
         self.context.emit(

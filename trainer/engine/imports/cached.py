@@ -8,9 +8,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
+from trainer.engine.context import RunContext
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Listing, download, list_files, reason_of
 from trainer.engine.imports.run import carry_out
-from trainer.engine.run import RunContext
 from trainer.errors import ConceptError, RequestError
 from trainer.imports.publications import may_be_publication, said_by
 from trainer.imports.task import build_task, hub_values, prepare_task, read_task, suggested_name
