@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from trainer.events import (
     Started,
     Step,
     Warned,
+    read_events,
 )
 from trainer.machine.process import StopKind
 
@@ -171,6 +173,49 @@ def test_loss_that_stays_infinite_fails_with_advice(
 
 
 @pytest.mark.fault(20)
+@pytest.mark.fault(15)
+def test_run_that_needs_more_memory_than_the_gpu_has_goes_on_with_gradient_checkpointing(
+    prepared: Prepare, tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepared(tiny_model, "dreambooth-lora", **PREVIEWED)
+    real, given_up = loop.forward, []
+
+    def in_little_memory(training: loop.Training, *, step: int, number: int) -> torch.Tensor:
+        if step == 4 and not training.recipe.gradient_checkpointing:
+            given_up.append(weakref.ref(training))
+            raise torch.OutOfMemoryError("CUDA out of memory.")
+        assert not any(was() for was in given_up)  # or there would be no room for the second
+        return real(training, step=step, number=number)
+
+    monkeypatch.setattr(loop, "forward", in_little_memory)
+    events = go_on(run, cache)
+    assert [e.text for e in events if isinstance(e, Warned)] == [
+        "The GPU's memory was too small for step 5. "
+        "Going on from step 3 with gradient checkpointing, which takes longer."
+    ]
+    assert [e.resumed_from for e in events if isinstance(e, Started)] == [0, 3]
+    assert isinstance(events[-1], Finished)
+    assert run.read_recipe().gradient_checkpointing
+    assert read_manifest(run.artifact).recipe == run.read_recipe().model_dump(mode="json")
+
+
+@pytest.mark.fault(15)
+def test_memory_that_is_too_small_for_gradient_checkpointing_fails(
+    prepared: Prepare, tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = prepared(tiny_model, "dreambooth-lora", steps=3)
+
+    def without_memory(_training: loop.Training, **_which: int) -> torch.Tensor:
+        raise torch.OutOfMemoryError("CUDA out of memory.")
+
+    monkeypatch.setattr(loop, "forward", without_memory)
+    with pytest.raises(torch.OutOfMemoryError):
+        go_on(run, cache)
+    assert [e.text for e in read_events(run.events_file) if isinstance(e, Warned)] == [
+        "The GPU's memory was too small for step 1. Beginning again with gradient checkpointing, which takes longer."
+    ]
+
+
 def test_damaged_newest_checkpoint_falls_back_and_says_so(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
     run = prepared(tiny_model, "textual-inversion", steps=9, **PREVIEWED)
     with pytest.raises(TrainingStopped):

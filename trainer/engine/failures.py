@@ -11,11 +11,16 @@ _NO_MEMORY_ON_GPU = ("CUDA error: out of memory", "_STATUS_ALLOC_FAILED", "MPS b
 """Where a driver or a library had none left, and PyTorch passes their words on."""
 
 
+def is_gpu_full(error: Exception) -> bool:
+    """Whether the GPU had no memory left."""
+    return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY_ON_GPU)
+
+
 def explain(error: Exception) -> StudioError:
     """Any exception of a run as one of ours; ours are returned as they are."""
     if isinstance(error, StudioError):
         return error
-    if isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY_ON_GPU):
+    if is_gpu_full(error):
         return TrainingError(
             "The GPU ran out of memory.",
             "Try 512 px, batch size 1, gradient checkpointing or the 8-bit optimizer.",

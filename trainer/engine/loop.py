@@ -14,6 +14,7 @@ from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches
 from trainer.engine.checkpoint import Checkpoint, Checkpoints
 from trainer.engine.device import Compute
+from trainer.engine.failures import is_gpu_full
 from trainer.engine.families import Family
 from trainer.engine.loss import example_weights, signal_to_noise, weighted_loss
 from trainer.engine.methods import Method, ParameterGroup
@@ -32,6 +33,14 @@ class LossNotFinite(Exception):
     def __init__(self, step: int) -> None:
         self.step = step
         super().__init__(f"not finite at step {step}")
+
+
+class GpuTooSmall(Exception):
+    """The GPU's memory ended in this step, which needs less of it with gradient checkpointing."""
+
+    def __init__(self, step: int) -> None:
+        self.step = step
+        super().__init__(f"no memory left at step {step}")
 
 
 @dataclass
@@ -66,24 +75,16 @@ def train(training: Training, *, start: int) -> int:
     """Train from step `start` to the recipe's last, or until a stop is requested; returns the steps done.
 
     A step is one optimizer update. After a stop there is a checkpoint of the last step. Raises LossNotFinite before
-    anything spoilt is written.
+    anything spoilt is written, and GpuTooSmall.
     """
-    recipe, optimizer, accelerator = training.recipe, training.optimizer, training.compute.accelerator
+    recipe = training.recipe
     done, kept = start, start or None
     if training.previews.are_due(start) and not training.previews.exist(start):
         training.previews.make(start)  # the picture of before, or one that a stop cut short
     progress = _Progress(training, start)
     while done < recipe.steps and not training.stop_requested():
         training.before_step()
-        set_learning_rates(optimizer, training.groups, recipe, done, training.rate_scale)
-        for window in range(recipe.gradient_accumulation):
-            loss = forward(training, step=done, number=done * recipe.gradient_accumulation + window)
-            accelerator.backward(loss / recipe.gradient_accumulation)
-            progress.add(loss)
-        accelerator.clip_grad_norm_(training.parameters, recipe.max_grad_norm)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-        training.average.update()
+        _update(training, done, progress)
         done += 1
 
         is_last = done == recipe.steps
@@ -100,6 +101,25 @@ def train(training: Training, *, start: int) -> int:
         progress.report(done)
         write_checkpoint(training, done)
     return done
+
+
+def _update(training: Training, done: int, progress: _Progress) -> None:
+    """The step after `done` others. Raises GpuTooSmall where there is no room for it, and can be."""
+    recipe, optimizer, accelerator = training.recipe, training.optimizer, training.compute.accelerator
+    set_learning_rates(optimizer, training.groups, recipe, done, training.rate_scale)
+    try:
+        for window in range(recipe.gradient_accumulation):
+            loss = forward(training, step=done, number=done * recipe.gradient_accumulation + window)
+            accelerator.backward(loss / recipe.gradient_accumulation)
+            progress.add(loss)
+        accelerator.clip_grad_norm_(training.parameters, recipe.max_grad_norm)
+        optimizer.step()
+    except RuntimeError as error:
+        if recipe.gradient_checkpointing or not is_gpu_full(error):
+            raise
+        raise GpuTooSmall(done + 1) from error
+    optimizer.zero_grad(set_to_none=True)
+    training.average.update()
 
 
 def forward(training: Training, *, step: int, number: int) -> torch.Tensor:

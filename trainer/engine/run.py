@@ -17,12 +17,12 @@ from trainer.engine.averaging import Average
 from trainer.engine.base_files import base_folder, with_commit
 from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
 from trainer.engine.cache import encode_class_pictures, encode_photos, encode_pictures
-from trainer.engine.checkpoint import Checkpoints
+from trainer.engine.checkpoint import Checkpoints, newest_step
 from trainer.engine.context import RunContext, bring_base, stop_before_training, stop_run
 from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.write import export_artifact, verify_artifact
 from trainer.engine.families import Family, open_family
-from trainer.engine.loop import LossNotFinite, Training, load_checkpoint, train
+from trainer.engine.loop import GpuTooSmall, LossNotFinite, Training, load_checkpoint, train
 from trainer.engine.methods import Method, prepare_method
 from trainer.engine.methods.lora import Lora
 from trainer.engine.noise import KeyedNoise
@@ -65,12 +65,16 @@ def run_training(run: RunFolder, context: RunContext) -> None:
     if not isinstance(recipe, TextualInversionRecipe) and knows_word(folder, recipe.name):
         context.emit(Warned(text=f"“{recipe.name}” is a word that the base knows; its old meaning will shine through."))
     work = _Work(run, context, recipe, photos, folder, open_compute(recipe.precision))
-    for rewinds in range(MAX_REWINDS + 1):
+    rewinds, is_done = 0, False
+    while not is_done:
         try:
             work.run_once(0.5**rewinds)
-            break
+            is_done = True
         except LossNotFinite as error:
             _announce_rewind(context.emit, error.step, final=rewinds == MAX_REWINDS)
+            rewinds += 1
+        except GpuTooSmall as error:
+            work.spare_memory(error.step)
     context.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
 
 
@@ -101,7 +105,7 @@ class _Work:
         self._said: set[str] = set()
 
     def run_once(self, slower: float) -> None:
-        """From freshly loaded parts to the artifact. After LossNotFinite, parts must be loaded afresh.
+        """From freshly loaded parts to the artifact. After LossNotFinite and GpuTooSmall, parts must be loaded afresh.
 
         `slower` is what the learning rate is multiplied by, compared with the first time.
         """
@@ -143,6 +147,14 @@ class _Work:
             )
         if steps < self.recipe.steps:
             stop_run(self.run, self.context, steps)
+
+    def spare_memory(self, step: int) -> None:
+        """After GpuTooSmall, which is raised once at most: gradient checkpointing from now on, in later starts, too."""
+        self.recipe = self.recipe.model_copy(update={"gradient_checkpointing": True})
+        self.run.write_recipe(self.recipe)
+        kept = newest_step(self.run)
+        how = f"{f'Going on from step {kept}' if kept else 'Beginning again'} with gradient checkpointing"
+        self._warn(f"The GPU's memory was too small for step {step}. {how}, which takes longer.")
 
     def _announce(self, attention: str, start: int) -> None:
         self.context.emit(
