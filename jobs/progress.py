@@ -135,6 +135,8 @@ def _apply(progress: Progress, event: Event) -> None:
         case PhaseChanged():
             progress.phase, progress.phase_done, progress.phase_total = event.phase, event.done, event.total
             progress.phase_unit = event.unit
+            if event.phase is Phase.prepare:
+                progress.failure = None  # tasks say nothing else of a new start
         case Step():
             progress.step, progress.total = event.step, event.total
             progress.steps_per_second, progress.eta_s = event.steps_per_second, event.eta_s

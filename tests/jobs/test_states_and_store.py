@@ -165,6 +165,9 @@ def test_failure_is_kept_until_the_next_start() -> None:
     failed = Failed(cause="x", advice="y")
     assert read_progress([STARTED, failed]).failure == failed
     assert read_progress([STARTED, failed, STARTED]).failure is None
+    prepare = PhaseChanged(phase=Phase.prepare)  # an import never says more of its start
+    assert read_progress([prepare, failed]).failure == failed
+    assert read_progress([prepare, failed, prepare]).failure is None
 
 
 def test_previews_are_kept_by_step() -> None:
