@@ -1,4 +1,4 @@
-"""How long jobs take on this machine: measured from the runs that finished here, never guessed twice."""
+"""What jobs take on this machine: measured from the runs that finished here, never guessed twice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
+from jobs.memory_need import PeakMemory
 from jobs.progress import Progress
 from trainer.recipe.choices import STARTER
 from trainer.recipe.config import TrainConfig
@@ -29,9 +30,11 @@ class Speeds:
 
     def __init__(self, file: Path) -> None:
         self._file = file
+        self.memory = PeakMemory(file.with_stem(f"{file.stem}-memory"))
 
     def learn(self, recipe: TrainConfig, progress: Progress) -> None:
         """Take over what a finished run measured."""
+        self.memory.learn(recipe, progress)
         if progress.steps_per_second > 0 and progress.seconds is not None:
             known, steps = self._read(), recipe.steps - progress.resumed_from
             if steps < _WARM_AFTER_STEPS and _key(recipe) in known:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from dataclasses import dataclass
@@ -23,6 +24,8 @@ class Flavor:
     words: str
     usd_per_hour: float
     has_gpu: bool
+    gpu_bytes: int | None = None
+    """The memory of its GPU; None where it has none or several, or the Hub does not say it."""
 
     @property
     def label(self) -> str:
@@ -66,4 +69,6 @@ def _flavor(machine: JobHardwareInfo) -> Flavor | None:
         return None
     gpu = machine.accelerator
     memory = f", {gpu.vram}" if gpu is not None and gpu.vram else ""
-    return Flavor(machine.name, f"{machine.pretty_name}{memory}", an_hour, gpu is not None)
+    size = re.fullmatch(r"(\d+) ?GB", gpu.vram or "") if gpu is not None and gpu.quantity == "1" else None
+    gpu_bytes = int(size[1]) * 10**9 if size else None
+    return Flavor(machine.name, f"{machine.pretty_name}{memory}", an_hour, gpu is not None, gpu_bytes)

@@ -20,7 +20,7 @@ _LEAST_S = 300
 
 @dataclass(frozen=True)
 class Quote:
-    """A run on a machine of Hugging Face. Seconds and dollars are None until a first run there has measured them."""
+    """A run on a machine of Hugging Face. What is None is so until a first run there has measured it."""
 
     flavor: Flavor
     seconds: float | None
@@ -28,6 +28,8 @@ class Quote:
     limit_s: int
     most_usd: float
     """What it costs if it runs until its time limit ends it."""
+    memory_bytes: int | None = None
+    """The most that it holds of the machine's memory, or of its GPU's where it has one."""
 
 
 class RemoteOffer:
@@ -50,7 +52,8 @@ class RemoteOffer:
                 "Hugging Face does not have this folder of class pictures; leave class_images_dir empty."
             )
         flavor = self.prices.flavor(flavor_name)
-        estimate = speeds_of(self._speeds, flavor.name).estimate_s(recipe)
+        speeds = speeds_of(self._speeds, flavor.name)
+        estimate = speeds.estimate_s(recipe)
         seconds = estimate[0] if estimate is not None and estimate[1] else None  # guesses are for this machine
         limit_s = self._limit_s
         if limit_usd is not None and flavor.usd_per_hour > 0:
@@ -67,6 +70,7 @@ class RemoteOffer:
             usd=seconds / 3600 * flavor.usd_per_hour if seconds is not None else None,
             limit_s=limit_s,
             most_usd=limit_s / 3600 * flavor.usd_per_hour,
+            memory_bytes=speeds.memory.measured_bytes(recipe, on_gpu=flavor.has_gpu),
         )
 
 

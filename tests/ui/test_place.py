@@ -13,14 +13,17 @@ from starlette.requests import Request
 from app import build_services
 from jobs.remote.hardware import PriceList
 from jobs.remote.offer import RemoteOffer, record_of
+from jobs.remote.record import speeds_of
 from jobs.store import now
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
+from tests.jobs.test_memory_need import measured
 from tests.ui.conftest import VISITOR
 from tests.ui.test_sign_in import ON_SPACE, scope
+from trainer.bases import BaseTraits
 from trainer.errors import HubError, RequestError, StudioError
 from trainer.machine.devices import cpu
 from trainer.photos.intake import take_folder
@@ -28,6 +31,7 @@ from trainer.settings import Settings
 from trainer.whole_files import write_whole
 from ui.owners import SINGLE_OWNER
 from ui.services import Services
+from ui.train.memory_plan import memory_there
 from ui.train.money_fields import MoneyWish
 from ui.train.place_panel import REMOTE, show_machines
 from ui.train.remote import prepare_remote
@@ -99,6 +103,19 @@ def test_cost_is_told_once_it_was_measured_and_its_limit_from_the_start(offering
     longer = remote.quote(recipe, "t4-small")  # it is ended at the limit then, which is no matter of money
     assert longer.seconds is not None
     assert longer.seconds > longer.limit_s == first.limit_s
+
+
+def test_memory_is_told_before_anybody_pays_for_too_little(offering: Services, home: Path) -> None:
+    spare = {"precision": "auto", "optimizer": "adamw-8bit", "batch_size": 2}
+    remote, recipe = remote_of(offering), small_recipe(ON_HUB, "dreambooth", **spare)
+    traits = BaseTraits("stable-diffusion-xl", 1024, "epsilon", "abc", text_width=2048)
+    on_t4 = memory_there(remote.quote(recipe, "t4-small"), recipe, traits)
+    assert on_t4.words == "at least 27.6 GB of GPU memory"
+    assert on_t4.warning.startswith("The GPU has 16.0 GB of memory, which is too little: switch on gradient checkpoint")
+    assert not memory_there(remote.quote(recipe, "a100-large"), recipe, traits).warning
+    assert not memory_there(remote.quote(recipe, "cpu-basic"), recipe, traits).words
+    speeds_of(home, "t4-small").memory.learn(recipe, measured(12_000_000_000, "Tesla T4"))
+    assert memory_there(remote.quote(recipe, "t4-small"), recipe, traits).words == "about 12.0 GB of GPU memory"
 
 
 def test_folder_of_this_machine_cannot_be_trained_there(offering: Services, tiny_model: Path) -> None:

@@ -18,9 +18,10 @@ from jobs.state import JobState
 from jobs.store import SINGLE_OWNER, JobStore, open_engine
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
+from tests.jobs.test_memory_need import measured
 from tests.ui.conftest import VISITOR, drawn, in_a_loop
 from trainer.errors import BaseModelError, RecipeError, RequestError
-from trainer.machine.devices import cpu
+from trainer.machine.devices import Device, cpu
 from trainer.photos.crop import Crop
 from trainer.recipe.choices import STARTER, Kind, Method
 from trainer.recipe.recipe_file import recipe_text
@@ -318,6 +319,18 @@ def test_disk_that_a_large_training_takes_is_said(page: TrainPage, monkeypatch: 
     assert "of disk while it trains" not in page.plan(STARTER)
     monkeypatch.setattr("ui.train.handlers.training_bytes", lambda _recipe: 21_300_000_000)
     assert "about 21.3" in page.plan(STARTER)
+
+
+def test_memory_is_said_where_it_is_known(page: TrainPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "memory" not in page.plan(STARTER)
+    recipe = page._handlers.recipe(_choices(STARTER, "red-mug"), page._entered)
+    page.services.jobs.speeds.memory.learn(recipe, measured(900_000_000, cpu().name))
+    assert "about 900 MB of memory" in page.plan(STARTER)
+    monkeypatch.setattr(page.services.jobs.fleet, "own", (Device(0, "NVIDIA T4"),))
+    page.services.jobs.speeds.memory.learn(recipe, measured(20_000_000_000, "NVIDIA L4"))
+    assert "about 20.0 GB of GPU memory" in page.plan(STARTER)
+    monkeypatch.setattr("ui.train.memory_plan.gpu_bytes", lambda _devices: 16_000_000_000)
+    assert "has 16.0 GB of memory, which is too little: switch on gradient" in page.plan(STARTER)
 
 
 @pytest.mark.fault(17)

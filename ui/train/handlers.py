@@ -23,6 +23,7 @@ from ui.forms import RecipeForm
 from ui.html import file_size, render
 from ui.method_words import METHOD_GLANCES
 from ui.services import Services
+from ui.train.memory_plan import memory_here, memory_there
 from ui.train.queueing import Press, Queueing
 
 DREAMBOOTH, TEXTUAL_INVERSION = "DreamBooth", "Textual inversion"
@@ -98,23 +99,24 @@ class TrainHandlers:
         except RequestError as error:
             return render("plan.html", problems=[Problem("base", str(error))])
         if flavor is not None:
-            return self._remote_plan(recipe, flavor, named=named)
+            return self._remote_plan(recipe, flavor, choices, named=named)
         try:
             check_disk(recipe, self._services.jobs.runs_dir)
         except RequestError as error:
             return render("plan.html", problems=[Problem("disk", str(error))])
         estimate = self._services.jobs.speeds.estimate_s(recipe)
         ahead, ahead_s = self._services.jobs.ahead()
-        full_size = self.traits(choices, recipe.base_prediction).text_width >= FULL_SIZE_WIDTH
+        traits = self.traits(choices, recipe.base_prediction)
         return render(
             "plan.html",
             problems=[],
             download=self._download_bytes(choices),
-            slow=full_size and estimate is None and self._services.only_cpu,
+            slow=traits.text_width >= FULL_SIZE_WIDTH and estimate is None and self._services.only_cpu,
             steps=recipe.steps,
             seconds=estimate[0] if estimate else None,
             measured=bool(estimate and estimate[1]),
             size=size_words(recipe),
+            memory=memory_here(self._services, recipe, traits),
             disk=disk_words(recipe),
             ahead=ahead,
             ahead_s=ahead_s,
@@ -143,13 +145,15 @@ class TrainHandlers:
         seconds = estimate[0] if estimate else None
         return {"method": method, "size": result_bytes(recipe), "seconds": seconds, **METHOD_GLANCES[method]}
 
-    def _remote_plan(self, recipe: TrainConfig, flavor: str, *, named: bool) -> str:
+    def _remote_plan(self, recipe: TrainConfig, flavor: str, choices: Choices, *, named: bool) -> str:
         assert self._services.remote is not None  # or no machine there could be chosen
         try:
             quote = self._services.remote.quote(recipe, flavor)
         except (RequestError, HubError) as error:
             return render("plan.html", problems=[Problem("machine", str(error))])
-        return render("remote_plan.html", steps=recipe.steps, quote=quote, size=size_words(recipe), named=named)
+        memory = memory_there(quote, recipe, self.traits(choices, recipe.base_prediction))
+        size = size_words(recipe)
+        return render("remote_plan.html", steps=recipe.steps, quote=quote, size=size, memory=memory, named=named)
 
     def preset_of(self, choices: Choices) -> dict[str, Any]:
         """The preset for the chosen method, kind and base; a full-size model's while the base cannot be read."""

@@ -1,0 +1,94 @@
+"""How much memory a training takes: measured by runs of the same settings, or the least that arithmetic knows."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from jobs.memory_need import PeakMemory, gpu_bytes, least_bytes, ways_to_less
+from jobs.progress import Progress
+from jobs.speed import Speeds
+from tests.engine.conftest import small_recipe
+from trainer.bases import BaseTraits
+from trainer.events import Measured
+from trainer.machine.devices import Device, cpu
+
+SD1 = BaseTraits("stable-diffusion", 512, "epsilon", "abc", text_width=768)
+BASE = Path("owner/model")
+
+
+def measured(peak_bytes: int, device: str) -> Progress:
+    """What a run says that held so much at its peak."""
+    numbers = Measured(knows_subject=0.5, changed_elsewhere=0, trained_parameters=1, peak_memory_bytes=peak_bytes)
+    return Progress(device=device, measured=numbers)
+
+
+def test_peak_is_remembered_for_runs_of_the_same_settings(tmp_path: Path) -> None:
+    recipe = small_recipe(BASE, "dreambooth-lora")
+    Speeds(tmp_path / "speeds.json").learn(recipe, measured(5_000_000_000, "NVIDIA L4"))
+    memory = Speeds(tmp_path / "speeds.json").memory
+    longer = recipe.model_copy(update={"steps": 999, "name": "blue-mug", "text_encoder_share": 0.0})
+    assert memory.measured_bytes(longer, on_gpu=True) == 5_000_000_000
+    assert memory.measured_bytes(longer, on_gpu=False) is None
+    for other in ({"batch_size": 4}, {"gradient_checkpointing": True}, {"text_encoder_share": 0.5}, {"rank": 64}):
+        assert memory.measured_bytes(recipe.model_copy(update=other), on_gpu=True) is None
+    memory.learn(recipe, measured(900_000_000, cpu().name))
+    assert memory.measured_bytes(recipe, on_gpu=False) == 900_000_000
+    assert memory.measured_bytes(recipe, on_gpu=True) == 5_000_000_000
+
+
+@pytest.mark.parametrize("damaged", ["[]", "half a fi", '{"a": "b"}'])
+def test_damaged_file_is_learnt_anew(tmp_path: Path, damaged: str) -> None:
+    (tmp_path / "memory.json").write_text(damaged)
+    memory, recipe = PeakMemory(tmp_path / "memory.json"), small_recipe(BASE, "textual-inversion")
+    assert memory.measured_bytes(recipe, on_gpu=True) is None
+    memory.learn(recipe, Progress(device="NVIDIA L4"))  # an older run, which measured nothing
+    memory.learn(recipe, measured(10, "NVIDIA L4"))
+    assert memory.measured_bytes(recipe, on_gpu=True) == 10
+
+
+@pytest.mark.parametrize(
+    ("method", "changes", "gigabytes"),
+    [
+        ("dreambooth", {"optimizer": "adamw-8bit"}, 9.2),
+        ("dreambooth", {}, 14.3),
+        ("dreambooth", {"text_encoder_share": 0.3, "optimizer": "adamw-8bit"}, 10.2),
+        ("dreambooth-lora", {}, 2.3),
+        ("textual-inversion", {"precision": "fp32"}, 4.3),
+    ],
+)
+def test_least_is_weights_gradients_and_states(method: str, changes: dict[str, object], gigabytes: float) -> None:
+    recipe = small_recipe(BASE, method, **{"precision": "auto", **changes})
+    assert (least_bytes(recipe, SD1) or 0) / 1e9 == pytest.approx(gigabytes, abs=0.05)
+
+
+def test_nothing_is_said_of_a_base_of_another_size(tiny_model: Path) -> None:
+    tiny = BaseTraits("stable-diffusion", 64, "epsilon", "abc", text_width=32)
+    assert least_bytes(small_recipe(tiny_model, "dreambooth"), tiny) is None
+
+
+def test_ways_to_less_memory_are_those_that_are_left() -> None:
+    full = small_recipe(BASE, "dreambooth", batch_size=2)
+    assert len(ways_to_less(full)) == 4
+    spare = {"gradient_checkpointing": True, "optimizer": "adamw-8bit", "batch_size": 1}
+    assert ways_to_less(small_recipe(BASE, "dreambooth", **spare)) == ["choose an adapter (LoRA)"]
+    assert ways_to_less(small_recipe(BASE, "dreambooth-lora", **spare)) == ["choose a smaller base model"]
+
+
+@pytest.mark.parametrize(
+    ("said", "found"),
+    [("0, 15360\\n1, 24576\\n2, 8192", 15360 * 2**20), ("0, [N/A]", None), ("NVIDIA-SMI has failed", None)],
+)
+def test_smallest_gpu_of_ones_own_counts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, found: int | None
+) -> None:
+    program = tmp_path / "nvidia-smi"
+    program.write_text(f"#!/bin/sh\nprintf '{said}\\n'\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+    gpu_bytes.cache_clear()
+    assert gpu_bytes((Device(0, "T4"), Device(1, "L4"))) == found
+    assert gpu_bytes((cpu(),)) is None
+    gpu_bytes.cache_clear()
