@@ -17,6 +17,8 @@ class Device:
 
     index: int | None
     name: str
+    answers: bool = True
+    """False for a GPU that is there while the driver says nothing of it."""
 
     @property
     def key(self) -> str:
@@ -64,10 +66,24 @@ def _may_use(device: Device, uuid: str, visible: str | None) -> bool:
     return str(device.index) in named or any(not uuid or uuid.startswith(part) for part in by_id)
 
 
-def _device_nodes(folder: Path = Path("/dev")) -> list[int]:
-    """The numbers of the GPUs that the kernel knows: with a broken driver they are no reason to train on the CPU."""
-    numbers = (node.name.removeprefix("nvidia") for node in folder.glob("nvidia*"))
-    return sorted(int(number) for number in numbers if number.isdigit())
+def _silent_gpus(nodes: Path = Path("/dev"), bus: Path = Path("/sys/bus/pci/devices")) -> list[int]:
+    """The numbers of the GPUs that are there with a broken driver, which is no reason to train on the CPU.
+
+    One that is not in the kernel at all, as after an upgrade of it, has made no nodes: then those on the bus count.
+    """
+    numbers = (node.name.removeprefix("nvidia") for node in nodes.glob("nvidia*"))
+    return sorted(int(number) for number in numbers if number.isdigit()) or list(range(_plugged_in(bus)))
+
+
+def _plugged_in(bus: Path) -> int:
+    def is_gpu(slot: Path) -> bool:
+        try:
+            vendor, kind = ((slot / name).read_text().strip() for name in ("vendor", "class"))
+        except OSError:
+            return False
+        return vendor == "0x10de" and kind.startswith("0x03")  # NVIDIA's, and for display or computing
+
+    return sum(map(is_gpu, bus.glob("*")))
 
 
 def _nvidia_gpus() -> list[tuple[Device, str]]:
@@ -78,7 +94,7 @@ def _nvidia_gpus() -> list[tuple[Device, str]]:
     except FileNotFoundError:
         return []
     except (OSError, subprocess.SubprocessError):
-        return [(Device(index, "NVIDIA GPU"), "") for index in _device_nodes()]
+        return [(Device(index, "NVIDIA GPU", answers=False), "") for index in _silent_gpus()]
     devices: list[tuple[Device, str]] = []
     for line in answer.stdout.splitlines():
         index, *said = (part.strip() for part in line.split(",", 2))

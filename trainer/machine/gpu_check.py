@@ -16,6 +16,8 @@ def gpu_trouble() -> str:
     if gpu.index is None:
         return ""
     cannot = f"PyTorch cannot use {gpu.label} ({gpu.name}): "
+    if not gpu.answers and not torch.cuda.is_available():
+        return f"{cannot}its driver does not answer nvidia-smi."
     if torch.version.cuda is None:
         return f"{cannot}this PyTorch was built without CUDA."
     if not torch.cuda.is_available():

@@ -142,16 +142,22 @@ def test_gpu_whose_driver_does_not_answer_is_one_in_trouble_and_no_cpu(
     driver.write_text("#!/bin/sh\necho 'Failed to initialize NVML: Driver/library version mismatch'\nexit 18\n")
     driver.chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    looked = partial(devices._silent_gpus, tmp_path, tmp_path / "bus")
+    monkeypatch.setattr(devices, "_silent_gpus", looked)
     assert [device.key for device in find_devices()] == ["cpu"]  # the program is there, and no GPU
+    for slot, vendor, kind in [("1", "0x10de", "0x030200"), ("2", "0x10de", "0x040300"), ("3", "0x8086", "0x030000")]:
+        (tmp_path / "bus" / slot).mkdir(parents=True)
+        (tmp_path / "bus" / slot / "vendor").write_text(f"{vendor}\n")
+        (tmp_path / "bus" / slot / "class").write_text(f"{kind}\n")
+    assert [device.key for device in find_devices()] == ["gpu-0"]  # the driver is not in the kernel
     for name in ("nvidia0", "nvidia1", "nvidiactl", "nvidia-uvm"):
         (tmp_path / name).touch()
-    monkeypatch.setattr(devices, "_device_nodes", partial(devices._device_nodes, tmp_path))
     assert [device.key for device in find_devices()] == ["gpu-0", "gpu-1"]
     assert [device.key for device in find_devices("GPU-bbbb")] == ["gpu-0", "gpu-1"]
     assert [device.key for device in find_devices("1")] == ["gpu-1"]
     assert [device.key for device in find_devices("")] == ["cpu"]
-    if torch.version.cuda is None:
-        assert "PyTorch cannot use GPU 0 (NVIDIA GPU)" in gpu_trouble()
+    if not torch.cuda.is_available():
+        assert gpu_trouble() == "PyTorch cannot use GPU 0 (NVIDIA GPU): its driver does not answer nvidia-smi."
 
 
 def test_stop_signals_differ_and_the_urgent_one_wins() -> None:
