@@ -11,7 +11,7 @@ from typing import Any
 
 from trainer.artifact import read_manifest
 from trainer.bases import BaseReference, BaseTraits, find_base, inspect_base
-from trainer.errors import EXIT_DONE, EXIT_STOPPED, Problem, RecipeError, RequestError, StudioError
+from trainer.errors import EXIT_DONE, EXIT_STOPPED, RequestError, StudioError
 from trainer.imports.commands import add_task_commands, remove_if_refused
 from trainer.imports.task import has_task, read_task
 from trainer.machine.disk_errors import explain_disk
@@ -22,7 +22,7 @@ from trainer.prepare import check_is_free, prepare_run
 from trainer.recipe.choices import STARTER, Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.fields import parse_assignments
-from trainer.recipe.recipe_file import check_required, read_fields, requested_recipe
+from trainer.recipe.recipe_file import check_required, class_pictures_folder, read_fields, requested_recipe
 from trainer.run_folder import RunFolder
 from trainer.run_in_engine import run_in_engine
 from trainer.settings import Settings
@@ -109,7 +109,7 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
     flags = ("method", "name", "kind", "class_word", "base", "steps", "seed")
     values |= {flag: getattr(options, flag) for flag in flags if getattr(options, flag) is not None}
     if values.get("class_images_dir"):
-        values["class_images_dir"] = _class_images_dir(Path(str(values["class_images_dir"])).expanduser())
+        values["class_images_dir"] = class_pictures_folder(str(values["class_images_dir"]))
     check_required(values, prefix="--")
     base = find_base(str(values.pop("base", STARTER)), values.get("base_revision"), values.get("base_prediction"))
 
@@ -117,13 +117,6 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
         return inspect_base(_downloaded(base, options.settings.cache_dir)) if base.on_hub else inspect_local(base)
 
     return requested_recipe(values, base, inspect)
-
-
-def _class_images_dir(folder: Path) -> Path:
-    """The folder from the root on, so that the recipe means the same wherever the run is gone on with."""
-    if not folder.is_dir():
-        raise RecipeError([Problem("class_images_dir", f"{folder} is not a folder")])
-    return folder.resolve()
 
 
 def _downloaded(base: Any, cache: Path) -> Path:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,18 +13,20 @@ from trainer.recipe.choices import DEFAULT_CLASS_WORD, Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.fields import RecipeField, recipe_fields
 
-# Asked for elsewhere on the page, or a path of the server that no visitor may name.
-_NOT_HERE = {"name", "kind", "class_word", "base", "base_revision", "class_images_dir"}
+# Asked for elsewhere on the page.
+_NOT_HERE = {"name", "kind", "class_word", "base", "base_revision"}
+_OWN_PATHS = {"class_images_dir"}
 
 
 class RecipeForm:
     """One widget for each field that any method has; those that the chosen method lacks are hidden.
 
-    `method` and `values` are what is shown at first.
+    `method` and `values` are what is shown at first. Paths may be entered where who looks at the page owns the machine.
     """
 
-    def __init__(self, method: Method, values: Mapping[str, Any]) -> None:
-        fields = {f.name: f for method in Method for f in recipe_fields(method) if f.name not in _NOT_HERE}
+    def __init__(self, method: Method, values: Mapping[str, Any], *, own_machine: bool = False) -> None:
+        not_here = _NOT_HERE if own_machine else _NOT_HERE | _OWN_PATHS
+        fields = {f.name: f for method in Method for f in recipe_fields(method) if f.name not in not_here}
         self._of_method = {method: {f.name for f in recipe_fields(method)} for method in Method}
         self.fields = fields
         self._first, self._first_values = method, values
@@ -87,7 +90,7 @@ def class_word_for(kind: str, entered: str | None) -> Any:
 
 
 def _shown(value: Any) -> Any:
-    return getattr(value, "value", value)
+    return str(value) if isinstance(value, Path) else getattr(value, "value", value)
 
 
 def _entered(field: RecipeField, value: Any) -> Any:

@@ -162,6 +162,8 @@ def test_owner_of_the_machine_may_name_own_folders(tmp_path: Path, tiny_model: P
     services = build_services(Settings(home=tmp_path / "home", owners=Owners.single), [cpu()])
     values = FIELDS | {"base": str(tiny_model), "method": "dreambooth", "prior_weight": 1, "class_images_dir": "/etc"}
     recipe = visitors_recipe(services, values, None)
+    with pytest.raises(RecipeError, match="/nowhere is not a folder"):
+        visitors_recipe(services, values | {"class_images_dir": "/nowhere"}, None)
     services.jobs.close()
     assert (recipe.base, recipe.resolution_px) == (str(tiny_model), 64)
 

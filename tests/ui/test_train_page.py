@@ -205,6 +205,21 @@ def test_photos_of_a_job_are_trained_on_once_more(page: TrainPage) -> None:
         page.tab.refill(job, "", VISITOR)
 
 
+def test_own_class_pictures_come_back_to_the_owner_of_the_machine(page: TrainPage, tmp_path: Path) -> None:
+    page._entered |= {"prior_weight": 1.0, "class_images_dir": "/nowhere"}
+    assert "/nowhere is not a folder" in page.plan(STARTER)
+    page._entered["class_images_dir"] = str(tmp_path)
+    job = page.press(STARTER)
+    assert page.services.jobs.run_folder(job).read_recipe().class_images_dir == tmp_path
+    filled = dict(zip(page.tab.refilled, page.tab.refill(job, "", VISITOR), strict=True))
+    field = page.tab._form.widgets["class_images_dir"]
+    assert (filled[field]["value"], filled[field]["visible"]) == (str(tmp_path), True)
+
+
+def test_visitors_have_no_field_for_a_folder_of_the_machine(services: Services) -> None:
+    assert "class_images_dir" not in drawn(lambda page: TrainTab(services, page))._form.widgets
+
+
 def filled_from(page: TrainPage, text: str, **typed: Any) -> tuple[dict[Any, Any], str]:
     """What a recipe file fills in, by component, and what is said of it; `typed` is on the page before."""
     tab, file = page.tab, page.services.runtime_dir.parent / "mug.yaml"

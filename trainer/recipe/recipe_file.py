@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any, cast
 
 import yaml
@@ -61,6 +62,18 @@ def check_required(values: Mapping[str, Any], *, prefix: str = "") -> None:
     missing = [Problem(f"{prefix}{field}", "is required") for field in _REQUIRED if field not in values]
     if missing:
         raise RecipeError(missing)
+
+
+def class_pictures_folder(entered: str) -> Path:
+    """The folder from the root on, so that the recipe means the same wherever the run is gone on with."""
+    try:
+        folder = Path(entered).expanduser().resolve()
+        found = folder.is_dir()
+    except (OSError, RuntimeError, ValueError):  # no permission, nobody's home, no path at all
+        found, folder = False, Path(entered)
+    if not found:
+        raise RecipeError([Problem("class_images_dir", f"{folder} is not a folder")])
+    return folder
 
 
 def requested_recipe(

@@ -19,6 +19,7 @@ from trainer.recipe.choices import Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.evidence import evidence_for
 from trainer.recipe.presets import preset_recipe, preset_values
+from trainer.recipe.recipe_file import class_pictures_folder
 from ui.forms import RecipeForm
 from ui.html import file_size, render
 from ui.method_words import METHOD_GLANCES
@@ -77,6 +78,8 @@ class TrainHandlers:
         reference = self._services.owners.find_base(choices.base)
         if reference.on_hub and not values.get("base_revision"):
             values["base_revision"] = self._services.bases.check(reference, choices.hub_token).commit
+        if values.get("class_images_dir"):  # only the machine's owner has a field for it
+            values["class_images_dir"] = class_pictures_folder(values["class_images_dir"])
         return preset_recipe(
             choices.method,
             choices.kind,

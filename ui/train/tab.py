@@ -47,7 +47,7 @@ class TrainTab:
         self._services, self._page = services, page
         first = preset_values(Method.dreambooth_lora, Kind.object, inspect_base(STARTER_FOLDER))
         self._preset = gr.State(_shown_preset(Method.dreambooth_lora, first))
-        self._form = RecipeForm(Method.dreambooth_lora, first)
+        self._form = RecipeForm(Method.dreambooth_lora, first, own_machine=services.owners.single)
         self._handlers = TrainHandlers(services, self._form)
         self._pair = PairHandlers(services, self._form, self._handlers)
         self.submitted = gr.State("")

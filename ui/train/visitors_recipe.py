@@ -9,7 +9,7 @@ from typing import Any
 from trainer.errors import Problem, RecipeError
 from trainer.recipe.choices import STARTER
 from trainer.recipe.config import TrainConfig
-from trainer.recipe.recipe_file import requested_recipe
+from trainer.recipe.recipe_file import class_pictures_folder, requested_recipe
 from ui.services import Services
 
 
@@ -20,6 +20,8 @@ def visitors_recipe(services: Services, values: Mapping[str, Any], hub_token: st
     """
     if values.get("class_images_dir") is not None and not services.owners.single:
         raise RecipeError([Problem("class_images_dir", "names a folder of this machine, which is not yours")])
+    if values.get("class_images_dir"):
+        values = {**values, "class_images_dir": class_pictures_folder(str(values["class_images_dir"]))}
     base = services.owners.find_base(
         named_base(values), values.get("base_prediction"), revision=values.get("base_revision")
     )
