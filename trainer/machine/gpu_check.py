@@ -17,7 +17,7 @@ def gpu_trouble() -> str:
         return ""
     cannot = f"PyTorch cannot use {gpu.label} ({gpu.name}): "
     if not gpu.answers and not torch.cuda.is_available():
-        return f"{cannot}its driver does not answer nvidia-smi."
+        return f"{cannot}its driver does not answer. CUDA_VISIBLE_DEVICES set to nothing lets the CPU train instead."
     if torch.version.cuda is None:
         return f"{cannot}this PyTorch was built without CUDA."
     if not torch.cuda.is_available():
