@@ -42,8 +42,9 @@ def new_page(chromium: Browser) -> Iterator[Callable[..., Page]]:
     errors: list[str] = []
 
     def open_page(url: str, *, width: int = 1280, height: int = 900) -> Page:
-        page = chromium.new_context(viewport={"width": width, "height": height}).new_page()
-        page.set_default_timeout(120_000)
+        context = chromium.new_context(viewport={"width": width, "height": height})
+        context.set_default_timeout(120_000)  # of further tabs, too
+        page = context.new_page()
         page.on("pageerror", lambda error: errors.append(str(error)))
         page.goto(url)
         page.wait_for_selector("#photos-upload")

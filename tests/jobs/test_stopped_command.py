@@ -25,6 +25,7 @@ def test_stopped_command_says_so_in_one_line(
 ) -> None:
     monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
     monkeypatch.setattr(sys, "argv", ["jobs", "list"])
+    monkeypatch.delitem(sys.modules, "jobs.__main__", raising=False)  # another test may have imported it
     monkeypatch.setattr("jobs.commands.open_service", lambda _settings: os.kill(os.getpid(), number))
     with pytest.raises(SystemExit) as ended:
         runpy.run_module("jobs", run_name="__main__")
