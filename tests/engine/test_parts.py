@@ -15,7 +15,7 @@ from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, 
 from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
 from trainer.engine.cache import EncodedPictures, variant
-from trainer.engine.checkpoint import Checkpoint, Checkpoints
+from trainer.engine.checkpoint import Checkpoint, Checkpoints, OptimizerState
 from trainer.engine.device import choose_precision
 from trainer.engine.families import open_family
 from trainer.engine.methods import ParameterGroup, prepare_method
@@ -190,7 +190,7 @@ def test_8bit_optimizer_runs_or_says_that_it_does_not(tiny_model: Path) -> None:
 
 
 def state(step: int) -> Checkpoint:
-    return Checkpoint(step, {"w": torch.full((2,), float(step))}, {"optimizer": {"a": 1}, "scaler": None}, {}, 1.0)
+    return Checkpoint(step, {"w": torch.full((2,), float(step))}, OptimizerState({"a": 1}, None), {}, 1.0)
 
 
 def test_newest_whole_checkpoint_wins_and_old_ones_go(tmp_path: Path) -> None:

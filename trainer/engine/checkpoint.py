@@ -24,12 +24,20 @@ _WEIGHTS, _AVERAGE, _OPTIMIZER, _META = "weights.safetensors", "average.safetens
 
 
 @dataclass(frozen=True)
+class OptimizerState:
+    """What the optimizer knows of its parameters, and the scale of the loss where fp16 needs one."""
+
+    states: dict[str, Any]
+    scaler: dict[str, Any] | None
+
+
+@dataclass(frozen=True)
 class Checkpoint:
     """Everything a run needs to go on as if it had never stopped."""
 
     step: int
     weights: dict[str, torch.Tensor]
-    optimizer: dict[str, Any]
+    optimizer: OptimizerState
     average: dict[str, torch.Tensor]
     """What is exported instead of the weights, under the same names; empty where none is kept."""
     rate_scale: float
@@ -52,7 +60,8 @@ class Checkpoints:
             save_file(_stored(checkpoint.weights), folder / _WEIGHTS)
             if checkpoint.average:
                 save_file(_stored(checkpoint.average), folder / _AVERAGE)
-            torch.save(checkpoint.optimizer, folder / _OPTIMIZER)
+            optimizer = {"optimizer": checkpoint.optimizer.states, "scaler": checkpoint.optimizer.scaler}
+            torch.save(optimizer, folder / _OPTIMIZER)
             hashes = {file.name: sha256_of(file) for file in sorted(folder.iterdir())}
             meta = {"step": checkpoint.step, "rate_scale": checkpoint.rate_scale, "sha256": hashes}
             (folder / _META).write_text(json.dumps(meta, indent=2), encoding="utf-8")
@@ -96,10 +105,11 @@ def _read(folder: Path) -> Checkpoint:
     for name, expected in meta["sha256"].items():
         _check_hash(folder / name, expected)
     average = folder / _AVERAGE
+    optimizer = torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True)
     return Checkpoint(
         step=int(meta["step"]),
         weights=load_file(folder / _WEIGHTS),
-        optimizer=torch.load(folder / _OPTIMIZER, map_location="cpu", weights_only=True),
+        optimizer=OptimizerState(optimizer["optimizer"], optimizer["scaler"]),
         average=load_file(average) if average.exists() else {},
         rate_scale=float(meta["rate_scale"]),
     )

@@ -12,7 +12,7 @@ import torch
 
 from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches
-from trainer.engine.checkpoint import Checkpoint, Checkpoints
+from trainer.engine.checkpoint import Checkpoint, Checkpoints, OptimizerState
 from trainer.engine.device import Compute
 from trainer.engine.failures import is_gpu_full
 from trainer.engine.families import Family
@@ -152,10 +152,7 @@ def write_checkpoint(training: Training, step: int) -> None:
     if not all(bool(torch.isfinite(tensor).all()) for tensor in weights.values()):
         raise LossNotFinite(step)
     scaler = training.compute.accelerator.scaler
-    state = {
-        "optimizer": training.optimizer.state_dict(),
-        "scaler": scaler.state_dict() if scaler is not None else None,
-    }
+    state = OptimizerState(training.optimizer.state_dict(), scaler.state_dict() if scaler is not None else None)
     average = training.average.tensors(training.method.tensors)
     training.checkpoints.write(Checkpoint(step, weights, state, average, training.rate_scale))
 
@@ -166,10 +163,10 @@ def load_checkpoint(training: Training, checkpoint: Checkpoint) -> None:
         training.method.load(checkpoint.average)
         training.average.restart(checkpoint.step)
     training.method.load(checkpoint.weights)
-    load_states(training.optimizer, checkpoint.optimizer["optimizer"], lambda text: training.emit(Warned(text=text)))
+    load_states(training.optimizer, checkpoint.optimizer.states, lambda text: training.emit(Warned(text=text)))
     scaler = training.compute.accelerator.scaler
-    if scaler is not None and checkpoint.optimizer["scaler"] is not None:
-        scaler.load_state_dict(checkpoint.optimizer["scaler"])
+    if scaler is not None and checkpoint.optimizer.scaler is not None:
+        scaler.load_state_dict(checkpoint.optimizer.scaler)
 
 
 class _Progress:
