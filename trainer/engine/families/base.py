@@ -1,4 +1,4 @@
-"""What every family offers, and which family a base model belongs to."""
+"""What every family offers."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from diffusers import AutoencoderKL, StableDiffusionPipeline, StableDiffusionXLP
 from PIL import Image
 from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
-from trainer.bases import family_of, inspect_base
+from trainer.bases import family_of
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.loss import PredictionType
 
@@ -104,15 +104,3 @@ def stock_pipeline(folder: Path) -> type[StockPipeline]:
             return StableDiffusionPipeline
         case "stable-diffusion-xl":
             return StableDiffusionXLPipeline
-
-
-def open_family(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Family:
-    """Load the base in `folder`, everything frozen. Raises BaseModelError for a family that is not built."""
-    from trainer.engine.families.stable_diffusion import StableDiffusion  # noqa: PLC0415 - they import this module
-    from trainer.engine.families.stable_diffusion_xl import StableDiffusionXL  # noqa: PLC0415
-
-    match inspect_base(folder).family:
-        case "stable-diffusion":
-            return StableDiffusion(folder, device=device, dtype=dtype)
-        case "stable-diffusion-xl":
-            return StableDiffusionXL(folder, device=device, dtype=dtype)

@@ -1,4 +1,4 @@
-"""What every method offers, and which method a recipe asks for."""
+"""What every method offers."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from typing import Protocol
 
 import torch
 
-from trainer.engine.families import Family, StockPipeline
-from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
+from trainer.engine.families import StockPipeline
+from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe
 
 
 @dataclass(frozen=True)
@@ -47,25 +47,6 @@ class Method(Protocol):
     def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         """Whether a stock pipeline that opened those files holds exactly the trained weights."""
         ...
-
-
-def prepare_method(recipe: TrainConfig, family: Family) -> Method:
-    """Make the family's parts trainable as the recipe asks. Random starts follow from the recipe's seed."""
-    from trainer.engine.methods.dreambooth import DreamBooth  # noqa: PLC0415 - they import this module
-    from trainer.engine.methods.lora import Lora  # noqa: PLC0415
-    from trainer.engine.methods.textual_inversion import TextualInversion  # noqa: PLC0415
-
-    torch.manual_seed(recipe.seed)
-    if recipe.gradient_checkpointing:
-        family.unet.enable_gradient_checkpointing()
-        family.unet.train()  # diffusers checkpoints in training mode only; the UNet has no other layer that minds
-    match recipe:
-        case TextualInversionRecipe():
-            return TextualInversion(recipe, family)
-        case DreamBoothLoraRecipe():
-            return Lora(recipe, family)
-        case DreamBoothRecipe():
-            return DreamBooth(recipe, family)
 
 
 def text_encoder_steps(recipe: DreamBoothLoraRecipe | DreamBoothRecipe) -> int:
