@@ -39,10 +39,14 @@ class PictureHistory:
 
     def newest(self, owner: str, count: int) -> list[Picture]:
         """The newest pictures; older ones beyond MAX_KEPT are removed."""
+        return [Picture(file, read_settings(file)) for file in self.prune(owner)[:count]]
+
+    def prune(self, owner: str) -> list[Path]:
+        """Remove the oldest pictures beyond MAX_KEPT; returns the files of the others, the newest first."""
         files = sorted(self.folder(owner).glob("*.png"), key=lambda file: file.name, reverse=True)
         for old in files[MAX_KEPT:]:
             old.unlink(missing_ok=True)
-        return [Picture(file, read_settings(file)) for file in files[:count]]
+        return files[:MAX_KEPT]
 
     def find(self, owner: str, name: str) -> Picture | None:
         """One picture by its file name."""

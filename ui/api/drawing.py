@@ -71,7 +71,7 @@ class DrawingApi:
         for answer in self._services.generator.generate(request, folder, hub_token):
             match answer:
                 case Made():
-                    self._services.pictures.newest(owner, 0)  # what is more than is kept goes
+                    self._services.pictures.prune(owner)
                     pictures = [f"studio/picture/{file.name}" for file in answer.files]
                     return {"pictures": pictures, "notes": answer.notes}
                 case Refused():

@@ -55,7 +55,8 @@ def load_embedding(pipeline: StockPipeline, file: Path, token: str) -> None:
 def put_rows(pipeline: StockPipeline, words: ConceptWords, rows: dict[str, torch.Tensor]) -> None:
     """Other rows for the concept's tokens, which are loaded in a stock pipeline."""
     for part, wanted in rows.items():
-        _table(pipeline, part)[_ids(pipeline, part, words)] = wanted.to(_table(pipeline, part))
+        table = _table(pipeline, part)
+        table[_ids(pipeline, part, words)] = wanted.to(table)
 
 
 def unload_embedding(pipeline: StockPipeline, tokens: list[str]) -> None:
