@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
@@ -17,6 +19,8 @@ _TAKE = sa.text(
 ).bindparams(one_page=_ONE_PAGE)
 """Again and again in one session is the same as once. That a page's machine is gone Postgres notices in half a minute
 then; by itself it takes two hours, in which every new page would be refused."""
+_LET_GO_S = 3.0
+"""How long a page that begins waits for its forerunner: Postgres hears a moment later that a connection ended."""
 
 
 class OnePage:
@@ -28,7 +32,10 @@ class OnePage:
     def __init__(self, settings: Settings) -> None:
         """Raises RequestError where another page has the database."""
         self._connection = None if settings.on_sqlite else open_engine(settings.jobs_database_url).connect()
-        if not self.hold():
+        patience_ends = time.monotonic() + _LET_GO_S
+        while not (taken := self.hold()) and time.monotonic() < patience_ends:
+            time.sleep(0.1)
+        if not taken:
             self.close()
             raise RequestError(
                 "Another page serves the database that STUDIO_DATABASE_URL names: stop that one, or give this one a "
