@@ -2,12 +2,8 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
-from huggingface_hub import constants
-from huggingface_hub.file_download import repo_folder_name
-
 from trainer.bases import PINNED, BaseReference, knows_word
+from trainer.hub_cache import snapshots
 
 
 def base_knows(base: BaseReference, word: str, *, shared: bool) -> bool | None:
@@ -20,18 +16,11 @@ def base_knows(base: BaseReference, word: str, *, shared: bool) -> bool | None:
     if base.file is not None:
         own = [base.file.with_suffix("")]  # its configuration, where it has one of its own
     elif base.on_hub and (not shared or base.name in PINNED):
-        own = _copies(base.name)
+        own = snapshots(base.name)
     answers = [knows_word(folder, word) for folder in own]
     known = next((answer for answer in answers if answer is not None), None)
     if known is not None or base.folder is not None:
         return known
     # Stable Diffusion 1.x, 2.x and XL read with one and the same vocabulary, CLIP's. A base may yet have been given
     # one of its own: so what is no word there is not called new.
-    return any(knows_word(folder, word) for each in PINNED for folder in _copies(each)) or None
-
-
-def _copies(name: str) -> list[Path]:
-    """The snapshots of a model in the Hub's cache that have a vocabulary, the newest first."""
-    repo = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=name, repo_type="model")
-    files = (repo / "snapshots").glob("*/tokenizer/vocab.json")
-    return [file.parents[1] for file in sorted(files, key=lambda file: file.stat().st_mtime, reverse=True)]
+    return any(knows_word(folder, word) for each in PINNED for folder in snapshots(each)) or None

@@ -10,9 +10,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from huggingface_hub import HfApi, constants, scan_cache_dir
+from huggingface_hub import HfApi
 from huggingface_hub.errors import (
-    CacheNotFound,
     GatedRepoError,
     HfHubHTTPError,
     RepositoryNotFoundError,
@@ -24,6 +23,7 @@ from jobs.memory import Memory
 from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, how_to_open, inspect_base, inspect_listed, is_loaded
 from trainer.disk_need import free_bytes
 from trainer.errors import BaseModelError, HubTrouble
+from trainer.hub_cache import cache_folder, newest_copy
 
 _REMEMBER_S = 300.0
 REMEMBER_REFUSAL_S = 5.0
@@ -127,25 +127,13 @@ def _check(hub: HfApi, base: BaseReference) -> HubBase:
 
 
 def _on_this_machine(base: BaseReference) -> HubBase | None:
-    """The newest whole copy in the Hub's cache, at the asked commit if one is asked for."""
-    try:
-        repos = scan_cache_dir(constants.HF_HUB_CACHE).repos
-    except CacheNotFound:
-        return None
-    copies = [copy for repo in repos if repo.repo_id == base.name for copy in repo.revisions]
-    for copy in sorted(copies, key=lambda copy: copy.last_modified, reverse=True):
-        if not copy.commit_hash.startswith(base.revision or ""):
-            continue
-        try:
-            return HubBase(copy.commit_hash, inspect_base(copy.snapshot_path), 0)
-        except BaseModelError:
-            continue
-    return None
+    folder = newest_copy(base)
+    return HubBase(folder.name, inspect_base(folder), 0) if folder is not None else None
 
 
 def _check_disk(base: BaseReference, needed: int) -> None:
     if _on_this_machine(base) is not None:
         return
-    free = free_bytes(Path(constants.HF_HUB_CACHE))
+    free = free_bytes(cache_folder())
     if free < needed * 1.1:
         raise BaseModelError(f"{base.name} needs {needed / _GB:.1f} GB of disk, and {free / _GB:.1f} GB are free.")

@@ -25,7 +25,7 @@ TORCH = {
     "safetensors",
 }
 
-CONTRACT = {"trainer", "trainer.imports", "trainer.machine", "trainer.photos", "trainer.recipe"}
+CONTRACT = {"trainer", "trainer.hub_cache", "trainer.imports", "trainer.machine", "trainer.photos", "trainer.recipe"}
 """Light: whoever wants may import it."""
 
 # package -> (packages of ours that it may import, third-party packages that have their home elsewhere)
@@ -39,6 +39,7 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
         {"torch", "compel", "diffusers", "PIL"},
     ),
     "trainer": (CONTRACT, {"yaml", "pydantic_settings", "annotated_types"}),
+    "trainer.hub_cache": ({"trainer"}, {"huggingface_hub"}),
     "trainer.photos": ({"trainer", "trainer.photos"}, {"PIL", "pillow_heif", "numpy", "cv2"}),
     "trainer.recipe": ({"trainer", "trainer.recipe"}, {"yaml"}),
     "trainer.machine": ({"trainer", "trainer.machine"}, set()),

@@ -138,6 +138,14 @@ def test_hub_that_is_away_is_no_reason_where_a_copy_is_here(hub: LocalHub, publi
         check(hub, base=BaseReference("alice/other"))
 
 
+@pytest.mark.fault(36)
+def test_copy_that_a_broken_download_left_is_none(hub: LocalHub, published: str) -> None:
+    snapshot_download(NAME, endpoint=hub.url, token=ALICE, ignore_patterns=["tokenizer/*"])
+    hub.order_fault(".*", times=FOREVER, status=503)
+    with pytest.raises(BaseModelError, match="not on this machine"):
+        check(hub)
+
+
 def test_answers_are_remembered_and_refusals_only_shortly(
     hub: LocalHub, alice: HfApi, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -3,22 +3,17 @@ as the folder that it was converted into."""
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 
 from huggingface_hub import constants
-from huggingface_hub.errors import (
-    GatedRepoError,
-    RepositoryNotFoundError,
-    RevisionNotFoundError,
-)
-from huggingface_hub.file_download import repo_folder_name
+from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
-from trainer.bases import TEXT_ENCODERS, BaseReference, find_base, how_to_open, inspect_base, is_loaded, tokenizer_of
+from trainer.bases import BaseReference, find_base, how_to_open, inspect_base, is_loaded
 from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
 from trainer.engine.hub_patience import Patience, patiently
 from trainer.engine.single_file_base import converted_base
 from trainer.errors import BaseModelError, TrainingError
+from trainer.hub_cache import newest_copy
 from trainer.recipe.config import TrainConfig
 
 
@@ -47,7 +42,7 @@ def base_folder(
 def _from_hub(
     reference: BaseReference, progress: Progress | None, token: str | None, patience: Patience | None
 ) -> Path:
-    copy = _newest_copy(reference)
+    copy = newest_copy(reference)
     if copy is not None and reference.revision is not None:
         return copy  # exactly the commit that is asked for: the Hub need not be asked at all
     look = patience.look if patience is not None else None
@@ -67,33 +62,6 @@ def _from_hub(
             return copy  # the Hub is away, but this machine has the model
         why = f"The base model {reference.name} cannot be had from the Hub: {reason_of(error)}."
         raise TrainingError(why, "What is here so far is kept; the next try goes on with it.") from error
-
-
-def _newest_copy(reference: BaseReference) -> Path | None:
-    """The newest whole copy in the Hub's cache, of the commit that is asked for if one is."""
-    repo = Path(constants.HF_HUB_CACHE) / repo_folder_name(repo_id=reference.name, repo_type="model")
-    copies = sorted((repo / "snapshots").glob(f"{reference.revision or ''}*"), key=lambda f: f.stat().st_mtime)
-    return next((folder for folder in reversed(copies) if _is_whole(folder)), None)
-
-
-def _is_whole(folder: Path) -> bool:
-    """Whether a snapshot has all files that are loaded: a download that broke off may have left any of them out.
-
-    The client's own answer would count files that are never fetched here.
-    """
-    try:
-        encoders = TEXT_ENCODERS[inspect_base(folder).family]
-    except (OSError, BaseModelError):
-        return False
-    needed = [f"{encoder}/config.json" for encoder in encoders]
-    needed += [f"{tokenizer_of(encoder)}/vocab.json" for encoder in encoders]
-    if not all((folder / file).is_file() for file in needed):
-        return False
-    for index in folder.glob("*/*.safetensors.index.json"):
-        shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
-        if not all((index.parent / shard).is_file() for shard in shards):
-            return False
-    return True
 
 
 def with_commit(recipe: TrainConfig, folder: Path) -> TrainConfig:

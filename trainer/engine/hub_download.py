@@ -21,11 +21,12 @@ from typing import Any, TypeVar
 from urllib.parse import urlsplit
 
 import httpx2
-from huggingface_hub import HfApi, constants, get_hf_file_metadata, hf_hub_url, snapshot_download
+from huggingface_hub import HfApi, get_hf_file_metadata, hf_hub_url, snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
-from huggingface_hub.file_download import http_get, repo_folder_name
+from huggingface_hub.file_download import http_get
 from huggingface_hub.utils import build_hf_headers
 
+from trainer.hub_cache import cache_folder, repository_folder
 from trainer.machine.disk_errors import is_full
 from trainer.machine.locks import one_at_a_time
 
@@ -85,7 +86,7 @@ def download(
     time; what is here so far is kept.
     """
     files = [file for file in listing.files if wanted(file.path)]
-    fetching = _Fetching(listing, files, cache or Path(constants.HF_HUB_CACHE))
+    fetching = _Fetching(listing, files, cache or cache_folder())
     total, told = -(-sum(file.bytes for file in files) // MB), -1
 
     def tell() -> None:
@@ -143,7 +144,7 @@ class _Fetching:
 
     def __init__(self, listing: Listing, files: list[RemoteFile], cache: Path) -> None:
         self._listing, self._files, self._cache = listing, files, cache
-        self._blobs = cache / repo_folder_name(repo_id=listing.repo_id, repo_type="model") / "blobs"
+        self._blobs = repository_folder(listing.repo_id, cache) / "blobs"
 
     def bytes_here(self) -> int:
         """How much of the files is on this machine, whoever fetched it."""
