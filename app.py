@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.client import GeneratorClient
-from jobs.bringing_in import Importer
 from jobs.children import Children
-from jobs.drafts import Drafts
-from jobs.example import submit_example
-from jobs.intake import Intake
 from jobs.mirror.keeping import Keeping
 from jobs.mirror.restore import restore_from_mirror
 from jobs.money.admission import Admission
 from jobs.money.spending import Spending
 from jobs.one_page import OnePage
 from jobs.open import open_service
-from jobs.preflight import BaseChecker
+from jobs.record.store import SINGLE_OWNER, machines_owner
 from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
-from jobs.store import SINGLE_OWNER, machines_owner
+from jobs.submission.bringing_in import Importer
+from jobs.submission.drafts import Drafts
+from jobs.submission.example import submit_example
+from jobs.submission.intake import Intake
+from jobs.submission.preflight import BaseChecker
 from jobs.supervisor.executors import HUGGING_FACE, gone_executors
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS

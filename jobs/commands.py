@@ -6,14 +6,14 @@ import argparse
 import json
 from typing import Any
 
-from jobs.bringing_in import Importer, Wish
-from jobs.comparing import as_numbers, as_table
 from jobs.hub import read_account
 from jobs.open import open_service
-from jobs.preflight import BaseChecker
 from jobs.publishing.publish import publish, settle_visibility
+from jobs.record.store import machines_owner
 from jobs.service import JobService, JobView
-from jobs.store import machines_owner
+from jobs.submission.bringing_in import Importer, Wish
+from jobs.submission.preflight import BaseChecker
+from jobs.views.comparing import as_numbers, as_table
 from trainer.artifact import read_manifest
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError
 from trainer.imports.commands import add_import_options

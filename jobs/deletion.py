@@ -7,7 +7,7 @@ from pathlib import Path
 
 from jobs.mirror.keeping import Keeping
 from jobs.publishing.service import Publishing
-from jobs.store import JobStore
+from jobs.record.store import JobStore
 
 _GOING = ".going-"
 """Begins the name of a run folder that is being deleted."""

@@ -17,9 +17,9 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
-from jobs.store import new_job_id
+from jobs.record.store import new_job_id
+from jobs.record.tables import make_tables
 from jobs.supervisor.executors import live_executors, own_executors
-from jobs.tables import make_tables
 from trainer.errors import RequestError
 from trainer.machine.devices import Device
 from trainer.machine.locks import one_at_a_time

@@ -7,7 +7,7 @@ import time
 import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.store import open_engine
+from jobs.record.store import open_engine
 from trainer.errors import RequestError
 from trainer.settings import Settings
 

@@ -9,9 +9,9 @@ from jobs.mirror.keeping import Keeping
 from jobs.publishing.publications import PublicationStore
 from jobs.publishing.service import Publishing
 from jobs.queue import QueueClient
+from jobs.record.store import JobStore, open_engine
 from jobs.service import JobService
-from jobs.speed import Speeds
-from jobs.store import JobStore, open_engine
+from jobs.views.speed import Speeds
 from trainer.machine.devices import Device
 from trainer.settings import Settings
 

@@ -7,8 +7,8 @@ import shutil
 from pathlib import Path
 
 from jobs.publishing.publications import PublicationState, PublicationStore, published_at
-from jobs.state import JobState
-from jobs.store import JobStore
+from jobs.record.state import JobState
+from jobs.record.store import JobStore
 from trainer.photos.intake import DATASET_FILE
 from trainer.run_folder import RunFolder
 

@@ -17,7 +17,7 @@ from typing import Any
 
 from dbos import DBOS, DBOSClient, DBOSConfig, error, run_dbos_database_migrations
 
-from jobs.lost_connections import noticing_loss
+from jobs.record.lost_connections import noticing_loss
 
 _WORKFLOW, _STEP = "train-job", "train"
 _APPLICATION, _VERSION = "concept-studio", "1"

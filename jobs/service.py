@@ -12,24 +12,24 @@ from pathlib import Path
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.caps import check_caps
-from jobs.comparing import SideBySide, side_by_side
-from jobs.comparison import read_comparison
 from jobs.deletion import Deletion
 from jobs.fleet import Fleet
-from jobs.job_file import write_job_file
 from jobs.mirror.keeping import Keeping
-from jobs.outlook import JobView, Outlook
 from jobs.publishing.service import Publishing
 from jobs.queue import Queue, QueueClient
+from jobs.record.comparison import read_comparison
+from jobs.record.job_file import write_job_file
+from jobs.record.restored_rows import restore_rows
+from jobs.record.run_summary import is_run
+from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
+from jobs.record.store import Job, JobStore, now
 from jobs.remote.record import RemoteRun, Stage, forget_remote, read_remote, write_remote
-from jobs.restored_rows import restore_rows
-from jobs.run_summary import is_run
-from jobs.speed import Speeds
-from jobs.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
-from jobs.store import Job, JobStore, now
-from jobs.submitting import Submitting
+from jobs.submission.caps import check_caps
+from jobs.submission.submitting import Submitting
 from jobs.turns import own_before, turn
+from jobs.views.comparing import SideBySide, side_by_side
+from jobs.views.outlook import JobView, Outlook
+from jobs.views.speed import Speeds
 from trainer.errors import RequestError
 from trainer.imports.task import extraction_of, has_task
 from trainer.run_folder import RunFolder

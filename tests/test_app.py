@@ -20,8 +20,8 @@ import app as app_module
 from jobs.children import Children
 from jobs.one_page import OnePage
 from jobs.open import open_service
+from jobs.record.state import JobState
 from jobs.service import JobService
-from jobs.state import JobState
 from tests.app_process import App
 from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until

@@ -16,9 +16,9 @@ from jobs.mirror.keeping import Keeping
 from jobs.mirror.mirroring import Mirroring
 from jobs.mirror.restore import restore_from_mirror
 from jobs.open import open_service
+from jobs.record.state import JobState
+from jobs.record.store import SINGLE_OWNER, Job
 from jobs.service import JobService
-from jobs.state import JobState
-from jobs.store import SINGLE_OWNER, Job
 from tests.app_process import App
 from tests.disks import mirrored_settings
 from tests.engine.conftest import go_on, small_recipe

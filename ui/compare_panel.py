@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from jobs.comparing import SideBySide
 from jobs.service import JobView
+from jobs.views.comparing import SideBySide
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from ui.events import QUIET_AT_ONCE

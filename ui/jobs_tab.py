@@ -8,13 +8,13 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from jobs.comparison import read_comparison
-from jobs.progress import PHASES, TASK_PHASES, Progress
 from jobs.publishing.publications import UNDER_WAY, Publication
+from jobs.record.comparison import read_comparison
+from jobs.record.state import JobState
+from jobs.record.store import Job, now
 from jobs.remote.record import RemoteRun
 from jobs.service import JobView
-from jobs.state import JobState
-from jobs.store import Job, now
+from jobs.views.progress import PHASES, TASK_PHASES, Progress
 from trainer.artifact import MANIFEST_FILE
 from trainer.narrate import duration
 from ui.compare_panel import ComparePanel

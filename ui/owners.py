@@ -18,7 +18,7 @@ from starlette.concurrency import run_in_threadpool
 from starlette.requests import cookie_parser
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from jobs.store import SINGLE_OWNER
+from jobs.record.store import SINGLE_OWNER
 from trainer.bases import HUB_ID, BaseReference, base_name, find_base
 from trainer.errors import RequestError
 from trainer.recipe.choices import STARTER

@@ -9,16 +9,16 @@ from pathlib import Path
 import gradio as gr
 
 from inference.client import GeneratorClient
-from jobs.bringing_in import Importer
-from jobs.drafts import Drafts
-from jobs.intake import Intake
 from jobs.mirror.keeping import Keeping
 from jobs.money.admission import Admission
 from jobs.money.spending import Spending
-from jobs.preflight import BaseChecker
+from jobs.record.store import EVERYBODY
 from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService
-from jobs.store import EVERYBODY
+from jobs.submission.bringing_in import Importer
+from jobs.submission.drafts import Drafts
+from jobs.submission.intake import Intake
+from jobs.submission.preflight import BaseChecker
 from jobs.supervisor.gpu_watch import gpu_trouble
 from jobs.tokens import TokenDesk
 from trainer.bases import BaseReference, BaseTraits

@@ -9,8 +9,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobs.state import JobState
-from jobs.store import Job
+from jobs.record.state import JobState
+from jobs.record.store import Job
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole
 

@@ -18,10 +18,10 @@ from jobs.money.prices import Price, read_price
 from jobs.money.release import Standing, Verdict, is_safe, judge
 from jobs.money.space import NO_SECRET, Hardware, OwnSpace
 from jobs.money.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, read_state, write_state
-from jobs.progress import progress_of
 from jobs.publishing.publications import PublicationStore
-from jobs.speed import Speeds
-from jobs.store import Job, JobStore
+from jobs.record.store import Job, JobStore
+from jobs.views.progress import progress_of
+from jobs.views.speed import Speeds
 from trainer.errors import HubError, RequestError
 from trainer.run_folder import RunFolder
 

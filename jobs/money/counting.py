@@ -7,9 +7,9 @@ from pathlib import Path
 
 from jobs.money.bill import Bill, count, read_bill, write_bill
 from jobs.money.space_state import SpaceState
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job, JobStore
 from jobs.remote.record import read_remote
-from jobs.state import JobState, StopWish
-from jobs.store import Job, JobStore
 from trainer.run_folder import RunFolder
 
 _WRITE_S = 60.0

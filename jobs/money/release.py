@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from jobs.publishing.publications import Publication, published_at
-from jobs.store import EVERYBODY, Job
+from jobs.record.store import EVERYBODY, Job
 from trainer.artifact import MANIFEST_FILE
 from trainer.narrate import duration
 from trainer.run_folder import RunFolder

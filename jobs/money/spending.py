@@ -11,7 +11,7 @@ from jobs.deployment import Deployment, find_deployment
 from jobs.money.bill import Bill, dollars, is_settled, read_bill
 from jobs.money.space import NO_SECRET
 from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, read_state
-from jobs.store import Job
+from jobs.record.store import Job
 from trainer.errors import RequestError
 from trainer.narrate import duration
 from trainer.run_folder import RunFolder

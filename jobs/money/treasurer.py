@@ -16,8 +16,8 @@ from jobs.money.caretaker import Caretaker
 from jobs.money.counting import Counting
 from jobs.money.space import OwnSpace
 from jobs.publishing.publications import PublicationStore
-from jobs.speed import Speeds
-from jobs.store import Job, JobStore, now, open_engine
+from jobs.record.store import Job, JobStore, now, open_engine
+from jobs.views.speed import Speeds
 from trainer.errors import RequestError
 from trainer.machine.locks import hold_lock
 from trainer.machine.process import StopSignal

@@ -10,7 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from jobs.tables import make_tables
+from jobs.record.tables import make_tables
 from trainer.artifact import MANIFEST_FILE
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole

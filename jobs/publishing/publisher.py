@@ -19,7 +19,7 @@ from jobs.hub import redacted
 from jobs.photo_keeping import remove_published_photos
 from jobs.publishing.publications import Publication, PublicationState, PublicationStore
 from jobs.publishing.publish import publish
-from jobs.store import JobStore, now, open_engine
+from jobs.record.store import JobStore, now, open_engine
 from jobs.tokens import PUBLISHING_TOKENS, TokenVault, taking_tokens
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import HubError, HubTrouble, StudioError

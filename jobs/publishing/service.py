@@ -8,7 +8,7 @@ from pathlib import Path
 
 from jobs.publishing.publications import Publication, PublicationState, PublicationStore
 from jobs.publishing.publish import Published, check_repo_id
-from jobs.store import JobStore
+from jobs.record.store import JobStore
 from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from trainer.run_folder import RunFolder

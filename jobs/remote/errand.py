@@ -10,6 +10,8 @@ import time
 
 from huggingface_hub import BucketFile, HfApi, JobInfo, JobStage
 
+from jobs.record.state import StopWish, explain_exit
+from jobs.record.store import now
 from jobs.remote.bucket import (
     ARTIFACT,
     EVENTS,
@@ -23,8 +25,6 @@ from jobs.remote.bucket import (
 )
 from jobs.remote.hub_job import OVER, Assignment, HubJobs, stage_of, with_times
 from jobs.remote.record import RemoteRun, Stage, write_remote
-from jobs.state import StopWish, explain_exit
-from jobs.store import now
 from jobs.supervisor.training import POLL_S, Watch
 from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
 from trainer.errors import (

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from jobs.speed import Speeds
+from jobs.views.speed import Speeds
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole
 

@@ -14,14 +14,14 @@ from contextlib import AbstractContextManager, nullcontext
 from jobs import back_off
 from jobs.hub import open_hub, redacted
 from jobs.queue import Queue
+from jobs.record.state import StopWish
+from jobs.record.store import Job, now
 from jobs.remote.errand import Errand
 from jobs.remote.record import Stage, read_remote, speeds_of
-from jobs.speed import Speeds
-from jobs.state import StopWish
-from jobs.store import Job, now
 from jobs.supervisor.executors import HUGGING_FACE
 from jobs.supervisor.training import POLL_S, Watch
 from jobs.tokens import TokenVault
+from jobs.views.speed import Speeds
 from trainer.errors import EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed
 from trainer.run_folder import RunFolder

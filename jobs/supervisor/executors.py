@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection
 from pathlib import Path
 
-from jobs.store import new_job_id
+from jobs.record.store import new_job_id
 from trainer.machine.locks import is_held
 from trainer.whole_files import write_whole
 

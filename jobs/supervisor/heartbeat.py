@@ -12,7 +12,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.fleet import RollCall, ServedDevice, SupervisorStore
 from jobs.open import open_service
-from jobs.store import open_engine
+from jobs.record.store import open_engine
 from jobs.supervisor.executors import executor_id
 from jobs.supervisor.gpu_watch import gpu_trouble
 from jobs.supervisor.training import Trainer

@@ -11,12 +11,12 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from jobs.queue import Queue
-from jobs.speed import Speeds
-from jobs.state import StopWish
-from jobs.store import Job
+from jobs.record.state import StopWish
+from jobs.record.store import Job
 from jobs.supervisor.gpu_watch import GpuWatch
 from jobs.supervisor.training import POLL_S, Watch
 from jobs.tokens import TokenVault
+from jobs.views.speed import Speeds
 from trainer.bases import find_base
 from trainer.disk_need import check_disk
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from jobs.queue import Queue
-from jobs.speed import Speeds
-from jobs.state import StopWish
-from jobs.store import Job
+from jobs.record.state import StopWish
+from jobs.record.store import Job
+from jobs.views.speed import Speeds
 from trainer.run_folder import RunFolder
 
 POLL_S = 0.3

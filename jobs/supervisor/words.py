@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from jobs.progress import Progress
-from jobs.run_summary import finished_words
-from jobs.state import JobState, explain_exit
+from jobs.record.run_summary import finished_words
+from jobs.record.state import JobState, explain_exit
+from jobs.views.progress import Progress
 from trainer.imports.task import has_task
 from trainer.run_folder import RunFolder
 

@@ -15,15 +15,15 @@ from typing import Any, NoReturn, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.fleet import SupervisorStore
-from jobs.job_file import count_try, write_job_file
 from jobs.open import open_service
-from jobs.progress import Progress, progress_of
 from jobs.queue import QueueWorker
-from jobs.state import JobState, StopWish, explain_exit, outcome
-from jobs.store import Job, JobStore, now, open_engine
+from jobs.record.job_file import count_try, write_job_file
+from jobs.record.state import JobState, StopWish, explain_exit, outcome
+from jobs.record.store import Job, JobStore, now, open_engine
 from jobs.supervisor.executors import executor_id, lock_file
 from jobs.supervisor.training import POLL_S, Trainer, Watch
 from jobs.supervisor.words import ending, resuming, unexpected
+from jobs.views.progress import Progress, progress_of
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import ConceptError, RecipeError, RequestError, StudioError, VerificationError
 from trainer.imports.task import has_task, read_task

@@ -11,9 +11,9 @@ import torch
 from playwright.sync_api import Page, expect
 from safetensors.torch import save_file
 
-from jobs.job_file import JobFile
-from jobs.state import JobState
-from jobs.store import SINGLE_OWNER, new_job_id, now
+from jobs.record.job_file import JobFile
+from jobs.record.state import JobState
+from jobs.record.store import SINGLE_OWNER, new_job_id, now
 from tests.app_process import App
 from tests.browser.steps import PATIENCE_MS, cancel, fill, go, phone_photos, press_train
 from tests.jobs.finished_run import write_finished_run
@@ -21,7 +21,7 @@ from tests.tiny_models import WIDTH
 from trainer.recipe.choices import Method
 
 pytestmark = [pytest.mark.browser, pytest.mark.slow]
-# quick: tests/jobs/test_preflight.py, tests/jobs/test_bringing_in.py, tests/engine/test_extract.py
+# quick: tests/jobs/submission (test_preflight.py, test_bringing_in.py), tests/engine/test_extract.py
 Open = Callable[..., Page]
 
 

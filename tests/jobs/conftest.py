@@ -11,12 +11,12 @@ import pytest
 from huggingface_hub import HfApi, constants
 from safetensors.torch import save_file
 
-from jobs.bringing_in import Importer
 from jobs.money.bill import Bill
 from jobs.open import open_service
-from jobs.preflight import BaseChecker
+from jobs.record.store import Job
 from jobs.service import JobService
-from jobs.store import Job
+from jobs.submission.bringing_in import Importer
+from jobs.submission.preflight import BaseChecker
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures

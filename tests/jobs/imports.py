@@ -7,7 +7,7 @@ from pathlib import Path
 import torch
 from huggingface_hub import HfApi
 
-from jobs.bringing_in import Wish
+from jobs.submission.bringing_in import Wish
 from tests.tiny_models import WIDTH
 
 ROWS = torch.randn(2, WIDTH, generator=torch.Generator().manual_seed(1))

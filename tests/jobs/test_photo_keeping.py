@@ -7,12 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from jobs.job_file import JobFile
 from jobs.photo_keeping import remove_published_photos
 from jobs.publishing.publications import PUBLICATION_FILE, Publication, PublicationState, PublicationStore
+from jobs.record.job_file import JobFile
+from jobs.record.state import JobState
+from jobs.record.store import JobStore, new_job_id, now, open_engine
 from jobs.service import JobService
-from jobs.state import JobState
-from jobs.store import JobStore, new_job_id, now, open_engine
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import publisher

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 
 from jobs import fleet
 from jobs.fleet import Fleet, RollCall, ServedDevice, SupervisorStore
-from jobs.store import open_engine
+from jobs.record.store import open_engine
 from jobs.supervisor.executors import executor_id, lock_file
 from trainer.errors import RequestError
 from trainer.machine.devices import Device, cpu

@@ -13,18 +13,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs import submitting
-from jobs.caps import MAX_OPEN_PER_OWNER
-from jobs.comparison import Order
-from jobs.job_file import count_try, read_job_file
 from jobs.money.bill import Bill
 from jobs.open import open_service
-from jobs.outlook import Outlook
 from jobs.queue import QueueClient
+from jobs.record.comparison import Order
+from jobs.record.job_file import count_try, read_job_file
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job, new_job_id
 from jobs.service import JobService
-from jobs.state import JobState, StopWish
-from jobs.store import Job, new_job_id
+from jobs.submission import submitting
+from jobs.submission.caps import MAX_OPEN_PER_OWNER
 from jobs.supervisor.executors import executor_id, gone_executors, lock_file
+from jobs.views.outlook import Outlook
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
 from trainer.imports.task import ExtractTask

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from jobs.caps import MAX_OPEN_PER_OWNER
-from jobs.comparison import Order
+from jobs.record.comparison import Order
+from jobs.record.store import Job
 from jobs.remote.record import RemoteRun
 from jobs.service import JobService
-from jobs.store import Job
+from jobs.submission.caps import MAX_OPEN_PER_OWNER
 from jobs.turns import turn
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError

@@ -13,7 +13,7 @@ import pytest
 from starlette.requests import Request
 
 from app import build_services
-from jobs.store import SINGLE_OWNER, Job
+from jobs.record.store import SINGLE_OWNER, Job
 from tests.engine.conftest import small_recipe
 from tests.jobs.finished_run import write_finished_run
 from trainer.machine.devices import cpu

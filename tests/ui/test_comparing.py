@@ -13,7 +13,7 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
-from jobs.comparison import Comparison, Order
+from jobs.record.comparison import Comparison, Order
 from tests.engine.conftest import PREVIEWED, small_recipe
 from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import drawn

@@ -20,7 +20,7 @@ def test_disk_that_is_full_while_photos_come_is_said_with_what_to_do(
     def take(*_: object, **__: object) -> None:
         raise OSError(number, "No space left on device", "/data/drafts")
 
-    monkeypatch.setattr("jobs.drafts.take_photo", take)
+    monkeypatch.setattr("jobs.submission.drafts.take_photo", take)
     draft = services.drafts.new_id()
     services.intake.begin("anna", draft, sorted(photo_folder.glob("*.jpg")), finished=lambda: None)
     with pytest.raises(OSError, match="No space left") as raised:

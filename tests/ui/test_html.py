@@ -4,8 +4,8 @@ import re
 
 import pytest
 
-from jobs.progress import Progress
-from jobs.state import JobState
+from jobs.record.state import JobState
+from jobs.views.progress import Progress
 from tests.jobs.test_states_and_store import make_job
 from trainer.photos.checkup import SetReport, SetVerdict, Verdict
 from trainer.photos.intake import Photo

@@ -11,10 +11,10 @@ from huggingface_hub import HfApi
 from starlette.requests import Request
 
 from app import build_services
+from jobs.record.store import now
 from jobs.remote.hardware import PriceList
 from jobs.remote.offer import RemoteOffer, record_of
 from jobs.remote.record import speeds_of
-from jobs.store import now
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures

@@ -13,9 +13,9 @@ import pytest
 from huggingface_hub import HfApi, constants
 
 from app import build_services
-from jobs import preflight
-from jobs.state import JobState
-from jobs.store import SINGLE_OWNER, JobStore, open_engine
+from jobs.record.state import JobState
+from jobs.record.store import SINGLE_OWNER, JobStore, open_engine
+from jobs.submission import preflight
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.jobs.test_memory_need import measured

@@ -14,7 +14,7 @@ from app import build_services
 from inference.grid import Axis, GridSettings, Varied
 from inference.metadata import PictureSettings
 from inference.request import PictureRequest
-from jobs.store import SINGLE_OWNER
+from jobs.record.store import SINGLE_OWNER
 from tests.ui.conftest import PICTURE, VISITOR, drawn, learnt_concept
 from trainer.artifact import read_manifest, write_manifest
 from trainer.errors import RequestError

@@ -11,8 +11,8 @@ import gradio as gr
 import pytest
 from starlette.requests import Request
 
-from jobs import drafts
-from jobs.store import EVERYBODY, SINGLE_OWNER
+from jobs.record.store import EVERYBODY, SINGLE_OWNER
+from jobs.submission import drafts
 from tests.engine.conftest import small_recipe
 from tests.ui.test_sign_in import scope
 from tests.waiting import wait_until

@@ -14,7 +14,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from jobs.store import EVERYBODY
+from jobs.record.store import EVERYBODY
 from tests.ui.conftest import trained_job
 from trainer.bases import find_base
 from trainer.recipe.recipe_file import read_fields, requested_recipe

@@ -9,8 +9,8 @@ from typing import Any
 
 import gradio as gr
 
-from jobs.outlook import JobView
 from jobs.service import JobService
+from jobs.views.outlook import JobView
 from trainer.errors import RequestError
 from trainer.imports.task import has_task
 from trainer.photos.intake import PhotoSet

@@ -11,7 +11,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from jobs.bringing_in import Wish
+from jobs.submission.bringing_in import Wish
 from trainer.bases import PINNED
 from trainer.errors import HubError, RequestError
 from trainer.imports.task import suggested_name

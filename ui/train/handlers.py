@@ -9,8 +9,8 @@ from typing import Any
 import gradio as gr
 from markupsafe import Markup
 
-from jobs.known_words import base_knows
-from jobs.state import JobState
+from jobs.record.state import JobState
+from jobs.submission.known_words import base_knows
 from trainer.bases import BaseTraits
 from trainer.concept import check_name
 from trainer.disk_need import check_disk, result_bytes, training_bytes

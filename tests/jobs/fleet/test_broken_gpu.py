@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from jobs.record.state import JobState
 from jobs.service import JobService
-from jobs.state import JobState
 from tests.jobs.fleet.test_machines import Submit, machine, state
 from tests.jobs.supervisor.test_gpu_watch import REPORTS, Driver, driver  # noqa: F401 - a fixture
 from tests.waiting import wait_until

@@ -11,9 +11,9 @@ import pytest
 from app import build_services
 from jobs.children import Children
 from jobs.fleet import ServedDevice, SupervisorStore
+from jobs.record.state import JobState
+from jobs.record.store import Job, open_engine
 from jobs.service import JobService
-from jobs.state import JobState
-from jobs.store import Job, open_engine
 from tests.app_process import App
 from tests.jobs.fleet.test_machines import machine
 from tests.waiting import wait_until

@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from jobs.record.state import OPEN_STATES, JobState
+from jobs.record.store import open_engine
 from jobs.service import JobService
-from jobs.state import OPEN_STATES, JobState
-from jobs.store import open_engine
 from tests.jobs.fleet.test_machines import LONG, Submit, child_of, machine, starts, state
 from tests.waiting import wait_until
 from trainer.settings import Settings

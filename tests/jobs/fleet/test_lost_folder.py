@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from jobs.open import open_service
+from jobs.record.store import Job, new_job_id
 from jobs.service import JobService
-from jobs.store import Job, new_job_id
 from trainer.errors import RequestError
 from trainer.settings import Settings
 

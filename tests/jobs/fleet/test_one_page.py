@@ -12,7 +12,7 @@ import pytest
 import sqlalchemy as sa
 
 from jobs.one_page import _ONE_PAGE, OnePage
-from jobs.store import open_engine
+from jobs.record.store import open_engine
 from tests import ROOT
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.errors import RequestError

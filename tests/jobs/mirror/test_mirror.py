@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from jobs.job_file import JobFile
 from jobs.mirror.copy_list import CopiedFile, read_newest_list
 from jobs.mirror.folder import Mirror
 from jobs.mirror.keeping import Keeping
 from jobs.mirror.restore import restore_from_mirror
-from jobs.state import JobState
+from jobs.record.job_file import JobFile
+from jobs.record.state import JobState
 from tests.jobs.finished_run import write_finished_run
 from trainer.errors import MirrorError
 from trainer.run_folder import RunFolder

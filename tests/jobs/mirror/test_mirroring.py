@@ -17,9 +17,9 @@ from jobs.mirror.keeping import Keeping
 from jobs.mirror.mirroring import Mirroring
 from jobs.mirror.restore import restore_from_mirror
 from jobs.open import open_service
+from jobs.record.state import JobState
+from jobs.record.store import Job
 from jobs.service import JobService
-from jobs.state import JobState
-from jobs.store import Job
 from tests import ROOT
 from tests.disks import mirrored_settings, mounted
 from tests.jobs.processes import jobs_process

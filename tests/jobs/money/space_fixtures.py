@@ -15,9 +15,9 @@ from jobs.money.caretaker import Caretaker
 from jobs.money.space import OwnSpace
 from jobs.money.space_state import SpaceState, write_state
 from jobs.publishing.publications import Publication, PublicationState, PublicationStore
-from jobs.speed import Speeds
-from jobs.state import JobState, StopWish
-from jobs.store import Job, JobStore, open_engine
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job, JobStore, open_engine
+from jobs.views.speed import Speeds
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run

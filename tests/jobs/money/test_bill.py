@@ -10,9 +10,9 @@ import pytest
 from jobs.money.bill import Bill, count, dollars, read_bill, write_bill
 from jobs.money.counting import Counting
 from jobs.money.space_state import SpaceState
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job
 from jobs.remote.record import RemoteRun, write_remote
-from jobs.state import JobState, StopWish
-from jobs.store import Job
 from tests.jobs.money.space_fixtures import START, Scene
 from trainer.settings import Settings
 

@@ -11,8 +11,8 @@ from huggingface_hub import HfApi, SpaceHardware
 
 from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, read_state
 from jobs.publishing.publications import PublicationState
-from jobs.state import JobState
-from jobs.store import EVERYBODY
+from jobs.record.state import JobState
+from jobs.record.store import EVERYBODY
 from tests.hub.accounts import ALICE, ALICE_READS
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub

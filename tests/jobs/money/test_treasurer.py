@@ -13,13 +13,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from jobs.job_file import JobFile
 from jobs.money.bill import Bill, read_bill, write_bill
 from jobs.money.space_state import Release, ReleaseStage, read_state, write_state
 from jobs.publishing.publications import Publication, PublicationState, PublicationStore
+from jobs.record.job_file import JobFile
+from jobs.record.state import JobState
+from jobs.record.store import Job, new_job_id, now, open_engine
 from jobs.service import JobService
-from jobs.state import JobState
-from jobs.store import Job, new_job_id, now, open_engine
 from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub

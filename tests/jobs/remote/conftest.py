@@ -9,10 +9,10 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi, JobInfo
 
+from jobs.record.state import JobState
+from jobs.record.store import Job
 from jobs.remote.record import RemoteRun
 from jobs.service import JobService
-from jobs.state import JobState
-from jobs.store import Job
 from jobs.tokens import TokenDesk
 from tests import ROOT
 from tests.engine.conftest import SMALL

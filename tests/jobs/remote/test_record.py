@@ -7,11 +7,11 @@ from collections.abc import Callable
 import pytest
 
 from jobs.open import open_service
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job
 from jobs.remote.record import RemoteRun, Stage, read_remote, write_remote
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
-from jobs.state import JobState, StopWish
-from jobs.store import Job
 from jobs.supervisor.training import Watch
 from jobs.tokens import TokenVault
 from trainer.errors import RequestError

@@ -12,11 +12,11 @@ import pytest
 from huggingface_hub import HfApi
 from sqlalchemy.exc import OperationalError
 
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job
 from jobs.remote.record import Stage, read_remote, write_remote
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
-from jobs.state import JobState, StopWish
-from jobs.store import Job
 from jobs.supervisor.training import Watch
 from jobs.tokens import TokenDesk, TokenVault
 from tests.hub.accounts import ALICE, BOB, TokenKind

@@ -9,10 +9,10 @@ import psutil
 import pytest
 from huggingface_hub import HfApi
 
+from jobs.record.state import JobState
+from jobs.record.store import Job
 from jobs.remote.hub_job import COMMAND
 from jobs.service import JobService
-from jobs.state import JobState
-from jobs.store import Job
 from jobs.tokens import TokenDesk
 from tests import ROOT
 from tests.hub.accounts import ALICE

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job
 from jobs.service import JobService
-from jobs.state import JobState, StopWish
-from jobs.store import Job
 from jobs.supervisor import local
 from jobs.supervisor.local import _grace_s, _tidy, _wait_for_predecessor
 from jobs.supervisor.training import Watch

@@ -13,9 +13,9 @@ from collections.abc import Callable
 import psutil
 import pytest
 
+from jobs.record.state import JobState
+from jobs.record.store import Job
 from jobs.service import JobService
-from jobs.state import JobState
-from jobs.store import Job
 from tests import ROOT
 from tests.jobs.processes import supervisor
 from tests.waiting import PATIENCE_S, wait_until

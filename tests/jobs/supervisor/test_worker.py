@@ -18,18 +18,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs.job_file import read_job_file
-from jobs.progress import Progress
 from jobs.queue import Queue
+from jobs.record.job_file import read_job_file
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job
 from jobs.service import JobService
-from jobs.speed import Speeds
-from jobs.state import JobState, StopWish
-from jobs.store import Job
 from jobs.supervisor import local, words, worker
 from jobs.supervisor.local import LocalTrainer, _may_fetch
 from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
 from jobs.tokens import TokenVault
+from jobs.views.progress import Progress
+from jobs.views.speed import Speeds
 from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BaseModelError

@@ -12,8 +12,8 @@ import torch
 from huggingface_hub import HfApi
 from safetensors.torch import save_file
 
-from jobs.bringing_in import Importer, Wish
 from jobs.service import JobService
+from jobs.submission.bringing_in import Importer, Wish
 from tests.engine.test_single_file_base import widened
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER

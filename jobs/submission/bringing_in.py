@@ -14,7 +14,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, NotASafetensorsRepoError, SafetensorsParsingError
 
 from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub, read_account
-from jobs.preflight import BaseChecker, check_hub_base
+from jobs.submission.preflight import BaseChecker, check_hub_base
 from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
 from trainer.bases import BaseReference, BaseTraits, find_base, how_to_open
 from trainer.errors import ConceptError, WeightsError

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.drafts import Drafts
+from jobs.submission.drafts import Drafts
 from trainer.errors import RequestError
 from trainer.photos.intake import MAX_CAPTION, PhotoSet
 

@@ -9,9 +9,9 @@ from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from functools import partial
 
-from jobs.outlook import JobView
-from jobs.progress import Progress
-from jobs.store import Job
+from jobs.record.store import Job
+from jobs.views.outlook import JobView
+from jobs.views.progress import Progress
 from trainer.artifact import read_manifest
 from trainer.concept import preview_prompt, preview_seeds
 from trainer.errors import ConceptError, RequestError

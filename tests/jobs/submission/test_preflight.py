@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 from huggingface_hub import CommitOperationAdd, HfApi, constants, snapshot_download
 
-from jobs import preflight
-from jobs.preflight import BaseChecker, check_hub_base
+from jobs.submission import preflight
+from jobs.submission.preflight import BaseChecker, check_hub_base
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub

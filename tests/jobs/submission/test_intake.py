@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from jobs.drafts import Drafts
-from jobs.intake import Intake
+from jobs.submission.drafts import Drafts
+from jobs.submission.intake import Intake
 from trainer.errors import RequestError
 
 OWNER = "anna"
@@ -29,7 +29,7 @@ def upload(intake: Intake, draft: str, files: list[Path]) -> None:
 def test_trouble_of_an_upload_is_told_once_to_who_follows_it(
     drafts: Drafts, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.drafts.MAX_FILES", 1)
+    monkeypatch.setattr("jobs.submission.drafts.MAX_FILES", 1)
     intake, draft = Intake(drafts), drafts.new_id()
     upload(intake, draft, sorted(photo_folder.glob("*.jpg"))[:2])
     with pytest.raises(RequestError, match="At most 1 files"):
@@ -43,7 +43,7 @@ def test_trouble_that_nobody_followed_is_not_told_of_the_next_upload(
     intake, draft = Intake(drafts), drafts.new_id()
     photos = sorted(photo_folder.glob("*.jpg"))
     with monkeypatch.context() as few:
-        few.setattr("jobs.drafts.MAX_FILES", 1)
+        few.setattr("jobs.submission.drafts.MAX_FILES", 1)
         upload(intake, draft, photos[:2])
     upload(intake, draft, photos[2:3])
     *_, (taken, left) = intake.follow(OWNER, draft)

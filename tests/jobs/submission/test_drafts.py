@@ -13,8 +13,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from jobs import drafts as drafts_module
-from jobs.drafts import Drafts
+from jobs.submission import drafts as drafts_module
+from jobs.submission.drafts import Drafts
 from trainer.errors import RequestError
 from trainer.photos.crop import Crop
 from trainer.photos.intake import Photo, PhotoSet, cropped, take_folder, take_photo

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
-from jobs.known_words import base_knows
+from jobs.submission.known_words import base_knows
 from trainer.bases import PINNED, BaseReference, find_base
 
 OWN = BaseReference("alice/own")

@@ -16,9 +16,9 @@ import sqlalchemy as sa
 from sqlalchemy import event
 from sqlalchemy.exc import OperationalError, SQLAlchemyError
 
-from jobs.lost_connections import noticing_loss
-from jobs.state import OPEN_STATES, JobState, StopWish, may_follow
-from jobs.tables import make_tables
+from jobs.record.lost_connections import noticing_loss
+from jobs.record.state import OPEN_STATES, JobState, StopWish, may_follow
+from jobs.record.tables import make_tables
 from trainer.errors import RequestError
 
 log = logging.getLogger(__name__)

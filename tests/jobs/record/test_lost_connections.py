@@ -7,8 +7,8 @@ from unittest.mock import MagicMock
 import pytest
 import sqlalchemy as sa
 
-from jobs.lost_connections import noticing_loss
 from jobs.queue import Queue, QueueWorker
+from jobs.record.lost_connections import noticing_loss
 
 SECRET = "postgresql://me:a%40b%2Fc@one:5432/jobs"
 LIMITS = "connect_timeout=10&keepalives_idle=10&keepalives_interval=5&tcp_user_timeout=20000"

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from jobs.state import OPEN_STATES
-from jobs.store import Job, JobStore
+from jobs.record.state import OPEN_STATES
+from jobs.record.store import Job, JobStore
 from trainer.errors import RequestError
 
 MAX_OPEN_PER_OWNER = 8

@@ -11,14 +11,14 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict
 from pathlib import Path
 
-from jobs.caps import check_caps
-from jobs.comparison import Comparison, Order, comparison_of_press, write_comparison
-from jobs.job_file import write_job_file
 from jobs.money.bill import Bill, write_bill
+from jobs.record.comparison import Comparison, Order, comparison_of_press, write_comparison
+from jobs.record.job_file import write_job_file
+from jobs.record.run_summary import RunSummary, summary_of
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job, JobStore, is_job_id, new_job_id, now
 from jobs.remote.record import RemoteRun, write_remote
-from jobs.run_summary import RunSummary, summary_of
-from jobs.state import JobState, StopWish
-from jobs.store import Job, JobStore, is_job_id, new_job_id, now
+from jobs.submission.caps import check_caps
 from jobs.turns import own_before, turn
 from trainer.errors import RequestError
 from trainer.imports.task import ExtractTask, ImportTask, prepare_task

@@ -14,7 +14,7 @@ from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
 
-from jobs.store import is_job_id, new_job_id
+from jobs.record.store import is_job_id, new_job_id
 from trainer.errors import RequestError
 from trainer.photos.crop import Crop
 from trainer.photos.intake import (

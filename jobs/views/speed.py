@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
 
-from jobs.memory_need import PeakMemory
-from jobs.progress import Progress
+from jobs.submission.memory_need import PeakMemory
+from jobs.views.progress import Progress
 from trainer.recipe.choices import STARTER
 from trainer.recipe.config import TrainConfig
 from trainer.whole_files import write_whole

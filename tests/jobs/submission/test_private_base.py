@@ -12,9 +12,9 @@ import pytest
 from huggingface_hub import HfApi, constants, snapshot_download
 
 from app import build_services
-from jobs.preflight import BaseChecker
+from jobs.record.state import JobState
 from jobs.service import JobService
-from jobs.state import JobState
+from jobs.submission.preflight import BaseChecker
 from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE, BOB
@@ -59,7 +59,7 @@ def test_answer_for_one_token_is_not_given_to_another(hub: LocalHub, published: 
 def test_copy_of_it_serves_its_owner_alone_while_the_hub_is_away(
     hub: LocalHub, published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("jobs.preflight._REMEMBER_S", 0.0)
+    monkeypatch.setattr("jobs.submission.preflight._REMEMBER_S", 0.0)
     checker = BaseChecker(None, hub.url, shared=True)
     assert checker.check(BASE, ALICE).commit == published
     snapshot_download(BASE.name, endpoint=hub.url, token=ALICE)

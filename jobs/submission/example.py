@@ -6,8 +6,8 @@ from pathlib import Path
 
 import yaml
 
+from jobs.record.store import Job
 from jobs.service import JobService
-from jobs.store import Job
 from trainer.bases import EXAMPLES_FOLDER, STARTER_FOLDER, inspect_base
 from trainer.photos.intake import take_folder
 from trainer.recipe.choices import Kind, Method

@@ -7,8 +7,8 @@ from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobs.state import JobState, StopWish
-from jobs.store import Job
+from jobs.record.state import JobState, StopWish
+from jobs.record.store import Job
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole
 

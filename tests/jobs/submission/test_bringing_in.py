@@ -20,17 +20,17 @@ import torch
 from huggingface_hub import HfApi
 from PIL import Image
 
-from jobs.bringing_in import Bringing, Importer
-from jobs.caps import MAX_OPEN_PER_OWNER
-from jobs.job_file import read_job_file
 from jobs.open import open_service
-from jobs.preflight import BaseChecker
 from jobs.publishing.publish import publish
 from jobs.publishing.repository import repository_files
-from jobs.run_summary import finished_words
+from jobs.record.job_file import read_job_file
+from jobs.record.run_summary import finished_words
+from jobs.record.state import JobState
+from jobs.record.store import SINGLE_OWNER, Job, new_job_id
 from jobs.service import JobService
-from jobs.state import JobState
-from jobs.store import SINGLE_OWNER, Job, new_job_id
+from jobs.submission.bringing_in import Bringing, Importer
+from jobs.submission.caps import MAX_OPEN_PER_OWNER
+from jobs.submission.preflight import BaseChecker
 from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests import ROOT
 from tests.hub.accounts import ALICE, BOB
@@ -278,7 +278,7 @@ def test_large_file_that_is_being_copied_holds_up_no_other_press(
         assert go_on.wait(PATIENCE_S)
         return prepare_task(*how)
 
-    monkeypatch.setattr("jobs.submitting.prepare_task", slowly)
+    monkeypatch.setattr("jobs.submission.submitting.prepare_task", slowly)
     with ThreadPoolExecutor(2) as others:
         coming = others.submit(service.submitting.submit_task, "anna", bringing.task, bringing.file)
         copying.wait(PATIENCE_S)

@@ -1,0 +1,1 @@
+"""What screens show of jobs: how far they are, how long things take, and two of them side by side."""
