@@ -36,10 +36,10 @@ from ui.layout import build_page
 from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
 from ui.services import Services
+from ui.serving.upload_form import take_files_alone
+from ui.serving.uploads import keep_uploads_in, remove_forgotten
+from ui.serving.web import build_middleware
 from ui.theme import build_theme
-from ui.upload_form import take_files_alone
-from ui.uploads import keep_uploads_in, remove_forgotten
-from ui.web import build_middleware
 
 if TYPE_CHECKING:
     import gradio as gr  # the page's package imports it, in its own way

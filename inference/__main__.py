@@ -162,7 +162,7 @@ def _traits(base: BaseReference, cache: Path) -> BaseTraits:
     """What the base is made for; one of the Hub is fetched, for it is needed anyway."""
     if not base.on_hub:
         return inspect_local(base)
-    from trainer.engine.base_files import base_folder  # noqa: PLC0415 - the engine brings torch
+    from trainer.engine.base.files import base_folder  # noqa: PLC0415 - the engine brings torch
 
     return inspect_base(base_folder(base, cache))
 

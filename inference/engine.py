@@ -23,7 +23,7 @@ from trainer.bases import find_base, inspect_base
 from trainer.concept import ConceptWords
 from trainer.engine.at_checkpoint import put_checkpoint
 from trainer.engine.attention import choose_attention
-from trainer.engine.base_files import base_folder
+from trainer.engine.base.files import base_folder
 from trainer.engine.device import open_compute
 from trainer.engine.export.embeddings import load_embedding, unload_embedding
 from trainer.engine.families import Family, StockPipeline, open_family

@@ -120,8 +120,8 @@ def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
 
 
 def _downloaded(base: Any, cache: Path) -> Path:
-    from trainer.engine.base_files import base_folder  # noqa: PLC0415 - torch is needed for a Hub base only
-    from trainer.engine.hub_patience import Patience  # noqa: PLC0415
+    from trainer.engine.base.files import base_folder  # noqa: PLC0415 - torch is needed for a Hub base only
+    from trainer.engine.base.hub_patience import Patience  # noqa: PLC0415
 
     patience = Patience(look=lambda: None, warn=lambda text: print(text, file=sys.stderr))
     return base_folder(base, cache, _say_download, patience=patience)

@@ -1,5 +1,5 @@
 """The page: draws, validates, translates errors. The only importer of gradio besides app.py; no torch, no state."""
 
-from ui.gradio_import import import_gradio
+from ui.serving.gradio_import import import_gradio
 
 import_gradio()

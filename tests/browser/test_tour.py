@@ -145,7 +145,7 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     assert list((studio.home / "runs").iterdir()) == []
 
 
-@pytest.mark.slow  # quick: tests/ui/test_api.py, tests/ui/test_web.py
+@pytest.mark.slow  # quick: tests/ui/test_api.py, tests/ui/serving/test_web.py
 @pytest.mark.fault(40)
 def test_another_browser_sees_nothing(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model: Path) -> None:
     studio = app(STUDIO_EXAMPLE="0", STUDIO_OWNERS="browser")

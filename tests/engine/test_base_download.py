@@ -26,8 +26,8 @@ from tests.tiny_models import build_tiny_xl_model
 from tests.waiting import wait_until
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
-from trainer.engine import hub_download, hub_patience
-from trainer.engine.base_files import base_folder
+from trainer.engine.base import hub_download, hub_patience
+from trainer.engine.base.files import base_folder
 from trainer.errors import EXIT_FAILED, BaseModelError, TrainingError, TrainingStopped
 from trainer.events import Phase, PhaseChanged, Warned
 from trainer.run_folder import RunFolder
@@ -95,8 +95,8 @@ def test_download_of_a_killed_process_is_taken_up_by_the_next(
     hub.order_fault("GET /storage", times=FOREVER, cut_response_after=30_000)
     program = (
         "from huggingface_hub import constants; constants.DOWNLOAD_CHUNK_SIZE = 1000\n"
-        "from trainer.engine import hub_download; hub_download._LARGE = 1\n"
-        "from trainer.engine.base_files import base_folder; from trainer.bases import find_base\n"
+        "from trainer.engine.base import hub_download; hub_download._LARGE = 1\n"
+        "from trainer.engine.base.files import base_folder; from trainer.bases import find_base\n"
         "from pathlib import Path\n"
         f"base_folder(find_base({NAME!r}), Path({str(cache)!r}))"
     )

@@ -16,7 +16,7 @@ from safetensors.torch import load_file, save_file
 from tests.engine.conftest import go_on
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
-from trainer.engine.base_files import base_folder
+from trainer.engine.base.files import base_folder
 from trainer.engine.export.single_file import write_single_file
 from trainer.engine.run import verify_run
 from trainer.errors import BaseModelError

@@ -20,6 +20,7 @@ from tests.engine.conftest import METHODS, Prepare, go_on, small_recipe
 from tests.tiny_models import build_tiny_xl_model
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base, read_json
+from trainer.engine.base.single_file import converted_base
 from trainer.engine.context import RunContext
 from trainer.engine.export.embeddings import load_embedding
 from trainer.engine.export.single_file import write_single_file
@@ -31,7 +32,6 @@ from trainer.engine.methods.lora import Lora
 from trainer.engine.preservation import BasePrediction
 from trainer.engine.run import verify_run
 from trainer.engine.sampling import Prompts, SamplerSettings, sample
-from trainer.engine.single_file_base import converted_base
 from trainer.engine.text import TextStates
 from trainer.imports.recognise import recognise_file
 from trainer.imports.task import extraction_of, prepare_task

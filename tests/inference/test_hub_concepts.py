@@ -23,7 +23,7 @@ from tests.hub.local_hub import LocalHub
 from tests.tiny_models import WIDTH
 from tests.waiting import PATIENCE_S
 from trainer.artifact import read_manifest
-from trainer.engine.hub_download import Listing
+from trainer.engine.base.hub_download import Listing
 from trainer.engine.imports.cached import cached_concept
 from trainer.errors import BaseModelError, ConceptError, WeightsError
 from trainer.run_folder import RunFolder

@@ -8,10 +8,10 @@ from pathlib import Path
 from typing import NoReturn
 
 from trainer.bases import BaseReference
-from trainer.engine.base_files import base_folder
+from trainer.engine.base.files import base_folder
+from trainer.engine.base.hub_download import Progress
+from trainer.engine.base.hub_patience import Patience
 from trainer.engine.checkpoint import newest_step
-from trainer.engine.hub_download import Progress
-from trainer.engine.hub_patience import Patience
 from trainer.errors import TrainingStopped
 from trainer.events import Emit, Phase, PhaseChanged, Stopped, Warned
 from trainer.machine.process import StopKind, StopSignal

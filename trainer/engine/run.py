@@ -14,7 +14,7 @@ from trainer.bases import find_base, inspect_base, knows_word
 from trainer.concept import words_of
 from trainer.engine.attention import choose_attention
 from trainer.engine.averaging import Average
-from trainer.engine.base_files import base_folder, with_commit
+from trainer.engine.base.files import base_folder, with_commit
 from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
 from trainer.engine.cache import encode_class_pictures, encode_photos, encode_pictures
 from trainer.engine.checkpoint import Checkpoints, newest_step

@@ -11,8 +11,8 @@ from inference.request import PictureRequest
 from trainer.errors import RequestError, StudioError
 from ui.api.uploaded import uploaded_files
 from ui.services import Services
+from ui.serving.uploads import release
 from ui.try_it.handlers import TryHandlers
-from ui.uploads import release
 
 
 class DrawingApi:

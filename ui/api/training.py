@@ -18,12 +18,12 @@ from trainer.recipe.recipe_file import read_fields
 from trainer.run_folder import RunFolder
 from ui.api.uploaded import uploaded_files
 from ui.services import Services
+from ui.serving.uploads import release
 from ui.train.queueing import Press, Queueing
 from ui.train.visitors_recipe import named_base, visitors_recipe
-from ui.uploads import release
 
 _SHOWN = ("previews", "artifact")
-"""Folders of a job whose files a client is told of, of all that `ui.web` serves."""
+"""Folders of a job whose files a client is told of, of all that `ui.serving.web` serves."""
 
 
 class TrainingApi:

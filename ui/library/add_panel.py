@@ -21,7 +21,7 @@ from ui.errors import spoken
 from ui.events import QUIET
 from ui.forms import class_word_for
 from ui.services import Services
-from ui.uploads import release
+from ui.serving.uploads import release
 
 log = logging.getLogger(__name__)
 _TYPES = [".safetensors", ".pt", ".bin"]

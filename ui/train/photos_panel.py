@@ -21,7 +21,7 @@ from ui.errors import spoken, unknown_button
 from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.html import ACTIONS_JS, render
 from ui.services import Services
-from ui.uploads import release
+from ui.serving.uploads import release
 
 _CROP_EDITOR_JS = (ASSETS / "crop-editor.js").read_text(encoding="utf-8")
 _TYPES = [".jpg", ".jpeg", ".png", ".webp", ".avif", ".heic", ".heif", ".txt"]

@@ -13,9 +13,9 @@ from trainer.recipe.config import TrainConfig
 from trainer.recipe.recipe_file import LONGEST_RECIPE, read_fields
 from ui.html import render
 from ui.services import Services
+from ui.serving.uploads import release
 from ui.train.handlers import Choices
 from ui.train.visitors_recipe import visitors_recipe
-from ui.uploads import release
 
 
 class RecipeUpload:

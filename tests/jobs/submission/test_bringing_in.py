@@ -39,7 +39,7 @@ from tests.jobs.imports import about, upload
 from tests.jobs.processes import supervisor
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import read_manifest
-from trainer.engine import hub_patience
+from trainer.engine.base import hub_patience
 from trainer.engine.context import RunContext
 from trainer.engine.imports.run import carry_out
 from trainer.errors import HubError, RequestError

@@ -8,8 +8,8 @@ from collections.abc import Callable
 from pathlib import Path
 
 from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
+from trainer.engine.base.hub_download import DOWNLOAD_ERRORS, Listing, download, list_files, reason_of
 from trainer.engine.context import RunContext
-from trainer.engine.hub_download import DOWNLOAD_ERRORS, Listing, download, list_files, reason_of
 from trainer.engine.imports.run import carry_out
 from trainer.errors import ConceptError, RequestError
 from trainer.imports.publications import may_be_publication, said_by

@@ -9,8 +9,8 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, HfHubHTTPError, RepositoryNotFoundError, RevisionNotFoundError
 
 from trainer.bases import how_to_open, is_loaded
-from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
-from trainer.engine.hub_patience import Patience, patiently
+from trainer.engine.base.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
+from trainer.engine.base.hub_patience import Patience, patiently
 from trainer.errors import TrainingError, WeightsError
 from trainer.imports.hub_choice import WHOLE_FOLDER, choose_file
 from trainer.imports.task import ImportTask

@@ -12,6 +12,7 @@ import torch
 from trainer.artifact import BaseUsed, Manifest, Origin, describe_brought_in, read_manifest, sha256_of
 from trainer.bases import BaseTraits, find_base, inspect_base
 from trainer.concept import ConceptWords
+from trainer.engine.base.single_file import convert_single_file
 from trainer.engine.context import RunContext, bring_base, waiting_for_hub
 from trainer.engine.device import open_compute
 from trainer.engine.export.write import Content, export_artifact
@@ -19,7 +20,6 @@ from trainer.engine.families import stock_pipeline
 from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, read_adapters
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.from_hub import fetch_concept
-from trainer.engine.single_file_base import convert_single_file
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
 from trainer.events import Finished, Phase, PhaseChanged
 from trainer.imports.recognise import Form, Recognised, check_fit, check_prediction, check_width, recognise_file

@@ -10,7 +10,7 @@ from typing import TypeVar
 import httpx2
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
-from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, reason_of
+from trainer.engine.base.hub_download import DOWNLOAD_ERRORS, Progress, reason_of
 from trainer.narrate import duration
 
 PATIENCE_S = 30 * 60.0

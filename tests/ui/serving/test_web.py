@@ -21,9 +21,9 @@ from trainer.recipe.recipe_file import read_fields, requested_recipe
 from trainer.settings import Owners, Settings
 from trainer.single_file_base import inspect_local
 from ui.owners import COOKIE, OwnerPolicy
-from ui.request_limits import UPLOADS
 from ui.services import Services
-from ui.web import build_middleware
+from ui.serving.request_limits import UPLOADS
+from ui.serving.web import build_middleware
 
 
 @pytest.fixture

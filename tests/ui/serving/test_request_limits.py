@@ -13,8 +13,15 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from ui import request_limits
-from ui.request_limits import MAX_BODY_BYTES, RESERVE_BYTES, UPLOADS, BodyLimit, NothingFromElsewhere, WholeUploads
+from ui.serving import request_limits
+from ui.serving.request_limits import (
+    MAX_BODY_BYTES,
+    RESERVE_BYTES,
+    UPLOADS,
+    BodyLimit,
+    NothingFromElsewhere,
+    WholeUploads,
+)
 
 
 @pytest.fixture

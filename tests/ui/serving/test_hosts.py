@@ -12,7 +12,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from trainer.settings import Settings
-from ui.hosts import KnownHosts
+from ui.serving.hosts import KnownHosts
 
 ADDRESSES = (
     *("127.0.0.1:7860", "127.0.0.1", "localhost:7860", "LocalHost", "[::1]:7860", "[::1]"),

@@ -21,12 +21,12 @@ from trainer.errors import RequestError
 from trainer.recipe.recipe_file import recipe_text
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
-from ui.hosts import KnownHosts
-from ui.leaving import LeaveInPeace
 from ui.owners import OwnerCookie
-from ui.request_limits import BodyLimit, NothingFromElsewhere, WholeUploads
-from ui.same_origin import SameOrigin
 from ui.services import Services
+from ui.serving.hosts import KnownHosts
+from ui.serving.leaving import LeaveInPeace
+from ui.serving.request_limits import BodyLimit, NothingFromElsewhere, WholeUploads
+from ui.serving.same_origin import SameOrigin
 
 PREFIX = "/studio/"
 _SHARED_PARTS = ("previews", "artifact", "photos/thumbs")

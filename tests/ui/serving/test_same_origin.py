@@ -9,7 +9,7 @@ from starlette.responses import PlainTextResponse
 from starlette.routing import Route
 from starlette.testclient import TestClient
 
-from ui.same_origin import SameOrigin
+from ui.serving.same_origin import SameOrigin
 
 HOST = "studio.example:7860"
 NAVIGATES = {"sec-fetch-mode": "navigate"}

@@ -9,9 +9,9 @@ from huggingface_hub import constants
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError, RevisionNotFoundError
 
 from trainer.bases import BaseReference, find_base, how_to_open, inspect_base, is_loaded
-from trainer.engine.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
-from trainer.engine.hub_patience import Patience, patiently
-from trainer.engine.single_file_base import converted_base
+from trainer.engine.base.hub_download import DOWNLOAD_ERRORS, Progress, download, list_files, reason_of
+from trainer.engine.base.hub_patience import Patience, patiently
+from trainer.engine.base.single_file import converted_base
 from trainer.errors import BaseModelError, TrainingError
 from trainer.hub_cache import newest_copy
 from trainer.recipe.config import TrainConfig

@@ -19,8 +19,8 @@ from tests.waiting import wait_until
 from trainer.errors import RequestError
 from trainer.photos.intake import take_folder
 from ui.services import Services
+from ui.serving.uploads import keep_uploads_in, release, remove_older
 from ui.train.photos_panel import PhotosHandlers
-from ui.uploads import keep_uploads_in, release, remove_older
 
 
 def visitor(number: int) -> gr.Request:
