@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 from tests import ROOT
@@ -88,6 +89,7 @@ class Proof:
     slow: bool
 
 
+@cache
 def read_proofs() -> list[Proof]:
     """Every mark in the tests, in the order of the rows."""
     found = [proof for file in sorted((ROOT / "tests").rglob("test_*.py")) for proof in _proofs_in(file)]

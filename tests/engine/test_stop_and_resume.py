@@ -29,7 +29,8 @@ from trainer.machine.process import StopKind
 
 
 @pytest.mark.parametrize(
-    "method", ["textual-inversion", "dreambooth-lora", pytest.param("dreambooth", marks=pytest.mark.slow)]
+    "method",
+    ["dreambooth-lora", *(pytest.param(m, marks=pytest.mark.slow) for m in ("textual-inversion", "dreambooth"))],
 )
 def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
     method: str, prepared: Prepare, tiny_model: Path, cache: Path

@@ -15,6 +15,7 @@ from tests.waiting import wait_until
 from trainer.settings import Settings
 
 
+@pytest.mark.slow  # quick: tests/jobs/supervisor (test_gpu_watch.py, test_worker.py)
 @pytest.mark.fault(56, 57)
 def test_jobs_go_to_the_machine_that_can_train_them(
     settings: Settings,
