@@ -40,7 +40,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
     """Sets the seconds since the start at which jobs are queued."""
 
     def at(moment: float) -> None:
-        for module in ("service", "submitting"):
+        for module in ("service", "submission.submitting"):
             monkeypatch.setattr(f"jobs.{module}.now", lambda: START + moment)
 
     at(0)

@@ -6,7 +6,7 @@ import pytest
 
 from jobs.record.state import JobState
 from jobs.views.progress import Progress
-from tests.jobs.test_states_and_store import make_job
+from tests.jobs.record.test_states_and_store import make_job
 from trainer.photos.checkup import SetReport, SetVerdict, Verdict
 from trainer.photos.intake import Photo
 from trainer.recipe.choices import Method

@@ -20,7 +20,7 @@ from tests.hub.accounts import ALICE
 from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
-from tests.jobs.test_memory_need import measured
+from tests.jobs.submission.test_memory_need import measured
 from tests.ui.conftest import VISITOR
 from tests.ui.test_sign_in import ON_SPACE, scope
 from trainer.bases import BaseTraits
