@@ -20,15 +20,15 @@ def cache_folder() -> Path:
     return Path(constants.HF_HUB_CACHE)
 
 
-def repository_folder(repo_id: str, cache: Path | None = None) -> Path:
-    """Where the blobs and snapshots of a model are, be they there or not."""
-    return (cache or cache_folder()) / repo_folder_name(repo_id=repo_id, repo_type="model")
+def repository_folder(repo_id: str, cache: Path) -> Path:
+    """Where a cache has the blobs and snapshots of a model, be they there or not."""
+    return cache / repo_folder_name(repo_id=repo_id, repo_type="model")
 
 
 def snapshots(repo_id: str, revision: str | None = None) -> list[Path]:
     """The folders of the commits that were fetched, whole or in part, the newest first; of one commit if one is asked
     for."""
-    found = (repository_folder(repo_id) / "snapshots").glob(f"{revision or ''}*")
+    found = (repository_folder(repo_id, cache_folder()) / "snapshots").glob(f"{revision or ''}*")
     return sorted(found, key=lambda folder: folder.stat().st_mtime, reverse=True)
 
 

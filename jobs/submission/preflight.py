@@ -132,7 +132,7 @@ def _on_this_machine(base: BaseReference) -> HubBase | None:
 
 
 def _check_disk(base: BaseReference, needed: int) -> None:
-    if _on_this_machine(base) is not None:
+    if newest_copy(base) is not None:
         return
     free = free_bytes(cache_folder())
     if free < needed * 1.1:

@@ -121,13 +121,13 @@ def standard_phases(wanted: Wanted, traits: BaseTraits, rates: Rates) -> list[li
 
     first, later = cells(Side.ours, range(1)), cells(Side.ours, range(1, wanted.our_seeds))
     theirs = cells(Side.theirs, range(wanted.their_seeds))
-    ours_of, theirs_of = ({(c.subject, c.method): c for c in side if c.seed == 0} for side in (first, theirs))
+    ours_of = {(cell.subject, cell.method): cell for cell in first}
     timed: list[Cell] = []
     for cell in theirs:
-        key = cell.subject, cell.method
+        ours = ours_of[cell.subject, cell.method]
         if cell.seed == 0:
-            timed.append(replace(ours_of[key], pace=Pace.half_time, rival=theirs_of[key]))
-        timed.append(replace(cell, pace=Pace.equal_time, rival=ours_of[key]))
+            timed.append(replace(ours, pace=Pace.half_time, rival=cell))
+        timed.append(replace(cell, pace=Pace.equal_time, rival=ours))
     return [phase for phase in (_side_by_side(first, theirs), timed, later) if phase]
 
 
