@@ -16,7 +16,7 @@ from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.presets import preset_values
 from ui.errors import spoken
-from ui.events import QUIET, remembered_by_the_browser
+from ui.events import QUIET
 from ui.forms import RecipeForm, class_word_for
 from ui.keeping_notice import draw_keeping_notice
 from ui.services import Services
@@ -35,9 +35,8 @@ from ui.train.photos_panel import PhotosPanel, build_photos_panel
 from ui.train.place_panel import PlacePanel
 from ui.train.queueing import Press
 from ui.train.recipe_upload import RecipeUpload
+from ui.train.remembered import RememberedFields
 from ui.train.second_method import PairHandlers, SecondMethodFields
-
-_CHOICES = {"kind": [kind.value for kind in Kind], "way": [DREAMBOOTH, TEXTUAL_INVERSION], "form": [ADAPTER, FULL]}
 
 
 class TrainTab:
@@ -51,20 +50,30 @@ class TrainTab:
         self._handlers = TrainHandlers(services, self._form)
         self._pair = PairHandlers(services, self._form, self._handlers)
         self.submitted = gr.State("")
-        self._kept = remembered_by_the_browser("studio-entered", {})
         draw_keeping_notice(services, page)
         with gr.Row(elem_classes="cs-columns"):
             with gr.Column(scale=5, min_width=320):
                 self._photos = self._draw_subject()
             with gr.Column(scale=4, min_width=320):
                 self._draw_method()
+        self._words = {
+            "kind": self._kind,
+            "name": self._name,
+            "class_word": self._class_word,
+            "way": self._way,
+            "form": self._dreambooth_as,
+            "base": self._base,
+        }
+        self._remembered = RememberedFields(services, self._words, page)
         self._wire()
 
     def _draw_subject(self) -> PhotosPanel:
         gr.Markdown("## 1 · Photos")
         photos = build_photos_panel(self._services, self._page)
         gr.Markdown("## 2 · What is it?")
-        self._kind = gr.Radio(_CHOICES["kind"], value=Kind.object.value, label="The photos show a", elem_id="kind")
+        self._kind = gr.Radio(
+            [kind.value for kind in Kind], value=Kind.object.value, label="The photos show a", elem_id="kind"
+        )
         with gr.Row():
             self._name = gr.Textbox(label="Name", placeholder="red-mug", max_length=60, elem_id="name", min_width=160)
             self._class_word = gr.Textbox(
@@ -81,10 +90,18 @@ class TrainTab:
     def _draw_method(self) -> None:
         gr.Markdown("## 3 · How should it learn?")
         self._way = gr.Radio(
-            _CHOICES["way"], value=DREAMBOOTH, show_label=False, elem_id="way", elem_classes="cs-cards"
+            [DREAMBOOTH, TEXTUAL_INVERSION],
+            value=DREAMBOOTH,
+            show_label=False,
+            elem_id="way",
+            elem_classes="cs-cards",
         )
         self._dreambooth_as = gr.Radio(
-            _CHOICES["form"], value=ADAPTER, label="DreamBooth as", elem_id="dreambooth-form", elem_classes="cs-cards"
+            [ADAPTER, FULL],
+            value=ADAPTER,
+            label="DreamBooth as",
+            elem_id="dreambooth-form",
+            elem_classes="cs-cards",
         )
         self._guide = gr.HTML(elem_id="methods")
         first = Choices(name="", kind=Kind.object, class_word="", method=Method.dreambooth_lora, base=STARTER)
@@ -119,7 +136,6 @@ class TrainTab:
         self.train = gr.Button("Train", variant="primary", size="lg", elem_id="train")
 
     def _wire(self) -> None:
-        self._page.load(spoken(self._restore), self._kept, list(self._remembered.values()), **QUIET)
         # One listener for all that follows from all fields, and the last change counts: of several, an early one may
         # answer last. Nor may an event have two that are "always_last": for each that was busy gradio repeats the whole
         # event, so they keep each other busy for ever. A dropdown's `input` comes with every visit, too; its `change`
@@ -132,7 +148,7 @@ class TrainTab:
                 *(self._dreambooth_as, self._preset, *self._form.components),
                 *(*self._second.opened, self.train),
                 *(self._plan, self._guide),
-                self._kept,
+                self._remembered.kept,
             ],
             trigger_mode="always_last",
             **QUIET,
@@ -166,7 +182,7 @@ class TrainTab:
     def _inputs(self) -> list[Any]:
         """What is entered, apart from photos and money."""
         return [
-            *(self._kind, self._name, self._class_word, self._way, self._dreambooth_as, self._base),
+            *self._words.values(),
             *self._form.components,
             *self._second.components,
             *self._place.components,
@@ -186,25 +202,12 @@ class TrainTab:
     def _follow(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
         """All that follows from what is entered: the preset, what is offered besides, and the plan."""
         choices, entered = self._entered(values, request)
-        owner = self._services.owners.of(request)
         return [
             *self._choose(values, choices),
             *self._offer_second(values, choices),
             *self._tell_plan(values, choices, entered),
-            {name: values[field] for name, field in self._remembered.items()} | {"owner": owner},
+            self._remembered.to_keep(values, request),
         ]
-
-    @property
-    def _remembered(self) -> dict[str, Component]:
-        """What this browser still knows after a reload: it takes long to think of, and photos come back, too."""
-        return {
-            "kind": self._kind,
-            "name": self._name,
-            "class_word": self._class_word,
-            "way": self._way,
-            "form": self._dreambooth_as,
-            "base": self._base,
-        }
 
     @property
     def own_photos(self) -> Component:
@@ -222,7 +225,7 @@ class TrainTab:
     @property
     def _filled(self) -> list[Component]:
         """What a recipe says."""
-        return [*self._remembered.values(), self._preset, *self._form.components]
+        return [*self._words.values(), self._preset, *self._form.components]
 
     def refill(self, job_id: str, own: str, request: gr.Request) -> list[Any]:
         """The page with a job's photos, words and settings, to train once more; nothing for the empty id.
@@ -253,13 +256,6 @@ class TrainTab:
         if recipe is None:
             return [*[gr.skip()] * len(self._filled), note]
         return [*self._fill(recipe, name, choices.hub_token), note]
-
-    def _restore(self, kept: Any, request: gr.Request) -> list[Any]:
-        """What was entered last in this browser, if it is of the page as it is now and nobody else's."""
-        known = isinstance(kept, dict) and kept.keys() == {*self._remembered, "owner"}
-        known = known and self._services.owners.remembers(kept["owner"], request)
-        known = known and all(kept[name] in choices for name, choices in _CHOICES.items())
-        return [kept[name] if known else gr.skip() for name in self._remembered]
 
     def _choose(self, values: dict[Component, Any], choices: Choices) -> list[Any]:
         """The preset for what was chosen; where it is the one that is shown already, what was changed in it stays."""

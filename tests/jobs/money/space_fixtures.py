@@ -13,7 +13,7 @@ from huggingface_hub import HfApi, SpaceHardware
 from jobs.money.bill import Bill, write_bill
 from jobs.money.caretaker import Caretaker
 from jobs.money.space import OwnSpace
-from jobs.money.space_state import SpaceState, write_state
+from jobs.money.space_state import ReleaseStage, SpaceState, write_state
 from jobs.publishing.publications import Publication, PublicationState, PublicationStore
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job, JobStore, open_engine
@@ -68,6 +68,11 @@ class Scene:
     def state(self) -> SpaceState:
         assert self.caretaker.state is not None
         return self.caretaker.state
+
+    @property
+    def released(self) -> bool:
+        """Is the hardware given back?"""
+        return self.state.release.stage is ReleaseStage.done
 
     def pass_time(self, seconds: float) -> None:
         """Let the caretaker do its rounds for so long."""
