@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import logging
 import secrets
 import signal
 import sys
@@ -29,6 +30,7 @@ from trainer.single_file_base import inspect_local
 if TYPE_CHECKING:
     from inference.engine import Result
 
+log = logging.getLogger(__name__)
 Generate = Callable[[PictureRequest], "Result"]
 
 
@@ -55,8 +57,8 @@ def main(arguments: list[str] | None = None) -> int:
 def _drawn(options: argparse.Namespace, request: PictureRequest, grid: Grid | None, files: list[Path]) -> list[Path]:
     """Load what is needed and draw, with this process's share of the cores. Raises StudioError alone."""
     from inference.engine import Engine  # noqa: PLC0415 - the engine brings torch
+    from inference.failures import explain_picture  # noqa: PLC0415
     from trainer.engine.device import own_cores, use_share  # noqa: PLC0415
-    from trainer.engine.failures import explain  # noqa: PLC0415
 
     settings: Settings = options.settings
     engine, cores = Engine(settings.cache_dir), CoreShare(settings.runtime_dir / "cores", own_cores())
@@ -68,8 +70,11 @@ def _drawn(options: argparse.Namespace, request: PictureRequest, grid: Grid | No
     try:
         with cores.computing():
             return _draw_grid(generate, grid, request, options.out) if grid else _draw(generate, request, files)
+    except StudioError:
+        raise
     except Exception as error:
-        raise explain(error) from error
+        log.warning("drawing failed", exc_info=error)
+        raise explain_picture(error) from error
 
 
 def _draw(generate: Generate, request: PictureRequest, files: list[Path]) -> list[Path]:

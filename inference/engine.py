@@ -26,6 +26,7 @@ from trainer.engine.attention import choose_attention
 from trainer.engine.base.files import base_folder
 from trainer.engine.device import open_compute
 from trainer.engine.export.embeddings import load_embedding, unload_embedding
+from trainer.engine.failures import is_gpu_full
 from trainer.engine.families import Family, StockPipeline, open_family
 from trainer.engine.sampling import SamplerSettings, StartPicture, sample
 from trainer.errors import ConceptError
@@ -105,10 +106,9 @@ class Engine:
         negative, more_notes = self._spell(request.negative_prompt)
         prompts, unparsed = encode(family, positive, negative)
         start = _start_picture(request)
-        pictures: list[Image.Image] = []
-        for begin in range(0, request.count, MAX_BATCH):
-            seeds = request.seeds[begin : begin + MAX_BATCH]
-            pictures += sample(
+
+        def draw(seeds: list[int], begin: int) -> list[Image.Image]:
+            return sample(
                 family,
                 prompts,
                 seeds=seeds,
@@ -117,6 +117,8 @@ class Engine:
                 start=start,
                 step_done=_counted(step_done, begin, len(seeds), request.count),
             )
+
+        pictures = _in_batches(request.seeds, draw)
         used = [_describe(loaded) for loaded in self._loaded]
         return Result(pictures, used, [*self._unmentioned(request.prompt), *notes, *more_notes, *unparsed])
 
@@ -201,6 +203,25 @@ def _check_fit(concepts: Iterable[Concept], identity: str) -> None:
             raise ConceptError(
                 f"<{manifest.name}> was trained on {manifest.base.name}; choose that base, or leave the concept out."
             )
+
+
+def _in_batches(seeds: list[int], draw: Callable[[list[int], int], list[Image.Image]]) -> list[Image.Image]:
+    """One picture per seed, several at once; one by one if the GPU has no memory for that.
+
+    `draw(seeds, begin)` draws those from number `begin` on.
+    """
+    pictures: list[Image.Image] = []
+    at_once = MAX_BATCH
+    while len(pictures) < len(seeds):
+        begin = len(pictures)
+        try:
+            pictures += draw(seeds[begin : begin + at_once], begin)
+        except Exception as error:
+            if at_once == 1 or not is_gpu_full(error):
+                raise
+            log.warning("the GPU has no memory for %d pictures at once; they are drawn one by one", at_once)
+            at_once = 1
+    return pictures
 
 
 def _adapter_name(use: ConceptUse) -> str:

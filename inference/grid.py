@@ -104,6 +104,9 @@ _EXAMPLES = {
 }
 
 
+_FIRST = {Varied.prompt: 0, Varied.words: 1, Varied.concept: 2}
+
+
 def build_grid(request: PictureRequest, settings: GridSettings) -> Grid:
     """Every cell's request. Raises RequestError where a value does not fit, before anything is drawn."""
     across, down = settings.across, settings.down
@@ -119,8 +122,10 @@ def build_grid(request: PictureRequest, settings: GridSettings) -> Grid:
 
 
 def _cell(request: PictureRequest, *chosen: tuple[Axis, str]) -> PictureRequest:
-    """The request with a value of each axis; which concept it is comes first, for it has checkpoints of its own."""
-    for axis, value in sorted(chosen, key=lambda of: of[0].varied is not Varied.concept):
+    """The request with a value of each axis, whole prompts before what changes words in them, and concepts before
+    what a concept has: its weight and its checkpoints.
+    """
+    for axis, value in sorted(chosen, key=lambda of: _FIRST.get(of[0].varied, len(_FIRST))):
         request = _changed(request, axis, value)
     return request
 
@@ -174,7 +179,7 @@ def _with_concept(request: PictureRequest, alias: str) -> dict[str, Any]:
     names = "|".join(re.escape(str(other.alias)) for other in request.concepts)
     changes = {
         "concepts": [use.model_dump()],
-        "prompt": re.sub(f"<({names})>", f"<{alias}>", request.prompt),
+        "prompt": re.sub(f"<({names})>", f"<{alias}>", request.prompt, flags=re.IGNORECASE),
     }
     first, own = (open_concept(of.folder).manifest.base for of in (request.concepts[0], use))
     if own.identity == first.identity:  # then it is the request's, wherever that lies now

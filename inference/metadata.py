@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from inference.grid import Axis, GridSettings, Varied
 from inference.request import PictureRequest
+from trainer.bases import public_base_name
 from trainer.photos.decode import MAX_PIXELS
 
 KEY = "concept-studio"
@@ -49,11 +50,10 @@ class PictureSettings(BaseModel):
 
 def settings_of(request: PictureRequest, seed: int, concepts: list[dict[str, Any]]) -> PictureSettings:
     """The settings of one picture of a request."""
-    base = request.base if "/" not in request.base or not Path(request.base).exists() else Path(request.base).name
     return PictureSettings(
         prompt=request.prompt,
         negative_prompt=request.negative_prompt,
-        base=base,
+        base=public_base_name(request.base),
         seed=seed,
         steps=request.steps,
         guidance=request.guidance,

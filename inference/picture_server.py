@@ -7,19 +7,19 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import queue
 import socket
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from pydantic import BaseModel, ValidationError
 
 from inference.engine import Engine
+from inference.failures import explain_picture
 from inference.metadata import save_picture, settings_of
 from inference.protocol import MAX_LINE, Ask, Made, Refused, Waiting, Working
+from inference.waiting_line import WaitingLine
 from trainer.engine.device import own_cores, use_share
-from trainer.engine.failures import explain
 from trainer.errors import StudioError
 from trainer.machine.cores import CoreShare
 from trainer.machine.devices import find_devices
@@ -48,13 +48,23 @@ class _Visit:
 
     connection: socket.socket
     ask: Ask
+    _one_at_a_time: threading.Lock = field(default_factory=threading.Lock)
+    _progress: Working | None = None
 
     def tell(self, answer: BaseModel) -> None:
-        _send(self.connection, answer)
+        """Send one line. Raises _ClientLeft if the client is gone."""
+        with self._one_at_a_time:
+            self._progress = answer if isinstance(answer, Working) else None
+            _send(self.connection, answer)
+
+    def repeat_progress(self) -> None:
+        """Say again how far it is."""
+        with self._one_at_a_time:
+            if self._progress is not None:
+                _send(self.connection, self._progress)
 
 
 def _send(connection: socket.socket, answer: BaseModel) -> None:
-    """Send one line. Raises _ClientLeft where the client is gone."""
     try:
         connection.sendall(answer.model_dump_json().encode() + b"\n")
     except OSError as error:
@@ -66,15 +76,16 @@ class PictureServer:
 
     def __init__(self, settings: Settings, stop: StopSignal) -> None:
         self._engine = Engine(settings.cache_dir)
-        self._visits: queue.Queue[_Visit] = queue.Queue()
+        self._line: WaitingLine[_Visit] = WaitingLine()
+        self._in_work: _Visit | None = None
         self._stop = stop
         self._lease = DeviceLease(settings.runtime_dir, find_devices(settings.visible_gpus)[0])
         self._cores = CoreShare(settings.runtime_dir / "cores", own_cores())
-        self._reminded = time.monotonic()
 
     def serve(self, server: socket.socket) -> None:
         """Serve until a stop is requested."""
         threading.Thread(target=self._accept, args=(server,), name="accept", daemon=True).start()
+        threading.Thread(target=self._keep_reminding, name="remind", daemon=True).start()
         while not self._stop.requested():
             with self._lease.for_generating() as held:
                 self._work_while_free(held=held)
@@ -97,9 +108,9 @@ class PictureServer:
             return
         visit = _Visit(connection, ask)
         with contextlib.suppress(_ClientLeft):
-            if ahead := self._visits.unfinished_tasks:  # the one in work, too
+            if ahead := self._line.ahead(ask.folder):
                 visit.tell(Waiting(ahead=ahead))
-        self._visits.put(visit)
+        self._line.join(ask.folder, visit)
 
     def _work_while_free(self, *, held: bool) -> None:
         """Serve requests for as long as the device is ours; else tell those who wait, and look again."""
@@ -109,21 +120,23 @@ class PictureServer:
                 self._tell_those_who_wait(for_training=True)
                 time.sleep(_TELL_EVERY_S)
                 return
-            with contextlib.suppress(queue.Empty):
-                self._answer(self._visits.get(timeout=_POLL_S))
+            if (visit := self._line.next(_POLL_S)) is not None:
+                self._answer(visit)
 
     def _answer(self, visit: _Visit) -> None:
         """Answer one request. It counts as done before its client hears so: whoever asks next does not wait for it."""
         self._tell_those_who_wait()
+        self._in_work = visit
         try:
             last = self._make(visit)
         except _TrainingFirst:
-            self._visits.put(visit)
+            self._line.put_back(visit.ask.folder, visit)
             return
         except _ClientLeft:
             last = None
         finally:
-            self._visits.task_done()
+            self._in_work = None
+            self._line.done()
         with visit.connection, contextlib.suppress(_ClientLeft):
             if last is None:
                 log.info("a client left before its pictures were made")
@@ -156,26 +169,33 @@ class PictureServer:
         except Exception as error:
             log.warning("a request failed", exc_info=error)
             self._engine.unload()  # whatever half-happened to the models is forgotten with them
-            return Refused(text=str(explain(error)))
+            return Refused(text=str(explain_picture(error)))
 
     def _step(self, visit: _Visit, done: int, total: int) -> None:
         use_share(self._cores)
         visit.tell(Working(done=done, total=total))
-        self._remind()
 
     def _downloaded(self, visit: _Visit, done: int, total: int) -> None:
         visit.tell(Working(done=done, total=total, unit="MB"))
-        self._remind()
         if self._lease.training_wants_it():  # the download goes on meanwhile
             raise _TrainingFirst
 
+    def _keep_reminding(self) -> None:
+        while True:
+            time.sleep(_REMIND_EVERY_S)
+            self._remind()
+
     def _remind(self) -> None:
-        """Tell those who wait that they are not forgotten: a long silence would look like the end of this process."""
-        if time.monotonic() - self._reminded > _REMIND_EVERY_S:
-            self._reminded = time.monotonic()
+        """Tell clients that they are not forgotten: a long silence would look like the end of this process.
+
+        A step of a large model on a CPU can take longer than they would wait.
+        """
+        if (visit := self._in_work) is not None:
+            with contextlib.suppress(_ClientLeft):  # found out by whoever works on it
+                visit.repeat_progress()
             self._tell_those_who_wait()
 
     def _tell_those_who_wait(self, *, for_training: bool = False) -> None:
-        for place, waiting in enumerate(list(self._visits.queue), start=1):
+        for place, waiting in enumerate(self._line.waiting(), start=1):
             with contextlib.suppress(_ClientLeft):
                 waiting.tell(Waiting(ahead=0 if for_training else place, for_training=for_training))

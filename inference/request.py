@@ -15,7 +15,9 @@ Scheduler = Literal["DPM++ 2M", "DPM++ 2M Karras", "Euler", "Euler a", "DDIM", "
 SCHEDULERS: tuple[Scheduler, ...] = get_args(Scheduler)
 MAX_SEED = 2**32 - 1
 MAX_PROMPT = 4000
-_PLACEHOLDER = re.compile(r"<([a-z0-9-]+)>")
+MAX_STEPS = 150
+MAX_GUIDANCE = 30
+_PLACEHOLDER = re.compile(r"<([a-z0-9-]+)>", re.IGNORECASE)
 
 
 class ConceptUse(BaseModel):
@@ -42,14 +44,19 @@ class PictureRequest(BaseModel):
     base_prediction: str | None = None
     concepts: tuple[ConceptUse, ...] = Field((), max_length=8)
     seed: int = Field(0, ge=0, le=MAX_SEED)
-    steps: int = Field(20, ge=1, le=150)
-    guidance: float = Field(5.0, ge=0, le=30)
+    steps: int = Field(20, ge=1, le=MAX_STEPS)
+    guidance: float = Field(5.0, ge=0, le=MAX_GUIDANCE)
     scheduler: Scheduler = "DPM++ 2M"
     width: int = Field(128, ge=64, le=2048, multiple_of=8)
     height: int = Field(128, ge=64, le=2048, multiple_of=8)
     count: int = Field(1, ge=1, le=16)
     init_image: Path | None = None
     strength: float = Field(0.6, gt=0, le=1)
+
+    @property
+    def work(self) -> int:
+        """How much there is to do, in pixels times steps: time grows with it."""
+        return self.width * self.height * self.steps * self.count
 
     @property
     def seeds(self) -> list[int]:
@@ -68,7 +75,7 @@ def build_request(values: dict[str, object]) -> PictureRequest:
         problems = [Problem(str(e["loc"][0]) if e["loc"] else "request", e["msg"]) for e in error.errors()]
         raise RecipeError(problems) from None
     there = {use.alias for use in request.concepts}
-    strangers = [name for name in dict.fromkeys(_PLACEHOLDER.findall(request.prompt)) if name not in there]
+    strangers = [name for name in dict.fromkeys(_PLACEHOLDER.findall(request.prompt)) if name.lower() not in there]
     if strangers:
         words = [f"<{name}> is not among the concepts: pick it, or take it out of the prompt" for name in strangers]
         raise RecipeError([Problem("prompt", text) for text in words])

@@ -52,7 +52,7 @@ def _strengthened(nested: re.Match[str]) -> str:
 def spell_weighed(prompt: str, placeholder: str, words: str, weight: float = 1.0) -> str:
     """The prompt with trained words in a placeholder's place, all of them as strong as `weight` and its signs say.
 
-    compel would give the signs of `<name>++` to the last word alone. One sign is 1.1, or 0.9.
+    compel would give the signs of `<name>++` to the last word alone. One sign is 1.1, or 0.9. Phones capitalise names.
     """
 
     def spelt(match: re.Match[str]) -> str:
@@ -60,4 +60,4 @@ def spell_weighed(prompt: str, placeholder: str, words: str, weight: float = 1.0
         strength = weight * (1.1 if signs.startswith("+") else 0.9) ** len(signs)
         return words if strength == 1 else f"({words}){strength:g}"
 
-    return re.sub(re.escape(placeholder) + r"(\++|-{2,})?", spelt, prompt)
+    return re.sub(re.escape(placeholder) + r"(\++|-{2,})?", spelt, prompt, flags=re.IGNORECASE)

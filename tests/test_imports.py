@@ -52,7 +52,14 @@ RULES: dict[str, tuple[set[str], set[str]]] = {
 }
 # a module whose imports follow another package's rule
 HOMES = dict.fromkeys(
-    ("inference.engine", "inference.generator", "inference.picture_server", "inference.prompting"), "inference.engine"
+    (
+        "inference.engine",
+        "inference.failures",
+        "inference.generator",
+        "inference.picture_server",
+        "inference.prompting",
+    ),
+    "inference.engine",
 )
 # processes of their own, which need PyTorch and nothing else of the engine
 HOMES |= dict.fromkeys(("trainer.imports.unpickle", "trainer.machine.gpu_check"), "trainer.engine")

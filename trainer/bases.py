@@ -91,6 +91,11 @@ def base_name(entered: str) -> str:
     return page[1] if page else name
 
 
+def public_base_name(name: str) -> str:
+    """A base's name without the folders of this machine: a Hub id as it is, of a folder or a file its own name."""
+    return name if name == STARTER or HUB_ID.fullmatch(name) else Path(name).name
+
+
 def find_base(name: str, revision: str | None = None, prediction: str | None = None) -> BaseReference:
     """What `name` refers to. Raises BaseModelError for something that is neither starter, folder, file nor Hub id."""
     name = base_name(name)

@@ -11,6 +11,7 @@ StudioError
 ├── TrainingStopped         stopped on request, with a checkpoint kept            exit 3
 ├── TrainingError           training failed; says the cause and what to do        exit 1
 │   └── VerificationError   an artifact was written but does not hold
+├── PictureError            pictures could not be made, and why                   exit 1
 ├── MirrorError             the mirror is away or not whole; nothing local is lost  exit 1
 └── HubError                the Hub refused, or did not answer; nothing is lost   exit 1
 """
@@ -96,6 +97,10 @@ class TrainingError(StudioError):
 
 class VerificationError(TrainingError):
     """An artifact does not load, does not match its hashes or does not make a picture."""
+
+
+class PictureError(StudioError):
+    """Pictures could not be made."""
 
 
 class MirrorError(StudioError):

@@ -19,7 +19,8 @@ from ui.library.tab import LibraryTab
 from ui.services import Services
 from ui.space_banner import SpaceBanner
 from ui.train.tab import TrainTab
-from ui.try_it.tab import TryTab, what_was_tried
+from ui.try_it.tab import TryTab
+from ui.try_it.tried import what_was_tried
 
 _LOOK_AT_GPUS_S = 30.0
 _OPENED_A_TAB = """() => setTimeout(() => {

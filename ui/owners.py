@@ -34,18 +34,14 @@ class OwnerPolicy:
     """Tells the owner of a request."""
 
     def __init__(self, settings: Settings) -> None:
-        self._single = settings.owner_mode is Owners.single
+        self.single = settings.owner_mode is Owners.single
         self.can_sign_in = settings.can_sign_in and settings.owner_mode is Owners.huggingface
         # in a Space's page the app is a frame of another site, where browsers want exactly these
         self.cookie_attributes = "SameSite=None; Secure; Partitioned" if settings.on_space else "SameSite=Lax"
 
-    @property
-    def single(self) -> bool:
-        return self._single
-
     def of_cookie(self, value: str | None) -> str | None:
         """The owner that a cookie stands for, or None. The id is the cookie's hash: rows never hold the secret."""
-        if self._single:
+        if self.single:
             return SINGLE_OWNER
         if value is None or not _VALUE.fullmatch(value):
             return None
@@ -105,7 +101,7 @@ class OwnerPolicy:
         Raises BaseModelError for what is none, and RequestError for a file or folder on a shared page.
         """
         name = base_name(entered)
-        if self._single or name in ("", STARTER):
+        if self.single or name in ("", STARTER):
             return find_base(name, revision, prediction)
         if HUB_ID.fullmatch(name) and (reference := find_base(name, revision, prediction)).on_hub:
             return reference

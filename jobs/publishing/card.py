@@ -13,7 +13,7 @@ from huggingface_hub import ModelCard, ModelCardData
 
 from jobs.hub import redacted
 from trainer.artifact import EMBEDDING_FILE, Manifest, portable_file
-from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER, FamilyName
+from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER, FamilyName, public_base_name
 from trainer.concept import first_prompt, preview_prompt
 from trainer.imports.publications import TAG
 from trainer.photos.intake import PhotoSet
@@ -115,16 +115,10 @@ def public_recipe(manifest: Manifest) -> dict[str, Any]:
     recipe = dict(manifest.recipe)
     if not recipe:
         return {}
-    recipe["base"] = public_base(manifest)
+    recipe["base"] = public_base_name(manifest.base.name)
     if recipe.get("class_images_dir"):
         recipe["class_images_dir"] = Path(str(recipe["class_images_dir"])).name
     return recipe
-
-
-def public_base(manifest: Manifest) -> str:
-    """The base by its Hub id, or by the name of its folder alone."""
-    name = manifest.base.name
-    return name if name == STARTER or HUB_ID.fullmatch(name) else Path(name).name
 
 
 def one_line(text: str) -> str:
@@ -188,11 +182,11 @@ def _base_sentence(manifest: Manifest) -> str:
         return f"Base model: [{name}](https://huggingface.co/{name}){revision}."
     if manifest.base.name == STARTER:
         return "Base model: the starter model of Concept Studio, which its repository holds in `assets/starter`."
-    return f"Base model: a folder named {code_span(public_base(manifest))}."
+    return f"Base model: a folder named {code_span(public_base_name(manifest.base.name))}."
 
 
 def _diffusers_code(manifest: Manifest, repo_id: str) -> str:
-    base = "assets/starter" if manifest.base.name == STARTER else public_base(manifest)
+    base = "assets/starter" if manifest.base.name == STARTER else public_base_name(manifest.base.name)
     prompt = json.dumps(f"a photo of {manifest.words_in_diffusers}")
     is_xl = manifest.base.family == "stable-diffusion-xl"
     load = {

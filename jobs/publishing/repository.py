@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import BinaryIO
 
 from jobs.hub import redacted
-from jobs.publishing.card import Samples, build_card, public_base, public_recipe
+from jobs.publishing.card import Samples, build_card, public_recipe
 from trainer.artifact import MANIFEST_FILE, Manifest, check_hashes, read_manifest
+from trainer.bases import public_base_name
 from trainer.imports.task import has_task
 from trainer.photos.intake import PhotoSet, read_dataset
 from trainer.run_folder import RunFolder
@@ -61,7 +62,7 @@ def repository_files(run: RunFolder, repo_id: str, *, base_licence: str | None) 
     files |= pictures
     card = build_card(manifest, _photos(run), samples, repo_id=repo_id, base_licence=base_licence)
     files[CARD_FILE] = Content(card.encode())
-    files[MANIFEST_FILE] = Content(_public_manifest(manifest).encode())
+    files[MANIFEST_FILE] = Content(public_manifest(manifest).encode())
     written = {path: asdict(content.identity) for path, content in sorted(files.items())}
     record = {"concept": concept_of(manifest), "files": written}
     files[RECORD_FILE] = Content((json.dumps(record, indent=2) + "\n").encode())
@@ -96,8 +97,8 @@ def _samples(run: RunFolder) -> tuple[Samples, dict[str, Content]]:
     return Samples(names["before"], names["after"]), files
 
 
-def _public_manifest(manifest: Manifest) -> str:
+def public_manifest(manifest: Manifest) -> str:
     """artifact.json without the paths of the machine that trained, or a token pasted into a prompt."""
-    base = manifest.base.model_copy(update={"name": public_base(manifest)})
+    base = manifest.base.model_copy(update={"name": public_base_name(manifest.base.name)})
     public = manifest.model_copy(update={"base": base, "recipe": public_recipe(manifest)})
     return redacted(public.model_dump_json(indent=2)) + "\n"

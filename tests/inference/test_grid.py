@@ -143,6 +143,23 @@ def test_each_concept_is_drawn_alone_under_the_name_that_the_prompt_gives_to_any
     assert [u.weight for c in grid_of(request, ("weight", "0.2, 2")).cells for u in c.concepts] == [0.2, 0.2, 2, 2]
 
 
+def test_whole_prompts_come_before_the_words_and_the_concept_that_change_in_them(
+    two_concepts: tuple[ConceptUse, ...],
+) -> None:
+    prompts = ("prompt", "a red apple\nred snow, falling")
+    grid = grid_of(APPLE, ("words", "red, blue"), prompts)
+    assert [[c.prompt for c in row] for row in grid.rows] == [
+        ["a red apple", "a blue apple"],
+        ["red snow, falling", "blue snow, falling"],
+    ]
+    request = PictureRequest(prompt="a <red-mug>", concepts=two_concepts)
+    grid = grid_of(request, ("concept", ""), ("prompt", "my <red-mug>\nan <red-mug-2>"))
+    assert [[c.prompt for c in row] for row in grid.rows] == [
+        ["my <red-mug>", "my <red-mug-2>"],
+        ["an <red-mug>", "an <red-mug-2>"],
+    ]
+
+
 @pytest.mark.parametrize(
     ("across", "down", "words"),
     [

@@ -146,6 +146,7 @@ def test_socket_path_is_short_enough_for_any_data_root(tmp_path: Path, monkeypat
         ("a <mug>++ on a table", 1.0, "a (sks mug)1.21 on a table"),
         ("a <mug>-- on a table", 1.0, "a (sks mug)0.81 on a table"),
         ("a <mug>-like thing", 1.0, "a sks mug-like thing"),
+        ("<Mug> and <MUG>++", 1.0, "sks mug and (sks mug)1.21"),
         ("<mug>+ and <mug>", 0.5, "(sks mug)0.55 and (sks mug)0.5"),
     ],
 )

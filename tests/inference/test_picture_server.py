@@ -50,7 +50,9 @@ def downloading(_request: PictureRequest, _step: Tell, downloaded: Tell, *, toke
 
 
 def answer_next(server: PictureServer) -> None:
-    server._answer(server._visits.get(timeout=1))
+    asked = server._line.next(1)
+    assert asked is not None
+    server._answer(asked)
 
 
 def test_download_of_a_base_is_told_in_megabytes(
@@ -58,7 +60,7 @@ def test_download_of_a_base_is_told_in_megabytes(
 ) -> None:
     monkeypatch.setattr(server._engine, "generate", downloading)
     asked, theirs = visit(tmp_path)
-    server._visits.put(asked)
+    server._line.join("anna", asked)
     with theirs:
         answer_next(server)
         assert heard(theirs)[1:] == [Working(done=120, total=4300, unit="MB"), Refused(text="That was enough.")]
@@ -69,11 +71,11 @@ def test_training_does_not_wait_for_a_download_and_the_request_comes_after_it(
 ) -> None:
     monkeypatch.setattr(server._engine, "generate", downloading)
     asked, theirs = visit(tmp_path)
-    server._visits.put(asked)
+    server._line.join("anna", asked)
     with theirs, asked.connection:
         with DeviceLease(settings.runtime_dir, GPU).for_training():
             answer_next(server)
-        assert list(server._visits.queue) == [asked]
+        assert server._line.waiting() == [asked]
         assert not any(isinstance(answer, Refused) for answer in heard(theirs))
         answer_next(server)
         assert heard(theirs)[-1] == Refused(text="That was enough.")
@@ -86,24 +88,23 @@ def test_whoever_has_heard_the_end_of_a_request_does_not_wait_for_it(
     unfinished: list[tuple[str, int]] = []
 
     def tell(_visit: _Visit, answer: Working | Refused) -> None:
-        unfinished.append((answer.event, server._visits.unfinished_tasks))
+        unfinished.append((answer.event, server._line.ahead("ben")))
 
     monkeypatch.setattr(_Visit, "tell", tell)
     asked, theirs = visit(tmp_path)
-    server._visits.put(asked)
+    server._line.join("anna", asked)
     with theirs:
         answer_next(server)
     assert unfinished == [("working", 1), ("working", 1), ("refused", 0)]
 
 
-def test_those_who_wait_long_are_told_that_they_are_not_forgotten(
-    server: PictureServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(picture_server, "_REMIND_EVERY_S", 0.0)
+def test_those_who_wait_long_are_told_that_they_are_not_forgotten(server: PictureServer, tmp_path: Path) -> None:
     visits = [visit(tmp_path) for _ in range(3)]
-    for waiting, _ in visits[1:]:
-        server._visits.put(waiting)
-    server._step(visits[0][0], 1, 20)
+    for number, (waiting, _) in enumerate(visits[1:]):
+        server._line.join(number, waiting)
+    server._in_work = visits[0][0]
+    server._in_work.tell(Working(done=1, total=20))
+    server._remind()
     for place, (waiting, theirs) in enumerate(visits):
         with theirs, waiting.connection:
-            assert heard(theirs) == [Waiting(ahead=place) if place else Working(done=1, total=20)]
+            assert heard(theirs) == ([Waiting(ahead=place)] if place else [Working(done=1, total=20)] * 2)

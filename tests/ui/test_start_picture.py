@@ -15,7 +15,8 @@ from trainer.errors import RequestError
 from trainer.recipe.choices import STARTER
 from ui.services import Services
 from ui.try_it.handlers import TryHandlers
-from ui.try_it.tab import TryTab, what_was_tried
+from ui.try_it.tab import TryTab
+from ui.try_it.tried import what_was_tried
 
 
 def say_of(services: Services, file: Path) -> str:

@@ -18,12 +18,13 @@ from jobs.record.store import SINGLE_OWNER
 from tests.ui.conftest import PICTURE, VISITOR, drawn, learnt_concept
 from trainer.artifact import read_manifest, write_manifest
 from trainer.errors import RequestError
-from trainer.machine.devices import cpu
+from trainer.machine.devices import Device, cpu
 from trainer.recipe.choices import STARTER, Method
 from trainer.settings import Settings
 from ui.services import Services
 from ui.try_it.handlers import HISTORY, MAX_CONCEPTS, TryHandlers
-from ui.try_it.tab import TryTab, what_was_tried
+from ui.try_it.tab import TryTab
+from ui.try_it.tried import what_was_tried
 
 
 @pytest.fixture
@@ -97,10 +98,74 @@ def test_settings_follow_a_base_that_is_typed_and_stay_where_it_did_not_change(
     services: Services, tiny_model: Path
 ) -> None:
     tab = drawn(lambda _: TryTab(services, what_was_tried()))
-    base, width, *_, fitted_to = tab._fit_base([], f" {tiny_model} ", STARTER, VISITOR)
-    assert (base, width, fitted_to) == (str(tiny_model), 64, str(tiny_model))
-    assert tab._fit_base([], str(tiny_model), fitted_to, VISITOR)[1] == gr.skip()
-    assert tab._fit_base(["a job"], STARTER, fitted_to, VISITOR)[1] == gr.skip()
+    usual = tab._handlers.defaults([])
+    base, width, *_, fitted_to = tab._fit_base([], f" {tiny_model} ", usual)
+    assert (base, width, fitted_to["base"]) == (str(tiny_model), 64, str(tiny_model))
+    assert tab._fit_base([], str(tiny_model), fitted_to)[1] == gr.skip()
+    assert tab._fit_base(["a job"], STARTER, fitted_to)[1] == gr.skip()
+
+
+def test_settings_that_suit_a_second_concept_as_well_stay_as_they_were_set(
+    services: Services, concept: Callable[[str], str]
+) -> None:
+    mug, cat = concept("red-mug"), concept("old-cat")
+    tab = drawn(lambda _: TryTab(services, what_was_tried()))
+    base, width, *_, fitted_to = tab._fit([mug], tab._handlers.defaults([]), VISITOR)
+    assert (base, width) == (tab._handlers.describe([mug], SINGLE_OWNER)[0].base, 64)
+    base_again, *others, _ = tab._fit([mug, cat], fitted_to, VISITOR)
+    assert base_again == base
+    assert others == [gr.skip()] * len(others)
+    assert tab._fit([], fitted_to, VISITOR)[:2] == [STARTER, 128]
+
+
+def test_weight_is_of_the_concept_that_the_slider_shows_not_of_its_place(
+    services: Services, concept: Callable[[str], str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    mug, cat = concept("red-mug"), concept("old-cat")
+    tab = drawn(lambda _: TryTab(services, what_was_tried()))
+    asked: list[PictureRequest] = []
+
+    def generate(request: PictureRequest, *_: Any, **__: Any) -> Iterator[tuple[str, str]]:
+        asked.append(request)
+        yield "", ""
+
+    monkeypatch.setattr(tab._handlers, "generate", generate)
+    sampled: dict[Any, Any] = {widget: PICTURE.get(name) for name, widget in tab._sampler.of.items()}
+    sliders = dict(zip(tab._weights, [0.3, 1.5, 1.0, 1.0], strict=True))
+    values = {**sampled, **tab._grid.filled(None), **sliders, tab._sampler.base: "", tab._history: HISTORY}
+    values |= {tab.concepts: [cat], tab._weighed: [mug, cat], tab._prompt: "a <old-cat>", tab._count: 1}
+    list(tab._make(values, VISITOR))
+    assert [use.weight for use in asked[0].concepts] == [1.5]
+
+
+def test_request_for_hours_on_a_shared_processor_is_refused(
+    services: Services, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    much = {**PICTURE, "base": STARTER, "width": 1024, "height": 1024, "steps": 50, "count": 2}
+    trying = TryHandlers(services)
+    assert trying.request([], [], much, SINGLE_OWNER).count == 2
+    monkeypatch.setattr(services.owners, "single", False)
+    with pytest.raises(RequestError, match="fewer pictures, fewer steps or a smaller size"):
+        trying.request([], [], much, SINGLE_OWNER)
+    monkeypatch.setattr(services.jobs.fleet, "own", (Device(0, "a GPU"),))
+    assert trying.request([], [], much, SINGLE_OWNER).count == 2
+
+
+def test_base_in_a_folder_comes_back_where_the_field_still_names_the_folder(services: Services) -> None:
+    settings = PictureSettings.model_validate({**PICTURE, "base": "sd15", "prompt": "a cat", "seed": 1})
+    trying = TryHandlers(services)
+    assert trying.base_of(settings, [], "/models/sd15") == "/models/sd15"
+    assert trying.base_of(settings, [], "/models/sd21") == "sd15"
+
+
+def test_folder_of_a_concepts_base_is_not_shown_and_found_again(
+    services: Services, concept: Callable[[str], str], tiny_model: Path
+) -> None:
+    mug = concept("red-mug")
+    trying = TryHandlers(services)
+    base = trying.defaults(trying.describe([mug], SINGLE_OWNER))["base"]
+    assert base == tiny_model.name
+    assert trying.request([mug], [1.0], {**PICTURE, "base": base}, SINGLE_OWNER).base == str(tiny_model)
 
 
 def test_what_was_tried_comes_back_if_it_is_still_there(services: Services, concept: Callable[[str], str]) -> None:

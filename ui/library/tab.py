@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import gradio as gr
@@ -12,6 +11,7 @@ from gradio.components import Component
 from inference.catalog import Concept, open_concept
 from jobs.publishing.publications import UNDER_WAY, Publication
 from trainer.artifact import Manifest
+from trainer.bases import public_base_name
 from trainer.errors import ConceptError
 from trainer.run_folder import RunFolder
 from ui.compare_panel import ComparePanel
@@ -44,8 +44,7 @@ class LibraryEntry:
     @property
     def base(self) -> str:
         """The base without the folders of this machine."""
-        name = self.manifest.base.name
-        return Path(name).name if Path(name).is_absolute() else name
+        return public_base_name(self.manifest.base.name)
 
     @property
     def elsewhere(self) -> dict[str, str]:

@@ -9,6 +9,7 @@ import zipfile
 from collections.abc import Iterator
 from functools import partial
 from http import HTTPStatus
+from io import BytesIO
 from pathlib import Path
 
 from starlette.concurrency import run_in_threadpool
@@ -17,6 +18,8 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, PlainTextResponse, Response, StreamingResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
+from jobs.publishing.repository import public_manifest
+from trainer.artifact import MANIFEST_FILE, read_manifest
 from trainer.errors import RequestError
 from trainer.recipe.recipe_file import recipe_text
 from trainer.run_folder import RunFolder
@@ -87,12 +90,15 @@ class PrivateFiles:
     def _run_file(self, owner: str, job_id: str, name: str) -> Response:
         job = self._services.jobs.job(job_id, owner)
         run = self._services.jobs.run_folder(job.id)
+        is_own = job.owner == owner
         if name == "artifact.zip":
-            return _zipped(run.artifact, f"{job.name}.zip")
+            return _zipped(run.artifact, f"{job.name}.zip", None if is_own else _manifest_for_all(run))
+        if name == f"artifact/{MANIFEST_FILE}" and not is_own:
+            return Response(_manifest_for_all(run), media_type="application/json")
         if name == "recipe.yaml":
-            return _recipe(run) if job.owner == owner else _not_found()
+            return _recipe(run) if is_own else _not_found()
         if name == "log.txt":  # it names folders of this machine, so an example's is not for everybody
-            return _file(run.root, name) if job.owner == owner else _not_found()
+            return _file(run.root, name) if is_own else _not_found()
         part = next((part for part in _SHARED_PARTS if name.startswith(f"{part}/")), None)
         if part is None:
             return _not_found()
@@ -106,10 +112,18 @@ def _not_found() -> Response:
 
 def _file(folder: Path, name: str, *, download: bool = False) -> Response:
     """A file inside `folder`, never outside it."""
-    file = (folder / name).resolve()
-    if not file.is_relative_to(folder.resolve()) or not file.is_file():
+    try:
+        file = (folder / name).resolve()
+        if not file.is_relative_to(folder.resolve()) or not file.is_file():
+            return _not_found()
+    except (OSError, ValueError):  # a name that is too long, or holds what no name can
         return _not_found()
     return FileResponse(file, filename=file.name if download else None)
+
+
+def _manifest_for_all(run: RunFolder) -> bytes:
+    """The manifest of what is everybody's, without the folders of this machine."""
+    return public_manifest(read_manifest(run.artifact)).encode()
 
 
 def _recipe(run: RunFolder) -> Response:
@@ -134,13 +148,13 @@ def _draft_picture(draft: Path, name: str) -> Response:
     return _picture(draft / "thumbs", name)
 
 
-def _zipped(folder: Path, name: str) -> Response:
-    """All files of a folder as one archive, made while it is sent."""
+def _zipped(folder: Path, name: str, manifest: bytes | None) -> Response:
+    """All files of a folder as one archive, made while it is sent; with another `manifest`, if one is given."""
     files = [file for file in sorted(folder.rglob("*")) if file.is_file()]
     if not files:
         return _not_found()
     headers = {"content-disposition": f'attachment; filename="{name}"'}
-    return StreamingResponse(_zip_chunks(folder, files), media_type="application/zip", headers=headers)
+    return StreamingResponse(_zip_chunks(folder, files, manifest), media_type="application/zip", headers=headers)
 
 
 class _Chunks:
@@ -161,13 +175,14 @@ class _Chunks:
         return data
 
 
-def _zip_chunks(folder: Path, files: list[Path]) -> Iterator[bytes]:
+def _zip_chunks(folder: Path, files: list[Path], manifest: bytes | None) -> Iterator[bytes]:
     stream = _Chunks()
     with zipfile.ZipFile(stream, "w", zipfile.ZIP_STORED) as archive:  # type: ignore[call-overload] - weights do not compress
         for file in files:
+            instead = manifest if file == folder / MANIFEST_FILE else None
             with (
                 archive.open(file.relative_to(folder).as_posix(), "w", force_zip64=True) as entry,
-                file.open("rb") as data,
+                file.open("rb") if instead is None else BytesIO(instead) as data,
             ):
                 while block := data.read(2**20):
                     entry.write(block)

@@ -52,7 +52,12 @@ class GridFields:
                         elem_id=f"try-grid-{side}",
                     )
                     self.of[f"{side}_values"] = gr.Textbox(
-                        "", label="Values", placeholder="2, 4, 8", max_length=1000, elem_id=f"try-grid-{side}-values"
+                        "",
+                        label="Values",
+                        lines=2,  # with one, Enter would begin no new line
+                        placeholder="2, 4, 8",
+                        max_length=1000,
+                        elem_id=f"try-grid-{side}-values",
                     )
 
     @property

@@ -18,7 +18,7 @@ from inference.grid_picture import save_grid
 from inference.metadata import PictureSettings, read_settings
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
-from trainer.bases import base_name
+from trainer.bases import base_name, public_base_name
 from trainer.errors import RequestError
 from trainer.narrate import duration
 from trainer.recipe.choices import STARTER, Kind
@@ -33,6 +33,8 @@ from ui.try_it.start_picture import check_start_picture
 MAX_CONCEPTS = 4
 HISTORY = 24
 _UNKNOWN_PX = 512
+_MOST_WORK_ON_A_CPU = 4 * 50 * 512 * 512
+"""Four pictures of Stable Diffusion 1.5 in fifty steps: most of an hour on a few cores."""
 _NAME = "<[a-z0-9-]+>"
 _SUGGESTION = re.compile(
     f"a picture of a house in the style of {_NAME}|a photo of {_NAME}( next to {_NAME})* on a red background"
@@ -66,8 +68,8 @@ class TryHandlers:
         if not entries:
             return self.defaults_of_base(STARTER)
         side = entries[0].manifest.resolution_px
-        trained_on = entries[0].manifest.base.name
-        return {"base": trained_on, "width": side, "height": side, **sampler_values(starter=trained_on == STARTER)}
+        base = entries[0].base
+        return {"base": base, "width": side, "height": side, **sampler_values(starter=base == STARTER)}
 
     def defaults_of_base(self, entered: str) -> dict[str, Any]:
         """Settings that suit a base without concepts; the usual ones for what is none."""
@@ -104,17 +106,28 @@ class TryHandlers:
         if not prompt:
             raise RequestError("Write a prompt first, such as “a photo of <name> on a red background”.")
         base = base_name(str(entered["base"] or "")) or STARTER
-        if base not in {STARTER, *(entry.manifest.base.name for entry in entries)}:
+        trained_on = next((e.manifest.base for e in entries if base in (e.base, e.manifest.base.name)), None)
+        if trained_on is None and base != STARTER:
             self._check_base(base, hub_token)
         values: dict[str, object] = {**{name: entered[name] for name in _FIELDS}, "prompt": prompt}
         values["negative_prompt"] = str(entered["negative_prompt"] or "")
         values |= {"base": base, "concepts": uses, "seed": chosen_seed(entered["seed"])}
-        trained_on = entries[0].manifest.base if entries else None
-        if trained_on is not None and trained_on.name == base:
-            values |= {"base_revision": trained_on.revision, "base_prediction": trained_on.prediction}
+        if trained_on is not None:
+            values |= {"base": trained_on.name, "base_revision": trained_on.revision}
+            values |= {"base_prediction": trained_on.prediction}
         if entered["init_image"]:
             values["init_image"] = check_start_picture(entered["init_image"])
-        return build_request(_whole_numbers(values))
+        made = build_request(_whole_numbers(values))
+        self._check_work(made)
+        return made
+
+    def _check_work(self, request: PictureRequest) -> None:
+        """Raise for a request that would keep all other visitors waiting for hours."""
+        if not self._services.owners.single and self._services.draws_on_cpu and request.work > _MOST_WORK_ON_A_CPU:
+            raise RequestError(
+                "This is too much for a machine without a GPU that many share. "
+                "Ask for fewer pictures, fewer steps or a smaller size."
+            )
 
     def _check_base(self, base: str, hub_token: str | None) -> None:
         """Raise where a visitor may not draw with it: a private base that another one trained on is on this disk."""
@@ -162,7 +175,7 @@ class TryHandlers:
         """An answer in words; of a grid's `count` pictures it is about `number`, from 0 on."""
         match answer:
             case Waiting() if answer.for_training:
-                return _line(f"The GPU is training{self._until()}. Your pictures come after that.")
+                return _line(f"The GPU is training{self._until()}. Your pictures come after that; keep this page open.")
             case Waiting():
                 many = "one request" if answer.ahead == 1 else f"{answer.ahead} requests"
                 return _line(f"Waiting: {many} before yours.")
@@ -230,10 +243,13 @@ class TryHandlers:
         called = {alias_of.get(m.weights_sha256, ""): alias for m, alias in zip(manifests, aliases, strict=True)}
         return re.sub(_NAME, lambda match: f"<{called.get(match[0][1:-1], match[0][1:-1])}>", settings.prompt)
 
-    def base_of(self, settings: PictureSettings, jobs: list[str], owner: str) -> str:
-        """The base that a picture was made on: its concepts' base, as it is called here."""
-        entries = self.describe(jobs, owner)
-        return entries[0].manifest.base.name if entries else settings.base
+    def base_of(self, settings: PictureSettings, entries: list[LibraryEntry], entered: str) -> str:
+        """The base that a picture was made on, as it is called here: its concepts' base, or else what is `entered`,
+        if that is a folder or a file of this name: a picture does not say where it lies.
+        """
+        if entries:
+            return entries[0].base
+        return entered if public_base_name(entered) == settings.base else settings.base
 
     def words(self, placeholders: list[str]) -> str:
         """What to write for the picked concepts."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 import gradio as gr
@@ -11,15 +11,17 @@ from gradio.components import Component
 
 from inference.catalog import aliases_of
 from inference.metadata import PictureSettings
+from inference.request import MAX_PROMPT
 from trainer.photos.decode import decode_photo
 from ui.errors import spoken, unknown_button
-from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
+from ui.events import QUIET, QUIET_AT_ONCE
 from ui.html import ACTIONS_JS
 from ui.services import Services
 from ui.try_it.grid_fields import GridFields
 from ui.try_it.handlers import HISTORY, MAX_CONCEPTS, TryHandlers
 from ui.try_it.sampler_fields import SamplerFields
 from ui.try_it.start_picture import check_start_picture
+from ui.try_it.tried import is_of_this_version, tried
 
 _ON_ITS_WAY_S = 1.0
 _WAITING_AT_ONCE = 60  # the generator tells each of them their place; gradio's own queue would show them nothing
@@ -45,7 +47,7 @@ class TryTab:
         with gr.Row(elem_classes="cs-columns"):
             with gr.Column(scale=4, min_width=320):
                 self._draw_prompt()
-                self._sampler = SamplerFields()
+                self._sampler = SamplerFields(self._handlers.defaults([]))
                 self._grid = GridFields()
                 with gr.Accordion("Settings from a picture", open=False):
                     self._loaded = gr.File(
@@ -76,7 +78,7 @@ class TryTab:
         self._prompt = gr.Textbox(
             label="Prompt",
             lines=3,
-            max_length=4000,
+            max_length=MAX_PROMPT,
             placeholder="a photo of <name> on a red background",
             elem_id="try-prompt",
         )
@@ -98,7 +100,9 @@ class TryTab:
             [*weighed, self._words, self._prompt],
             **QUIET_AT_ONCE,
         )
-        self.concepts.input(spoken(self._fit), self.concepts, self._sampler.fitted, **QUIET_AT_ONCE)
+        self.concepts.input(
+            spoken(self._fit), [self.concepts, self._sampler.fitted_to], self._sampler.fitted, **QUIET_AT_ONCE
+        )
         typed = [self.concepts, self._sampler.base, self._sampler.fitted_to]
         self._sampler.base.blur(spoken(self._fit_base), typed, self._sampler.fitted, **QUIET_AT_ONCE)
         start = self._sampler.init_image
@@ -108,7 +112,7 @@ class TryTab:
         self._generate.click(spoken(self._remember), [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
         making = self._generate.click(
             spoken(self._make),
-            {self.concepts, *self._weights, self._prompt, self._count, *drawn_with, self._history},
+            {self.concepts, *weighed, self._prompt, self._count, *drawn_with, self._history},
             [self._making, self._pictures],
             api_visibility="private",
             show_progress="hidden",
@@ -119,9 +123,14 @@ class TryTab:
             spoken(self._stopped), self._history, [self._making, self._pictures], cancels=making, **QUIET_AT_ONCE
         )
         restorable = [self.concepts, *weighed, *drawn_with, self._sampler.fitted_to, self._prompt, self._making]
-        self._loaded.upload(spoken(self._restore_uploaded), self._loaded, [*restorable, self._loaded], **QUIET_AT_ONCE)
+        self._loaded.upload(
+            spoken(self._restore_uploaded),
+            [self._loaded, self._sampler.base],
+            [*restorable, self._loaded],
+            **QUIET_AT_ONCE,
+        )
         acted = [self._pictures, self._history, self._sampler.start, *restorable]
-        self._pictures.click(spoken(self._act), self._history, acted, **QUIET_AT_ONCE)
+        self._pictures.click(spoken(self._act), [self._history, self._sampler.base], acted, **QUIET_AT_ONCE)
 
     def refresh(self, picked: list[str], count: int, request: gr.Request) -> tuple[Any, str]:
         """The concepts that can be picked now, and the history."""
@@ -135,19 +144,18 @@ class TryTab:
         return gr.update(choices=choices, value=kept), history
 
     def _remember(self, concepts: list[str], prompt: str, request: gr.Request) -> dict[str, Any]:
-        return _tried(concepts, prompt, self._services.owners.of(request))
+        return tried(concepts, prompt, self._services.owners.of(request))
 
     def restore(self, kept: Any, count: int, request: gr.Request) -> list[Any]:
         """What was tried last in this browser, for a page that opens.
 
         Nothing where another version of the page wrote it, or somebody else did who has signed out.
         """
-        known = isinstance(kept, dict) and kept.keys() == _tried().keys()
-        if not known or not self._services.owners.remembers(kept["owner"], request):
-            kept = _tried()
+        if not is_of_this_version(kept) or not self._services.owners.remembers(kept["owner"], request):
+            kept = tried()
         concepts, history = self.refresh(kept["concepts"], count, request)
         picked = concepts.get("value", kept["concepts"])
-        fitted = self._fit(picked, request) if picked else [gr.skip()] * len(self._sampler.fitted)
+        fitted = self._fit(picked, {}, request) if picked else [gr.skip()] * len(self._sampler.fitted)
         return [gr.update(**{**concepts, "value": picked}), history, kept["prompt"], *fitted]
 
     @property
@@ -174,13 +182,13 @@ class TryTab:
         if not job_id:
             return [gr.skip()] * len(self.picked)
         owner = self._services.owners.of(request)
-        return [gr.update(choices=self._handlers.choices(owner), value=[job_id]), *self._fit([job_id], request)]
+        return [gr.update(choices=self._handlers.choices(owner), value=[job_id]), *self._fit([job_id], {}, request)]
 
     def _show_picked(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
         """Weights and words for the picked concepts; a weight stays with its concept."""
         prompt: str = values[self._prompt]
         entries = self._handlers.describe(values[self.concepts] or [], self._services.owners.of(request))
-        weight_of = dict(zip(values[self._weighed], [values[w] for w in self._weights], strict=False))
+        weight_of = self._weight_of(values)
         placeholders = [f"<{alias}>" for alias in aliases_of(entry.manifest.name for entry in entries)]
         sliders = [
             gr.update(
@@ -199,17 +207,21 @@ class TryTab:
             self._handlers.suggestion(placeholders, entries) if suggested else gr.skip(),
         ]
 
-    def _fit(self, job_ids: list[str], request: gr.Request) -> list[Any]:
-        """Settings that suit what a person picked; those that came with a picture are not touched."""
-        entries = self._handlers.describe(job_ids or [], self._services.owners.of(request))
-        return self._sampler.fitting(self._handlers.defaults(entries))
+    def _weight_of(self, values: dict[Component, Any]) -> dict[str, float]:
+        """The weights that the sliders show, by concept: another one may be picked before they follow."""
+        return dict(zip(values[self._weighed], [float(values[w]) for w in self._weights], strict=False))
 
-    def _fit_base(self, job_ids: list[str], base: str | None, fitted_to: str, request: gr.Request) -> list[Any]:
+    def _fit(self, job_ids: list[str], fitted_to: dict[str, Any], request: gr.Request) -> list[Any]:
+        """Settings that suit what a person picked; those that were set by hand or came with a picture stay."""
+        entries = self._handlers.describe(job_ids or [], self._services.owners.of(request))
+        return self._sampler.fitting(self._handlers.defaults(entries), fitted_to)
+
+    def _fit_base(self, job_ids: list[str], base: str | None, fitted_to: dict[str, Any]) -> list[Any]:
         """The same for a base that was typed, to be tried alone."""
-        values = self._handlers.defaults_of_base(base or "")
-        if job_ids or values["base"] == fitted_to:
+        usual = self._handlers.defaults_of_base(base or "")
+        if job_ids or usual["base"] == fitted_to["base"]:
             return [gr.skip()] * len(self._sampler.fitted)
-        return self._sampler.fitting(values)
+        return self._sampler.fitting(usual, fitted_to)
 
     @property
     def picked(self) -> list[Component]:
@@ -218,13 +230,13 @@ class TryTab:
 
     def _make(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[str, str]]:
         owner = self._services.owners.of(request)
-        weights = [float(values[w]) for w in self._weights]
+        picked, weight_of = values[self.concepts] or [], self._weight_of(values)
         fields = self._sampler.of | {"prompt": self._prompt, "count": self._count}
         entered = {name: values[widget] for name, widget in fields.items()}
         token = self._services.owners.token_of(request)
         made = self._handlers.request(
-            values[self.concepts] or [],
-            weights,
+            picked,
+            [weight_of.get(job, 1.0) for job in picked],
             entered,
             owner,
             hub_token=token,
@@ -242,15 +254,18 @@ class TryTab:
             time.sleep(pause_s)
             yield self._handlers.stopped_note(), self._handlers.history(self._services.owners.of(request), count)
 
-    def _restore_uploaded(self, file: str, request: gr.Request) -> dict[Component, Any]:
-        return {**self._restored(self._handlers.settings_in_file(file), request), self._loaded: None}
+    def _restore_uploaded(self, file: str, base: str, request: gr.Request) -> dict[Component, Any]:
+        return {**self._restored(self._handlers.settings_in_file(file), base, request), self._loaded: None}
 
-    def _restored(self, settings: PictureSettings, request: gr.Request) -> dict[Component, Any]:
+    def _restored(self, settings: PictureSettings, entered_base: str, request: gr.Request) -> dict[Component, Any]:
         """The page filled with a picture's settings."""
         owner = self._services.owners.of(request)
         jobs, weights, missing = self._handlers.concepts_of(settings, owner)
+        entries = self._handlers.describe(jobs, owner)
+        base = self._handlers.base_of(settings, entries, entered_base or "")
+        usual = self._handlers.defaults(entries) if entries else self._handlers.defaults_of_base(base)
         return {
-            **self._sampler.filled(settings, self._handlers.base_of(settings, jobs, owner)),
+            **self._sampler.filled(settings, base, usual),
             **self._grid.filled(settings.brought_back_by),
             **dict(zip(self._weights, weights, strict=False)),
             self._weighed: jobs,
@@ -259,7 +274,7 @@ class TryTab:
             self._making: self._handlers.restored_note(missing, started_from_picture=settings.strength is not None),
         }
 
-    def _act(self, count: int, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
+    def _act(self, count: int, base: str, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """A press on one of a picture's buttons, or on the one below them."""
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
@@ -273,21 +288,12 @@ class TryTab:
                 return {self._sampler.start: gr.update(open=True), self._sampler.init_image: picture}
             case "settings":
                 settings = self._handlers.settings_in_file(str(self._handlers.picture(name, owner)))
-                return self._restored(settings, request)
+                return self._restored(settings, base, request)
             case "delete":
                 self._handlers.delete(name, owner)
                 return {self._pictures: self._handlers.history(owner, count)}
             case other:
                 raise unknown_button(other)
-
-
-def what_was_tried() -> gr.BrowserState:
-    """Where a browser remembers it. To be drawn outside of the tabs: in one that is not open, nothing is read back."""
-    return remembered_by_the_browser("studio-tried", _tried())
-
-
-def _tried(concepts: Sequence[str] = (), prompt: str = "", owner: str = "") -> dict[str, Any]:
-    return {"concepts": list(concepts), "prompt": prompt, "owner": owner}
 
 
 def _start_words(picture: str | None) -> str:

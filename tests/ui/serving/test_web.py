@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import io
+import json
+import shutil
 import zipfile
 from pathlib import Path
 
@@ -15,6 +17,7 @@ from starlette.routing import Route
 from starlette.testclient import TestClient
 
 from jobs.record.store import EVERYBODY
+from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import trained_job
 from trainer.bases import find_base
 from trainer.recipe.recipe_file import read_fields, requested_recipe
@@ -180,6 +183,21 @@ def test_artifact_comes_as_one_archive(
     assert eve.get(url).status_code == 404
 
 
+def test_folders_of_this_machine_are_in_no_manifest_of_what_is_everybodys(
+    site: Starlette, services: Services, tiny_model: Path, photo_folder: Path, tmp_path: Path
+) -> None:
+    job = trained_job(services, EVERYBODY, tiny_model, photo_folder)
+    finished = write_finished_run(tmp_path / "run", photo_folder, base=str(tiny_model))
+    shutil.copytree(finished.artifact, services.jobs.run_folder(job.id).artifact, dirs_exist_ok=True)
+    folder = f"/studio/run/{job.id}/artifact"
+    anna = visitor(site)
+    with zipfile.ZipFile(io.BytesIO(anna.get(f"{folder}.zip").content)) as archive:
+        told = archive.read("artifact.json")
+    for manifest in (told, anna.get(f"{folder}/artifact.json").content):
+        assert json.loads(manifest)["base"]["name"] == tiny_model.name
+        assert str(tiny_model).encode() not in manifest
+
+
 @pytest.mark.fault(40)
 def test_drafts_and_pictures_are_private_too(site: Starlette, services: Services, photo_folder: Path) -> None:
     anna, eve = visitor(site), visitor(site)
@@ -195,6 +213,8 @@ def test_drafts_and_pictures_are_private_too(site: Starlette, services: Services
         assert (whole.width, whole.height) == (taken.width, taken.height)
     for url in (
         "/studio/draft/../../x",
+        "/studio/picture/%00",
+        f"/studio/picture/{'x' * 300}.png",
         photo.replace("0001.jpg", "dataset.json"),
         photo.replace("0001.jpg", "..%2f..%2fx.jpg"),
     ):
