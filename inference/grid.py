@@ -99,8 +99,8 @@ _EXAMPLES = {
     Varied.concept: "the names of those that you picked",
     Varied.checkpoint: "100, 200, result",
     Varied.words: "red, blue, green: the first is in your prompt",
-    Varied.prompt: "a cup at sea and a cup on the moon, one a line",
-    Varied.negative_prompt: "blurry and dark, one a line",
+    Varied.prompt: "a cup at sea and a cup on the moon, one per line",
+    Varied.negative_prompt: "blurry and dark, one per line",
 }
 
 

@@ -52,10 +52,9 @@ WholePath = Annotated[Path, AfterValidator(_whole)]
 
 
 class Settings(BaseSettings):
-    """What the environment may say; each field's description is what the README's table shows.
+    """What the environment may say.
 
-    Building one raises RequestError, with a sentence for each variable that says what cannot be. No value is quoted:
-    it may be a secret.
+    Building one raises RequestError, with a sentence for each invalid variable. No value is quoted: it may be a secret.
     """
 
     model_config = SettingsConfigDict(env_prefix="STUDIO_", env_ignore_empty=True, frozen=True, extra="ignore")

@@ -85,8 +85,9 @@ class OwnerPolicy:
         owner = self.of_scope(_scope(request))
         if owner is None:
             raise RequestError(
-                "This browser keeps no cookies for this page, so nothing could be called yours. Allow them. A program "
-                f"makes one up: {COOKIE}={'0' * 48}, with random hexadecimal digits."
+                "Your browser blocks this page's cookies, so your photos could not be told from other visitors'. Allow "
+                f"cookies and reload the page. A program sends one that it makes up: {COOKIE}={'0' * 48}, with random "
+                "hexadecimal digits."
             )
         return owner
 

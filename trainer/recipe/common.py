@@ -144,7 +144,7 @@ class CommonRecipe(BaseModel):
     )
     name_background: bool = Field(
         default=False,
-        description="Training prompts say the colour of each photo's background, so that it is learnt as no part of "
+        description="Training prompts name the colour of each photo's background, so that it is not learnt as part of "
         "the subject. Not for styles, nor for photos with captions.",
         json_schema_extra=advanced(),
     )
@@ -152,16 +152,16 @@ class CommonRecipe(BaseModel):
         1.0,
         ge=0,
         le=1,
-        description="How much a photo's background counts in training: 1 = as much as its subject, which is found by "
-        "how it stands out. Not for styles.",
+        description="Weight of a photo's background in the loss: 1 = the same as the subject, which is located "
+        "automatically. Not for styles.",
         json_schema_extra=advanced("0 to 1"),
     )
     plain_background_share: float = Field(
         0.0,
         ge=0,
         le=0.9,
-        description="Share of training pictures that show the subject cut out, on a plain colour that their prompt "
-        "names: so it is learnt apart from its places. Not for styles, nor for photos with captions.",
+        description="Share of training pictures that show the subject cut out on a plain colour, which their prompt "
+        "names, so that it is learnt apart from its surroundings. Not for styles, nor for photos with captions.",
         json_schema_extra=advanced("0 to 0.9"),
     )
     caption_dropout: float = Field(
@@ -190,7 +190,7 @@ class CommonRecipe(BaseModel):
     preview_prompt: str = Field(
         "",
         max_length=1000,
-        description="Prompt of the previews; <name> stands for the concept. Empty: the method's own first template.",
+        description="Prompt of the previews; <name> stands for the concept. Empty: the first template of the kind.",
         json_schema_extra=advanced(),
     )
 

@@ -1,7 +1,7 @@
 """The recipe: everything that determines a training run, checked when it is built.
 
 `TrainConfig` is a frozen union over the three methods. Each field is described once, with its bounds and unit: here, or
-in `trainer.recipe.common`. The form, the command line and the documentation read it from `trainer.recipe.fields`.
+in `trainer.recipe.common`. The form and the command line read it from `trainer.recipe.fields`.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What the fields of a recipe are, read from the recipe itself: for forms, `--set`, documentation and model cards."""
+"""What the fields of a recipe are, read from the recipe itself: for the page's form and `--set`."""
 
 from __future__ import annotations
 

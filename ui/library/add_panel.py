@@ -40,8 +40,8 @@ class AddPanel:
         with gr.Accordion("Add a concept", open=False, elem_id="add-panel") as panel:
             gr.Markdown(
                 "An embedding, a LoRA or a whole model that was made elsewhere, for Stable Diffusion 1.x, 2.x or XL. "
-                "It is looked over before anything of it is opened, tried, and then works like one trained here. "
-                "A file may have 200 MB; larger ones come from the Hub."
+                "It is checked before it is opened, then tried out; after that it works like one trained here. "
+                "Files may have up to 200 MB; larger ones come from the Hub."
             )
             self._draw_sources()
             self._draw_about()
@@ -75,7 +75,7 @@ class AddPanel:
         self._own = gr.Radio(
             [],
             label="Published from this app by your account",
-            info="what it is, it says itself",
+            info="name, kind and base are read from it",
             visible=False,
             elem_id="add-own",
         )

@@ -24,7 +24,7 @@ class ExtractPanel:
                 16,
                 precision=0,
                 label="Rank",
-                info="1 to 256; more keeps more of what was learnt, in a larger file. How much was kept is said then.",
+                info="1 to 256; more keeps more of what was learnt, in a larger file. The share is shown afterwards.",
                 elem_id="extract-rank",
             )
             with gr.Row():

@@ -24,13 +24,13 @@ _NAMES = {
     Varied.concept: "Concept, one at a time",
     Varied.checkpoint: "Checkpoint of the concept",
     Varied.words: "Words in the prompt",
-    Varied.prompt: "Whole prompt, one a line",
-    Varied.negative_prompt: "Negative prompt, one a line",
+    Varied.prompt: "Whole prompt, one per line",
+    Varied.negative_prompt: "Negative prompt, one per line",
 }
 _HELP = (
-    "Choose one or two settings and write their values, parted by commas or one a line: Guidance scale, `2, 4, 8`. "
-    "For words in the prompt, begin with those that stand in it: `red, blue, green` draws the red apple in three "
-    "colours. Of concepts an empty field takes all that you picked; of checkpoints, which show how a concept was "
+    "Choose one or two settings and write their values, such as `2, 4, 8` for the guidance scale: separated by commas "
+    "or one per line. For words in the prompt, begin with those that are in it: `red, blue, green` draws a red apple in three "
+    "colours. For concepts, an empty field means all that you picked; for checkpoints, which show how a concept was "
     "learnt, all that were kept."
 )
 
