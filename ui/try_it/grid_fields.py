@@ -29,9 +29,9 @@ _NAMES = {
 }
 _HELP = (
     "Choose one or two settings and write their values, such as `2, 4, 8` for the guidance scale: separated by commas "
-    "or one per line. For words in the prompt, begin with those that are in it: `red, blue, green` draws a red apple in three "
-    "colours. For concepts, an empty field means all that you picked; for checkpoints, which show how a concept was "
-    "learnt, all that were kept."
+    "or one per line. For words in the prompt, begin with those that are in it: `red, blue, green` draws a red apple "
+    "in three colours. For concepts, an empty field means all that you picked; for checkpoints, which show how a "
+    "concept was learnt, all that were kept."
 )
 
 
