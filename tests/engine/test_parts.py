@@ -1,4 +1,4 @@
-"""Noise, batches, schedules, checkpoints, averages, attention: the parts of the loop, each by itself."""
+"""Noise, batches, checkpoints, averages, attention: the parts of the loop, each by itself."""
 
 from __future__ import annotations
 
@@ -20,7 +20,6 @@ from trainer.engine.device import choose_precision
 from trainer.engine.families import open_family
 from trainer.engine.methods import ParameterGroup, prepare_method
 from trainer.engine.noise import KeyedNoise
-from trainer.engine.optim import build_optimizer, learning_rate_factor, set_learning_rates
 from trainer.engine.text import fit_captions
 from trainer.errors import TrainingError
 from trainer.events import CheckpointWritten, Event, Warned
@@ -156,37 +155,6 @@ def test_first_variant_is_the_exact_crop_and_mirroring_can_be_forbidden(tiny_mod
     upright = variant(square, plain, index=0, number=1)
     mirrored = variant(square, small_recipe(tiny_model, "dreambooth", mirror=True), index=0, number=1)
     assert ImageChops.difference(ImageOps.mirror(mirrored), upright).getbbox() is None
-
-
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
-def test_schedules_start_full_and_end_where_they_should(tiny_model: Path, schedule: str) -> None:
-    recipe = small_recipe(tiny_model, "dreambooth", steps=100, schedule=schedule, warmup_steps=10)
-    factors = [learning_rate_factor(recipe, step) for step in range(100)]
-    assert factors[0] == pytest.approx(0.1)
-    assert factors[10] == pytest.approx(1.0)
-    assert factors[-1] == pytest.approx(1.0 if schedule == "constant" else 0.0, abs=0.02)
-
-
-def test_group_whose_steps_are_over_stands_still(tiny_model: Path) -> None:
-    recipe = small_recipe(tiny_model, "dreambooth")
-    one, two = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
-    groups = [ParameterGroup([one], 0.1, 6), ParameterGroup([two], 0.1, 2)]
-    optimizer = build_optimizer(recipe, groups, lambda text: pytest.fail(text))
-    for step in range(4):
-        set_learning_rates(optimizer, groups, recipe, step, 1.0)
-        (one.sum() + two.sum()).backward()
-        before = two.detach().clone()
-        optimizer.step()
-        optimizer.zero_grad()
-    assert torch.equal(two, before)
-    assert not torch.equal(one, two)
-
-
-def test_8bit_optimizer_runs_or_says_that_it_does_not(tiny_model: Path) -> None:
-    recipe = small_recipe(tiny_model, "dreambooth", optimizer="adamw-8bit")
-    said: list[str] = []
-    optimizer = build_optimizer(recipe, [ParameterGroup([torch.nn.Parameter(torch.ones(8))], 0.1, 6)], said.append)
-    assert ("8bit" in type(optimizer).__name__) != bool(said)
 
 
 def state(step: int) -> Checkpoint:
