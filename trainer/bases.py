@@ -43,6 +43,9 @@ TEXT_ENCODERS: dict[FamilyName, tuple[str, ...]] = {
     "stable-diffusion-xl": ("text_encoder", "text_encoder_2"),
 }
 """The folders of a family's text encoders."""
+PARTS_WITH_WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+PARTS_WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
+"""The folders of a diffusers repository that are loaded; a family may lack some of them."""
 _NO_INDEX = "no model in diffusers format: it has no model_index.json"
 _OTHER_SCHEDULES = ("EDM", "FlowMatch")
 """How the names of schedulers begin whose models are noised in another way than DDPM's (Ho et al. 2020)."""
@@ -167,9 +170,9 @@ def is_loaded(name: str) -> bool:
     part, slash, file = name.partition("/")
     if not slash:
         return name == "model_index.json"
-    if part in ("tokenizer", "tokenizer_2", "scheduler"):
+    if part in PARTS_WITHOUT_WEIGHTS:
         return file.endswith((".json", ".txt"))
-    if part not in ("unet", "vae", "text_encoder", "text_encoder_2") or "/" in file:
+    if part not in PARTS_WITH_WEIGHTS or "/" in file:
         return False
     is_shard_or_whole = file.endswith(".safetensors") and file.count(".") == 1  # model.fp16.safetensors is a variant
     return is_shard_or_whole or file.endswith(".json")
@@ -213,9 +216,12 @@ def _identity(folder: Path) -> str:
     over 64 KiB that is the same, too; reading gigabytes to tell them apart would be felt.
     """
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.glob("*/*") if p.suffix in (".json", ".safetensors", ".txt")):
+    for path in sorted(folder.glob("*/*")):
+        name = path.relative_to(folder).as_posix()
+        if not is_loaded(name):  # other programs fetch more into the cache that all share; the model stays the same
+            continue
         status = path.stat()
-        digest.update(f"{path.relative_to(folder).as_posix()} {status.st_size}".encode())
+        digest.update(f"{name} {status.st_size}".encode())
         with path.open("rb") as file:
             for start in range(0, status.st_size, max(_PIECE, status.st_size // _PIECES)):
                 file.seek(start)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from trainer.bases import find_base, inspect_base, knows_word
+from trainer.bases import STARTER_FOLDER, find_base, inspect_base, knows_word
 from trainer.errors import BaseModelError
 
 
@@ -29,6 +29,20 @@ def test_identity_follows_the_weights(base: Path, tiny_model: Path, tiny_v_model
     content[-len(content) // 3] ^= 1  # far behind the header
     denoiser.write_bytes(content)
     assert inspect_base(base).identity != inspect_base(tiny_model).identity
+
+
+@pytest.mark.parametrize(
+    "file", ["safety_checker/config.json", "unet/diffusion_pytorch_model.fp16.safetensors", "text_encoder/notes.txt"]
+)
+def test_identity_stays_where_another_program_fetches_more_of_the_model(base: Path, file: str) -> None:
+    before = inspect_base(base).identity
+    (base / file).parent.mkdir(exist_ok=True)
+    (base / file).write_text("{}")
+    assert inspect_base(base).identity == before
+
+
+def test_identity_of_the_starter_is_the_one_that_evidence_and_concepts_name() -> None:
+    assert inspect_base(STARTER_FOLDER).identity == "7fd1b49201bd15bb"
 
 
 @pytest.mark.parametrize(
