@@ -28,6 +28,7 @@ from trainer.engine.export.verify import open_artifact
 from trainer.engine.families import Family, open_family
 from trainer.engine.imports.contents import Embedding, read_adapters
 from trainer.engine.imports.run import carry_out
+from trainer.engine.methods import prepare_method
 from trainer.engine.methods.lora import Lora
 from trainer.engine.preservation import BasePrediction
 from trainer.engine.run import verify_run
@@ -239,6 +240,16 @@ def test_dropped_caption_is_what_sampling_tells_of_nothing(xl: Path) -> None:
         assert [bool(told.states[i].any()) for i in range(3)] == [False, True, False]
         assert torch.allclose(told[1:2].states, family.encode_prompts(prompts[1:2]).states, atol=1e-5)
         assert not told.pooled[[0, 2]].any()
+
+
+def test_batch_of_dropped_captions_alone_can_be_learnt_from(xl: Path) -> None:
+    family = opened(xl)
+    method = prepare_method(small_recipe(xl, "textual-inversion"), family)
+    told = TextStates(family).learning(["", ""])
+    family.predict(torch.randn(2, 4, 8, 8), torch.tensor([100, 700]), told).sum().backward()
+    gradients = [parameter.grad for group in method.groups() for parameter in group.parameters]
+    assert len(gradients) == 2
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
 
 
 def test_prompts_that_the_two_tokenizers_count_differently_are_of_one_length(xl: Path) -> None:
