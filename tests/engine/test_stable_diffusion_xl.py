@@ -35,7 +35,7 @@ from trainer.engine.run import verify_run
 from trainer.engine.sampling import Prompts, SamplerSettings, sample
 from trainer.engine.text import TextStates
 from trainer.imports.recognise import recognise_file
-from trainer.imports.task import extraction_of, prepare_task
+from trainer.imports.task import build_task, extraction_of, prepare_task, source_values
 from trainer.machine.process import StopSignal
 from trainer.recipe.choices import Kind, Method
 from trainer.recipe.presets import preset_recipe
@@ -277,3 +277,16 @@ def test_one_file_says_how_the_model_is_noised(xl: Path, tmp_path: Path, *, ends
     assert found["prediction_type"] == "v_prediction"
     assert found.get("rescale_betas_zero_snr", False) is ends_in_noise
     assert (opened(converted).alphas_cumprod()[-1].item() == 0) is ends_in_noise
+
+
+def test_whole_model_that_is_taken_in_is_noised_as_its_file_says(xl: Path, tmp_path: Path, cache: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    write_single_file(xl, file)
+    save_file(load_file(file) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}, file)
+    values, _ = source_values(str(file))
+    values |= {"task": "import", "name": "red-mug", "kind": "object", "class_word": "teapot", "base": str(xl)}
+    run = prepare_task(tmp_path / "run", build_task(values), file)
+    carry_out(run, RunContext(run.events, StopSignal(), cache))
+    found = read_json(run.artifact / "scheduler" / "scheduler_config.json", "")
+    assert (found["prediction_type"], found.get("rescale_betas_zero_snr")) == ("v_prediction", True)
+    assert "ztsnr" in load_file(run.artifact / "red-mug.safetensors")
