@@ -46,6 +46,8 @@ TEXT_ENCODERS: dict[FamilyName, tuple[str, ...]] = {
 PARTS_WITH_WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
 PARTS_WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
 """The folders of a diffusers repository that are loaded; a family may lack some of them."""
+VOCABULARIES = ("vocab.json", "tokenizer.json")
+"""The files of a tokenizer of which either has its vocabulary; newer transformers write the second alone."""
 _NO_INDEX = "no model in diffusers format: it has no model_index.json"
 _OTHER_SCHEDULES = ("EDM", "FlowMatch")
 """How the names of schedulers begin whose models are noised in another way than DDPM's (Ho et al. 2020)."""
@@ -231,8 +233,12 @@ def _identity(folder: Path) -> str:
 
 def knows_word(folder: Path, word: str) -> bool | None:
     """Whether a word is a single token of the base already; None where its vocabulary cannot be read."""
+    vocab_json, tokenizer_json = (folder / "tokenizer" / name for name in VOCABULARIES)
     try:
-        vocabulary = json.loads((folder / "tokenizer" / "vocab.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if vocab_json.is_file():
+            vocabulary = json.loads(vocab_json.read_text(encoding="utf-8"))
+        else:
+            vocabulary = json.loads(tokenizer_json.read_text(encoding="utf-8"))["model"]["vocab"]
+    except (OSError, ValueError, LookupError, TypeError):
         return None
     return f"{word}</w>" in vocabulary

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from transformers import CLIPTokenizer
 
 from trainer.bases import STARTER_FOLDER, find_base, inspect_base, knows_word
 from trainer.errors import BaseModelError
+from trainer.hub_cache import newest_copy
 
 
 @pytest.fixture
@@ -114,7 +116,34 @@ def test_folder_without_index_is_no_model(tmp_path: Path) -> None:
         inspect_base(tmp_path)
 
 
+def as_newer_transformers_write(tokenizer: Path) -> None:
+    CLIPTokenizer.from_pretrained(tokenizer).save_pretrained(tokenizer.with_name("new"))
+    shutil.rmtree(tokenizer)
+    tokenizer.with_name("new").rename(tokenizer)
+    assert not (tokenizer / "vocab.json").exists()
+
+
 def test_known_words_are_whole_tokens(tiny_model: Path, tmp_path: Path) -> None:
     assert knows_word(tiny_model, "teapot") is True
     assert knows_word(tiny_model, "red-mug") is False
     assert knows_word(tmp_path, "teapot") is None
+
+
+def test_known_words_are_read_from_the_one_file_of_newer_transformers_too(base: Path) -> None:
+    as_newer_transformers_write(base / "tokenizer")
+    assert knows_word(base, "teapot") is True
+    assert knows_word(base, "red-mug") is False
+    (base / "tokenizer" / "tokenizer.json").write_text("[]")
+    assert knows_word(base, "teapot") is None
+
+
+def test_copy_with_the_tokenizer_of_newer_transformers_is_whole(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    copy = tmp_path / "hub" / "models--owner--model" / "snapshots" / "abc"
+    as_newer_transformers_write(base / "tokenizer")
+    shutil.copytree(base, copy)
+    assert newest_copy(find_base("owner/model")) == copy
+    (copy / "tokenizer" / "tokenizer.json").unlink()
+    assert newest_copy(find_base("owner/model")) is None
