@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import sys
@@ -11,7 +12,7 @@ from typing import Any
 
 from trainer.artifact import read_manifest
 from trainer.bases import BaseReference, BaseTraits, base_name, find_base, inspect_base
-from trainer.errors import EXIT_DONE, EXIT_STOPPED, RequestError, StudioError
+from trainer.errors import EXIT_DONE, EXIT_REQUEST, EXIT_STOPPED, RequestError, StudioError
 from trainer.imports.commands import add_task_commands, remove_if_refused
 from trainer.imports.task import has_task, read_task
 from trainer.machine.disk_errors import explain_disk
@@ -43,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # only what was asked for can be
+            print(f"{str(error.filename)[:80]!r}... is too long for the name of a file.", file=sys.stderr)
+            return EXIT_REQUEST
         if (explained := explain_disk(error)) is None:
             raise
         print(explained, file=sys.stderr)

@@ -33,6 +33,32 @@ def test_commit_and_prediction_in_a_recipe_file_are_of_its_own_base(tmp_path: Pa
     assert requested(*asked, "--base", "starter", "--set", "base_revision=def4567").base_revision == "def4567"
 
 
+@pytest.mark.parametrize(
+    ("wanted", "said"),
+    [
+        (["resume", __file__], "is not a run folder"),
+        (["verify", __file__], "is not a run folder"),
+        (["resume", "a" * 300], "too long"),
+        (["check", "a" * 300], "too long"),
+        (["import", "a" * 300, "--name", "mug", "--out", "/nowhere/run"], "no file and no Hub id"),
+        (["import", "~there-is-nobody/x", "--name", "mug", "--out", "/nowhere/run"], "no file and no Hub id"),
+    ],
+)
+def test_path_that_cannot_be_meant_is_refused_in_one_line(
+    wanted: list[str], said: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(wanted) == 2
+    told = capsys.readouterr().err
+    assert said in told
+    assert len(told.splitlines()) == 1
+
+
+@pytest.mark.parametrize("content", ["[]", "{}", '{"task": "dance"}'])
+def test_task_file_that_holds_no_task_is_refused(content: str, tmp_path: Path) -> None:
+    (tmp_path / "task.json").write_text(content)
+    assert main(["resume", str(tmp_path)]) == 2
+
+
 @pytest.mark.parametrize("change", [["--out", "/"], ["--photos", "/nowhere"], ["--steps", "-1"]])
 def test_base_is_not_downloaded_for_what_cannot_be_done(
     change: list[str], tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
