@@ -57,6 +57,28 @@ def test_file_is_converted_once(file: Path, cache: Path, tmp_path: Path) -> None
     assert (first / "model_index.json").stat().st_mtime_ns == stamp
 
 
+def test_configuration_that_was_edited_makes_another_model(file: Path, tmp_path: Path) -> None:
+    def key() -> str:
+        return judge_single_file(find_base(str(file))).key
+
+    before = key()
+    (tmp_path / "model" / "README.md").write_text("x")
+    (tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"x")
+    assert key() == before
+    scheduler = tmp_path / "model" / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(json.dumps({**json.loads(scheduler.read_text()), "beta_end": 0.02}))
+    assert key() != before
+
+
+def test_configuration_that_is_put_beside_a_file_later_makes_another_model(file: Path, tmp_path: Path) -> None:
+    other = widened(file, tmp_path / "sd1.safetensors", 768)
+    before = judge_single_file(find_base(str(other))).key
+    shutil.copytree(tmp_path / "model", tmp_path / "sd1")
+    said = judge_single_file(find_base(str(other), prediction="epsilon"))
+    assert (said.prediction, said.configuration) == ("epsilon", tmp_path / "sd1")
+    assert said.key != before
+
+
 def test_configuration_may_name_a_feature_extractor_that_is_not_fetched(
     file: Path, tmp_path: Path, cache: Path
 ) -> None:
