@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from diffusers import DDPMScheduler
 from PIL import Image, ImageChops, ImageOps
 
 from tests.engine.conftest import small_recipe
+from trainer.artifact import sha256_of
 from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
@@ -220,6 +222,22 @@ def test_checkpoint_names_every_file_with_its_hash(tmp_path: Path) -> None:
     Checkpoints(RunFolder(tmp_path), lambda _: None, keep=1).write(state(4))
     meta = json.loads((tmp_path / "checkpoints" / "step-000004" / "checkpoint.json").read_text())
     assert meta["sha256"].keys() == {"weights.safetensors", "optimizer.pt"}
+
+
+def test_files_of_a_checkpoint_are_hashed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def hashed(file: Path) -> str:
+        both.wait()
+        return sha256_of(file)
+
+    checkpoints = Checkpoints(RunFolder(tmp_path), lambda _: None, keep=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("trainer.engine.checkpoint.sha256_of", hashed)
+        checkpoints.write(state(4))
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest.step == 4
 
 
 def test_average_is_in_place_only_inside_the_block() -> None:
