@@ -28,13 +28,12 @@ from trainer.engine.device import open_compute
 from trainer.engine.export.embeddings import load_embedding, unload_embedding
 from trainer.engine.failures import is_gpu_full
 from trainer.engine.families import Family, StockPipeline, open_family
-from trainer.engine.sampling import SamplerSettings, StartPicture, sample
+from trainer.engine.sampling import MAX_BATCH, SamplerSettings, StartPicture, sample
 from trainer.errors import ConceptError
 from trainer.photos.decode import decode_photo
 from trainer.recipe.choices import Method, Precision
 
 log = logging.getLogger(__name__)
-MAX_BATCH = 4
 
 
 @dataclass(frozen=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import json
 import logging
 import sys
@@ -10,8 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from trainer.artifact import read_manifest
-from trainer.bases import BaseReference, BaseTraits, find_base, inspect_base
-from trainer.errors import EXIT_DONE, EXIT_STOPPED, RequestError, StudioError
+from trainer.bases import BaseReference, BaseTraits, base_name, find_base, inspect_base
+from trainer.errors import EXIT_DONE, EXIT_REQUEST, EXIT_STOPPED, RequestError, StudioError
 from trainer.imports.commands import add_task_commands, remove_if_refused
 from trainer.imports.task import has_task, read_task
 from trainer.machine.disk_errors import explain_disk
@@ -43,6 +44,9 @@ def main(arguments: list[str] | None = None) -> int:
         print(error, file=sys.stderr)
         return error.exit_code
     except OSError as error:
+        if error.errno == errno.ENAMETOOLONG:  # only what was asked for can be
+            print(f"{str(error.filename)[:80]!r}... is too long for the name of a file.", file=sys.stderr)
+            return EXIT_REQUEST
         if (explained := explain_disk(error)) is None:
             raise
         print(explained, file=sys.stderr)
@@ -105,9 +109,13 @@ def _train(options: argparse.Namespace) -> int:
 def _requested_recipe(options: argparse.Namespace) -> TrainConfig:
     """The preset, then the recipe file, then --set, then the flags: each wins over the one before."""
     values = _read_recipe_file(options.recipe) if options.recipe else {}
-    values |= parse_assignments(options.set)
     flags = ("method", "name", "kind", "class_word", "base", "steps", "seed")
-    values |= {flag: getattr(options, flag) for flag in flags if getattr(options, flag) is not None}
+    said = parse_assignments(options.set)
+    said |= {flag: getattr(options, flag) for flag in flags if getattr(options, flag) is not None}
+    if "base" in said and base_name(str(said["base"])) != base_name(str(values.get("base", STARTER))):
+        for of_other in ("base_revision", "base_prediction"):  # another base has no such commit
+            values.pop(of_other, None)
+    values |= said
     if values.get("class_images_dir"):
         values["class_images_dir"] = class_pictures_folder(str(values["class_images_dir"]))
     check_required(values, prefix="--")

@@ -43,6 +43,11 @@ TEXT_ENCODERS: dict[FamilyName, tuple[str, ...]] = {
     "stable-diffusion-xl": ("text_encoder", "text_encoder_2"),
 }
 """The folders of a family's text encoders."""
+PARTS_WITH_WEIGHTS = ("unet", "vae", "text_encoder", "text_encoder_2")
+PARTS_WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
+"""The folders of a diffusers repository that are loaded; a family may lack some of them."""
+VOCABULARIES = ("vocab.json", "tokenizer.json")
+"""The files of a tokenizer of which either has its vocabulary; newer transformers write the second alone."""
 _NO_INDEX = "no model in diffusers format: it has no model_index.json"
 _OTHER_SCHEDULES = ("EDM", "FlowMatch")
 """How the names of schedulers begin whose models are noised in another way than DDPM's (Ho et al. 2020)."""
@@ -172,9 +177,9 @@ def is_loaded(name: str) -> bool:
     part, slash, file = name.partition("/")
     if not slash:
         return name == "model_index.json"
-    if part in ("tokenizer", "tokenizer_2", "scheduler"):
+    if part in PARTS_WITHOUT_WEIGHTS:
         return file.endswith((".json", ".txt"))
-    if part not in ("unet", "vae", "text_encoder", "text_encoder_2") or "/" in file:
+    if part not in PARTS_WITH_WEIGHTS or "/" in file:
         return False
     is_shard_or_whole = file.endswith(".safetensors") and file.count(".") == 1  # model.fp16.safetensors is a variant
     return is_shard_or_whole or file.endswith(".json")
@@ -218,9 +223,12 @@ def _identity(folder: Path) -> str:
     over 64 KiB that is the same, too; reading gigabytes to tell them apart would be felt.
     """
     digest = hashlib.sha256()
-    for path in sorted(p for p in folder.glob("*/*") if p.suffix in (".json", ".safetensors", ".txt")):
+    for path in sorted(folder.glob("*/*")):
+        name = path.relative_to(folder).as_posix()
+        if not is_loaded(name):  # other programs fetch more into the cache that all share; the model stays the same
+            continue
         status = path.stat()
-        digest.update(f"{path.relative_to(folder).as_posix()} {status.st_size}".encode())
+        digest.update(f"{name} {status.st_size}".encode())
         with path.open("rb") as file:
             for start in range(0, status.st_size, max(_PIECE, status.st_size // _PIECES)):
                 file.seek(start)
@@ -230,8 +238,12 @@ def _identity(folder: Path) -> str:
 
 def knows_word(folder: Path, word: str) -> bool | None:
     """Whether a word is a single token of the base already; None where its vocabulary cannot be read."""
+    vocab_json, tokenizer_json = (folder / "tokenizer" / name for name in VOCABULARIES)
     try:
-        vocabulary = json.loads((folder / "tokenizer" / "vocab.json").read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        if vocab_json.is_file():
+            vocabulary = json.loads(vocab_json.read_text(encoding="utf-8"))
+        else:
+            vocabulary = json.loads(tokenizer_json.read_text(encoding="utf-8"))["model"]["vocab"]
+    except (OSError, ValueError, LookupError, TypeError):
         return None
     return f"{word}</w>" in vocabulary

@@ -11,7 +11,7 @@ from pathlib import Path
 from huggingface_hub import constants
 from huggingface_hub.file_download import repo_folder_name
 
-from trainer.bases import TEXT_ENCODERS, BaseReference, inspect_base, tokenizer_of
+from trainer.bases import TEXT_ENCODERS, VOCABULARIES, BaseReference, inspect_base, tokenizer_of
 from trainer.errors import BaseModelError
 
 
@@ -43,10 +43,12 @@ def _is_whole(folder: Path) -> bool:
         encoders = TEXT_ENCODERS[inspect_base(folder).family]
     except (OSError, BaseModelError):
         return False
-    needed = [f"{encoder}/config.json" for encoder in encoders]
-    needed += [f"{tokenizer_of(encoder)}/vocab.json" for encoder in encoders]
-    if not all((folder / file).is_file() for file in needed):
-        return False
+    for encoder in encoders:
+        tokenizer = folder / tokenizer_of(encoder)
+        if not (folder / encoder / "config.json").is_file():
+            return False
+        if not any((tokenizer / vocabulary).is_file() for vocabulary in VOCABULARIES):
+            return False
     for index in folder.glob("*/*.safetensors.index.json"):
         shards = set(json.loads(index.read_text(encoding="utf-8"))["weight_map"].values())
         if not all((index.parent / shard).is_file() for shard in shards):

@@ -8,7 +8,7 @@ import shutil
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from trainer.errors import RequestError
 from trainer.events import EventLog
@@ -99,12 +99,14 @@ class RunFolder:
     def read_recipe(self) -> TrainConfig:
         """The resolved recipe. Raises RequestError where this is no run folder."""
         try:
-            values: dict[str, Any] = json.loads(self.config_file.read_text(encoding="utf-8"))
-        except FileNotFoundError:
+            values: Any = json.loads(self.config_file.read_text(encoding="utf-8"))
+        except (FileNotFoundError, NotADirectoryError):
             raise RequestError(f"{self.root} is not a run folder: it has no config.json.") from None
         except (json.JSONDecodeError, UnicodeDecodeError):
             raise RequestError(f"{self.config_file} is damaged; it is not JSON.") from None
-        return build_recipe(values)
+        if not isinstance(values, dict):
+            raise RequestError(f"{self.config_file} is damaged; it is not a list of fields.")
+        return build_recipe(cast("dict[str, Any]", values))
 
     @contextmanager
     def locked(self) -> Generator[None]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 
-from trainer.bases import PINNED, BaseReference, BaseTraits, FamilyName, inspect_base, read_json
+from trainer.bases import PINNED, BaseReference, BaseTraits, FamilyName, inspect_base, is_loaded, read_json
 from trainer.errors import BaseModelError, WeightsError
 from trainer.imports.recognise import TWO_KINDS, Form, recognise
 from trainer.imports.weights_file import read_header
@@ -36,10 +36,14 @@ class SingleFile:
 
     @property
     def key(self) -> str:
-        """Names the model by size, header and pieces from all over its weights; a copy has the same."""
+        """Names the model by size, header and pieces from all over its weights, and by a configuration of its own.
+
+        A copy has the same. Configurations on the Hub are pinned: they go with the width, and need not be named.
+        """
         status = self.file.stat()
         content = _digest(self.file, status.st_size, status.st_mtime_ns)
-        return hashlib.sha256(f"{self.prediction} {content}".encode()).hexdigest()[:24]
+        own = f" {_configuration_digest(self.configuration)}" if isinstance(self.configuration, Path) else ""
+        return hashlib.sha256(f"{self.prediction} {content}{own}".encode()).hexdigest()[:24]
 
 
 @lru_cache(maxsize=32)
@@ -51,6 +55,16 @@ def _digest(path: Path, size: int, _changed_ns: int) -> str:
         for start in range(0, size, _SPACING):
             file.seek(start)
             digest.update(file.read(_PIECE))
+    return digest.hexdigest()
+
+
+def _configuration_digest(folder: Path) -> str:
+    digest = hashlib.sha256()
+    for path in sorted([*folder.glob("*.json"), *folder.glob("*/*.json"), *folder.glob("*/*.txt")]):
+        name = path.relative_to(folder).as_posix()
+        if is_loaded(name):
+            digest.update(f"{name} {path.stat().st_size}".encode())
+            digest.update(path.read_bytes())
     return digest.hexdigest()
 
 

@@ -1,8 +1,9 @@
-"""Noise, batches, schedules, checkpoints, averages, attention: the parts of the loop, each by itself."""
+"""Noise, batches, checkpoints, averages, attention: the parts of the loop, each by itself."""
 
 from __future__ import annotations
 
 import json
+import threading
 from pathlib import Path
 
 import pytest
@@ -11,6 +12,7 @@ from diffusers import DDPMScheduler
 from PIL import Image, ImageChops, ImageOps
 
 from tests.engine.conftest import small_recipe
+from trainer.artifact import sha256_of
 from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
@@ -20,7 +22,6 @@ from trainer.engine.device import choose_precision
 from trainer.engine.families import open_family
 from trainer.engine.methods import ParameterGroup, prepare_method
 from trainer.engine.noise import KeyedNoise
-from trainer.engine.optim import build_optimizer, learning_rate_factor, set_learning_rates
 from trainer.engine.text import fit_captions
 from trainer.errors import TrainingError
 from trainer.events import CheckpointWritten, Event, Warned
@@ -158,37 +159,6 @@ def test_first_variant_is_the_exact_crop_and_mirroring_can_be_forbidden(tiny_mod
     assert ImageChops.difference(ImageOps.mirror(mirrored), upright).getbbox() is None
 
 
-@pytest.mark.parametrize("schedule", ["constant", "linear", "cosine"])
-def test_schedules_start_full_and_end_where_they_should(tiny_model: Path, schedule: str) -> None:
-    recipe = small_recipe(tiny_model, "dreambooth", steps=100, schedule=schedule, warmup_steps=10)
-    factors = [learning_rate_factor(recipe, step) for step in range(100)]
-    assert factors[0] == pytest.approx(0.1)
-    assert factors[10] == pytest.approx(1.0)
-    assert factors[-1] == pytest.approx(1.0 if schedule == "constant" else 0.0, abs=0.02)
-
-
-def test_group_whose_steps_are_over_stands_still(tiny_model: Path) -> None:
-    recipe = small_recipe(tiny_model, "dreambooth")
-    one, two = (torch.nn.Parameter(torch.ones(3)) for _ in range(2))
-    groups = [ParameterGroup([one], 0.1, 6), ParameterGroup([two], 0.1, 2)]
-    optimizer = build_optimizer(recipe, groups, lambda text: pytest.fail(text))
-    for step in range(4):
-        set_learning_rates(optimizer, groups, recipe, step, 1.0)
-        (one.sum() + two.sum()).backward()
-        before = two.detach().clone()
-        optimizer.step()
-        optimizer.zero_grad()
-    assert torch.equal(two, before)
-    assert not torch.equal(one, two)
-
-
-def test_8bit_optimizer_runs_or_says_that_it_does_not(tiny_model: Path) -> None:
-    recipe = small_recipe(tiny_model, "dreambooth", optimizer="adamw-8bit")
-    said: list[str] = []
-    optimizer = build_optimizer(recipe, [ParameterGroup([torch.nn.Parameter(torch.ones(8))], 0.1, 6)], said.append)
-    assert ("8bit" in type(optimizer).__name__) != bool(said)
-
-
 def state(step: int) -> Checkpoint:
     return Checkpoint(step, {"w": torch.full((2,), float(step))}, OptimizerState({"a": 1}, None), {}, 1.0)
 
@@ -252,6 +222,22 @@ def test_checkpoint_names_every_file_with_its_hash(tmp_path: Path) -> None:
     Checkpoints(RunFolder(tmp_path), lambda _: None, keep=1).write(state(4))
     meta = json.loads((tmp_path / "checkpoints" / "step-000004" / "checkpoint.json").read_text())
     assert meta["sha256"].keys() == {"weights.safetensors", "optimizer.pt"}
+
+
+def test_files_of_a_checkpoint_are_hashed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    both = threading.Barrier(2, timeout=5)
+
+    def hashed(file: Path) -> str:
+        both.wait()
+        return sha256_of(file)
+
+    checkpoints = Checkpoints(RunFolder(tmp_path), lambda _: None, keep=1)
+    with monkeypatch.context() as patched:
+        patched.setattr("trainer.engine.checkpoint.sha256_of", hashed)
+        checkpoints.write(state(4))
+    newest = checkpoints.newest()
+    assert newest is not None
+    assert newest.step == 4
 
 
 def test_average_is_in_place_only_inside_the_block() -> None:

@@ -16,6 +16,8 @@ from safetensors.torch import load_file
 from tests.engine.conftest import METHODS, PREVIEWED, Prepare, go_on, small_recipe
 from tests.engine.plain_pipelines import files_in, picture, plain_pipeline
 from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
+from trainer.engine.export import verify
+from trainer.engine.families import Family, StockPipeline, opening
 from trainer.engine.run import verify_run
 from trainer.errors import VerificationError
 from trainer.events import (
@@ -110,6 +112,27 @@ def test_base_that_is_stored_in_half_precision_is_trained_and_verified(
     go_on(run, cache)
     verify_run(run, cache)
     assert str(tmp_path) not in "".join(file.read_text() for file in run.artifact.glob("*/config.json"))
+
+
+def test_base_is_gone_from_memory_when_a_copy_of_it_is_verified(
+    prepared: Prepare, tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    families: list[Family] = []
+
+    def open_family(*where: Any, **how: Any) -> Family:
+        families.append(opening.open_family(*where, **how))
+        return families[-1]
+
+    def open_artifact(*what: Any, **how: Any) -> StockPipeline:
+        (family,) = families
+        parts: list[torch.nn.Module] = [family.unet, family.vae, *family.text_encoders.values()]
+        assert not any(p.numel() for part in parts for p in part.parameters() if not p.requires_grad)
+        return verify.open_artifact(*what, **how)
+
+    monkeypatch.setattr("trainer.engine.run.open_family", open_family)
+    monkeypatch.setattr("trainer.engine.export.write.open_artifact", open_artifact)
+    events = go_on(prepared(tiny_model, "dreambooth-lora", steps=1, ema_decay=0.9), cache)
+    assert isinstance(events[-1], Finished)
 
 
 def test_changed_artifact_is_found_out(prepared: Prepare, tiny_model: Path, cache: Path) -> None:

@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from huggingface_hub.utils import filter_repo_objects
 from safetensors.torch import load_file, save_file
 
 from tests.engine.conftest import go_on
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
+from trainer.engine.base import single_file
 from trainer.engine.base.files import base_folder
 from trainer.engine.export.single_file import write_single_file
 from trainer.engine.run import verify_run
@@ -53,6 +55,53 @@ def test_file_is_converted_once(file: Path, cache: Path, tmp_path: Path) -> None
     shutil.copytree(tmp_path / "model", tmp_path / "copy")
     assert base_folder(find_base(str(copy)), cache) == first
     assert (first / "model_index.json").stat().st_mtime_ns == stamp
+
+
+def test_configuration_that_was_edited_makes_another_model(file: Path, tmp_path: Path) -> None:
+    def key() -> str:
+        return judge_single_file(find_base(str(file))).key
+
+    before = key()
+    (tmp_path / "model" / "README.md").write_text("x")
+    (tmp_path / "model" / "unet" / "diffusion_pytorch_model.safetensors").write_bytes(b"x")
+    assert key() == before
+    scheduler = tmp_path / "model" / "scheduler" / "scheduler_config.json"
+    scheduler.write_text(json.dumps({**json.loads(scheduler.read_text()), "beta_end": 0.02}))
+    assert key() != before
+
+
+def test_configuration_that_is_put_beside_a_file_later_makes_another_model(file: Path, tmp_path: Path) -> None:
+    other = widened(file, tmp_path / "sd1.safetensors", 768)
+    before = judge_single_file(find_base(str(other))).key
+    shutil.copytree(tmp_path / "model", tmp_path / "sd1")
+    said = judge_single_file(find_base(str(other), prediction="epsilon"))
+    assert (said.prediction, said.configuration) == ("epsilon", tmp_path / "sd1")
+    assert said.key != before
+
+
+def test_configuration_may_name_a_feature_extractor_that_is_not_fetched(
+    file: Path, tmp_path: Path, cache: Path
+) -> None:
+    index = tmp_path / "model" / "model_index.json"
+    named = {"feature_extractor": ["transformers", "CLIPImageProcessor"]}
+    index.write_text(json.dumps(json.loads(index.read_text()) | named))
+    assert (base_folder(find_base(str(file)), cache) / "unet").is_dir()
+
+
+def test_of_a_configuration_on_the_hub_only_what_is_loaded_is_fetched() -> None:
+    published = [
+        "model_index.json",
+        "README.md",
+        "v1-inference.json",
+        "feature_extractor/preprocessor_config.json",
+        "safety_checker/config.json",
+        "tokenizer/vocab.json",
+        "tokenizer/merges.txt",
+        "unet/config.json",
+        "unet/diffusion_pytorch_model.safetensors",
+    ]
+    fetched = list(filter_repo_objects(published, allow_patterns=single_file._CONFIGURATION))
+    assert fetched == ["model_index.json", "tokenizer/vocab.json", "tokenizer/merges.txt", "unet/config.json"]
 
 
 def test_edit_of_one_layer_in_a_large_file_is_another_model(tmp_path: Path) -> None:

@@ -28,13 +28,14 @@ from trainer.engine.export.verify import open_artifact
 from trainer.engine.families import Family, open_family
 from trainer.engine.imports.contents import Embedding, read_adapters
 from trainer.engine.imports.run import carry_out
+from trainer.engine.methods import prepare_method
 from trainer.engine.methods.lora import Lora
 from trainer.engine.preservation import BasePrediction
 from trainer.engine.run import verify_run
 from trainer.engine.sampling import Prompts, SamplerSettings, sample
 from trainer.engine.text import TextStates
 from trainer.imports.recognise import recognise_file
-from trainer.imports.task import extraction_of, prepare_task
+from trainer.imports.task import build_task, extraction_of, prepare_task, source_values
 from trainer.machine.process import StopSignal
 from trainer.recipe.choices import Kind, Method
 from trainer.recipe.presets import preset_recipe
@@ -241,6 +242,16 @@ def test_dropped_caption_is_what_sampling_tells_of_nothing(xl: Path) -> None:
         assert not told.pooled[[0, 2]].any()
 
 
+def test_batch_of_dropped_captions_alone_can_be_learnt_from(xl: Path) -> None:
+    family = opened(xl)
+    method = prepare_method(small_recipe(xl, "textual-inversion"), family)
+    told = TextStates(family).learning(["", ""])
+    family.predict(torch.randn(2, 4, 8, 8), torch.tensor([100, 700]), told).sum().backward()
+    gradients = [parameter.grad for group in method.groups() for parameter in group.parameters]
+    assert len(gradients) == 2
+    assert all(gradient is not None and not gradient.any() for gradient in gradients)
+
+
 def test_prompts_that_the_two_tokenizers_count_differently_are_of_one_length(xl: Path) -> None:
     family = opened(xl)
     family.tokenizers["text_encoder"].add_tokens("red dog")
@@ -266,3 +277,16 @@ def test_one_file_says_how_the_model_is_noised(xl: Path, tmp_path: Path, *, ends
     assert found["prediction_type"] == "v_prediction"
     assert found.get("rescale_betas_zero_snr", False) is ends_in_noise
     assert (opened(converted).alphas_cumprod()[-1].item() == 0) is ends_in_noise
+
+
+def test_whole_model_that_is_taken_in_is_noised_as_its_file_says(xl: Path, tmp_path: Path, cache: Path) -> None:
+    file = tmp_path / "model.safetensors"
+    write_single_file(xl, file)
+    save_file(load_file(file) | {"v_pred": torch.zeros(0), "ztsnr": torch.zeros(0)}, file)
+    values, _ = source_values(str(file))
+    values |= {"task": "import", "name": "red-mug", "kind": "object", "class_word": "teapot", "base": str(xl)}
+    run = prepare_task(tmp_path / "run", build_task(values), file)
+    carry_out(run, RunContext(run.events, StopSignal(), cache))
+    found = read_json(run.artifact / "scheduler" / "scheduler_config.json", "")
+    assert (found["prediction_type"], found.get("rescale_betas_zero_snr")) == ("v_prediction", True)
+    assert "ztsnr" in load_file(run.artifact / "red-mug.safetensors")

@@ -5,9 +5,11 @@ import shutil
 from pathlib import Path
 
 import pytest
+from transformers import CLIPTokenizer
 
-from trainer.bases import find_base, inspect_base, knows_word
+from trainer.bases import STARTER_FOLDER, find_base, inspect_base, knows_word
 from trainer.errors import BaseModelError
+from trainer.hub_cache import newest_copy
 
 
 @pytest.fixture
@@ -29,6 +31,20 @@ def test_identity_follows_the_weights(base: Path, tiny_model: Path, tiny_v_model
     content[-len(content) // 3] ^= 1  # far behind the header
     denoiser.write_bytes(content)
     assert inspect_base(base).identity != inspect_base(tiny_model).identity
+
+
+@pytest.mark.parametrize(
+    "file", ["safety_checker/config.json", "unet/diffusion_pytorch_model.fp16.safetensors", "text_encoder/notes.txt"]
+)
+def test_identity_stays_where_another_program_fetches_more_of_the_model(base: Path, file: str) -> None:
+    before = inspect_base(base).identity
+    (base / file).parent.mkdir(exist_ok=True)
+    (base / file).write_text("{}")
+    assert inspect_base(base).identity == before
+
+
+def test_identity_of_the_starter_is_the_one_that_evidence_and_concepts_name() -> None:
+    assert inspect_base(STARTER_FOLDER).identity == "7fd1b49201bd15bb"
 
 
 @pytest.mark.parametrize(
@@ -100,7 +116,34 @@ def test_folder_without_index_is_no_model(tmp_path: Path) -> None:
         inspect_base(tmp_path)
 
 
+def as_newer_transformers_write(tokenizer: Path) -> None:
+    CLIPTokenizer.from_pretrained(tokenizer).save_pretrained(tokenizer.with_name("new"))
+    shutil.rmtree(tokenizer)
+    tokenizer.with_name("new").rename(tokenizer)
+    assert not (tokenizer / "vocab.json").exists()
+
+
 def test_known_words_are_whole_tokens(tiny_model: Path, tmp_path: Path) -> None:
     assert knows_word(tiny_model, "teapot") is True
     assert knows_word(tiny_model, "red-mug") is False
     assert knows_word(tmp_path, "teapot") is None
+
+
+def test_known_words_are_read_from_the_one_file_of_newer_transformers_too(base: Path) -> None:
+    as_newer_transformers_write(base / "tokenizer")
+    assert knows_word(base, "teapot") is True
+    assert knows_word(base, "red-mug") is False
+    (base / "tokenizer" / "tokenizer.json").write_text("[]")
+    assert knows_word(base, "teapot") is None
+
+
+def test_copy_with_the_tokenizer_of_newer_transformers_is_whole(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
+    copy = tmp_path / "hub" / "models--owner--model" / "snapshots" / "abc"
+    as_newer_transformers_write(base / "tokenizer")
+    shutil.copytree(base, copy)
+    assert newest_copy(find_base("owner/model")) == copy
+    (copy / "tokenizer" / "tokenizer.json").unlink()
+    assert newest_copy(find_base("owner/model")) is None

@@ -322,15 +322,3 @@ def test_cause_is_said_where_even_the_event_cannot_be_written(
     emit = run_in_engine._emitter(RunFolder(tmp_path), as_json=False)
     assert run_in_engine._failed(full, explain(full), emit) == 1
     assert capsys.readouterr().err.startswith("The disk is full.")
-
-
-@pytest.mark.parametrize("change", [["--out", "/"], ["--photos", "/nowhere"], ["--steps", "-1"]])
-def test_base_is_not_downloaded_for_what_cannot_be_done(
-    change: list[str], tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    def download(*_arguments: object) -> Path:
-        raise AssertionError("downloaded")
-
-    monkeypatch.setattr("trainer.__main__._downloaded", download)
-    wanted = train_arguments(photo_folder, Path("somebody/model"), tmp_path / "run", *change)
-    assert main([str(word) for word in wanted]) == 2

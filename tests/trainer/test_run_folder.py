@@ -29,6 +29,11 @@ def test_folder_without_config_is_no_run(tmp_path: Path) -> None:
     RunFolder(tmp_path).config_file.write_text("{")
     with pytest.raises(RequestError, match="damaged"):
         RunFolder(tmp_path).read_recipe()
+    with pytest.raises(RequestError, match="not a run folder"):
+        RunFolder(RunFolder(tmp_path).config_file).read_recipe()
+    RunFolder(tmp_path).config_file.write_text("[1]")
+    with pytest.raises(RequestError, match="damaged"):
+        RunFolder(tmp_path).read_recipe()
     RunFolder(tmp_path).config_file.write_text('{"method": "dreambooth"}')
     with pytest.raises(RecipeError):
         RunFolder(tmp_path).read_recipe()

@@ -46,8 +46,9 @@ def _working_8bit(device: torch.device) -> Any:
 
 def load_states(optimizer: torch.optim.Optimizer, stored: dict[str, Any], warn: Warn) -> None:
     """Go on with a checkpoint's states; those of the other AdamW, 8-bit or not, are no use: they begin anew."""
-    own = "exp_avg" if isinstance(getattr(optimizer, "optimizer", optimizer), torch.optim.AdamW) else "state1"
-    if all(own in states for states in stored["state"].values()):
+    is_fp32 = isinstance(getattr(optimizer, "optimizer", optimizer), torch.optim.AdamW)
+    # looked for under PyTorch's name only: where bitsandbytes puts its own differs from version to version
+    if all(("exp_avg" in states) is is_fp32 for states in stored["state"].values()):
         optimizer.load_state_dict(stored)
     else:
         warn("Another kind of AdamW wrote the checkpoint: its weights are kept, the optimizer's states begin anew.")

@@ -7,10 +7,11 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from trainer.concept import preview_prompt, preview_seeds, words_of
 from trainer.engine.families import Family
-from trainer.engine.sampling import Prompts, SamplerSettings, sample
+from trainer.engine.sampling import MAX_BATCH, Prompts, SamplerSettings, sample
 from trainer.events import Emit, Preview
 from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
@@ -50,17 +51,20 @@ class Previews:
     def make(self, step: int) -> None:
         """Sample at a step, write step-NNNNNN-K.png and report them; nothing where a stop is requested meanwhile."""
         recipe, family = self._recipe, self._family
-        prompt = words_of(recipe).spell(preview_prompt(recipe))
+        prompt, seeds = words_of(recipe).spell(preview_prompt(recipe)), preview_seeds(recipe)
+        pictures: list[Image.Image] = []
         try:
             with self._averaged():
-                pictures = sample(
-                    family,
-                    Prompts(family.encode_prompts([prompt]), family.unconditional()),
-                    seeds=preview_seeds(recipe),
-                    size=(recipe.resolution_px, recipe.resolution_px),
-                    sampler=self._sampler,
-                    step_done=self._give_up_on_stop,
-                )
+                prompts = Prompts(family.encode_prompts([prompt]), family.unconditional())
+                for begin in range(0, len(seeds), MAX_BATCH):
+                    pictures += sample(
+                        family,
+                        prompts,
+                        seeds=seeds[begin : begin + MAX_BATCH],
+                        size=(recipe.resolution_px, recipe.resolution_px),
+                        sampler=self._sampler,
+                        step_done=self._give_up_on_stop,
+                    )
         except _Interrupted:
             return
         files = self._files(step)

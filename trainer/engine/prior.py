@@ -11,7 +11,7 @@ from trainer.bases import BaseTraits
 from trainer.concept import with_article
 from trainer.engine.cache import Counted
 from trainer.engine.families import Family
-from trainer.engine.sampling import Prompts, SamplerSettings, sample
+from trainer.engine.sampling import MAX_BATCH, Prompts, SamplerSettings, sample
 from trainer.errors import PhotoError, TrainingError
 from trainer.photos.decode import decode_photo
 from trainer.photos.intake import files_of_folder
@@ -19,7 +19,6 @@ from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe
 from trainer.recipe.presets import sampler_values
 from trainer.whole_files import opened_whole
 
-BATCH = 4
 MAX_OWN = 1000
 """As many as can be generated; somebody's whole collection would take hours to read."""
 
@@ -53,8 +52,8 @@ def class_pictures(
         folder.mkdir(parents=True, exist_ok=True)
         prompts = Prompts(family.encode_prompts([prompt]), family.unconditional())
         size = (recipe.resolution_px, recipe.resolution_px)
-        for begin in range(0, len(missing), BATCH):
-            numbers = missing[begin : begin + BATCH]
+        for begin in range(0, len(missing), MAX_BATCH):
+            numbers = missing[begin : begin + MAX_BATCH]
             pictures = sample(
                 family, prompts, seeds=numbers, size=size, sampler=sampler, step_done=lambda _done, _total: between()
             )

@@ -21,7 +21,7 @@ from trainer.engine.checkpoint import Checkpoints, newest_step
 from trainer.engine.context import RunContext, bring_base, stop_before_training, stop_run
 from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.write import export_artifact, verify_artifact
-from trainer.engine.families import Family, open_family
+from trainer.engine.families import Family, keep_only_trained, open_family
 from trainer.engine.loop import GpuTooSmall, LossNotFinite, Training, load_checkpoint, train
 from trainer.engine.methods import Method, prepare_method
 from trainer.engine.methods.lora import Lora
@@ -130,6 +130,8 @@ class _Work:
         self.compute.accelerator.free_memory()
         with average.in_place():
             self._measure(scorer, family, method)
+            keep_only_trained(family)
+            self.compute.accelerator.free_memory()
             export_artifact(
                 self.run,
                 method,

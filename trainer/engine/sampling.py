@@ -33,6 +33,8 @@ _NOISE_SCHEDULE = (
     *("prediction_type", "timestep_spacing", "steps_offset"),
 )
 """What a base says of its training. How its own sampler is set (Karras sigmas, SDE ...) is for `SCHEDULERS` to say."""
+MAX_BATCH = 4
+"""Pictures that are made at once, in twice as many rows with guidance; more would need more memory than training."""
 StepDone = Callable[[int, int], None]
 
 

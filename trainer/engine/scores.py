@@ -26,6 +26,7 @@ from trainer.engine.cache import EncodedPictures
 from trainer.engine.families import Conditioning, Family
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.prior import class_prompt
+from trainer.engine.sampling import MAX_BATCH
 from trainer.recipe.config import TrainConfig
 
 LEVELS = (0.9, 0.7, 0.5, 0.3, 0.1)
@@ -108,7 +109,8 @@ class Scorer:
         """What the denoiser says, fp32; `prompts` are one for all or one for each."""
         prompts = prompts.repeated(len(noisy))
         parts: list[torch.Tensor] = []
-        at_once = max(self._recipe.batch_size, 2 * self._recipe.preview_count)  # a preview's with guidance
+        drawn_at_once = 2 * min(self._recipe.preview_count, MAX_BATCH)  # a preview's, with guidance
+        at_once = max(self._recipe.batch_size, drawn_at_once)
         for begin in range(0, len(noisy), at_once):
             part = slice(begin, begin + at_once)
             mixed = family.unet.dtype != family.dtype  # fp32 masters of a run in half precision

@@ -7,12 +7,14 @@ from collections.abc import Mapping
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE
 from trainer.bases import is_loaded
 from trainer.errors import WeightsError
-from trainer.imports.recognise import MAX_BYTES, Form
+from trainer.imports.recognise import MAX_BYTES, XL_EMBEDDING, Form
 from trainer.imports.torch_zip import MAX_FILE_BYTES
 
 INDEX_FILE = "model_index.json"
 _KNOWN = (EMBEDDING_FILE, LORA_FILE)
 _OLD_EMBEDDING = "learned_embeds.bin"
+_TWO_FILES = tuple((f"learned_embeds{kind}", f"learned_embeds_2{kind}") for kind in (".safetensors", ".bin"))
+"""As diffusers' script for Stable Diffusion XL writes them, one per text encoder; the first looks like one for 1.x."""
 _PICKLES = (".pt", ".bin", ".pth", ".ckpt")
 WHOLE_FOLDER = ""
 """Chosen where the repository as a whole is a model in diffusers format."""
@@ -21,6 +23,11 @@ WHOLE_FOLDER = ""
 def choose_file(files: Mapping[str, int], wanted: str | None, repo_id: str) -> str:
     """The file to take in out of `files` (bytes by path), or WHOLE_FOLDER. Raises WeightsError, in words."""
     chosen = _named(files, wanted, repo_id) if wanted else _found(files, repo_id)
+    if any(chosen in pair and files.keys() >= set(pair) for pair in _TWO_FILES):
+        raise WeightsError(
+            f"{repo_id} holds a textual inversion for Stable Diffusion XL in two files, one per text encoder. One file "
+            f"with both is taken in: a .safetensors with the tensors {' and '.join(XL_EMBEDDING)}."
+        )
     limit = MAX_FILE_BYTES if chosen.endswith(_PICKLES) else MAX_BYTES[Form.original]
     size = files[chosen] if chosen else sum(count for path, count in files.items() if is_loaded(path))
     if size > limit:

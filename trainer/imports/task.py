@@ -74,7 +74,9 @@ def build_task(values: dict[str, object]) -> ImportTask | ExtractTask:
     try:
         return _ADAPTER.validate_python(values)
     except ValidationError as error:
-        raise RecipeError([_problem(str(e["loc"][-1]), e["type"], e["msg"]) for e in error.errors()]) from None
+        # what is no task at all, or of no known kind, is at no place inside it
+        found = [(str(e["loc"][-1]) if e["loc"] else "task", e) for e in error.errors()]
+        raise RecipeError([_problem(field, e["type"], e["msg"]) for field, e in found]) from None
 
 
 def _problem(field: str, kind: str, message: str) -> Problem:
@@ -114,10 +116,12 @@ def source_values(source: str) -> tuple[dict[str, object], Path | None]:
 
     Raises WeightsError for anything else.
     """
-    path = Path(source).expanduser()
-    if path.is_file():
-        return {"origin": shown_name(path.name)}, path
-    return hub_values(source), None
+    try:
+        path = Path(source).expanduser()
+        is_here = path.is_file()
+    except (OSError, RuntimeError):  # too long, no permission, nobody's home
+        return hub_values(source), None
+    return ({"origin": shown_name(path.name)}, path) if is_here else (hub_values(source), None)
 
 
 def hub_values(source: str) -> dict[str, object]:

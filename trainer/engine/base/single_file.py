@@ -10,7 +10,7 @@ import torch
 from huggingface_hub import snapshot_download
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError
 
-from trainer.bases import PINNED, BaseReference, inspect_base
+from trainer.bases import PARTS_WITH_WEIGHTS, PARTS_WITHOUT_WEIGHTS, PINNED, BaseReference, inspect_base
 from trainer.engine.export.pipeline_folder import copy_around_weights, declare_float32_text_encoders, parts_of
 from trainer.engine.families import stock_pipeline
 from trainer.errors import BaseModelError
@@ -19,7 +19,12 @@ from trainer.machine.locks import one_at_a_time
 from trainer.single_file_base import SingleFile, judge_single_file
 from trainer.whole_files import written_aside
 
-_CONFIGURATION = ["*.json", "*.txt"]
+_CONFIGURATION = [
+    "model_index.json",
+    *(f"{part}/*.json" for part in (*PARTS_WITH_WEIGHTS, *PARTS_WITHOUT_WEIGHTS)),
+    *(f"{part}/*.txt" for part in PARTS_WITHOUT_WEIGHTS),
+]
+"""What is loaded of a base, but its weights."""
 _HALVES = {"F16": torch.float16, "BF16": torch.bfloat16}
 _FIRST = "model.diffusion_model.input_blocks.0.0.weight"
 
@@ -57,7 +62,11 @@ def convert_single_file(single: SingleFile, configuration: Path, folder: Path) -
     dtype = _HALVES.get(read_header(single.file).tensors[_FIRST].dtype, torch.float32)
     try:
         pipeline = stock_pipeline(configuration).from_single_file(
-            str(single.file), config=str(configuration), local_files_only=True, torch_dtype=dtype
+            str(single.file),
+            config=str(configuration),
+            feature_extractor=None,  # the index may name one, which is not used here and therefore never fetched
+            local_files_only=True,
+            torch_dtype=dtype,
         )
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise BaseModelError(f"{single.file.name} does not fit its configuration: {error}") from error

@@ -10,7 +10,7 @@ import torch
 from diffusers import AutoencoderKL, UNet2DConditionModel
 from transformers import CLIPTextModel, CLIPTextModelWithProjection
 
-from trainer.bases import TEXT_ENCODERS, family_of
+from trainer.bases import PARTS_WITHOUT_WEIGHTS, TEXT_ENCODERS, family_of
 from trainer.engine.families import StockPipeline
 
 _PARTS = {"unet": UNet2DConditionModel, "vae": AutoencoderKL}
@@ -38,7 +38,7 @@ def parts_of(model: Path) -> tuple[str, ...]:
 
 def copy_around_weights(folder: Path, *, like: Path) -> None:
     """Tokenizer, scheduler and index of the model of `like`, without the parts that this app does not use."""
-    for part in ("tokenizer", "tokenizer_2", "scheduler"):
+    for part in PARTS_WITHOUT_WEIGHTS:
         if (like / part).is_dir():
             shutil.copytree(like / part, folder / part)
     index = json.loads((like / "model_index.json").read_text(encoding="utf-8"))

@@ -12,10 +12,11 @@ from PIL import Image
 from safetensors import SafetensorError
 
 from trainer.artifact import EMBEDDING_FILE, LORA_FILE, Manifest, portable_file
+from trainer.engine.device import DTYPES, choose_precision
 from trainer.engine.export.embeddings import load_embedding
 from trainer.engine.families import StockPipeline, stock_pipeline
 from trainer.errors import VerificationError
-from trainer.recipe.choices import Method
+from trainer.recipe.choices import Method, Precision
 
 STEPS = 6
 FLAT_STD = 0.01
@@ -62,14 +63,14 @@ def _open_folder(model: Path, **options: Any) -> StockPipeline:
     return stock.from_pretrained(model, local_files_only=True, use_safetensors=True, **options)
 
 
-@torch.no_grad()
 def try_picture(pipeline: StockPipeline, manifest: Manifest, device: torch.device) -> Image.Image:
     """One picture of the concept. Raises VerificationError unless it is finite and not flat."""
     pipeline.scheduler = DPMSolverMultistepScheduler.from_config(pipeline.scheduler.config)
     try:
-        pixels = _draw(pipeline, manifest, device)
-    except torch.OutOfMemoryError:  # what was trained may still be there
-        pixels = _draw(pipeline, manifest, torch.device("cpu"))
+        pixels = draw(pipeline, manifest, device, _dtype_on(device))
+    except torch.OutOfMemoryError:  # another program may use the GPU
+        cpu = torch.device("cpu")
+        pixels = draw(pipeline, manifest, cpu, _dtype_on(cpu))
     if not np.isfinite(pixels).all():
         raise VerificationError("The artifact makes pictures that are not numbers.", _ADVICE)
     if float(pixels.std()) < FLAT_STD:
@@ -77,8 +78,19 @@ def try_picture(pipeline: StockPipeline, manifest: Manifest, device: torch.devic
     return Image.fromarray((pixels * 255).round().astype(np.uint8))
 
 
-def _draw(pipeline: StockPipeline, manifest: Manifest, device: torch.device) -> np.ndarray:
-    """float32 [height, width, 3] in [0, 1]."""
+def _dtype_on(device: torch.device) -> torch.dtype:
+    """What is drawn in: half precision on a GPU, where a large model in fp32 may have no room."""
+    return DTYPES[choose_precision(Precision.auto, device.type)] if device.type == "cuda" else torch.float32
+
+
+@torch.no_grad()
+def draw(pipeline: StockPipeline, manifest: Manifest, device: torch.device, dtype: torch.dtype) -> np.ndarray:
+    """float32 [height, width, 3] in [0, 1], denoised in `dtype`; decoded in fp32, as some autoencoders overflow."""
+    vae: Any = pipeline.vae
+    processor: Any = pipeline.image_processor
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module) and part is not vae:
+            part.to(dtype)
     pipeline.to(device)
     made: Any = pipeline(
         f"a picture of {manifest.words_in_diffusers}",
@@ -87,6 +99,7 @@ def _draw(pipeline: StockPipeline, manifest: Manifest, device: torch.device) -> 
         height=manifest.resolution_px,
         width=manifest.resolution_px,
         generator=torch.Generator("cpu").manual_seed(0),
-        output_type="np",
+        output_type="latent",
     )
-    return made.images[0]
+    pixels = vae.decode(made.images.float() / vae.config["scaling_factor"], return_dict=False)[0]
+    return processor.postprocess(pixels, output_type="np")[0]

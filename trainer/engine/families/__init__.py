@@ -2,6 +2,6 @@
 
 from trainer.engine.families.base import Family, Posterior, StockPipeline, stock_pipeline
 from trainer.engine.families.conditioning import Conditioning
-from trainer.engine.families.opening import open_family
+from trainer.engine.families.opening import keep_only_trained, open_family
 
-__all__ = ["Conditioning", "Family", "Posterior", "StockPipeline", "open_family", "stock_pipeline"]
+__all__ = ["Conditioning", "Family", "Posterior", "StockPipeline", "keep_only_trained", "open_family", "stock_pipeline"]

@@ -43,7 +43,8 @@ class StableDiffusionXL(StableDiffusion):
         if not self._zeros_for_nothing:
             return nothing
         assert nothing.pooled is not None
-        return Conditioning(torch.zeros_like(nothing.states), torch.zeros_like(nothing.pooled))
+        # multiplied, so that they still hang on what is learnt: a batch may have no other captions to go back through
+        return Conditioning(nothing.states * 0, nothing.pooled * 0)
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
         dtype = self.unet.dtype

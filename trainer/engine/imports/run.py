@@ -157,9 +157,11 @@ def _unpickled(source: Path, target: Path) -> Path:
 
 
 def _as_folder(file: Path, recognised: Recognised, prediction: str, base: _Base, folder: Path) -> Path:
-    """An original checkpoint in diffusers format, with the base's configuration and its own prediction type."""
+    """An original checkpoint in diffusers format, with the base's configuration, predicting and noised as it says."""
     assert recognised.width is not None
-    single = SingleFile(file, recognised.width, prediction, base.folder)
+    single = SingleFile(
+        file, recognised.width, prediction, base.folder, recognised.is_xl, ends_in_noise=recognised.ends_in_noise
+    )
     shutil.rmtree(folder, ignore_errors=True)
     convert_single_file(single, base.folder, folder)
     return folder
