@@ -25,7 +25,7 @@ from jobs.submission.drafts import Drafts
 from jobs.submission.example import submit_example
 from jobs.submission.intake import Intake
 from jobs.submission.preflight import BaseChecker
-from jobs.supervisor.executors import HUGGING_FACE, gone_executors
+from jobs.supervisor.executors import gone_executors
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
 from trainer.errors import RequestError, StudioError
@@ -132,7 +132,7 @@ def queue_example(jobs: JobService, *, owner: str) -> None:
 def look_after(children: Children, services: Services, uploads: Path, one_page: OnePage, stop: StopSignal) -> None:
     """Until told to stop: keep the children alive, the queue whole, and no photos that nobody trained within a day."""
     tidied, queued = time.monotonic(), -math.inf
-    served = {HUGGING_FACE, *(device.key for device in services.jobs.fleet.own)}
+    served = {device.key for device in services.jobs.fleet.own}
     others = services.jobs.fleet.roll_call()
     while not stop.requested():
         children.revive()
