@@ -7,6 +7,7 @@ from pathlib import Path
 
 from jobs.money.bill import Bill, count, read_bill, write_bill
 from jobs.money.space_state import SpaceState
+from jobs.record.job_file import record_wish
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job, JobStore
 from jobs.remote.record import read_remote
@@ -55,8 +56,8 @@ class Counting:
         )
         if counted != known and (is_news or abs(counted.counted_to - bill.counted_to) > _WRITE_S):
             write_bill(run, counted)
-        if counted.at_limit and job.state is JobState.running:
-            self._store.set_wish(job.id, StopWish.keep)
+        if counted.at_limit and job.state is JobState.running and self._store.set_wish(job.id, StopWish.keep):
+            record_wish(run, StopWish.keep)
 
     def _priced(self, bill: Bill | None, job: Job) -> Bill | None:
         """The bill of a job on hardware that costs; one that was queued without conditions gets the owner's."""
