@@ -92,15 +92,15 @@ class _Restoring:
 
     def _restore(self, job_id: str) -> None:
         """One job, whole or not at all."""
-        copy = self.mirror.newest(job_id)
-        if copy is None:
-            return  # the beginning of a copy, or the rest of a removed one
-        if shutil.disk_usage(self.runs_dir).free < sum(file.bytes for file in copy.files) + _LEFT_FREE:
-            self.too_large += 1
-            return
-        for beginning in self.runs_dir.glob(f".{job_id}.*"):  # of a restore that was killed
-            shutil.rmtree(beginning, ignore_errors=True)
         try:
+            copy = self.mirror.newest(job_id)
+            if copy is None:
+                return  # the beginning of a copy, or the rest of a removed one
+            if shutil.disk_usage(self.runs_dir).free < sum(file.bytes for file in copy.files) + _LEFT_FREE:
+                self.too_large += 1
+                return
+            for beginning in self.runs_dir.glob(f".{job_id}.*"):  # of a restore that was killed
+                shutil.rmtree(beginning, ignore_errors=True)
             with written_aside(self.runs_dir / job_id) as aside:
                 _fetch(self.mirror.folder(job_id), copy, aside, self._beat)
         except (OSError, MirrorError) as error:

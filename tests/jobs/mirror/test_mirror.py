@@ -167,6 +167,22 @@ def test_half_a_list_does_not_count_and_the_one_before_does(
     assert restore_from_mirror(settings, keeping) == 0
 
 
+def test_list_that_cannot_be_read_keeps_no_other_job_from_coming_back(
+    settings: Settings, keeping: Keeping, mirror: Mirror, run: RunFolder
+) -> None:
+    before = settings.runs_dir / ("0" * 16)
+    shutil.copytree(run.root, before)
+    for root in (before, run.root):
+        mirror.copy(root)
+    (unreadable,) = mirror.folder(before.name).glob("whole-*")
+    unreadable.unlink()
+    unreadable.mkdir()
+    lose_disk(settings)
+    assert restore_from_mirror(settings, keeping) == 1
+    assert run.job_file.exists()
+    assert keeping.status().note == "1 of the jobs in the mirror is not whole and stays there as it was."
+
+
 def test_checkpoint_that_is_replaced_while_it_is_copied_arrives_whole(
     mirror: Mirror, place: Path, run: RunFolder
 ) -> None:
