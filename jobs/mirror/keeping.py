@@ -27,6 +27,8 @@ class MirrorStatus(BaseModel):
     mirror_id: str = ""
     """The mirror that this run of the app began with; empty before there was one."""
     last_copy: float | None = None
+    whole_at: float | None = None
+    """What was here then is in the mirror: whoever copies went through all jobs from then on, and left none behind."""
     behind: int = 0
     """Jobs whose newest state is not copied yet."""
     restoring: bool = False
@@ -58,12 +60,12 @@ class Keeping:
             return MirrorStatus()
 
     def holds(self, moment: float) -> bool:
-        """Whether what was here at this moment is in the mirror: everything is copied, and something was since."""
+        """Whether what was here at this moment is in the mirror, and stays there as far as is known."""
         if self.mirror is None:
             return False
         status = self.status()
         is_well = not (status.trouble or status.silent or status.restoring or status.behind or self.forgotten())
-        return is_well and status.last_copy is not None and status.last_copy > moment
+        return is_well and status.whole_at is not None and status.whole_at > moment
 
     def report(self, status: MirrorStatus) -> None:
         write_whole(self._status_file, status.model_dump_json() + "\n")
