@@ -115,6 +115,13 @@ def test_job_at_its_limit_is_stopped_and_kept(scene: Scene, job: Job) -> None:
     assert bill_of(scene, job).at_limit
 
 
+def test_import_or_extraction_at_its_limit_is_cancelled_for_it_heeds_nothing_else(scene: Scene, job: Job) -> None:
+    scene.run(job).task_file.touch()
+    write_bill(scene.run(job), Bill(limit_usd=0.2))
+    counting(scene).count(START + 1800)
+    assert scene.jobs.get(job.id).wish is StopWish.cancel
+
+
 def test_limit_that_was_reached_holds_after_a_kill_before_the_stop(scene: Scene, job: Job) -> None:
     write_bill(scene.run(job), Bill(limit_usd=0.2, at_limit=True, usd_per_hour=0.4, flavor="t4-small"))
     counting(scene).count(START + 1)
