@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import logging
 import re
 import shutil
 import time
@@ -41,6 +42,7 @@ from trainer.events import Failed, Warned
 from trainer.narrate import duration
 from trainer.run_folder import RunFolder
 
+log = logging.getLogger(__name__)
 TORN_OFF = -15
 _HUB_POLL_S = 2.0
 _PASSING = frozenset({HubTrouble.later, HubTrouble.sign_in})
@@ -48,6 +50,8 @@ _PASSING = frozenset({HubTrouble.later, HubTrouble.sign_in})
 _LISTED_LATE_S = 600
 """For so long after its end a Job's result may be missing from a listing."""
 _WORTH_A_START_S = 60
+_DAMAGED_TRIES = 6
+"""So often a result is fetched whose hashes are wrong: for longer than a listing may be late."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 _RESUME = "Resume goes on from the newest checkpoint, in a new Job."
 
@@ -95,13 +99,16 @@ class Errand:
                 return None
             self._keep(with_times(self.record, info))
             stage, wish = stage_of(info), watch.wish()
+            if stage in OVER and wish is StopWish.cancel:
+                return self._abandon()
             if stage not in OVER:
                 self._pass_on(stage, wish)
-            files = self._bucket.files()
-            self._mirror(files)
-            if stage in OVER:
-                watch.note("Fetching the result from Hugging Face.")
-                return self._conclude(stage, files, wish, lost_token=lost_token)
+            if wish is not StopWish.cancel:
+                files = self._bucket.files()
+                self._mirror(files)
+                if stage in OVER:
+                    watch.note("Fetching the result from Hugging Face.")
+                    return self._conclude(stage, files, wish, lost_token=lost_token)
             watch.note(self._words(stage, wish))
             _pause(watch, wish)
             info = self._jobs.inspect(self.record.hub_job, self.record)
@@ -150,17 +157,32 @@ class Errand:
             self._bucket.put([(KEEP.encode(), KEEP)])
             self._told_to_keep = True
 
+    def _abandon(self) -> int:
+        """It is cancelled and over: bring home what can be had, for a Resume, and clear away whatever becomes of that.
+
+        A full disk here or what its owner put into the bucket must not keep the job open.
+        """
+        try:
+            files = self._bucket.files()
+            self._mirror(files)
+            self._bring_checkpoint(files)
+        except (HubError, OSError) as error:
+            log.warning("job %s is cancelled, and not all of it came home: %s", self._assignment.job, error)
+        return self._close(EXIT_STOPPED)
+
     def _conclude(self, stage: JobStage, files: dict[str, BucketFile], wish: StopWish, *, lost_token: bool) -> int:
         """The Job is over: bring home what it left, and clear away."""
         result = self._read_result(files)
         if result is None and stage is JobStage.COMPLETED and now() - (self.record.ended or 0.0) < _LISTED_LATE_S:
             raise HubError("The Job has ended, and its result is not to be seen yet.", HubTrouble.later)
-        if result in (EXIT_DONE, EXIT_STOPPED) and ARTIFACT + MANIFEST_FILE in files:
-            self._bring_artifact(files)
-        if result == EXIT_DONE:
+        has_artifact = result == EXIT_DONE or (result == EXIT_STOPPED and ARTIFACT + MANIFEST_FILE in files)
+        damage = self._bring_artifact(files) if has_artifact else None
+        if result == EXIT_DONE and damage is None:
             self._take_base_commit()
-        elif (folder := newest_checkpoint(files)) is not None:
-            self._bucket.fetch([file for name, file in files.items() if name.startswith(folder)], self._run)
+        else:
+            self._bring_checkpoint(files)
+        if damage is not None:
+            return self._leave_behind(damage)
         if wish is StopWish.none and result == EXIT_STOPPED:
             return self._close(EXIT_FAILED, Failed(cause="The Job was stopped at Hugging Face.", advice=_RESUME))
         if result is not None and result >= 0:
@@ -187,11 +209,30 @@ class Errand:
         file.unlink()
         return code
 
-    def _bring_artifact(self, files: dict[str, BucketFile]) -> None:
-        """Fetch the artifact and check every hash; one that is here already may be that of an earlier start."""
+    def _bring_checkpoint(self, files: dict[str, BucketFile]) -> None:
+        if (folder := newest_checkpoint(files)) is not None:
+            self._bucket.fetch([file for name, file in files.items() if name.startswith(folder)], self._run)
+
+    def _bring_artifact(self, files: dict[str, BucketFile]) -> str | None:
+        """Fetch the artifact and check every hash; one that is here already may be that of an earlier start.
+
+        Returns what is wrong with it where that has stayed so; until then it raises HubError, to be asked again.
+        """
         self._bucket.fetch_folder([f for name, f in files.items() if name.startswith(ARTIFACT)], self._run, ARTIFACT)
-        if (trouble := self._artifact_trouble()) is not None:
-            raise HubError(f"The result did not arrive whole. {trouble}", HubTrouble.later)
+        if (damage := self._artifact_trouble()) is None:
+            return None
+        self._keep(self.record.model_copy(update={"damaged": self.record.damaged + 1}))
+        if self.record.damaged < _DAMAGED_TRIES:
+            raise HubError(f"The result did not arrive whole. {damage}", HubTrouble.later)
+        return damage
+
+    def _leave_behind(self, damage: str) -> int:
+        """The result stays damaged, and stays where it is: there may be more in it than we can tell."""
+        left = f"It lies in the bucket {self._assignment.bucket} of your account; delete that when you need it no more."
+        self._run.events(Failed(cause=f"The result did not arrive whole. {damage} {left}", advice=_RESUME))
+        ended = self.record.ended or now()
+        self._keep(self.record.model_copy(update={"exit_code": EXIT_FAILED, "ended": ended, "stage": Stage.over}))
+        return EXIT_FAILED
 
     def _take_base_commit(self) -> None:
         """The commit of the base that was loaded; nothing else of the recipe, for who pays can write to the bucket."""
@@ -201,11 +242,13 @@ class Errand:
         with contextlib.suppress(RequestError):  # a recipe of another version is not understood, and the Job is over
             self._run.write_recipe(self._run.read_recipe().model_copy(update={"base_revision": commit}))
 
-    def _artifact_trouble(self) -> Exception | None:
+    def _artifact_trouble(self) -> str | None:
         try:
             check_hashes(self._run.artifact, read_manifest(self._run.artifact))
-        except (ConceptError, VerificationError) as error:
-            return error
+        except ConceptError as error:
+            return str(error)
+        except VerificationError as error:
+            return error.cause
         return None
 
     def _what_happened(self, stage: JobStage, result: int | None) -> str:

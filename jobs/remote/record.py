@@ -49,6 +49,8 @@ class RemoteRun(BaseModel):
     ended: float | None = None
     exit_code: int | None = None
     """How the training ended. From then on all that is wanted of it is here, and its bucket is to be deleted."""
+    damaged: int = 0
+    """How often its result came home and was not whole."""
     earlier_s: float = 0.0
     """How long earlier starts ran."""
     rest_s: int | None = None
@@ -91,7 +93,7 @@ class RemoteRun(BaseModel):
     def again(self, *, asked: bool) -> RemoteRun:
         """The record of the next start; one that its owner did not ask for runs within the limit of this one."""
         ran_s = min(self._of_this_start_s(self.ended or 0.0), self.timeout_s)
-        fresh = {"start": self.start + 1, "stage": Stage.new, "hub_job": "", "exit_code": None}
+        fresh = {"start": self.start + 1, "stage": Stage.new, "hub_job": "", "exit_code": None, "damaged": 0}
         fresh |= {"earlier_s": self.earlier_s + ran_s, "began": None, "ended": None}
         return self.model_copy(update={**fresh, "rest_s": None if asked else int(self.timeout_s - ran_s)})
 
