@@ -19,7 +19,9 @@ from jobs.money.release import Standing, Verdict, is_safe, judge
 from jobs.money.space import NO_SECRET, Hardware, OwnSpace
 from jobs.money.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, read_state, write_state
 from jobs.publishing.publications import PublicationStore
+from jobs.record.state import JobState
 from jobs.record.store import Job, JobStore
+from jobs.remote.record import read_remote
 from jobs.views.progress import progress_of
 from jobs.views.speed import Speeds
 from trainer.errors import HubError, RequestError
@@ -76,11 +78,14 @@ class Caretaker:
             state = self._put(state, release_wanted=False, release=Release())
             keep.unlink()
         jobs = self._jobs.all_jobs()
-        open_jobs = [job for job in jobs if job.is_open]
         verdict = self._judge(jobs, state)
         if moment >= self._next_sleep:
-            state = self._mind_sleep(state, open_jobs, verdict, moment)
+            here = [job for job in jobs if job.is_open and read_remote(self._run(job)) is None]
+            state = self._mind_sleep(state, here, verdict, moment)
         self._release(state, verdict, moment)
+
+    def _run(self, job: Job) -> RunFolder:
+        return RunFolder(self._runs_dir / job.id)
 
     # what the hardware is
 
@@ -124,7 +129,7 @@ class Caretaker:
     def _settle_wishes(self, but_for: str = "") -> None:
         """The wishes of jobs that are done are over, but for those about hardware of this flavor."""
         for job in self._jobs.all_jobs():
-            run = RunFolder(self._runs_dir / job.id)
+            run = self._run(job)
             wished = None if job.is_open else _wished(run)
             if wished is not None and not (but_for and wished.flavor == but_for):
                 settle(run)
@@ -148,22 +153,25 @@ class Caretaker:
             return self._lengthen_sleep(state, open_jobs, moment)
         if verdict.obstacle and state.sleep_s is None and self._space.can_manage:
             return self._set_sleep(state, _FORGOTTEN_SLEEP_S, moment, ours=True)
-        if not verdict.asked and not verdict.unsafe:
+        if not verdict.unsafe and (verdict.obstacle or not verdict.asked):  # all that is open trains elsewhere
             return self._restore_sleep(state, moment)
         return state
 
     def _lengthen_sleep(self, state: SpaceState, open_jobs: Sequence[Job], moment: float) -> SpaceState:
         """Set the timer where there is none, or it would end before the jobs do: it runs from the last visit on.
 
-        Not for jobs that show no sign of life: the timer is there to end what they cost.
+        Not for jobs that show no sign of life: the timer is there to end what they cost. Nor for those that train at
+        Hugging Face, which are not among these: this hardware does nothing for them.
         """
         self._next_sleep = moment + _LOOK_S
         if not self._space.can_manage:
             return state
-        if state.sleep_s is not None and moment - max(map(self._last_sign, open_jobs)) > _NO_SIGN_S:
+        signs = {job.id: moment - self._last_sign(job) for job in open_jobs}
+        if state.sleep_s is not None and min(signs.values()) > _NO_SIGN_S:
             return state
-        elapsed = max(0.0, moment - min(job.queued for job in open_jobs))
-        left = sum(self._seconds_left(job) for job in open_jobs)
+        alive = [job for job in open_jobs if job.state is JobState.waiting or signs[job.id] <= _NO_SIGN_S] or open_jobs
+        elapsed = max(0.0, moment - min(job.queued for job in alive))
+        left = sum(self._seconds_left(job) for job in alive)
         if state.sleep_s is not None and state.sleep_s >= elapsed + 1.25 * left:
             return state
         wanted = math.ceil((elapsed + 2 * left + _ROUND_S) / _ROUND_S) * _ROUND_S
@@ -191,13 +199,13 @@ class Caretaker:
     def _last_sign(self, job: Job) -> float:
         """When a job last got on."""
         try:
-            event = RunFolder(self._runs_dir / job.id).events_file.stat().st_mtime
+            event = self._run(job).events_file.stat().st_mtime
         except OSError:
             event = 0.0
         return max(job.queued, job.started or 0.0, event)
 
     def _seconds_left(self, job: Job) -> float:
-        run = RunFolder(self._runs_dir / job.id)
+        run = self._run(job)
         if (eta := progress_of(run.events_file).eta_s) is not None:
             return eta
         try:
@@ -212,7 +220,7 @@ class Caretaker:
         publications = self._publications.find_all(job.id for job in jobs)
         standings: list[Standing] = []
         for job in jobs:
-            run = RunFolder(self._runs_dir / job.id)
+            run = self._run(job)
             safe = is_safe(job, run, publications.get(job.id), is_kept=self._is_kept)
             standings.append(Standing(job, safe, self._wish(job, run)))
         return judge(standings, wanted=state.release_wanted, sleep_s=state.sleep_s)
