@@ -61,7 +61,7 @@ class Errand:
 
     def __init__(self, hub: HfApi, token: str, image: str, job_id: str, run: RunFolder, record: RemoteRun) -> None:
         self.record, self._run = record, run
-        self._assignment = Assignment(job=job_id, bucket=f"{record.namespace}/concept-studio-{job_id}")
+        self._assignment = Assignment(job=job_id, bucket=record.bucket(job_id))
         self._bucket = RunBucket(hub, self._assignment.bucket)
         self._jobs = HubJobs(hub, token, image)
         self._fetched: dict[str, str] = {}

@@ -61,6 +61,10 @@ class RemoteRun(BaseModel):
         """The Hub ends the Job after this long."""
         return self.limit_s if self.rest_s is None else self.rest_s
 
+    def bucket(self, job_id: str) -> str:
+        """The bucket that the run of this job travels in."""
+        return f"{self.namespace}/concept-studio-{job_id}"
+
     @property
     def is_under_way(self) -> bool:
         """Whether a Job of this start may run."""
