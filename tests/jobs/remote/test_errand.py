@@ -11,15 +11,17 @@ from huggingface_hub import HfApi
 
 from jobs.record.state import StopWish
 from jobs.record.store import Job
+from jobs.remote.errand import Errand
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.supervisor.training import Watch
 from jobs.tokens import TokenVault
 from tests.hub.accounts import ALICE
+from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.remote.conftest import follow_until_it_is_asked_for, hub_jobs
-from trainer.errors import EXIT_FAILED, EXIT_STOPPED
+from trainer.errors import EXIT_FAILED, EXIT_STOPPED, HubError
 from trainer.events import Failed, read_events
 from trainer.settings import Settings
 
@@ -81,3 +83,21 @@ def test_cancelled_job_ends_also_where_nothing_of_it_can_come_home(
     monkeypatch.setattr("jobs.remote.bucket.shutil.disk_usage", lambda _folder: full)
     assert ended(StopWish.cancel)[1] == EXIT_STOPPED
     assert list(alice.list_buckets("alice")) == []
+
+
+def test_hub_that_says_no_more_is_told_of_a_cancel_first(
+    alice: HfApi, settings: Settings, service: JobService, send: Send, hub: LocalHub
+) -> None:
+    hub.hold_jobs(held=True)
+    job = send()
+    follow_until_it_is_asked_for(alice, settings, service, job, note=lambda _text: None)
+    (asked,) = hub_jobs(alice)
+    hub.order_fault(f"GET /api/jobs/alice/{asked.id}", times=FOREVER, status=503)
+    run, record = service.run_folder(job.id), service.remote_run(job.id)
+    assert record is not None
+    errand = Errand(alice, ALICE, "an/image", job.id, run, record)
+    watch = Watch(lambda: StopWish.cancel, lambda: False, lambda _text: None)
+    with pytest.raises(HubError, match="503"):
+        errand.carry_out(watch, lost_token=False)
+    hub.clear_faults()
+    assert hub_jobs(alice)[0].status.stage == "CANCELED"
