@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trainer.settings import Settings
 from trainer.whole_files import write_whole
 
+GOING = ".going-"
+"""Begins the name of a run folder that is being deleted, until everything of its job is gone or known to go."""
 _SILENT_S = 120.0
 
 

@@ -400,6 +400,29 @@ def test_deletion_that_a_kill_broke_off_is_finished_by_the_next_start(
     assert list(settings.runs_dir.iterdir()) == []
 
 
+@pytest.mark.fault(17)
+def test_deletion_frees_the_disk_before_it_needs_any_of_it(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_job_id: str) -> None:
+        raise sa.exc.OperationalError("delete", {}, Exception("database or disk is full"))
+
+    jobs = [submit(), submit()]
+    with monkeypatch.context() as disk:
+        disk.setattr(service._store, "delete", full)
+        for job in jobs:
+            service.cancel(job.id, "anna")
+            with pytest.raises(sa.exc.OperationalError):
+                service.delete(job.id, "anna")
+        assert not [file for file in settings.runs_dir.rglob("*") if file.is_file()]
+        assert service.rebuild() == 0  # the app starts all the same
+        assert len(service.views("anna")) == 2
+    service.delete(jobs[0].id, "anna")
+    assert service.rebuild() == 0
+    assert service.views("anna") == []
+    assert list(settings.runs_dir.iterdir()) == []
+
+
 def test_tries_count_only_while_no_new_checkpoint_comes(service: JobService, submit: Submit) -> None:
     job = submit()
     run = service.run_folder(job.id)
