@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -253,13 +254,13 @@ class Caretaker:
         try:
             seen = self._space.give_back()
         except HubError as error:
-            next_try = moment + back_off.wait_s(_WAITS_S, state.release.tries, error)
+            wait_s = back_off.wait_s(_WAITS_S, state.release.tries, error)
             note = (
-                f"The hardware could not be given back yet, and goes on to cost. {error} The next try is at "
-                f"{back_off.clock(next_try)}; or choose CPU basic in the Space's Settings yourself."
+                f"The hardware could not be given back yet, and goes on to cost. {error} The next try is in "
+                f"{back_off.about(wait_s)}; or choose CPU basic in the Space's Settings yourself."
             )
-            tries = state.release.tries + 1
-            refused = Release(stage=ReleaseStage.refused, since=moment, note=note, tries=tries, next_try=next_try)
+            again: dict[str, Any] = {"tries": state.release.tries + 1, "next_try": moment + wait_s}
+            refused = Release(stage=ReleaseStage.refused, since=moment, note=note, **again)
             self._put(state, release=refused)
         else:
             self._seen(state, seen, moment)
@@ -287,5 +288,8 @@ def _is_last_call(release: Release, moment: float) -> bool:
 
 
 def _done(moment: float) -> Release:
-    note = f"The hardware was given back at {back_off.clock(moment)}, confirmed by the Hub."
+    when = datetime.fromtimestamp(moment, UTC).strftime(
+        "%d %B %Y at %H:%M UTC"
+    )  # read perhaps much later, and anywhere
+    note = f"The hardware was given back on {when}, confirmed by the Hub."
     return Release(stage=ReleaseStage.done, since=moment, note=note)

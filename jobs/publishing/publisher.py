@@ -151,12 +151,12 @@ def after_trouble(publication: Publication, error: HubError, *, can_sign_in: boo
             way = "Sign in again to publish." if can_sign_in else "Publish it again with a token that may write."
             return replace(publication, state=PublicationState.needs_sign_in, note=f"{trained} {way}")
         case HubTrouble.later:
-            next_try = now() + back_off.wait_s(_WAITS_S, publication.tries, error)
+            wait_s = back_off.wait_s(_WAITS_S, publication.tries, error)
             return replace(
                 publication,
                 state=PublicationState.waiting,
-                note=f"{trained} {back_off.told(error, next_try)}",
-                next_try=next_try,
+                note=f"{trained} {back_off.told(error, wait_s)}",
+                next_try=now() + wait_s,
                 tries=publication.tries + 1,
             )
         case _:
