@@ -61,13 +61,13 @@ class Keeping:
         except (OSError, ValueError, ValidationError):
             return MirrorStatus()
 
-    def holds(self, moment: float) -> bool:
-        """Whether what was here at this moment is in the mirror, and stays there as far as is known."""
+    def kept_until(self) -> float:
+        """What was here before this moment is in the mirror, and stays there as far as is known; 0 for nothing."""
         if self.mirror is None:
-            return False
+            return 0.0
         status = self.status()
         is_well = not (status.trouble or status.silent or status.restoring or status.behind or self.forgotten())
-        return is_well and status.whole_at is not None and status.whole_at > moment
+        return (status.whole_at or 0.0) if is_well else 0.0
 
     def report(self, status: MirrorStatus) -> None:
         write_whole(self._status_file, status.model_dump_json() + "\n")

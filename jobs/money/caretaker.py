@@ -46,7 +46,7 @@ _UNKNOWN_JOB_S = 6 * 3600.0
 
 
 class Caretaker:
-    """The hardware of one Space; `is_kept` tells whether a job's result outlives this machine's disk elsewhere."""
+    """The hardware of one Space; what was here before `kept_until` says outlives this machine's disk elsewhere."""
 
     def __init__(
         self,
@@ -56,12 +56,12 @@ class Caretaker:
         space: OwnSpace,
         stores: tuple[JobStore, PublicationStore],
         *,
-        is_kept: Callable[[Job], bool],
+        kept_until: Callable[[], float],
         prices: Callable[[str], Price | None] = read_price,
     ) -> None:
         self._home, self._runs_dir, self._space = home, runs_dir, space
         self._jobs, self._publications = stores
-        self._is_kept, self._prices = is_kept, prices
+        self._kept_until, self._prices = kept_until, prices
         self._speeds = speeds
         self._next_look = self._next_sleep = self._price_read = 0.0
         self._looks_in_vain = 0
@@ -218,11 +218,11 @@ class Caretaker:
     # giving it back
 
     def _judge(self, jobs: Sequence[Job], state: SpaceState) -> Verdict:
-        publications = self._publications.find_all(job.id for job in jobs)
+        publications, kept_until = self._publications.find_all(job.id for job in jobs), self._kept_until()
         standings: list[Standing] = []
         for job in jobs:
             run = self._run(job)
-            safe = is_safe(job, run, publications.get(job.id), is_kept=self._is_kept)
+            safe = is_safe(job, run, publications.get(job.id), kept_until=kept_until)
             standings.append(Standing(job, safe, self._wish(job, run)))
         return judge(standings, wanted=state.release_wanted, sleep_s=state.sleep_s)
 

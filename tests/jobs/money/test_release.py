@@ -76,13 +76,28 @@ def test_job_that_comes_at_the_last_moment_keeps_the_hardware(scene: Scene, hub:
 
 def test_result_of_somebody_else_keeps_the_hardware(scene: Scene, hub: LocalHub) -> None:
     scene.add_job(JobState.failed, release=True)
-    theirs = scene.add_job(JobState.stopped, owner="bert")
+    scene.add_job(JobState.stopped, owner="bert")
     scene.add_job(JobState.finished, owner=EVERYBODY)  # the example can be made again
     scene.pass_time(LONG)
     assert not requests_for(hub, "hardware")
     assert "1 result is" in scene.state.release.note
-    scene.kept.add(theirs.id)  # a mirror has it now
+    scene.kept_until = scene.moment  # a mirror has it now
     scene.pass_time_until(lambda: scene.released)
+
+
+def test_mirror_is_asked_once_a_round_however_many_results_there_are(scene: Scene) -> None:
+    asked: list[float] = []
+
+    def kept_until() -> float:
+        asked.append(scene.moment)
+        return 0.0
+
+    for _ in range(3):
+        scene.add_job(JobState.finished, release=True)
+    scene.caretaker._kept_until = kept_until
+    scene.pass_time(60)
+    assert asked
+    assert len(asked) == len(set(asked))
 
 
 def test_deleting_the_job_that_is_in_the_way_gives_the_hardware_back(scene: Scene, hub: LocalHub) -> None:
