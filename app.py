@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import math
 import sys
 import time
+from collections.abc import Generator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,13 +21,12 @@ from jobs.one_page import OnePage
 from jobs.open import open_service
 from jobs.record.store import SINGLE_OWNER, machines_owner
 from jobs.remote.offer import RemoteOffer
-from jobs.service import JobService
 from jobs.submission.bringing_in import Importer
 from jobs.submission.drafts import Drafts
 from jobs.submission.example import submit_example
 from jobs.submission.intake import Intake
 from jobs.submission.preflight import BaseChecker
-from jobs.supervisor.executors import HUGGING_FACE, gone_executors
+from jobs.supervisor.executors import gone_executors
 from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
 from trainer.errors import RequestError, StudioError
@@ -107,32 +108,41 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
 
 
 def prepare_home(settings: Settings, services: Services, devices: list[Device], stop: StopSignal) -> None:
-    """Bring the data root up to date: jobs that only the mirror or files know, old drafts, the first example."""
-    if restored := restore_from_mirror(settings, services.keeping, stop.requested):
-        log.info("%d jobs came back from the mirror", restored)
+    """Bring the data root up to date: jobs that only the mirror or files know, old drafts, the first example.
+
+    What cannot be done, as on a full disk, keeps nobody from the page: there they can delete what fills it.
+    """
+    with _going_on("restoring jobs from the mirror"):
+        if restored := restore_from_mirror(settings, services.keeping, stop.requested):
+            log.info("%d jobs came back from the mirror", restored)
     first_time = not settings.runs_dir.exists()
-    settings.runs_dir.mkdir(parents=True, exist_ok=True)
-    if restored := services.jobs.rebuild():
-        log.info("%d jobs were restored from their files", restored)
-    services.drafts.remove_old()
+    with _going_on("restoring jobs from their files"):
+        settings.runs_dir.mkdir(parents=True, exist_ok=True)
+        if restored := services.jobs.rebuild():
+            log.info("%d jobs were restored from their files", restored)
+    with _going_on("removing old drafts"):
+        services.drafts.remove_old()
     if services.owners.single:
-        services.adopt_everything(SINGLE_OWNER)
+        with _going_on("giving everything to the one owner"):
+            services.adopt_everything(SINGLE_OWNER)
     if first_time and settings.example and settings.train_here and devices[0].index is None:
-        queue_example(services.jobs, owner=machines_owner(single=services.owners.single))
+        with _going_on("queueing the example"):
+            submit_example(services.jobs, machines_owner(single=services.owners.single))
 
 
-def queue_example(jobs: JobService, *, owner: str) -> None:
-    """Something real to look at when the page opens for the first time."""
+@contextlib.contextmanager
+def _going_on(step: str) -> Generator[None]:
+    """Log what a step of the start fails with, and go on with the next."""
     try:
-        submit_example(jobs, owner)
-    except StudioError as error:
-        log.warning("the example cannot be queued: %s", error)
+        yield
+    except Exception as error:
+        log.warning("%s: %s", step, error, exc_info=None if isinstance(error, StudioError) else error)
 
 
 def look_after(children: Children, services: Services, uploads: Path, one_page: OnePage, stop: StopSignal) -> None:
     """Until told to stop: keep the children alive, the queue whole, and no photos that nobody trained within a day."""
     tidied, queued = time.monotonic(), -math.inf
-    served = {HUGGING_FACE, *(device.key for device in services.jobs.fleet.own)}
+    served = {device.key for device in services.jobs.fleet.own}
     others = services.jobs.fleet.roll_call()
     while not stop.requested():
         children.revive()

@@ -19,7 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     options = _options(sys.argv[1:] if arguments is None else arguments)
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s: %(message)s")
-    logging.getLogger("httpx2").setLevel(logging.WARNING)  # who follows Jobs asks every two seconds
+    logging.getLogger("httpx2").setLevel(logging.WARNING)  # who follows Jobs asks every few seconds
     try:
         options.settings = Settings()
         options.settings.check_home()

@@ -28,7 +28,8 @@ PATIENCE_S = 20.0
 """A longer wait that the Hub asks for is not slept inside a call; the whole step is tried again later."""
 _TRIED_AGAIN = (408, 429, 500, 502, 503, 504)
 """After these the client sleeps for as long as the answer says."""
-_TOKEN = re.compile(r"\b(hf|api)_[A-Za-z0-9_-]{6,}")
+_TOKEN = re.compile(r"\b(hf|api)_[A-Za-z0-9_-]{6,}(?:\.[A-Za-z0-9_-]+)*")
+"""Those that a sign-in gives are JSON Web Tokens, of three parts with dots between."""
 _STATUS = re.compile(r"\b(40[123]|429|50[0-9])\b")
 
 

@@ -18,7 +18,7 @@ from jobs.mirror.keeping import Keeping
 from jobs.publishing.service import Publishing
 from jobs.queue import Queue, QueueClient
 from jobs.record.comparison import read_comparison
-from jobs.record.job_file import write_job_file
+from jobs.record.job_file import record_wish, write_job_file
 from jobs.record.restored_rows import restore_rows
 from jobs.record.run_summary import is_run
 from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
@@ -147,15 +147,20 @@ class JobService:
             self._queue.withdraw(job.id, attempt=job.attempt)
             self._record(job.id)
             return
-        self._store.set_wish(job.id, StopWish.cancel)
+        self._wish(job.id, StopWish.cancel)
 
     def stop_and_keep(self, job_id: str, owner: str) -> None:
         """Stop a running job; what was learnt so far is exported and verified. Raises RequestError for a task."""
         job = self._store.get(job_id, owner=owner)
         if has_task(self.run_folder(job.id)):
             raise RequestError("This job does not learn, so there is nothing to keep yet. Cancel ends it.")
-        if not self._store.set_wish(job.id, StopWish.keep) and self._store.get(job.id).state is JobState.waiting:
+        if not self._wish(job.id, StopWish.keep) and self._store.get(job.id).state is JobState.waiting:
             raise RequestError("It is not being trained yet, so there is nothing to keep. Cancel takes it away.")
+
+    def _wish(self, job_id: str, wish: StopWish) -> bool:
+        if is_set := self._store.set_wish(job_id, wish):
+            record_wish(self.run_folder(job_id), wish)
+        return is_set
 
     def resume(self, job_id: str, owner: str, *, here: bool = False) -> None:
         """Queue a stopped, failed or cancelled job again; it goes on from its newest checkpoint.

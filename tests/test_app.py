@@ -152,6 +152,23 @@ def test_photos_that_nobody_trained_are_removed_while_the_app_runs(
     assert not drafts.folder("anna", draft).exists()
 
 
+@pytest.mark.fault(17)
+def test_step_of_the_start_that_fails_keeps_nobody_from_the_page(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    settings = Settings(home=tmp_path / "home", example=False)
+    services = app_module.build_services(settings, [cpu()])
+    monkeypatch.setattr(app_module, "restore_from_mirror", full)
+    monkeypatch.setattr(services.jobs, "rebuild", full)
+    monkeypatch.setattr(services.drafts, "remove_old", full)
+    app_module.prepare_home(settings, services, [cpu()], StopSignal())
+    services.jobs.close()
+    assert caplog.text.count("No space left on device") >= 3
+
+
 def test_child_that_cannot_be_started_is_tried_again_and_the_others_are_there(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -14,6 +14,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from trainer.settings import Settings
 from trainer.whole_files import write_whole
 
+GOING = ".going-"
+"""Begins the name of a run folder that is being deleted, until everything of its job is gone or known to go."""
 _SILENT_S = 120.0
 
 
@@ -27,6 +29,8 @@ class MirrorStatus(BaseModel):
     mirror_id: str = ""
     """The mirror that this run of the app began with; empty before there was one."""
     last_copy: float | None = None
+    whole_at: float | None = None
+    """What was here then is in the mirror: whoever copies went through all jobs from then on, and left none behind."""
     behind: int = 0
     """Jobs whose newest state is not copied yet."""
     restoring: bool = False
@@ -57,13 +61,13 @@ class Keeping:
         except (OSError, ValueError, ValidationError):
             return MirrorStatus()
 
-    def holds(self, moment: float) -> bool:
-        """Whether what was here at this moment is in the mirror: everything is copied, and something was since."""
+    def kept_until(self) -> float:
+        """What was here before this moment is in the mirror, and stays there as far as is known; 0 for nothing."""
         if self.mirror is None:
-            return False
+            return 0.0
         status = self.status()
         is_well = not (status.trouble or status.silent or status.restoring or status.behind or self.forgotten())
-        return is_well and status.last_copy is not None and status.last_copy > moment
+        return (status.whole_at or 0.0) if is_well else 0.0
 
     def report(self, status: MirrorStatus) -> None:
         write_whole(self._status_file, status.model_dump_json() + "\n")

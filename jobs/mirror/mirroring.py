@@ -48,7 +48,7 @@ class Mirroring:
         self._status = self._keeping.status()
         self._mirror = Mirror(place, mirror_id=self._status.mirror_id, beat=self._beat)
         self._seen: dict[str, tuple[_Glance, float]] = {}
-        self._checked, self._tidied = 0.0, False
+        self._checked, self._tidied, self._went_through = 0.0, False, False
         self._stop = StopSignal()
 
     def serve(self) -> None:
@@ -67,6 +67,7 @@ class Mirroring:
 
     def attempt(self, *, hurry: bool = False) -> bool:
         """Do what there is to do; False where the mirror made trouble, which is then said on the page."""
+        began = time.time()
         try:
             deleted, changed = self._keeping.forgotten(), self._changed(hurry=hurry)
             if deleted or changed or time.monotonic() - self._checked > _CHECK_S:
@@ -79,7 +80,9 @@ class Mirroring:
             self._checked = 0.0
             self._report(trouble=trouble_words(error))
             return False
-        self._report(trouble="", behind=0)
+        is_news = changed or not self._went_through  # else what was found whole before is so still, and costs no write
+        self._went_through = True
+        self._report(trouble="", behind=0, whole_at=began if is_news else self._status.whole_at)
         return True
 
     def _check(self) -> None:

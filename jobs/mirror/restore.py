@@ -13,7 +13,7 @@ from pathlib import Path
 
 from jobs.mirror.copy_list import CopiedFile, CopyList, open_plain, plain_folder
 from jobs.mirror.folder import Mirror, trouble_words
-from jobs.mirror.keeping import Keeping, MirrorStatus
+from jobs.mirror.keeping import GOING, Keeping, MirrorStatus
 from trainer.errors import MirrorError
 from trainer.settings import Settings
 from trainer.whole_files import written_aside
@@ -65,15 +65,23 @@ class _Restoring:
         for job_id in self.mirror.job_ids():
             if stopped():
                 return
-            if not (self.runs_dir / job_id).exists() and not self.keeping.is_forgotten(job_id):
+            if not self._is_known(job_id):
                 self._restore(job_id)
                 self.report(restoring=True)
+
+    def _is_known(self, job_id: str) -> bool:
+        """Whether it is here, or was and is to go."""
+        folders = (self.runs_dir / job_id, self.runs_dir / f"{GOING}{job_id}")
+        return self.keeping.is_forgotten(job_id) or any(folder.exists() for folder in folders)
 
     def report(self, *, restoring: bool = False, note: str = "") -> None:
         status = MirrorStatus(
             checked=time.time(), mirror_id=self.mirror.mirror_id, restoring=restoring, restored=self.restored, note=note
         )
-        self.keeping.report(status)
+        try:
+            self.keeping.report(status)
+        except OSError as error:  # the disk is full: that is no reason not to start
+            log.warning("how the restore goes cannot be written down: %s", error)
 
     def _beat(self) -> None:
         """Now and then, show that this still goes on."""
@@ -92,15 +100,15 @@ class _Restoring:
 
     def _restore(self, job_id: str) -> None:
         """One job, whole or not at all."""
-        copy = self.mirror.newest(job_id)
-        if copy is None:
-            return  # the beginning of a copy, or the rest of a removed one
-        if shutil.disk_usage(self.runs_dir).free < sum(file.bytes for file in copy.files) + _LEFT_FREE:
-            self.too_large += 1
-            return
-        for beginning in self.runs_dir.glob(f".{job_id}.*"):  # of a restore that was killed
-            shutil.rmtree(beginning, ignore_errors=True)
         try:
+            copy = self.mirror.newest(job_id)
+            if copy is None:
+                return  # the beginning of a copy, or the rest of a removed one
+            if shutil.disk_usage(self.runs_dir).free < sum(file.bytes for file in copy.files) + _LEFT_FREE:
+                self.too_large += 1
+                return
+            for beginning in self.runs_dir.glob(f".{job_id}.*"):  # of a restore that was killed
+                shutil.rmtree(beginning, ignore_errors=True)
             with written_aside(self.runs_dir / job_id) as aside:
                 _fetch(self.mirror.folder(job_id), copy, aside, self._beat)
         except (OSError, MirrorError) as error:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from jobs.record.state import JobState
+from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole
@@ -70,7 +70,8 @@ class Bill(BaseModel):
 def count(bill: Bill, job: Job, moment: float) -> Bill:
     """The bill with everything that the job has run until now; counting again adds nothing."""
     if job.attempt != bill.attempt:
-        again = {"earlier_usd": bill.cost(bill.seconds) or 0.0, "at_limit": False} if bill.at_limit else {}
+        resumed = bill.at_limit and job.wish is StopWish.none  # else it is still to stop, and was only begun again
+        again = {"earlier_usd": bill.cost(bill.seconds) or 0.0, "at_limit": False} if resumed else {}
         bill = bill.model_copy(update={"attempt": job.attempt, **again})
     if job.started is None or job.state is JobState.waiting:
         return bill.model_copy(update={"running": False})

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,9 @@ from jobs.money.release import Standing, Verdict, is_safe, judge
 from jobs.money.space import NO_SECRET, Hardware, OwnSpace
 from jobs.money.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, read_state, write_state
 from jobs.publishing.publications import PublicationStore
+from jobs.record.state import JobState
 from jobs.record.store import Job, JobStore
+from jobs.remote.record import read_remote
 from jobs.views.progress import progress_of
 from jobs.views.speed import Speeds
 from trainer.errors import HubError, RequestError
@@ -43,7 +46,7 @@ _UNKNOWN_JOB_S = 6 * 3600.0
 
 
 class Caretaker:
-    """The hardware of one Space; `is_kept` tells whether a job's result outlives this machine's disk elsewhere."""
+    """The hardware of one Space; what was here before `kept_until` says outlives this machine's disk elsewhere."""
 
     def __init__(
         self,
@@ -53,12 +56,12 @@ class Caretaker:
         space: OwnSpace,
         stores: tuple[JobStore, PublicationStore],
         *,
-        is_kept: Callable[[Job], bool],
+        kept_until: Callable[[], float],
         prices: Callable[[str], Price | None] = read_price,
     ) -> None:
         self._home, self._runs_dir, self._space = home, runs_dir, space
         self._jobs, self._publications = stores
-        self._is_kept, self._prices = is_kept, prices
+        self._kept_until, self._prices = kept_until, prices
         self._speeds = speeds
         self._next_look = self._next_sleep = self._price_read = 0.0
         self._looks_in_vain = 0
@@ -76,11 +79,14 @@ class Caretaker:
             state = self._put(state, release_wanted=False, release=Release())
             keep.unlink()
         jobs = self._jobs.all_jobs()
-        open_jobs = [job for job in jobs if job.is_open]
         verdict = self._judge(jobs, state)
         if moment >= self._next_sleep:
-            state = self._mind_sleep(state, open_jobs, verdict, moment)
+            here = [job for job in jobs if job.is_open and read_remote(self._run(job)) is None]
+            state = self._mind_sleep(state, here, verdict, moment)
         self._release(state, verdict, moment)
+
+    def _run(self, job: Job) -> RunFolder:
+        return RunFolder(self._runs_dir / job.id)
 
     # what the hardware is
 
@@ -124,7 +130,7 @@ class Caretaker:
     def _settle_wishes(self, but_for: str = "") -> None:
         """The wishes of jobs that are done are over, but for those about hardware of this flavor."""
         for job in self._jobs.all_jobs():
-            run = RunFolder(self._runs_dir / job.id)
+            run = self._run(job)
             wished = None if job.is_open else _wished(run)
             if wished is not None and not (but_for and wished.flavor == but_for):
                 settle(run)
@@ -148,22 +154,25 @@ class Caretaker:
             return self._lengthen_sleep(state, open_jobs, moment)
         if verdict.obstacle and state.sleep_s is None and self._space.can_manage:
             return self._set_sleep(state, _FORGOTTEN_SLEEP_S, moment, ours=True)
-        if not verdict.asked and not verdict.unsafe:
+        if not verdict.unsafe and (verdict.obstacle or not verdict.asked):  # all that is open trains elsewhere
             return self._restore_sleep(state, moment)
         return state
 
     def _lengthen_sleep(self, state: SpaceState, open_jobs: Sequence[Job], moment: float) -> SpaceState:
         """Set the timer where there is none, or it would end before the jobs do: it runs from the last visit on.
 
-        Not for jobs that show no sign of life: the timer is there to end what they cost.
+        Not for jobs that show no sign of life: the timer is there to end what they cost. Nor for those that train at
+        Hugging Face, which are not among these: this hardware does nothing for them.
         """
         self._next_sleep = moment + _LOOK_S
         if not self._space.can_manage:
             return state
-        if state.sleep_s is not None and moment - max(map(self._last_sign, open_jobs)) > _NO_SIGN_S:
+        signs = {job.id: moment - self._last_sign(job) for job in open_jobs}
+        if state.sleep_s is not None and min(signs.values()) > _NO_SIGN_S:
             return state
-        elapsed = max(0.0, moment - min(job.queued for job in open_jobs))
-        left = sum(self._seconds_left(job) for job in open_jobs)
+        alive = [job for job in open_jobs if job.state is JobState.waiting or signs[job.id] <= _NO_SIGN_S] or open_jobs
+        elapsed = max(0.0, moment - min(job.queued for job in alive))
+        left = sum(self._seconds_left(job) for job in alive)
         if state.sleep_s is not None and state.sleep_s >= elapsed + 1.25 * left:
             return state
         wanted = math.ceil((elapsed + 2 * left + _ROUND_S) / _ROUND_S) * _ROUND_S
@@ -191,13 +200,13 @@ class Caretaker:
     def _last_sign(self, job: Job) -> float:
         """When a job last got on."""
         try:
-            event = RunFolder(self._runs_dir / job.id).events_file.stat().st_mtime
+            event = self._run(job).events_file.stat().st_mtime
         except OSError:
             event = 0.0
         return max(job.queued, job.started or 0.0, event)
 
     def _seconds_left(self, job: Job) -> float:
-        run = RunFolder(self._runs_dir / job.id)
+        run = self._run(job)
         if (eta := progress_of(run.events_file).eta_s) is not None:
             return eta
         try:
@@ -209,11 +218,11 @@ class Caretaker:
     # giving it back
 
     def _judge(self, jobs: Sequence[Job], state: SpaceState) -> Verdict:
-        publications = self._publications.find_all(job.id for job in jobs)
+        publications, kept_until = self._publications.find_all(job.id for job in jobs), self._kept_until()
         standings: list[Standing] = []
         for job in jobs:
-            run = RunFolder(self._runs_dir / job.id)
-            safe = is_safe(job, run, publications.get(job.id), is_kept=self._is_kept)
+            run = self._run(job)
+            safe = is_safe(job, run, publications.get(job.id), kept_until=kept_until)
             standings.append(Standing(job, safe, self._wish(job, run)))
         return judge(standings, wanted=state.release_wanted, sleep_s=state.sleep_s)
 
@@ -245,13 +254,13 @@ class Caretaker:
         try:
             seen = self._space.give_back()
         except HubError as error:
-            next_try = moment + back_off.wait_s(_WAITS_S, state.release.tries, error)
+            wait_s = back_off.wait_s(_WAITS_S, state.release.tries, error)
             note = (
-                f"The hardware could not be given back yet, and goes on to cost. {error} The next try is at "
-                f"{back_off.clock(next_try)}; or choose CPU basic in the Space's Settings yourself."
+                f"The hardware could not be given back yet, and goes on to cost. {error} The next try is in "
+                f"{back_off.about(wait_s)}; or choose CPU basic in the Space's Settings yourself."
             )
-            tries = state.release.tries + 1
-            refused = Release(stage=ReleaseStage.refused, since=moment, note=note, tries=tries, next_try=next_try)
+            again: dict[str, Any] = {"tries": state.release.tries + 1, "next_try": moment + wait_s}
+            refused = Release(stage=ReleaseStage.refused, since=moment, note=note, **again)
             self._put(state, release=refused)
         else:
             self._seen(state, seen, moment)
@@ -279,5 +288,8 @@ def _is_last_call(release: Release, moment: float) -> bool:
 
 
 def _done(moment: float) -> Release:
-    note = f"The hardware was given back at {back_off.clock(moment)}, confirmed by the Hub."
+    when = datetime.fromtimestamp(moment, UTC).strftime(
+        "%d %B %Y at %H:%M UTC"
+    )  # read perhaps much later, and anywhere
+    note = f"The hardware was given back on {when}, confirmed by the Hub."
     return Release(stage=ReleaseStage.done, since=moment, note=note)

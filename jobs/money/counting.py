@@ -7,9 +7,11 @@ from pathlib import Path
 
 from jobs.money.bill import Bill, count, read_bill, write_bill
 from jobs.money.space_state import SpaceState
+from jobs.record.job_file import record_wish
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job, JobStore
 from jobs.remote.record import read_remote
+from trainer.imports.task import has_task
 from trainer.run_folder import RunFolder
 
 _WRITE_S = 60.0
@@ -56,7 +58,12 @@ class Counting:
         if counted != known and (is_news or abs(counted.counted_to - bill.counted_to) > _WRITE_S):
             write_bill(run, counted)
         if counted.at_limit and job.state is JobState.running:
-            self._store.set_wish(job.id, StopWish.keep)
+            self._stop(job, run)
+
+    def _stop(self, job: Job, run: RunFolder) -> None:
+        wish = StopWish.cancel if has_task(run) else StopWish.keep  # what takes in or extracts has nothing to keep
+        if self._store.set_wish(job.id, wish):
+            record_wish(run, wish)
 
     def _priced(self, bill: Bill | None, job: Job) -> Bill | None:
         """The bill of a job on hardware that costs; one that was queued without conditions gets the owner's."""

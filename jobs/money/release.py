@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from jobs.publishing.publications import Publication, published_at
@@ -33,11 +33,16 @@ class Verdict:
     """Results that only this machine's disk has."""
 
 
-def is_safe(job: Job, run: RunFolder, publication: Publication | None, *, is_kept: Callable[[Job], bool]) -> bool:
-    """Whether a job's result is on the Hub, is kept elsewhere, or there is none. Its checkpoints are not a result."""
+def is_safe(job: Job, run: RunFolder, publication: Publication | None, *, kept_until: float) -> bool:
+    """Whether a job's result is on the Hub, is kept elsewhere, or there is none. Its checkpoints are not a result.
+
+    `kept_until`: what was here before that moment is kept elsewhere.
+    """
     if job.is_open:
         return False
-    if job.owner == EVERYBODY or not (run.artifact / MANIFEST_FILE).exists() or is_kept(job):
+    if job.owner == EVERYBODY or not (run.artifact / MANIFEST_FILE).exists():
+        return True
+    if job.ended is not None and job.ended < kept_until:
         return True
     return published_at(publication, run) is not None
 

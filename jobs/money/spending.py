@@ -13,6 +13,7 @@ from jobs.money.space import NO_SECRET
 from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, read_state
 from jobs.record.store import Job
 from trainer.errors import RequestError
+from trainer.imports.task import has_task
 from trainer.narrate import duration
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
@@ -125,11 +126,11 @@ class Spending:
         bill = read_bill(run)
         if bill is None:
             return []
-        lines = [_running(bill) if job.is_open else _receipt(bill)]
+        learns = not has_task(run)
+        lines = [_running(bill, learns=learns) if job.is_open else _receipt(bill)]
         if bill.at_limit:
-            lines.append(
-                f"It reached its limit of {dollars(bill.limit_usd or 0)}: stopped, and what was learnt is kept."
-            )
+            end = "stopped, and what was learnt is kept" if learns else "cancelled. Resume begins it anew"
+            lines.append(f"It reached its limit of {dollars(bill.limit_usd or 0)}: {end}.")
         state = self.state()
         if bill.release and state is not None and not is_settled(run):
             lines.append(state.release.note)
@@ -155,8 +156,9 @@ def _no_price(state: SpaceState | None) -> str:
     return state.trouble or f"The Hub's price list does not name {state.flavor}."
 
 
-def _running(bill: Bill) -> str:
-    limit = f" It stops at {dollars(bill.limit_usd)} and keeps what was learnt." if bill.limit_usd is not None else ""
+def _running(bill: Bill, *, learns: bool) -> str:
+    end = "stops at {} and keeps what was learnt" if learns else "is cancelled at {}"
+    limit = f" It {end.format(dollars(bill.limit_usd))}." if bill.limit_usd is not None else ""
     if not bill.running:
         return limit.strip()
     seconds = bill.seconds + max(0.0, time.time() - bill.counted_to)

@@ -16,7 +16,7 @@ from jobs.money.caretaker import Caretaker
 from jobs.money.counting import Counting
 from jobs.money.space import OwnSpace
 from jobs.publishing.publications import PublicationStore
-from jobs.record.store import Job, JobStore, now, open_engine
+from jobs.record.store import JobStore, now, open_engine
 from jobs.views.speed import Speeds
 from trainer.errors import RequestError
 from trainer.machine.locks import hold_lock
@@ -33,13 +33,14 @@ class Treasurer:
     def __init__(self, settings: Settings) -> None:
         if settings.space_id is None:
             raise RequestError("Only a Space has hardware to look after; this is none.")
-        self._settings, self._keeping = settings, Keeping(settings)
+        self._settings = settings
         engine = open_engine(settings.jobs_database_url)
         jobs = JobStore(engine)
         space = OwnSpace(settings.space_id, settings.space_token)
         stores = (jobs, PublicationStore(engine))
         speeds = Speeds(settings.speeds_file)
-        self._caretaker = Caretaker(settings.home, settings.runs_dir, speeds, space, stores, is_kept=self._is_kept)
+        kept_until = Keeping(settings).kept_until
+        self._caretaker = Caretaker(settings.home, settings.runs_dir, speeds, space, stores, kept_until=kept_until)
         self._counting = Counting(jobs, settings.runs_dir, lambda: self._caretaker.state, cap_usd=settings.cost_cap)
         self._stop = StopSignal()
 
@@ -53,9 +54,6 @@ class Treasurer:
             threading.Thread(target=self._for_ever, args=rounds, name="hardware", daemon=True).start()
             self._for_ever(self._counting.count, _COUNT_S)
         os._exit(0)  # a call to the Hub would be waited for; the next start asks again
-
-    def _is_kept(self, job: Job) -> bool:
-        return job.ended is not None and self._keeping.holds(job.ended)
 
     def _for_ever(self, work: Callable[[float], None], pause_s: float) -> None:
         while not self._stop.requested():

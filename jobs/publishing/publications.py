@@ -10,6 +10,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
+from jobs.record.store import ended_jobs
 from jobs.record.tables import make_tables
 from trainer.artifact import MANIFEST_FILE
 from trainer.run_folder import RunFolder
@@ -82,6 +83,16 @@ class PublicationStore:
     def in_state(self, *states: PublicationState) -> list[Publication]:
         wanted = [state.value for state in states]
         return self._read(_PUBLICATIONS.select().where(_PUBLICATIONS.c.state.in_(wanted)))
+
+    def due(self, moment: float) -> list[str]:
+        """The jobs of those that wait for nothing more: it is over, and the next try is not later than this moment."""
+        query = sa.select(_PUBLICATIONS.c.job_id).where(
+            _PUBLICATIONS.c.state == PublicationState.waiting.value,
+            _PUBLICATIONS.c.next_try <= moment,
+            _PUBLICATIONS.c.job_id.in_(ended_jobs()),
+        )
+        with self._engine.connect() as connection:
+            return list(connection.execute(query).scalars())
 
     def put(self, publication: Publication, run: RunFolder) -> None:
         """Write it as it is now."""

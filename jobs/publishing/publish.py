@@ -27,6 +27,7 @@ from trainer.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
 _ROUNDS = 4
+_NOT_TO_BE_SEEN = frozenset({HubTrouble.missing, HubTrouble.forbidden, HubTrouble.refused})
 _GIT_FILES = {".gitattributes"}
 _NAME = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]{0,94}[A-Za-z0-9])?", re.ASCII)
 
@@ -211,11 +212,17 @@ def _is(entry: RepoFile, identity: Identity) -> bool:
 
 
 def _base_licence(hub: HfApi, base: str) -> str | None:
-    """The licence that the base model's own card names, where it can be asked."""
+    """The licence that the base model's own card names, where this token may see it.
+
+    Raises HubError where that is not known at the moment: what the card says would stand there for ever.
+    """
     if not HUB_ID.fullmatch(base):
         return None
     try:
         card = hub.model_info(base).card_data
-    except CLIENT_ERRORS:
+    except CLIENT_ERRORS as error:
+        explained = explain(error, what=base)
+        if explained.trouble not in _NOT_TO_BE_SEEN:
+            raise explained from error
         return None
     return str(card.license) if card is not None and card.license else None

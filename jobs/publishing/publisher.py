@@ -68,8 +68,8 @@ class Publisher:
                     if time.monotonic() >= next_look:
                         next_look = time.monotonic() + _PHOTOS_S
                         self._remove_old_photos()
-                    for due in self._due()[: _AT_ONCE - len(running)]:
-                        if (publication := self._publications.claim(due.job_id)) is not None:
+                    for job_id in self._due()[: _AT_ONCE - len(running)]:
+                        if (publication := self._publications.claim(job_id)) is not None:
                             running.add(pool.submit(self._attempt, publication))
                 except (OSError, SQLAlchemyError):  # a full disk, a lost database: the tokens would go with the process
                     log.exception("looking for what is to be published")
@@ -93,15 +93,12 @@ class Publisher:
             if job is not None and self._vault.of(job.owner) is not None:
                 self._put(replace(publication, state=PublicationState.waiting))
 
-    def _due(self) -> list[Publication]:
-        """Waiting publications whose job has left a concept, and those that the owner has signed in for again."""
-        waiting = self._publications.in_state(PublicationState.waiting)
-        return [p for p in waiting if p.next_try <= now() and self._is_trained(p)]
+    def _due(self) -> list[str]:
+        """Jobs to publish, which have left a concept; one that was cancelled or failed may be resumed."""
+        return [job_id for job_id in self._publications.due(now()) if self._has_concept(job_id)]
 
-    def _is_trained(self, publication: Publication) -> bool:
-        """Whether there is something to publish; a job that was cancelled or failed may be resumed."""
-        job = self._jobs.find(publication.job_id)
-        return job is not None and not job.is_open and (self._run(publication).artifact / MANIFEST_FILE).exists()
+    def _has_concept(self, job_id: str) -> bool:
+        return (RunFolder(self._settings.runs_dir / job_id).artifact / MANIFEST_FILE).exists()
 
     def _attempt(self, publication: Publication) -> None:
         """One try; whatever comes of it is written down as soon as that is possible, and nothing is raised."""
@@ -151,12 +148,12 @@ def after_trouble(publication: Publication, error: HubError, *, can_sign_in: boo
             way = "Sign in again to publish." if can_sign_in else "Publish it again with a token that may write."
             return replace(publication, state=PublicationState.needs_sign_in, note=f"{trained} {way}")
         case HubTrouble.later:
-            next_try = now() + back_off.wait_s(_WAITS_S, publication.tries, error)
+            wait_s = back_off.wait_s(_WAITS_S, publication.tries, error)
             return replace(
                 publication,
                 state=PublicationState.waiting,
-                note=f"{trained} {back_off.told(error, next_try)}",
-                next_try=next_try,
+                note=f"{trained} {back_off.told(error, wait_s)}",
+                next_try=now() + wait_s,
                 tries=publication.tries + 1,
             )
         case _:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from dataclasses import replace
 
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -11,6 +12,8 @@ from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole
+
+log = logging.getLogger(__name__)
 
 
 class JobFile(BaseModel):
@@ -54,12 +57,27 @@ def write_job_file(run: RunFolder, job: Job, *, tries: int = 0, checkpoint_step:
         tries=tries,
         checkpoint_step=checkpoint_step,
     )
-    write_whole(run.job_file, content.model_dump_json(indent=2) + "\n")
+    _write(run, content)
+
+
+def record_wish(run: RunFolder, wish: StopWish) -> None:
+    """Record what its row says already. On a full disk the row alone does: whoever cancels there wants it back."""
+    try:
+        if (before := read_job_file(run)) is not None:
+            _write(run, before.model_copy(update={"wish": wish}))
+    except OSError as error:
+        log.warning("the wish to stop job %s is in the database alone: %s", run.root.name, error)
 
 
 def count_try(run: RunFolder, job: Job, checkpoint_step: int) -> int:
     """Record a start of the run; returns how many starts there were since a new checkpoint was written."""
     before = read_job_file(run)
     tries = 1 if before is None or checkpoint_step > before.checkpoint_step else before.tries + 1
-    write_job_file(run, replace(job, state=JobState.running), tries=tries, checkpoint_step=checkpoint_step)
+    wish = job.wish if before is None else before.wish  # it may be newer than what the supervisor knows of the job
+    started = replace(job, state=JobState.running, wish=wish)
+    write_job_file(run, started, tries=tries, checkpoint_step=checkpoint_step)
     return tries
+
+
+def _write(run: RunFolder, content: JobFile) -> None:
+    write_whole(run.job_file, content.model_dump_json(indent=2) + "\n")

@@ -38,7 +38,7 @@ def restore_rows(store: JobStore, publishing: Publishing, runs_dir: Path, *, enq
             title=file.title,
             **asdict(summary),
             state=again if was_open else file.state,
-            wish=StopWish.none,
+            wish=file.wish if was_open else StopWish.none,
             priority=file.priority if file.state is JobState.waiting else 1,
             attempt=file.attempt + 1,
             created=file.created,

@@ -158,6 +158,11 @@ def _open_engine(url: str) -> sa.Engine:
     return engine
 
 
+def ended_jobs() -> sa.Select[Any]:
+    """The ids of jobs that are over, for a question about another table."""
+    return sa.select(_JOBS.c.id).where(_JOBS.c.state.not_in([state.value for state in OPEN_STATES]))
+
+
 class JobStore:
     """Reads and writes rows. Every change of state is one conditional update, so that two writers cannot both win."""
 

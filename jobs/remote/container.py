@@ -14,9 +14,11 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from jobs import back_off
 from jobs.hub import open_hub
 from jobs.remote.bucket import CHECKPOINTS, EVENTS, KEEP, LOG, PHOTOS, RESULT, RunBucket
 from jobs.remote.hub_job import Assignment
+from jobs.remote.pace import Pace
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, HubError, HubTrouble, RequestError
 from trainer.machine.process import KEEP_SIGNAL, Child, StopSignal, spawn
 from trainer.run_folder import RunFolder
@@ -53,7 +55,7 @@ class _RunCopy:
         self._sent: dict[str, tuple[int, int]] = {}
         self._checkpoint = ""
         self._next_checkpoint = 0.0
-        self._told_to_keep = False
+        self._told_to_keep, self._pace = False, Pace()
 
     def work(self) -> int:
         _patiently(self._fetch)
@@ -76,9 +78,14 @@ class _RunCopy:
 
     def _accompany(self, child: Child) -> int:
         """Until the child ends: send what is new, pass wishes on. Raises HubError where there is no use in going on."""
+        self._pace.quicken()
+        next_exchange = 0.0
         while (code := child.wait(_POLL_S)) is None:
             if self._stop.requested():
                 return child.end()
+            if time.monotonic() < next_exchange:
+                continue
+            wait_s = self._pace.wait_s()
             try:
                 self._pass_on(child)
                 self._send_checkpoint()  # before the events that speak of it
@@ -87,8 +94,10 @@ class _RunCopy:
                 if error.trouble is not HubTrouble.later:
                     raise
                 log.warning("%s Trying again.", error)
+                wait_s = max(wait_s, error.retry_after_s or 0.0)
             except FileNotFoundError as error:
                 log.info("%s was replaced by a newer one while it was sent", error.filename)
+            next_exchange = time.monotonic() + wait_s
         return code
 
     def _pass_on(self, child: Child) -> None:
@@ -100,9 +109,8 @@ class _RunCopy:
 
     def _send_shown(self) -> None:
         """What the page shows; events last, because they speak of previews."""
-        previews = [self._run.relative(file) for file in sorted(self._run.previews.glob("*.png"))]
-        self._send([*previews, LOG])
-        self._send([EVENTS])
+        self._send([self._run.relative(file) for file in sorted(self._run.previews.glob("*.png"))])
+        self._send([LOG, EVENTS])
 
     def _send_checkpoint(self, *, last: bool = False) -> None:
         """The newest checkpoint, unless sending the one before took long; those before it are removed."""
@@ -147,12 +155,13 @@ class _RunCopy:
 
 def _patiently(action: Callable[[], None]) -> None:
     """Do it, again after a while where the Hub is away. Raises HubError where it stays away or refuses."""
-    for wait_s in _WAITS_S:
+    for tries in range(len(_WAITS_S)):
         try:
             return action()
         except HubError as error:
             if error.trouble is not HubTrouble.later:
                 raise
+            wait_s = back_off.wait_s(_WAITS_S, tries, error)
             log.warning("%s Trying again in %d s.", error, wait_s)
             time.sleep(wait_s)
     return action()

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
-import re
+import logging
 import shutil
 import time
 
@@ -12,43 +10,27 @@ from huggingface_hub import BucketFile, HfApi, JobInfo, JobStage
 
 from jobs.record.state import StopWish, explain_exit
 from jobs.record.store import now
-from jobs.remote.bucket import (
-    ARTIFACT,
-    EVENTS,
-    KEEP,
-    LOG,
-    PREVIEWS,
-    RESULT,
-    RunBucket,
-    newest_checkpoint,
-    run_files,
-)
+from jobs.remote.bucket import ARTIFACT, KEEP, RESULT, RunBucket, run_files
+from jobs.remote.homecoming import Homecoming
 from jobs.remote.hub_job import OVER, Assignment, HubJobs, stage_of, with_times
+from jobs.remote.pace import Pace
 from jobs.remote.record import RemoteRun, Stage, write_remote
 from jobs.supervisor.training import POLL_S, Watch
-from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
-from trainer.errors import (
-    EXIT_DONE,
-    EXIT_FAILED,
-    EXIT_STOPPED,
-    ConceptError,
-    HubError,
-    HubTrouble,
-    RequestError,
-    VerificationError,
-)
+from trainer.artifact import MANIFEST_FILE
+from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed, Warned
 from trainer.narrate import duration
 from trainer.run_folder import RunFolder
 
+log = logging.getLogger(__name__)
 TORN_OFF = -15
-_HUB_POLL_S = 2.0
 _PASSING = frozenset({HubTrouble.later, HubTrouble.sign_in})
 """Troubles after which the same is tried again."""
 _LISTED_LATE_S = 600
 """For so long after its end a Job's result may be missing from a listing."""
 _WORTH_A_START_S = 60
-_COMMIT = re.compile(r"[0-9a-f]{40}")
+_DAMAGED_TRIES = 6
+"""So often a result is fetched whose hashes are wrong: for longer than a listing may be late."""
 _RESUME = "Resume goes on from the newest checkpoint, in a new Job."
 
 
@@ -57,11 +39,11 @@ class Errand:
 
     def __init__(self, hub: HfApi, token: str, image: str, job_id: str, run: RunFolder, record: RemoteRun) -> None:
         self.record, self._run = record, run
-        self._assignment = Assignment(job=job_id, bucket=f"{record.namespace}/concept-studio-{job_id}")
+        self._assignment = Assignment(job=job_id, bucket=record.bucket(job_id))
         self._bucket = RunBucket(hub, self._assignment.bucket)
         self._jobs = HubJobs(hub, token, image)
-        self._fetched: dict[str, str] = {}
-        self._told_to_keep = False
+        self._home = Homecoming(self._bucket, run)
+        self._told_to_keep, self._pace = False, Pace()
         for left_by_a_kill in run.root.glob(".fetched.*"):
             shutil.rmtree(left_by_a_kill, ignore_errors=True)
 
@@ -73,9 +55,7 @@ class Errand:
         if self.record.exit_code is not None:
             return self._clear_away(self.record.exit_code)
         try:
-            info = self._jobs.find(
-                self._assignment.job, self.record
-            )  # what is written here may be older than what was done
+            info = self._look(watch.wish())
             if info is not None and not self.record.hub_job:
                 self._keep(self.record.model_copy(update={"stage": Stage.sent, "hub_job": info.id}))
             if info is None and not self.record.hub_job:
@@ -90,21 +70,44 @@ class Errand:
 
     def _follow(self, info: JobInfo | None, watch: Watch, *, lost_token: bool) -> int | None:
         """Show how far the Job is and pass wishes on, until it is over and its files are here."""
-        while True:
-            if watch.leaving():
-                return None
+        heard = StopWish.none
+        while not watch.leaving():
             self._keep(with_times(self.record, info))
             stage, wish = stage_of(info), watch.wish()
-            if stage not in OVER:
-                self._pass_on(stage, wish)
-            files = self._bucket.files()
-            self._mirror(files)
-            if stage in OVER:
-                watch.note("Fetching the result from Hugging Face.")
-                return self._conclude(stage, files, wish, lost_token=lost_token)
+            if wish is not heard:
+                heard = wish
+                self._pace.quicken()
+            if wish is StopWish.cancel:
+                if stage in OVER:
+                    return self._abandon()
+            else:
+                if stage not in OVER:
+                    self._pass_on(stage, wish)
+                files = self._bucket.files()
+                self._home.bring_shown(files)
+                if stage in OVER:
+                    watch.note("Fetching the result from Hugging Face.")
+                    return self._conclude(stage, files, wish, lost_token=lost_token)
             watch.note(self._words(stage, wish))
-            _pause(watch, wish)
-            info = self._jobs.inspect(self.record.hub_job, self.record)
+            self._pause(watch, wish)
+            info = self._look(watch.wish())
+        return None
+
+    def _look(self, wish: StopWish) -> JobInfo | None:
+        """The Job as it is now, for what is written here may be older than what was done.
+
+        One that is to be cancelled is told so first: it is being paid for, and a Hub that says no more may take that.
+        """
+        refusal: HubError | None = None
+        if wish is StopWish.cancel and self.record.hub_job:
+            try:
+                self._jobs.cancel(self.record.hub_job, self.record)
+            except HubError as error:
+                refusal = error
+        info = self._jobs.find(self._assignment.job, self.record)
+        if refusal is not None and stage_of(info) not in OVER:
+            raise refusal
+        return info
 
     def _give_up(self, error: HubError) -> int:
         """The Hub refuses to start it: take back what was sent, and say what can be done."""
@@ -118,6 +121,7 @@ class Errand:
     def _send(self, watch: Watch) -> JobInfo:
         """Put the run into its bucket and ask for a Job. From the moment before asking, its label is looked for."""
         watch.note("Sending the photos to a private bucket of your account.")
+        self._pace.quicken()
         self._keep(self.record.model_copy(update={"stage": Stage.sending}))
         self._bucket.create()
         self._bucket.remove(name for name in self._bucket.files() if name in (KEEP, RESULT))
@@ -127,14 +131,6 @@ class Errand:
         self._keep(self.record.model_copy(update={"hub_job": info.id}))
         return info
 
-    def _mirror(self, files: dict[str, BucketFile]) -> None:
-        """Bring home what the page shows; events last, because they speak of previews."""
-        previews = [name for name in files if name.startswith(PREVIEWS)]
-        shown = [name for name in (*previews, LOG, EVENTS) if name in files]
-        changed = [files[name] for name in shown if self._fetched.get(name) != files[name].xet_hash]
-        self._bucket.fetch(changed, self._run)
-        self._fetched.update({file.path: file.xet_hash for file in changed})
-
     def _words(self, stage: JobStage, wish: StopWish) -> str:
         if wish is StopWish.cancel:
             return "Cancelling the Job at Hugging Face."
@@ -143,24 +139,39 @@ class Errand:
         return ""
 
     def _pass_on(self, stage: JobStage, wish: StopWish) -> None:
-        """Tell the Job what the owner wants of it, before anything else: it is being paid for."""
-        if wish is StopWish.cancel or (wish is StopWish.keep and stage is JobStage.SCHEDULING):
+        """Tell the Job that it is to stop, before anything else; where it has not begun there is nothing to keep."""
+        if wish is StopWish.keep and stage is JobStage.SCHEDULING:
             self._jobs.cancel(self.record.hub_job, self.record)
         elif wish is StopWish.keep and not self._told_to_keep:
             self._bucket.put([(KEEP.encode(), KEEP)])
             self._told_to_keep = True
 
+    def _abandon(self) -> int:
+        """It is cancelled and over: bring home what can be had, for a Resume, and clear away whatever becomes of that.
+
+        A full disk here or what its owner put into the bucket must not keep the job open.
+        """
+        try:
+            files = self._bucket.files()
+            self._home.bring_shown(files)
+            self._home.bring_checkpoint(files)
+        except (HubError, OSError) as error:
+            log.warning("job %s is cancelled, and not all of it came home: %s", self._assignment.job, error)
+        return self._close(EXIT_STOPPED)
+
     def _conclude(self, stage: JobStage, files: dict[str, BucketFile], wish: StopWish, *, lost_token: bool) -> int:
         """The Job is over: bring home what it left, and clear away."""
-        result = self._read_result(files)
+        result = self._home.read_result(files)
         if result is None and stage is JobStage.COMPLETED and now() - (self.record.ended or 0.0) < _LISTED_LATE_S:
             raise HubError("The Job has ended, and its result is not to be seen yet.", HubTrouble.later)
-        if result in (EXIT_DONE, EXIT_STOPPED) and ARTIFACT + MANIFEST_FILE in files:
-            self._bring_artifact(files)
-        if result == EXIT_DONE:
-            self._take_base_commit()
-        elif (folder := newest_checkpoint(files)) is not None:
-            self._bucket.fetch([file for name, file in files.items() if name.startswith(folder)], self._run)
+        has_artifact = result == EXIT_DONE or (result == EXIT_STOPPED and ARTIFACT + MANIFEST_FILE in files)
+        damage = self._bring_artifact(files) if has_artifact else None
+        if result == EXIT_DONE and damage is None:
+            self._home.take_base_commit()
+        else:
+            self._home.bring_checkpoint(files)
+        if damage is not None:
+            return self._leave_behind(damage)
         if wish is StopWish.none and result == EXIT_STOPPED:
             return self._close(EXIT_FAILED, Failed(cause="The Job was stopped at Hugging Face.", advice=_RESUME))
         if result is not None and result >= 0:
@@ -177,36 +188,22 @@ class Errand:
             return TORN_OFF
         return self._close(EXIT_FAILED, Failed(cause=self._what_happened(stage, result), advice=_RESUME))
 
-    def _read_result(self, files: dict[str, BucketFile]) -> int | None:
-        """The exit code of the training, negative where a signal ended it; None where the Job did not live to tell."""
-        if RESULT not in files:
+    def _bring_artifact(self, files: dict[str, BucketFile]) -> str | None:
+        """Bring the artifact home. Raises HubError where it is damaged, and returns how once that has stayed so."""
+        if (damage := self._home.bring_artifact(files)) is None:
             return None
-        self._bucket.fetch([files[RESULT]], self._run)
-        file = self._run.root / RESULT
-        code = int(json.loads(file.read_text(encoding="utf-8"))["exit_code"])
-        file.unlink()
-        return code
+        self._keep(self.record.model_copy(update={"damaged": self.record.damaged + 1}))
+        if self.record.damaged < _DAMAGED_TRIES:
+            raise HubError(f"The result did not arrive whole. {damage}", HubTrouble.later)
+        return damage
 
-    def _bring_artifact(self, files: dict[str, BucketFile]) -> None:
-        """Fetch the artifact and check every hash; one that is here already may be that of an earlier start."""
-        self._bucket.fetch_folder([f for name, f in files.items() if name.startswith(ARTIFACT)], self._run, ARTIFACT)
-        if (trouble := self._artifact_trouble()) is not None:
-            raise HubError(f"The result did not arrive whole. {trouble}", HubTrouble.later)
-
-    def _take_base_commit(self) -> None:
-        """The commit of the base that was loaded; nothing else of the recipe, for who pays can write to the bucket."""
-        commit = read_manifest(self._run.artifact).base.revision
-        if commit is None or not _COMMIT.fullmatch(commit):
-            return
-        with contextlib.suppress(RequestError):  # a recipe of another version is not understood, and the Job is over
-            self._run.write_recipe(self._run.read_recipe().model_copy(update={"base_revision": commit}))
-
-    def _artifact_trouble(self) -> Exception | None:
-        try:
-            check_hashes(self._run.artifact, read_manifest(self._run.artifact))
-        except (ConceptError, VerificationError) as error:
-            return error
-        return None
+    def _leave_behind(self, damage: str) -> int:
+        """The result stays damaged, and stays where it is: there may be more in it than we can tell."""
+        left = f"It lies in the bucket {self._assignment.bucket} of your account; delete that when you need it no more."
+        self._run.events(Failed(cause=f"The result did not arrive whole. {damage} {left}", advice=_RESUME))
+        ended = self.record.ended or now()
+        self._keep(self.record.model_copy(update={"exit_code": EXIT_FAILED, "ended": ended, "stage": Stage.over}))
+        return EXIT_FAILED
 
     def _what_happened(self, stage: JobStage, result: int | None) -> str:
         if result is not None:
@@ -244,14 +241,13 @@ class Errand:
                 Warned(text=f"Delete the bucket {self._assignment.bucket} at Hugging Face yourself. {error}")
             )
 
+    def _pause(self, watch: Watch, wish: StopWish) -> None:
+        """Leave the Hub in peace for a moment, but not the owner or the supervisor."""
+        deadline = time.monotonic() + self._pace.wait_s()
+        while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
+            time.sleep(POLL_S)
+
     def _keep(self, record: RemoteRun) -> None:
         if record != self.record:
             self.record = record
             write_remote(self._run, record)
-
-
-def _pause(watch: Watch, wish: StopWish) -> None:
-    """Leave the Hub in peace for a moment, but not the owner or the supervisor."""
-    deadline = time.monotonic() + _HUB_POLL_S
-    while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
-        time.sleep(POLL_S)

@@ -49,6 +49,8 @@ class RemoteRun(BaseModel):
     ended: float | None = None
     exit_code: int | None = None
     """How the training ended. From then on all that is wanted of it is here, and its bucket is to be deleted."""
+    damaged: int = 0
+    """How often its result came home and was not whole."""
     earlier_s: float = 0.0
     """How long earlier starts ran."""
     rest_s: int | None = None
@@ -58,6 +60,10 @@ class RemoteRun(BaseModel):
     def timeout_s(self) -> int:
         """The Hub ends the Job after this long."""
         return self.limit_s if self.rest_s is None else self.rest_s
+
+    def bucket(self, job_id: str) -> str:
+        """The bucket that the run of this job travels in."""
+        return f"{self.namespace}/concept-studio-{job_id}"
 
     @property
     def is_under_way(self) -> bool:
@@ -91,7 +97,7 @@ class RemoteRun(BaseModel):
     def again(self, *, asked: bool) -> RemoteRun:
         """The record of the next start; one that its owner did not ask for runs within the limit of this one."""
         ran_s = min(self._of_this_start_s(self.ended or 0.0), self.timeout_s)
-        fresh = {"start": self.start + 1, "stage": Stage.new, "hub_job": "", "exit_code": None}
+        fresh = {"start": self.start + 1, "stage": Stage.new, "hub_job": "", "exit_code": None, "damaged": 0}
         fresh |= {"earlier_s": self.earlier_s + ran_s, "began": None, "ended": None}
         return self.model_copy(update={**fresh, "rest_s": None if asked else int(self.timeout_s - ran_s)})
 

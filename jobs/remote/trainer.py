@@ -17,19 +17,24 @@ from jobs.queue import Queue
 from jobs.record.state import StopWish
 from jobs.record.store import Job, now
 from jobs.remote.errand import Errand
-from jobs.remote.record import Stage, read_remote, speeds_of
+from jobs.remote.record import RemoteRun, Stage, read_remote, speeds_of
 from jobs.supervisor.executors import HUGGING_FACE
 from jobs.supervisor.training import POLL_S, Watch
 from jobs.tokens import TokenVault
 from jobs.views.speed import Speeds
 from trainer.errors import EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
-from trainer.events import Failed
+from trainer.events import Failed, Warned
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
 log = logging.getLogger(__name__)
 _WAITS_S = (5, 15, 60, 300)
 """Before the next try when the Hub is away, by how many there were; the last one for all further tries."""
+_WISH_POLL_S = 3.0
+"""How often the database is asked for a new wish of an owner who is away."""
+_AWAY_S = 24 * 3600.0
+_MARGIN_S = 3600.0
+"""After a Job must have ended, and after this process began to wait: time to come and sign in."""
 
 
 class RemoteTrainer:
@@ -39,7 +44,7 @@ class RemoteTrainer:
     key = HUGGING_FACE
     label = "Training at Hugging Face"
     at_once = 48
-    """Most only wait: one whose owner is away keeps its place until they sign in. DBOS has 64 threads."""
+    """Most only wait: one whose owner is away keeps its place for a day or so. DBOS has 64 threads."""
 
     def __init__(self, settings: Settings, vault: TokenVault, image: str) -> None:
         self._settings, self._vault, self._image = settings, vault, image
@@ -64,7 +69,7 @@ class RemoteTrainer:
 
     def train(self, job: Job, run: RunFolder, watch: Watch, /) -> int | None:
         trouble: HubError | None = None
-        tries, lost_token = 0, False
+        tries, lost_token, since = 0, False, now()
         while (record := read_remote(run)) is not None:
             if record.stage is Stage.over:
                 return record.exit_code
@@ -79,8 +84,10 @@ class RemoteTrainer:
                 if watch.leaving():
                     return None
                 if token is None:
+                    if now() > max(_awaited_until(job, record), since + _MARGIN_S):
+                        return _give_up(job, run, record, watch.wish())
                     watch.note(_needs_token(watch.wish(), under_way=record.is_under_way))
-                    time.sleep(POLL_S)
+                    self._await_token(job.owner, watch)
                     continue
                 errand = Errand(open_hub(token), token, self._image, job.id, run, record)
                 return errand.carry_out(watch, lost_token=lost_token)
@@ -97,6 +104,37 @@ class RemoteTrainer:
         run.events(Failed(cause="It is not known where this job should train.", advice="Train it again."))
         return EXIT_FAILED
 
+    def _await_token(self, owner: str, watch: Watch) -> None:
+        """Wait for it, for so long as nothing else need be asked."""
+        deadline = time.monotonic() + _WISH_POLL_S
+        while time.monotonic() < deadline and not watch.leaving() and self._vault.of(owner) is None:
+            time.sleep(POLL_S)
+
+
+def _awaited_until(job: Job, record: RemoteRun) -> float:
+    """When a job without a token gives up its place: what was not sent after a day, else when its Job must be over."""
+    if not record.is_under_way:
+        return job.queued + _AWAY_S
+    return (record.began or job.queued + _AWAY_S) + record.timeout_s + _MARGIN_S
+
+
+def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish) -> int:
+    """End a job whose owner stays away. What there may be of it at Hugging Face a Resume finds again."""
+    bucket = record.bucket(job.id)
+    if wish is StopWish.cancel:
+        run.events(Warned(text=f"Its bucket {bucket} could not be deleted without you: delete it at Hugging Face."))
+        return EXIT_STOPPED
+    if not record.has_begun:
+        failed = Failed(cause="It was not sent: nobody signed in for it for a day.", advice="Sign in and press Resume.")
+    elif not record.is_under_way:
+        cause = f"It was not sent: nobody signed in for it for a day. Photos may lie in the bucket {bucket}."
+        failed = Failed(cause=cause, advice="Sign in and press Resume.")
+    else:
+        cause = f"Its Job at Hugging Face is over by now, and nobody signed in. What it left is in the bucket {bucket}."
+        failed = Failed(cause=cause, advice="Sign in and press Resume, which fetches it.")
+    run.events(failed)
+    return EXIT_FAILED
+
 
 def _needs_token(wish: StopWish, *, under_way: bool) -> str:
     if not under_way:
@@ -109,7 +147,7 @@ def _needs_token(wish: StopWish, *, under_way: bool) -> str:
 def _wait(error: HubError, tries: int, watch: Watch) -> None:
     """Say when the next try is, and wait for it; a new wish or a supervisor that leaves is not kept waiting."""
     wait_s = back_off.wait_s(_WAITS_S, tries - 1, error)
-    watch.note(back_off.told(error, now() + wait_s))
+    watch.note(back_off.told(error, wait_s))
     wish, deadline = watch.wish(), time.monotonic() + wait_s
     while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
         time.sleep(POLL_S)

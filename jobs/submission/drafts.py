@@ -55,11 +55,18 @@ class Drafts:
         return {folder.name for folder in self._root.glob("*")}
 
     def adopt(self, old: str, new: str) -> None:
-        """Give an owner's drafts to another, who may have one of the same id: then the newer one stays."""
+        """Give an owner's drafts to another, who may have one of the same id: then the newer one stays.
+
+        One that more photos are on their way into stays where it is until it is asked for again: the rest would make a
+        second draft of the same id, before which this one would go.
+        """
         for draft in (self._root / old).glob("*"):
             target = self._root / new / draft.name
             target.parent.mkdir(parents=True, exist_ok=True)
-            with self._locks[target], contextlib.suppress(FileNotFoundError):  # another request was faster
+            first, second = sorted((draft, target))  # so that two who adopt from each other do not wait for ever
+            with self._locks[first], self._locks[second], contextlib.suppress(FileNotFoundError):  # another was faster
+                if self._taking[draft]:
+                    continue
                 older = target if _changed(target) < _changed(draft) else draft
                 shutil.rmtree(older, ignore_errors=True)
                 draft.replace(target)

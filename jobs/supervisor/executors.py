@@ -10,7 +10,11 @@ from trainer.machine.locks import is_held
 from trainer.whole_files import write_whole
 
 HUGGING_FACE = "hugging-face"
-"""In a device's place, for who trains there."""
+"""In a device's place, for who trains there; and the name of that supervisor on every disk.
+
+One page serves a database, so there is one of it. Were its name on its disk, a new data root at the same database would
+begin with another, and what it had in progress would be nobody's.
+"""
 _SUFFIX = ".executor"
 
 
@@ -20,7 +24,9 @@ def lock_file(runtime: Path, key: str) -> Path:
 
 
 def executor_id(runtime: Path, key: str) -> str:
-    """The name of the supervisor of the device `key`."""
+    """The name of the supervisor of the device `key`, or of who follows Jobs at Hugging Face."""
+    if key == HUGGING_FACE:
+        return key
     file = runtime / f"{key}{_SUFFIX}"
     if not file.exists():
         write_whole(file, f"{key}-{new_job_id()}")

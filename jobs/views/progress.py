@@ -86,7 +86,8 @@ class Progress:
 
 _KEPT: dict[Path, tuple[tuple[int, int], Progress]] = {}
 """By events file: its size and time of change when it was read, and what it said."""
-_MOST_KEPT = 4096
+_MOST_KEPT = 16384
+"""Some 20 KB each for a hundred reports of steps. Beyond that each look at all of them reads thousands again."""
 _KEEPING = threading.Lock()
 
 

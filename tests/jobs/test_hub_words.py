@@ -115,6 +115,8 @@ def test_upload_of_one_file_says_why_it_failed(cause: Exception, words: str) -> 
 @pytest.mark.fault(59)
 def test_tokens_become_unreadable() -> None:
     assert redacted(f"before {TOKEN} after") == "before hf_… after"
+    signed_in = "hf_oauth_eyJhbGciOiJFZERTQSJ9.eyJzdWIiOiI2MjEifQ.c2lnbmF0dXJl-_x"
+    assert redacted(f"Not with {signed_in}. Sign in again.") == "Not with hf_…. Sign in again."
 
 
 @pytest.mark.parametrize("name", ["alice/red-mug", "a/b", "acme-1/x.y_z", "A/" + "b" * 94])

@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from jobs.money.bill import Bill
 from jobs.open import open_service
 from jobs.queue import QueueClient
+from jobs.record import job_file
 from jobs.record.comparison import Order
 from jobs.record.job_file import count_try, read_job_file
 from jobs.record.state import JobState, StopWish
@@ -293,6 +294,45 @@ def test_lost_database_is_rebuilt_from_job_files(settings: Settings, service: Jo
         restored.close()
 
 
+@pytest.mark.fault(53)
+@pytest.mark.parametrize("wish", [StopWish.keep, StopWish.cancel])
+def test_wish_to_stop_comes_back_with_a_lost_database(
+    settings: Settings, service: JobService, submit: Submit, wish: StopWish
+) -> None:
+    job = submit()
+    run, started = service.run_folder(job.id), service._store.get(job.id)
+    service._store.change_state(job.id, JobState.running)
+    press = service.cancel if wish is StopWish.cancel else service.stop_and_keep
+    press(job.id, "anna")
+    count_try(run, started, 0)  # by a supervisor that read the row before
+    service.close()
+    for file in settings.home.glob("studio.sqlite*"):
+        file.unlink()
+    with closing(open_service(settings)) as restored:
+        restored.rebuild()
+        again = restored.job(job.id, "anna")
+        assert (again.state, again.wish) == (JobState.waiting, wish)
+        restored.cancel(job.id, "anna")
+        restored.resume(job.id, "anna")
+        file = read_job_file(run)
+        assert file is not None
+        assert file.wish is StopWish.none
+
+
+@pytest.mark.fault(17)
+def test_cancel_counts_also_where_the_disk_is_full(
+    service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    job = submit()
+    service._store.change_state(job.id, JobState.running)
+    monkeypatch.setattr(job_file, "write_whole", full)
+    service.cancel(job.id, "anna")
+    assert service.job(job.id, "anna").wish is StopWish.cancel
+
+
 @pytest.mark.fault(11)
 def test_job_that_lost_its_place_in_the_queue_gets_one_at_the_next_start(
     settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
@@ -357,6 +397,29 @@ def test_deletion_that_a_kill_broke_off_is_finished_by_the_next_start(
     assert restarted.rebuild() == 0
     assert restarted.views("anna") == []
     restarted.close()
+    assert list(settings.runs_dir.iterdir()) == []
+
+
+@pytest.mark.fault(17)
+def test_deletion_frees_the_disk_before_it_needs_any_of_it(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_job_id: str) -> None:
+        raise sa.exc.OperationalError("delete", {}, Exception("database or disk is full"))
+
+    jobs = [submit(), submit()]
+    with monkeypatch.context() as disk:
+        disk.setattr(service._store, "delete", full)
+        for job in jobs:
+            service.cancel(job.id, "anna")
+            with pytest.raises(sa.exc.OperationalError):
+                service.delete(job.id, "anna")
+        assert not [file for file in settings.runs_dir.rglob("*") if file.is_file()]
+        assert service.rebuild() == 0  # the app starts all the same
+        assert len(service.views("anna")) == 2
+    service.delete(jobs[0].id, "anna")
+    assert service.rebuild() == 0
+    assert service.views("anna") == []
     assert list(settings.runs_dir.iterdir()) == []
 
 

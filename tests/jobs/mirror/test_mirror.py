@@ -12,7 +12,7 @@ import pytest
 
 from jobs.mirror.copy_list import CopiedFile, read_newest_list
 from jobs.mirror.folder import Mirror
-from jobs.mirror.keeping import Keeping
+from jobs.mirror.keeping import GOING, Keeping
 from jobs.mirror.restore import restore_from_mirror
 from jobs.record.job_file import JobFile
 from jobs.record.state import JobState
@@ -167,6 +167,22 @@ def test_half_a_list_does_not_count_and_the_one_before_does(
     assert restore_from_mirror(settings, keeping) == 0
 
 
+def test_list_that_cannot_be_read_keeps_no_other_job_from_coming_back(
+    settings: Settings, keeping: Keeping, mirror: Mirror, run: RunFolder
+) -> None:
+    before = settings.runs_dir / ("0" * 16)
+    shutil.copytree(run.root, before)
+    for root in (before, run.root):
+        mirror.copy(root)
+    (unreadable,) = mirror.folder(before.name).glob("whole-*")
+    unreadable.unlink()
+    unreadable.mkdir()
+    lose_disk(settings)
+    assert restore_from_mirror(settings, keeping) == 1
+    assert run.job_file.exists()
+    assert keeping.status().note == "1 of the jobs in the mirror is not whole and stays there as it was."
+
+
 def test_checkpoint_that_is_replaced_while_it_is_copied_arrives_whole(
     mirror: Mirror, place: Path, run: RunFolder
 ) -> None:
@@ -274,6 +290,27 @@ def test_forgotten_job_is_gone_from_the_mirror_and_does_not_come_back(
     mirror.forget(JOB)
     mirror.forget(JOB)
     assert mirror.job_ids() == []
+
+
+def test_job_whose_deletion_was_begun_does_not_come_back(
+    settings: Settings, keeping: Keeping, mirror: Mirror, run: RunFolder
+) -> None:
+    """A kill came between its files and its copy."""
+    mirror.copy(run.root)
+    run.root.rename(run.root.with_name(f"{GOING}{JOB}"))
+    assert restore_from_mirror(settings, keeping) == 0
+    assert not run.root.exists()
+
+
+@pytest.mark.fault(17)
+def test_full_disk_is_no_reason_not_to_start(
+    settings: Settings, keeping: Keeping, mirror: Mirror, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def full(_status: object) -> None:
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(keeping, "report", full)
+    assert restore_from_mirror(settings, keeping) == 0
 
 
 def test_rest_of_a_removed_copy_is_tidied_away_and_a_damaged_one_is_not(mirror: Mirror, run: RunFolder) -> None:

@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from pathlib import Path
@@ -144,6 +145,20 @@ def test_mirror_that_goes_and_comes_back(settings: Settings, keeping: Keeping, s
     assert keeping.status().trouble == ""
     assert listed(settings, first)
     assert listed(settings, second)
+
+
+def test_mirror_holds_after_a_restart_what_it_held_before(settings: Settings, keeping: Keeping, submit: Submit) -> None:
+    submit()
+    ended = time.time()
+    assert attempts(settings).attempt()
+    assert keeping.kept_until() > ended
+    shutil.rmtree(settings.home)
+    assert restore_from_mirror(settings, keeping) == 1
+    assert keeping.kept_until() <= ended  # not before somebody has looked
+    restarted = attempts(settings)
+    assert restarted.attempt()
+    assert keeping.status().last_copy is None
+    assert keeping.kept_until() > ended
 
 
 def test_restarted_process_knows_the_mirror_that_the_app_began_with(

@@ -50,7 +50,7 @@ class Scene:
         engine = open_engine(settings.jobs_database_url)
         self.jobs, self.publications = JobStore(engine), PublicationStore(engine)
         self.moment = START
-        self.kept: set[str] = set()
+        self.kept_until = 0.0
         write_state(settings.home, SpaceState())
         self.caretaker = self.start()
 
@@ -60,7 +60,7 @@ class Scene:
         stores = (self.jobs, self.publications)
         home, runs = self.settings.home, self.settings.runs_dir
         self.caretaker = Caretaker(
-            home, runs, Speeds(home / "speeds.json"), space, stores, is_kept=lambda job: job.id in self.kept
+            home, runs, Speeds(home / "speeds.json"), space, stores, kept_until=lambda: self.kept_until
         )
         return self.caretaker
 

@@ -10,6 +10,7 @@ import pytest
 from jobs.money.bill import Bill, count, dollars, read_bill, write_bill
 from jobs.money.counting import Counting
 from jobs.money.space_state import SpaceState
+from jobs.record.job_file import read_job_file, write_job_file
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
 from jobs.remote.record import RemoteRun, write_remote
@@ -114,6 +115,13 @@ def test_job_at_its_limit_is_stopped_and_kept(scene: Scene, job: Job) -> None:
     assert bill_of(scene, job).at_limit
 
 
+def test_import_or_extraction_at_its_limit_is_cancelled_for_it_heeds_nothing_else(scene: Scene, job: Job) -> None:
+    scene.run(job).task_file.touch()
+    write_bill(scene.run(job), Bill(limit_usd=0.2))
+    counting(scene).count(START + 1800)
+    assert scene.jobs.get(job.id).wish is StopWish.cancel
+
+
 def test_limit_that_was_reached_holds_after_a_kill_before_the_stop(scene: Scene, job: Job) -> None:
     write_bill(scene.run(job), Bill(limit_usd=0.2, at_limit=True, usd_per_hour=0.4, flavor="t4-small"))
     counting(scene).count(START + 1)
@@ -132,6 +140,20 @@ def test_who_resumes_at_the_limit_allows_as_much_again_and_only_then(scene: Scen
     assert scene.jobs.get(job.id).wish is StopWish.keep
     resumed_early = count(Bill(seconds=500), replace(job, attempt=2), START)
     assert resumed_early.earlier_usd == 0
+
+
+def test_job_that_is_to_stop_at_its_limit_gets_no_more_when_a_lost_database_makes_it_begin_again(
+    scene: Scene, job: Job
+) -> None:
+    write_job_file(scene.run(job), job)
+    write_bill(scene.run(job), Bill(limit_usd=0.2))
+    counting(scene).count(START + 1800)
+    file = read_job_file(scene.run(job))
+    assert file is not None
+    assert file.wish is StopWish.keep
+    again = replace(job, attempt=2, wish=file.wish)
+    assert count(bill_of(scene, job), again, START + 1801).reaches_limit
+    assert count(bill_of(scene, job), replace(again, wish=StopWish.none), START + 1801).earlier_usd > 0
 
 
 def test_owners_cap_holds_for_a_job_that_was_queued_without_conditions(scene: Scene, job: Job) -> None:

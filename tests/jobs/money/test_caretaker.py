@@ -9,6 +9,7 @@ from huggingface_hub import HfApi, SpaceHardware
 
 from jobs.money.space_state import SpaceState, read_state
 from jobs.record.state import JobState
+from jobs.remote.record import RemoteRun, write_remote
 from tests.hub.accounts import ALICE_READS
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
@@ -115,6 +116,31 @@ def test_timer_does_not_grow_for_a_job_that_shows_no_sign_of_life(alice: HfApi, 
     scene.moment += 1.5 * (first or 0)
     scene.pass_time(120)
     assert alice.get_space_runtime(STUDIO).sleep_time == first
+
+
+def test_timer_does_not_grow_for_jobs_at_hugging_face_and_is_the_owners_again_while_they_run(
+    alice: HfApi, scene: Scene, hub: LocalHub
+) -> None:
+    alice.set_space_sleep_time(STUDIO, 900)
+    rented = RemoteRun(flavor="t4-small", machine="Nvidia T4 - small", usd_per_hour=0.4, limit_s=600, namespace="alice")
+    write_remote(scene.run(scene.add_job()), rented)
+    scene.pass_time(60)
+    assert alice.get_space_runtime(STUDIO).sleep_time == 900
+    job = scene.add_job()
+    scene.pass_time(60)
+    assert (alice.get_space_runtime(STUDIO).sleep_time or 0) >= HOUR
+    scene.jobs.change_state(job.id, JobState.failed, ended=scene.moment)
+    scene.pass_time(130)
+    assert alice.get_space_runtime(STUDIO).sleep_time == 900
+
+
+def test_job_that_hangs_makes_the_timer_of_another_no_longer(alice: HfApi, scene: Scene) -> None:
+    scene.add_job()
+    scene.pass_time(60)
+    scene.moment += 48 * HOUR
+    scene.add_job()
+    scene.pass_time(120)
+    assert (alice.get_space_runtime(STUDIO).sleep_time or 0) <= 24 * HOUR
 
 
 def test_result_that_keeps_the_hardware_does_not_keep_it_for_ever(alice: HfApi, scene: Scene) -> None:

@@ -127,6 +127,21 @@ def test_card_shows_running_cost_limit_and_receipt(settings: Settings, photo_fol
     assert lines[1] == "It reached its limit of $0.50: stopped, and what was learnt is kept."
 
 
+def test_card_of_what_does_not_learn_says_that_nothing_is_kept_at_its_limit(
+    settings: Settings, photo_folder: Path
+) -> None:
+    scene = Scene(settings, photo_folder)
+    job = scene.add_job()
+    scene.run(job).task_file.touch()
+    bill = Bill(usd_per_hour=0.4, limit_usd=0.5, seconds=1800, counted_to=time.time(), running=True)
+    write_bill(scene.run(job), bill)
+    assert spending(settings.home).lines(job, scene.run(job))[0].endswith("It is cancelled at $0.50.")
+    write_bill(scene.run(job), bill.model_copy(update={"at_limit": True}))
+    cancelled = replace(job, state=JobState.cancelled)
+    words = "It reached its limit of $0.50: cancelled. Resume begins it anew."
+    assert words in spending(settings.home).lines(cancelled, scene.run(job))
+
+
 def test_job_without_a_bill_says_nothing_of_money(settings: Settings, photo_folder: Path) -> None:
     scene = Scene(settings, photo_folder)
     job = scene.add_job()

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import random
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
-from huggingface_hub import CommitOperationAdd, HfApi
+from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 
 from jobs.publishing import publish as publishing
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
+from tests.jobs.finished_run import write_finished_run
 from tests.jobs.publishing.on_the_hub import MUG, assert_complete, commits, tree, try_publish
 from trainer.errors import HubError, HubTrouble
 from trainer.run_folder import RunFolder
@@ -52,6 +54,26 @@ def test_revoked_in_the_middle_loses_nothing(hub: LocalHub, alice: HfApi, run: R
     assert caught.value.trouble is HubTrouble.sign_in
     try_publish(hub, run)
     assert_complete(alice, run)
+
+
+@pytest.mark.fault(26)
+def test_licence_that_cannot_be_read_at_the_moment_is_not_published_as_unknown(
+    hub: LocalHub, alice: HfApi, tmp_path: Path, photo_folder: Path
+) -> None:
+    run = write_finished_run(tmp_path / "of-a-base", photo_folder, base="alice/base")
+    alice.create_repo("alice/base")
+    alice.upload_file(path_or_fileobj=b"---\nlicense: mit\n---\n", path_in_repo="README.md", repo_id="alice/base")
+    hub.order_fault("GET /api/models/alice/base$", status=503, times=FOREVER)
+    with pytest.raises(HubError) as caught:
+        try_publish(hub, run)
+    assert caught.value.trouble is HubTrouble.later
+    assert not alice.repo_exists(MUG)
+    hub.clear_faults()
+    try_publish(hub, run)
+    assert ModelCard.load(alice.hf_hub_download(MUG, "README.md", local_dir=tmp_path)).data.license == "mit"
+    alice.delete_repo("alice/base")
+    alice.delete_repo(MUG)
+    try_publish(hub, run)  # a base that is gone says nothing, and that stays so
 
 
 @pytest.mark.fault(28)

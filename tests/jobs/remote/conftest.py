@@ -2,22 +2,27 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, JobInfo
 
-from jobs.record.state import JobState
+from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
 from jobs.remote.record import RemoteRun
+from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
-from jobs.tokens import TokenDesk
+from jobs.supervisor.training import Watch
+from jobs.tokens import TokenDesk, TokenVault
 from tests import ROOT
 from tests.engine.conftest import SMALL
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
+from tests.waiting import wait_until
 from trainer.photos.intake import take_folder
 from trainer.recipe.build import build_recipe
 from trainer.settings import Settings
@@ -79,3 +84,19 @@ def step(service: JobService, job: Job) -> int:
 def hub_jobs(alice: HfApi) -> list[JobInfo]:
     """The Jobs of alice's account, newest first."""
     return list(alice.list_jobs(namespace="alice"))
+
+
+def follow_until_it_is_asked_for(
+    alice: HfApi, settings: Settings, service: JobService, job: Job, *, note: Callable[[str], None]
+) -> None:
+    """Follow a job in a thread of this process, where patience can be shortened, until its Job is there; then leave."""
+    leaving = threading.Event()
+    watch = Watch(lambda: StopWish.none, leaving.is_set, note)
+    trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
+    with ThreadPoolExecutor(1) as pool:
+        training = pool.submit(trainer.train, job, service.run_folder(job.id), watch)
+        try:
+            wait_until(lambda: hub_jobs(alice))
+        finally:
+            leaving.set()
+        assert training.result(20) is None

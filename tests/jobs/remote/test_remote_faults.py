@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import threading
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -24,7 +22,7 @@ from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import follower
-from tests.jobs.remote.conftest import LONG, Client, hub_jobs, message, state, step
+from tests.jobs.remote.conftest import LONG, Client, follow_until_it_is_asked_for, hub_jobs, message, state, step
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.events import Started, read_events
 from trainer.settings import Settings
@@ -248,22 +246,6 @@ def test_result_counts_only_when_every_hash_is_right(
     assert not list(settings.home.rglob("outside"))
     assert json.loads(recipe.read_text(encoding="utf-8")) == of_another_version
     assert list(alice.list_buckets("alice")) == []
-
-
-def follow_until_it_is_asked_for(
-    alice: HfApi, settings: Settings, service: JobService, job: Job, *, note: Callable[[str], None]
-) -> None:
-    """Follow a job in a thread of this process, where patience can be shortened, until its Job is there; then leave."""
-    leaving = threading.Event()
-    watch = Watch(lambda: StopWish.none, leaving.is_set, note)
-    trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
-    with ThreadPoolExecutor(1) as pool:
-        training = pool.submit(trainer.train, job, service.run_folder(job.id), watch)
-        try:
-            wait_until(lambda: hub_jobs(alice))
-        finally:
-            leaving.set()
-        assert training.result(20) is None
 
 
 @pytest.mark.fault(27)

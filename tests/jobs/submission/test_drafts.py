@@ -173,6 +173,19 @@ def test_of_two_drafts_with_one_id_the_newer_one_is_kept(tmp_path: Path, photo_f
     drafts.adopt("browser", "person")
 
 
+def test_draft_that_photos_are_on_their_way_into_is_adopted_whole_and_later(tmp_path: Path, photo_folder: Path) -> None:
+    """Its owner signs in while the second half is looked at."""
+    drafts = Drafts(tmp_path)
+    first, second = sorted(photo_folder.glob("*.jpg"))[:2]
+    with drafts.taking("browser", DRAFT):
+        drafts.add("browser", DRAFT, first, source="first")
+        drafts.adopt("browser", "person")
+        drafts.add("browser", DRAFT, second, source="second")
+    drafts.adopt("browser", "person")
+    assert [photo.source for photo in drafts.read("person", DRAFT).photos] == ["first", "second"]
+    assert drafts.read("browser", DRAFT) == PhotoSet(())
+
+
 def test_caption_that_comes_after_its_photo_is_put_to_it(tmp_path: Path, photo_folder: Path) -> None:
     drafts = Drafts(tmp_path)
     first, second = sorted(photo_folder.glob("*.jpg"))[:2]

@@ -4,12 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.supervisor.executors import executor_id, gone_executors, lock_file
+from jobs.supervisor.executors import HUGGING_FACE, executor_id, gone_executors, lock_file
 from trainer.machine.locks import hold_lock
 
 
 def test_name_is_the_same_after_a_restart_and_another_for_another_device(tmp_path: Path) -> None:
     assert executor_id(tmp_path, "cpu") == executor_id(tmp_path, "cpu") != executor_id(tmp_path, "gpu-1f2e")
+
+
+def test_who_follows_jobs_at_hugging_face_has_one_name_on_every_disk(tmp_path: Path) -> None:
+    assert executor_id(tmp_path / "old", HUGGING_FACE) == executor_id(tmp_path / "new", HUGGING_FACE)
+    assert gone_executors(tmp_path / "old", []) == []
 
 
 def test_only_a_supervisor_that_is_not_alive_and_not_served_is_gone(tmp_path: Path) -> None:

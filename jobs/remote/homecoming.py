@@ -1,0 +1,69 @@
+"""What of a run comes home out of its bucket: what the page shows, its newest checkpoint, its result."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import re
+
+from huggingface_hub import BucketFile
+
+from jobs.remote.bucket import ARTIFACT, EVENTS, LOG, PREVIEWS, RESULT, RunBucket, newest_checkpoint
+from trainer.artifact import check_hashes, read_manifest
+from trainer.errors import ConceptError, RequestError, VerificationError
+from trainer.run_folder import RunFolder
+
+_COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+class Homecoming:
+    """Brings files of one bucket, as it was listed, into the run folder. Every call raises HubError."""
+
+    def __init__(self, bucket: RunBucket, run: RunFolder) -> None:
+        self._bucket, self._run = bucket, run
+        self._fetched: dict[str, str] = {}
+
+    def bring_shown(self, files: dict[str, BucketFile]) -> None:
+        """Bring home what the page shows; events last, because they speak of previews."""
+        previews = [name for name in files if name.startswith(PREVIEWS)]
+        shown = [name for name in (*previews, LOG, EVENTS) if name in files]
+        changed = [files[name] for name in shown if self._fetched.get(name) != files[name].xet_hash]
+        self._bucket.fetch(changed, self._run)
+        self._fetched.update({file.path: file.xet_hash for file in changed})
+
+    def bring_checkpoint(self, files: dict[str, BucketFile]) -> None:
+        """Bring home the newest checkpoint of which everything is there."""
+        if (folder := newest_checkpoint(files)) is not None:
+            self._bucket.fetch([file for name, file in files.items() if name.startswith(folder)], self._run)
+
+    def read_result(self, files: dict[str, BucketFile]) -> int | None:
+        """The exit code of the training, negative where a signal ended it; None where the Job did not live to tell."""
+        if RESULT not in files:
+            return None
+        self._bucket.fetch([files[RESULT]], self._run)
+        file = self._run.root / RESULT
+        code = int(json.loads(file.read_text(encoding="utf-8"))["exit_code"])
+        file.unlink()
+        return code
+
+    def bring_artifact(self, files: dict[str, BucketFile]) -> str | None:
+        """Fetch the artifact and check every hash; one that is here already may be that of an earlier start.
+
+        Returns what is wrong with it, if anything is.
+        """
+        self._bucket.fetch_folder([f for name, f in files.items() if name.startswith(ARTIFACT)], self._run, ARTIFACT)
+        try:
+            check_hashes(self._run.artifact, read_manifest(self._run.artifact))
+        except ConceptError as error:
+            return str(error)
+        except VerificationError as error:
+            return error.cause
+        return None
+
+    def take_base_commit(self) -> None:
+        """The commit of the base that was loaded; nothing else of the recipe, for who pays can write to the bucket."""
+        commit = read_manifest(self._run.artifact).base.revision
+        if commit is None or not _COMMIT.fullmatch(commit):
+            return
+        with contextlib.suppress(RequestError):  # a recipe of another version is not understood, and the Job is over
+            self._run.write_recipe(self._run.read_recipe().model_copy(update={"base_revision": commit}))

@@ -1,0 +1,103 @@
+"""How one run's dealings with the Hub end where they cannot end well."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from huggingface_hub import HfApi
+
+from jobs.record.state import StopWish
+from jobs.record.store import Job
+from jobs.remote.errand import Errand
+from jobs.remote.trainer import RemoteTrainer
+from jobs.service import JobService
+from jobs.supervisor.training import Watch
+from jobs.tokens import TokenVault
+from tests.hub.accounts import ALICE
+from tests.hub.faults import FOREVER
+from tests.hub.local_hub import LocalHub
+from tests.jobs.finished_run import write_finished_run
+from tests.jobs.remote.conftest import follow_until_it_is_asked_for, hub_jobs
+from trainer.errors import EXIT_FAILED, EXIT_STOPPED, HubError
+from trainer.events import Failed, read_events
+from trainer.settings import Settings
+
+Send = Callable[..., Job]
+End = Callable[[StopWish], tuple[Job, int | None]]
+
+
+@pytest.fixture
+def ended(
+    hub: LocalHub,
+    alice: HfApi,
+    settings: Settings,
+    service: JobService,
+    send: Send,
+    tmp_path: Path,
+    photo_folder: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> End:
+    """A Job has ended, and one file of its result is damaged. Follows it to the end under a wish."""
+    monkeypatch.setattr("jobs.remote.trainer._WAITS_S", (0,))
+    monkeypatch.setattr("jobs.remote.errand._DAMAGED_TRIES", 2)
+    hub.hold_jobs(held=True)
+    job = send()
+    follow_until_it_is_asked_for(alice, settings, service, job, note=lambda _text: None)
+    artifact = write_finished_run(tmp_path / "run", photo_folder).artifact
+    files = [(str(file), f"artifact/{file.name}") for file in artifact.iterdir()]
+    damaged = [(b"damaged", "artifact/notes.json"), (b'{"exit_code": 0}', "result.json")]
+    alice.batch_bucket_files(f"alice/concept-studio-{job.id}", add=[*files, *damaged])
+    hub.end_job(hub_jobs(alice)[0].id, stage="COMPLETED")
+
+    def call(wish: StopWish) -> tuple[Job, int | None]:
+        watch = Watch(lambda: wish, lambda: False, lambda _text: None)
+        trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
+        return job, trainer.train(job, service.run_folder(job.id), watch)
+
+    return call
+
+
+def test_result_that_stays_damaged_fails_and_stays_in_its_bucket_which_is_named(
+    alice: HfApi, service: JobService, ended: End
+) -> None:
+    job, code = ended(StopWish.none)
+    assert code == EXIT_FAILED
+    failed = list(read_events(service.run_folder(job.id).events_file))[-1]
+    assert isinstance(failed, Failed)
+    assert f"alice/concept-studio-{job.id}" in failed.cause
+    assert "Resume" in failed.advice
+    assert [bucket.id for bucket in alice.list_buckets("alice")] == [f"alice/concept-studio-{job.id}"]
+    record = service.remote_run(job.id)
+    assert record is not None
+    assert not record.may_cost  # it can be deleted here
+
+
+@pytest.mark.fault(17)
+def test_cancelled_job_ends_also_where_nothing_of_it_can_come_home(
+    alice: HfApi, ended: End, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    full = shutil.disk_usage("/")._replace(free=0)
+    monkeypatch.setattr("jobs.remote.bucket.shutil.disk_usage", lambda _folder: full)
+    assert ended(StopWish.cancel)[1] == EXIT_STOPPED
+    assert list(alice.list_buckets("alice")) == []
+
+
+def test_hub_that_says_no_more_is_told_of_a_cancel_first(
+    alice: HfApi, settings: Settings, service: JobService, send: Send, hub: LocalHub
+) -> None:
+    hub.hold_jobs(held=True)
+    job = send()
+    follow_until_it_is_asked_for(alice, settings, service, job, note=lambda _text: None)
+    (asked,) = hub_jobs(alice)
+    hub.order_fault(f"GET /api/jobs/alice/{asked.id}", times=FOREVER, status=503)
+    run, record = service.run_folder(job.id), service.remote_run(job.id)
+    assert record is not None
+    errand = Errand(alice, ALICE, "an/image", job.id, run, record)
+    watch = Watch(lambda: StopWish.cancel, lambda: False, lambda _text: None)
+    with pytest.raises(HubError, match="503"):
+        errand.carry_out(watch, lost_token=False)
+    hub.clear_faults()
+    assert hub_jobs(alice)[0].status.stage == "CANCELED"
