@@ -84,7 +84,7 @@ def _publish(options: argparse.Namespace) -> int:
     settings: Settings = options.settings
     service = open_service(settings)
     run = service.run_folder(service.job(options.job, service.owner_of(options.job)).id)
-    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
+    token = settings.machine_token
     if token is None:
         raise HubError("Set HF_TOKEN to a token that may write.", HubTrouble.sign_in)
     repo_id = options.repo or f"{read_account(token).name}/{read_manifest(run.artifact).name}"
@@ -98,7 +98,7 @@ def _publish(options: argparse.Namespace) -> int:
 
 def _import(options: argparse.Namespace) -> int:
     settings: Settings = options.settings
-    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
+    token = settings.machine_token
     said = (options.name, options.kind, options.class_word, options.base, options.base_prediction)
     wish = Wish(options.source, *said)
     bringing = Importer(BaseChecker(token), token).judge_source(wish)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import re
+from collections.abc import Generator
 from dataclasses import dataclass
 from json import JSONDecodeError
 from typing import Any
@@ -41,15 +43,22 @@ class AskedToWait(Exception):
         super().__init__(f"the Hub asks to wait {seconds:.0f} s")
 
 
-CLIENT_ERRORS = (HfHubHTTPError, httpx2.HTTPError, AskedToWait, OSError, RuntimeError, ValueError)
-"""What calls of the client raise; hf_xet uses built-in exceptions."""
-ANSWER_ERRORS = (*CLIENT_ERRORS, KeyError)
-"""The same where the client builds objects from an answer: one of another form lacks keys."""
+CLIENT_ERRORS = (HfHubHTTPError, httpx2.HTTPError, AskedToWait, OSError, RuntimeError, ValueError, KeyError)
+"""What calls of the client raise: hf_xet uses built-in exceptions, and an answer of another form lacks keys."""
 
 
-def open_hub(token: str | None, endpoint: str | None = None) -> HfApi:
+def open_hub(token: str | None) -> HfApi:
     """A client of the Hub for this token; None is nobody, never whoever is signed in on this machine."""
-    return HfApi(endpoint=endpoint, token=token or False)
+    return HfApi(token=token or False)
+
+
+@contextlib.contextmanager
+def hub_errors(*, what: str) -> Generator[None]:
+    """Raise what calls of the client raise inside as HubError; `what` names what was asked for."""
+    try:
+        yield
+    except CLIENT_ERRORS as error:
+        raise explain(error, what=what) from error
 
 
 def _open_session() -> httpx2.Client:
@@ -109,13 +118,11 @@ class Account:
             raise HubError(f"Your token may not write to {owner}.", HubTrouble.forbidden)
 
 
-def read_account(token: str, *, endpoint: str | None = None) -> Account:
+def read_account(token: str) -> Account:
     """Ask the Hub whose token this is. Raises HubError."""
-    client: Any = open_hub(token, endpoint)  # some of its annotations are open
-    try:
+    client: Any = open_hub(token)  # some of its annotations are open
+    with hub_errors(what="your account"):
         answer: dict[str, Any] = client.whoami()
-    except CLIENT_ERRORS as error:
-        raise explain(error, what="your account") from error
     access: dict[str, Any] = answer.get("auth", {}).get("accessToken", {})
     organisations: list[dict[str, Any]] = answer.get("orgs", [])
     writable = {org["name"] for org in organisations if org.get("roleInOrg", "write") != "read"}

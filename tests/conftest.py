@@ -11,6 +11,7 @@ import pytest
 
 from tests.app_process import App
 
+pytest_plugins = ["tests.hub.fixtures"]
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere: two processes with two threads each crawl
 _FOREIGN = ("STUDIO_", "HF_", "HUGGING", "SPACE_", "GRADIO_", "OAUTH_", "SYSTEM")
 _OFFLINE = {

@@ -168,15 +168,19 @@ class Settings(BaseSettings):
         return self.system == "spaces" and self.on_space and self.oauth_client_id is not None
 
     @property
+    def machine_token(self) -> str | None:
+        """HF_TOKEN, for whoever works on this machine itself."""
+        return self.hub_token.get_secret_value() if self.hub_token is not None else None
+
+    @property
     def own_hub_token(self) -> str | None:
-        """The machine's token, for its only owner; visitors of a shared page bring theirs."""
-        single = self.owner_mode is Owners.single
-        return self.hub_token.get_secret_value() if self.hub_token is not None and single else None
+        """The same for the page, if it has one owner; visitors of a shared page bring theirs."""
+        return self.machine_token if self.owner_mode is Owners.single else None
 
     @property
     def space_token(self) -> str | None:
         """The Space's own secret, which manages the Space itself and is never used for a visitor."""
-        return self.hub_token.get_secret_value() if self.hub_token is not None and self.on_space else None
+        return self.machine_token if self.on_space else None
 
     def environment_for_visitors(self) -> dict[str, str]:
         """The environment of a child that works for visitors: without a token that is not theirs.

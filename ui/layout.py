@@ -62,7 +62,7 @@ def build_page(services: Services) -> gr.Blocks:
             with gr.Tab("About", id="about") as about_page:
                 build_about_tab(services)
         _keep_open(page, tabs, [train_page, jobs_page, try_page, library_page, about_page])
-        _connect(page, tabs, train, jobs, trying, library)
+        _connect(tabs, train, jobs, trying, library)
         jobs.view.refresh_on(jobs_page.select)
         try_page.select(spoken(trying.refresh), trying.looked_at, trying.refreshed, **QUIET_AT_ONCE)
         page.load(spoken(trying.restore), trying.remembered, trying.restored, **QUIET_AT_ONCE)
@@ -112,9 +112,7 @@ def _keep_open(page: gr.Blocks, tabs: gr.Tabs, pages: list[gr.Tab]) -> None:
     )
 
 
-def _connect(
-    page: gr.Blocks, tabs: gr.Tabs, train: TrainTab, jobs: JobsTab, trying: TryTab, library: LibraryTab
-) -> None:
+def _connect(tabs: gr.Tabs, train: TrainTab, jobs: JobsTab, trying: TryTab, library: LibraryTab) -> None:
     """A started job is watched on the Jobs page; a concept of Jobs or Library is tried on the Try it page.
 
     A job's photos are trained on again on the Train page.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.hub import ANSWER_ERRORS, explain, open_hub
+from jobs.hub import hub_errors, open_hub
 
 _PER_HOUR = {"second": 3600, "minute": 60, "hour": 1}
 
@@ -17,12 +17,10 @@ class Price:
     usd_per_hour: float
 
 
-def read_price(flavor: str, *, endpoint: str | None = None) -> Price | None:
+def read_price(flavor: str) -> Price | None:
     """The price of a Space's hardware; None where the list does not name one. Raises HubError."""
-    try:
-        listed = open_hub(None, endpoint).list_spaces_hardware()
-    except ANSWER_ERRORS as error:
-        raise explain(error, what="the price list") from error
+    with hub_errors(what="the price list"):
+        listed = open_hub(None).list_spaces_hardware()
     entry = next((entry for entry in listed if entry.name == flavor), None)
     an_hour = usd_per_hour(entry.unit_cost_usd, entry.unit_label) if entry else None
     return Price(entry.pretty_name, an_hour) if entry and an_hour is not None else None

@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import SpaceHardware, SpaceRuntime
 
-from jobs.hub import ANSWER_ERRORS, explain, open_hub
+from jobs.hub import CLIENT_ERRORS, explain, open_hub
 from trainer.errors import HubError, HubTrouble
 
 FREE = SpaceHardware.CPU_BASIC.value
@@ -49,8 +49,8 @@ def is_free(flavor: str) -> bool:
 class OwnSpace:
     """The Space that this app runs on. Every call answers, or raises HubError, within the Hub client's time-outs."""
 
-    def __init__(self, space_id: str, token: str | None, *, endpoint: str | None = None) -> None:
-        self._id, self._token, self._endpoint = space_id, token, endpoint
+    def __init__(self, space_id: str, token: str | None) -> None:
+        self._id, self._token = space_id, token
 
     @property
     def can_manage(self) -> bool:
@@ -60,8 +60,8 @@ class OwnSpace:
     def look(self) -> Hardware:
         """Where it runs now. A public Space can be asked about without a secret."""
         try:
-            return _hardware(open_hub(self._token, self._endpoint).get_space_runtime(self._id))
-        except ANSWER_ERRORS as error:
+            return _hardware(open_hub(self._token).get_space_runtime(self._id))
+        except CLIENT_ERRORS as error:
             if not self.can_manage and explain(error, what=self._id).trouble is not HubTrouble.later:
                 raise HubError(NO_SECRET, HubTrouble.sign_in) from error
             raise _explained(error) from error
@@ -76,8 +76,8 @@ class OwnSpace:
     def _visibility(self, token: str | None) -> str | None:
         """What the Hub says of it to the holder of a token; None where it says nothing to them."""
         try:
-            info: Any = open_hub(token, self._endpoint).space_info(self._id)
-        except ANSWER_ERRORS as error:
+            info: Any = open_hub(token).space_info(self._id)
+        except CLIENT_ERRORS as error:
             if explain(error, what=self._id).trouble is HubTrouble.later:
                 raise _explained(error) from error
             return None
@@ -87,8 +87,8 @@ class OwnSpace:
         """Let paid hardware sleep after so long without a visitor; returns what the Hub then says."""
         self._check_secret()
         try:
-            open_hub(self._token, self._endpoint).set_space_sleep_time(self._id, seconds)
-        except ANSWER_ERRORS as error:
+            open_hub(self._token).set_space_sleep_time(self._id, seconds)
+        except CLIENT_ERRORS as error:
             raise _explained(error) from error
         seen = self.look()
         if seen.sleep_s != seconds:
@@ -104,8 +104,8 @@ class OwnSpace:
         if (seen := self.look()).free:
             return seen
         try:
-            open_hub(self._token, self._endpoint).request_space_hardware(self._id, SpaceHardware.CPU_BASIC)
-        except ANSWER_ERRORS as error:
+            open_hub(self._token).request_space_hardware(self._id, SpaceHardware.CPU_BASIC)
+        except CLIENT_ERRORS as error:
             raise _explained(error) from error
         if not (seen := self.look()).free:
             raise HubError("The Hub took the request but does not confirm it.", HubTrouble.later)

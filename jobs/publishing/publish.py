@@ -18,7 +18,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from jobs.hub import CLIENT_ERRORS, explain, is_slow, open_hub, read_account
+from jobs.hub import CLIENT_ERRORS, explain, hub_errors, is_slow, open_hub, read_account
 from jobs.publishing.repository import CARD_FILE, RECORD_FILE, Content, Identity, concept_of, repository_files
 from trainer.artifact import read_manifest
 from trainer.bases import HUB_ID
@@ -70,29 +70,24 @@ def check_repo_id(repo_id: str) -> str:
     return repo_id
 
 
-def settle_visibility(
-    repo_id: str, token: str, *, private: bool, holds_it: bool = False, endpoint: str | None = None
-) -> None:
+def settle_visibility(repo_id: str, token: str, *, private: bool, holds_it: bool = False) -> None:
     """Raise HubError where the repository exists and is not as private as it should be, or the Hub cannot say.
 
     `holds_it`: the concept was published there, so its owner shows or hides it by publishing it otherwise.
     """
-    hub = open_hub(token, endpoint)
-    try:
-        found = bool(hub.model_info(repo_id).private)
+    hub = open_hub(token)
+    with hub_errors(what=repo_id):
+        try:
+            found = bool(hub.model_info(repo_id).private)
+        except RepositoryNotFoundError:
+            return
         if holds_it and found is not private:
             hub.update_repo_settings(repo_id, private=private)
             return
-    except RepositoryNotFoundError:
-        return
-    except CLIENT_ERRORS as error:
-        raise explain(error, what=repo_id) from error
     _check_visibility(repo_id, wanted=private, found=found)
 
 
-def publish(
-    run: RunFolder, repo_id: str, token: str | None, *, private: bool = True, endpoint: str | None = None
-) -> Published:
+def publish(run: RunFolder, repo_id: str, token: str | None, *, private: bool = True) -> Published:
     """Bring the repository to what the run's artifact says, and confirm it.
 
     Raises RequestError or ConceptError for what cannot be published, HubError for what the Hub says; whatever was done
@@ -101,15 +96,13 @@ def publish(
     check_repo_id(repo_id)
     if not token:
         raise HubError("Sign in to publish.", HubTrouble.sign_in)
-    read_account(token, endpoint=endpoint).check_may_write(repo_id.split("/")[0])
-    hub = open_hub(token, endpoint)
+    read_account(token).check_may_write(repo_id.split("/")[0])
+    hub = open_hub(token)
     manifest = read_manifest(run.artifact)
     files = repository_files(run, repo_id, base_licence=_base_licence(hub, manifest.base.name))
-    try:
+    with hub_errors(what=repo_id):
         hub.create_repo(repo_id, private=private, exist_ok=True)
         commit = _bring_up_to(hub, repo_id, files, concept_of(manifest), private=private)
-    except CLIENT_ERRORS as error:
-        raise explain(error, what=repo_id) from error
     return Published(repo_id, commit, f"{hub.endpoint}/{repo_id}")
 
 
@@ -219,10 +212,10 @@ def _base_licence(hub: HfApi, base: str) -> str | None:
     if not HUB_ID.fullmatch(base):
         return None
     try:
-        card = hub.model_info(base).card_data
-    except CLIENT_ERRORS as error:
-        explained = explain(error, what=base)
-        if explained.trouble not in _NOT_TO_BE_SEEN:
-            raise explained from error
+        with hub_errors(what=base):
+            card = hub.model_info(base).card_data
+    except HubError as error:
+        if error.trouble not in _NOT_TO_BE_SEEN:
+            raise
         return None
     return str(card.license) if card is not None and card.license else None

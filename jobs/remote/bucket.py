@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -11,7 +12,7 @@ from typing import Any
 from huggingface_hub import BucketFile, HfApi
 from huggingface_hub.utils import disable_progress_bars
 
-from jobs.hub import CLIENT_ERRORS, explain
+from jobs.hub import hub_errors
 from trainer.errors import HubError, HubTrouble
 from trainer.run_folder import RunFolder
 
@@ -37,21 +38,20 @@ class RunBucket:
 
     def create(self) -> None:
         """Make it, private; one that an earlier try made is used again."""
-
-        def create() -> None:
+        with self._errors():
             self._client.create_bucket(self.id, private=True, exist_ok=True)
             if not self._client.bucket_info(self.id).private:
                 raise HubError(f"The bucket {self.id} is public; make it private or delete it.", HubTrouble.taken)
 
-        self._call(create)
-
     def delete(self) -> None:
-        self._call(lambda: self._client.delete_bucket(self.id, missing_ok=True))
+        with self._errors():
+            self._client.delete_bucket(self.id, missing_ok=True)
 
     def files(self) -> dict[str, BucketFile]:
         """Every file by its path; nothing where there is no bucket."""
         try:
-            listed = self._call(lambda: list(self._client.list_bucket_tree(self.id, recursive=True)))
+            with self._errors():
+                listed = list(self._client.list_bucket_tree(self.id, recursive=True))
         except HubError as error:
             if error.trouble is HubTrouble.missing:
                 return {}
@@ -62,18 +62,19 @@ class RunBucket:
         """Send whole files, each a path or its content with the name that it gets."""
         add = [(content if isinstance(content, bytes) else str(content), name) for content, name in files]
         if add:
-            self._call(lambda: self._client.batch_bucket_files(self.id, add=add))
+            with self._errors():
+                self._client.batch_bucket_files(self.id, add=add)
 
     def remove(self, names: Iterable[str]) -> None:
         delete = list(names)
         if delete:
-            self._call(lambda: self._client.batch_bucket_files(self.id, delete=delete))
+            with self._errors():
+                self._client.batch_bucket_files(self.id, delete=delete)
 
     def has(self, *names: str) -> set[str]:
         """Which of these files are there; one request."""
-        return {
-            info.path for info in self._call(lambda: list(self._client.get_bucket_paths_info(self.id, list(names))))
-        }
+        with self._errors():
+            return {info.path for info in self._client.get_bucket_paths_info(self.id, list(names))}
 
     def fetch(self, files: Iterable[BucketFile], run: RunFolder) -> None:
         """Bring files into the run folder; each appears there whole, in the order given.
@@ -94,7 +95,8 @@ class RunBucket:
             targets = [(file, Path(aside) / file.path) for file in wanted]
             for _, target in targets:
                 target.parent.mkdir(parents=True, exist_ok=True)
-            self._call(lambda: self._client.download_bucket_files(self.id, targets))
+            with self._errors():
+                self._client.download_bucket_files(self.id, targets)
             for file, target in targets:
                 if not target.is_file() or target.stat().st_size != file.size:
                     raise HubError(f"{file.path} did not arrive whole.", HubTrouble.later)
@@ -110,11 +112,8 @@ class RunBucket:
         for path in [path for path in (run.root / name).rglob("*") if path.is_file() and path not in kept]:
             path.unlink()
 
-    def _call(self, action: Callable[[], Any]) -> Any:
-        try:
-            return action()
-        except CLIENT_ERRORS as error:
-            raise explain(error, what=f"the bucket {self.id}") from error
+    def _errors(self) -> contextlib.AbstractContextManager[None]:
+        return hub_errors(what=f"the bucket {self.id}")
 
 
 def _is_inside(path: str) -> bool:

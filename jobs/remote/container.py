@@ -37,7 +37,7 @@ def run_here(settings: Settings) -> int:
         assignment = Assignment.model_validate_json(settings.remote or "")
     except ValidationError:
         raise RequestError("This command is for a Job at Hugging Face; the app starts it there by itself.") from None
-    token = settings.hub_token.get_secret_value() if settings.hub_token is not None else None
+    token = settings.machine_token
     if token is None:
         raise HubError("The Job came without a token.", HubTrouble.sign_in)
     stop = StopSignal()

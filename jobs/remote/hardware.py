@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from huggingface_hub import JobHardwareInfo
 
-from jobs.hub import CLIENT_ERRORS, explain, open_hub
+from jobs.hub import hub_errors, open_hub
 from jobs.money.prices import usd_per_hour
 from trainer.errors import RequestError
 
@@ -35,8 +35,7 @@ class Flavor:
 class PriceList:
     """The Hub's machines with their prices, at most ten minutes old."""
 
-    def __init__(self, endpoint: str | None = None) -> None:
-        self._endpoint = endpoint
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._read_at = 0.0
         self._flavors: tuple[Flavor, ...] = ()
@@ -45,10 +44,8 @@ class PriceList:
         """All machines, cheapest first. Raises HubError."""
         with self._lock:
             if not self._flavors or time.monotonic() - self._read_at > _REMEMBER_S:
-                try:
-                    offered = open_hub(None, self._endpoint).list_jobs_hardware()
-                except CLIENT_ERRORS as error:
-                    raise explain(error, what="the price list") from error
+                with hub_errors(what="the price list"):
+                    offered = open_hub(None).list_jobs_hardware()
                 flavors = [flavor for machine in offered if (flavor := _flavor(machine)) is not None]
                 self._flavors = tuple(sorted(flavors, key=lambda flavor: flavor.usd_per_hour))
                 self._read_at = time.monotonic()

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from huggingface_hub import HfApi, JobInfo, JobStage
 from pydantic import BaseModel, ConfigDict
 
-from jobs.hub import CLIENT_ERRORS, explain
+from jobs.hub import hub_errors
 from jobs.remote.record import RemoteRun
 from trainer.errors import HubError, HubTrouble
 
@@ -65,7 +65,8 @@ class HubJobs:
 
     def _of_account(self, record: RemoteRun, action: Callable[[], _R]) -> _R:
         try:
-            return _told(f"the Jobs of {record.namespace}", action)
+            with hub_errors(what=f"the Jobs of {record.namespace}"):
+                return action()
         except HubError as error:
             if error.trouble is HubTrouble.forbidden:
                 raise HubError("Your token may not run Jobs; it needs that right.", HubTrouble.forbidden) from error
@@ -74,7 +75,8 @@ class HubJobs:
     def inspect(self, hub_job: str, record: RemoteRun) -> JobInfo | None:
         """The Job as it is now; None where it was deleted."""
         try:
-            return _told("the Job", lambda: self._hub.inspect_job(job_id=hub_job, namespace=record.namespace))
+            with hub_errors(what="the Job"):
+                return self._hub.inspect_job(job_id=hub_job, namespace=record.namespace)
         except HubError as error:
             if error.trouble is HubTrouble.missing:
                 return None
@@ -83,7 +85,8 @@ class HubJobs:
     def cancel(self, hub_job: str, record: RemoteRun) -> None:
         """Ask for the end of a Job; one that is gone already is no error."""
         try:
-            _told("the Job", lambda: self._hub.cancel_job(job_id=hub_job, namespace=record.namespace))
+            with hub_errors(what="the Job"):
+                self._hub.cancel_job(job_id=hub_job, namespace=record.namespace)
         except HubError as error:
             if error.trouble is not HubTrouble.missing:
                 raise
@@ -108,10 +111,3 @@ def with_times(record: RemoteRun, info: JobInfo | None) -> RemoteRun:
     if info.finished_at is not None:
         times["ended"] = info.finished_at.timestamp()
     return record.model_copy(update=times)
-
-
-def _told(what: str, action: Callable[[], _R]) -> _R:
-    try:
-        return action()
-    except CLIENT_ERRORS as error:
-        raise explain(error, what=what) from error

@@ -35,9 +35,9 @@ class Quote:
 class RemoteOffer:
     """Training at Hugging Face, as the page offers it."""
 
-    def __init__(self, settings: Settings, prices: PriceList | None = None) -> None:
+    def __init__(self, settings: Settings) -> None:
         self._speeds, self._limit_s = settings.shared_dir, settings.jobs_limit_min * 60
-        self.prices = prices or PriceList()
+        self.prices = PriceList()
 
     def quote(self, recipe: TrainConfig, flavor_name: str, *, limit_usd: float | None = None) -> Quote:
         """A run that is ended where it would cost more than `limit_usd`.

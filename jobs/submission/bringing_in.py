@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, NotASafetensorsRepoError, SafetensorsParsingError
 
-from jobs.hub import CLIENT_ERRORS, TIMEOUT_S, explain, open_hub, read_account
+from jobs.hub import TIMEOUT_S, hub_errors, open_hub, read_account
 from jobs.submission.preflight import BaseChecker, check_hub_base
 from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
 from trainer.bases import BaseReference, BaseTraits, find_base, how_to_open
@@ -73,8 +73,8 @@ class Bringing:
 class Importer:
     """Looks things over with the token of who asks, else with the machine's, or as nobody."""
 
-    def __init__(self, bases: BaseChecker, token: str | None, endpoint: str | None = None) -> None:
-        self._bases, self._token, self._endpoint = bases, token, endpoint
+    def __init__(self, bases: BaseChecker, token: str | None) -> None:
+        self._bases, self._token = bases, token
 
     def judge_file(self, wish: Wish, file: Path, *, shown_name: str, token: str | None = None) -> Bringing:
         """Judge a file of this machine. Raises RecipeError, BaseModelError or WeightsError, each in words."""
@@ -98,12 +98,11 @@ class Importer:
         token = token or self._token
         said = hub_values(wish.source)
         repo_id, wanted = str(said["hub_id"]), said["hub_file"]
-        try:
-            commit, chosen, recognised, manifest = self._look(repo_id, str(wanted) if wanted else None, token)
-        except GatedRepoError as error:
-            raise WeightsError(how_to_open(repo_id, open_hub(token, self._endpoint).endpoint, token=token)) from error
-        except CLIENT_ERRORS as error:
-            raise explain(error, what=repo_id) from error
+        with hub_errors(what=repo_id):
+            try:
+                commit, chosen, recognised, manifest = self._look(repo_id, str(wanted) if wanted else None, token)
+            except GatedRepoError as error:
+                raise WeightsError(how_to_open(repo_id, open_hub(token).endpoint, token=token)) from error
         if manifest is not None:
             wish = wish.corrected(manifest)
         values, reference, traits = self._about_base(wish, token)
@@ -111,7 +110,7 @@ class Importer:
             check_fit(recognised, traits, reference.name)
             check_prediction(recognised, wish.base_prediction)
         elif chosen == WHOLE_FOLDER:
-            model = check_hub_base(BaseReference(repo_id, revision=commit), token, endpoint=self._endpoint).traits
+            model = check_hub_base(BaseReference(repo_id, revision=commit), token).traits
             check_width("model", model.text_width, traits, reference.name)
         method = recognised.method if recognised else Method.dreambooth if chosen == WHOLE_FOLDER else None
         values |= {"origin": f"{repo_id}/{chosen}".rstrip("/"), "method": method or Method.textual_inversion}
@@ -123,14 +122,12 @@ class Importer:
         token = token or self._token
         if token is None:
             return []
-        account = read_account(token, endpoint=self._endpoint)
-        try:
-            found = open_hub(token, self._endpoint).list_models(
+        account = read_account(token)
+        with hub_errors(what="your account"):
+            found = open_hub(token).list_models(
                 author=account.name, filter=TAG, sort="last_modified", limit=_MOST_LISTED
             )
             return [model.id for model in found]
-        except CLIENT_ERRORS as error:
-            raise explain(error, what="your account") from error
 
     def _about_base(self, wish: Wish, token: str | None) -> tuple[dict[str, object], BaseReference, BaseTraits]:
         """The base's values of a task, and its traits."""
@@ -145,7 +142,7 @@ class Importer:
         self, repo_id: str, wanted: str | None, token: str | None
     ) -> tuple[str, str, Recognised | None, Manifest | None]:
         """Commit, chosen file, what it is, where a header says so (pickles are judged when they are here), and says."""
-        hub = open_hub(token, self._endpoint)
+        hub = open_hub(token)
         info = hub.model_info(repo_id, files_metadata=True)
         if info.gated:  # a pickle is not looked into here, and its refusal would come late
             hub.auth_check(repo_id)

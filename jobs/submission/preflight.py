@@ -53,8 +53,8 @@ class BaseChecker:
     whom the Hub has shown the base before, and nobody else: it may be another one's private model.
     """
 
-    def __init__(self, token: str | None, endpoint: str | None = None, *, shared: bool = False) -> None:
-        self._token, self._endpoint, self._shared = token, endpoint, shared
+    def __init__(self, token: str | None, *, shared: bool = False) -> None:
+        self._token, self._shared = token, shared
         self._shown_to = Memory[_Asked, str](_MOST, _SHOWN_S)
         self._answers = Memory[tuple[BaseReference, _Asked], HubBase | str](_MOST, _REMEMBER_S)
 
@@ -68,7 +68,7 @@ class BaseChecker:
         if isinstance(answer, str) and age_s <= REMEMBER_REFUSAL_S:
             raise BaseModelError(answer)
         try:
-            found = check_hub_base(base, token, endpoint=self._endpoint, copy_will_do=self._may_see(base, token))
+            found = check_hub_base(base, token, copy_will_do=self._may_see(base, token))
         except BaseModelError as error:
             self._answers.put((base, asked), str(error))  # the exception itself would keep the token, in its traceback
             raise
@@ -86,11 +86,9 @@ def _asked(base: BaseReference, token: str | None) -> _Asked:
     return base.name, token and hashlib.sha256(token.encode()).hexdigest()
 
 
-def check_hub_base(
-    base: BaseReference, token: str | None, *, endpoint: str | None = None, copy_will_do: bool = True
-) -> HubBase:
+def check_hub_base(base: BaseReference, token: str | None, *, copy_will_do: bool = True) -> HubBase:
     """Ask the Hub about a base; where the Hub is away, a copy on this machine will do. Raises BaseModelError."""
-    hub = open_hub(token, endpoint)
+    hub = open_hub(token)
     try:
         return _check(hub, base)
     except GatedRepoError as error:

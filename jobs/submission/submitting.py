@@ -154,18 +154,13 @@ class Submitting:
                 log.warning("%s holds no job, and is removed", root)
                 shutil.rmtree(root, ignore_errors=True)
 
-    def submit_task(
-        self, owner: str, task: ImportTask | ExtractTask, file: Path | None = None, *, press_id: str | None = None
-    ) -> Job:
+    def submit_task(self, owner: str, task: ImportTask | ExtractTask, file: Path | None = None) -> Job:
         """Queue a concept to be taken in, or a LoRA to be extracted. Raises RequestError where caps forbid it.
 
-        `file` is copied into the run folder, which may take minutes: other presses are seen to meanwhile. `press_id` is
-        as for `submit`.
+        `file` is copied into the run folder, which may take minutes: other presses are seen to meanwhile.
         """
         with self._one_task_at_a_time:
-            with self._press(press_id) as job_id:
-                if (earlier := self._store.find(job_id)) is not None:
-                    return self._store.get(earlier.id, owner=owner)
+            with self._press(None) as job_id:
                 check_caps(self._store, owner)
             run = prepare_task(self._run(job_id).root, task, file)
             with self._one_at_a_time:

@@ -174,7 +174,7 @@ def _count(number: float) -> str:
     return f"{number:,}"
 
 
-def _steps(figures: Figures, job: Job) -> str | None:
+def _steps(figures: Figures) -> str | None:
     if not figures.steps:
         return None
     return f"{figures.steps}" if figures.step == figures.steps else f"{figures.step} of {figures.steps}"
@@ -195,7 +195,7 @@ def _facts(left: Side, right: Side) -> list[Fact]:
         ),
         ("Size of the result", "", partial(_said, "artifact_bytes", file_size)),
         ("Numbers trained", "", partial(_said, "trained_parameters", _count)),
-        ("Steps", "", lambda side: _steps(side.figures, side.job)),
+        ("Steps", "", lambda side: _steps(side.figures)),
         (
             "Loss of late",
             "Each method has its own; it says little about which is better.",

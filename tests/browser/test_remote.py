@@ -13,7 +13,7 @@ from tests.app_process import App
 from tests.browser.space import SCOPES, describe, find_no_token, sign_in, space_environment
 from tests.browser.steps import PATIENCE_MS, go, phone_photos
 from tests.hub.accounts import ALICE
-from tests.hub.conftest import Client, client  # noqa: F401 - a fixture
+from tests.hub.fixtures import Client
 from tests.hub.local_hub import LocalHub
 
 pytestmark = pytest.mark.browser
@@ -33,7 +33,7 @@ def hub(tmp_path: Path) -> Iterator[LocalHub]:
 def test_signed_in_person_trains_at_hugging_face(
     app: MakeApp,
     hub: LocalHub,
-    client: Client,  # noqa: F811
+    client: Client,
     new_page: Open,
     tmp_path: Path,
 ) -> None:

@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 import torch
 
-from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from trainer.engine.context import RunContext
 from trainer.engine.run import run_training
 from trainer.events import Event

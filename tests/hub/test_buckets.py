@@ -10,7 +10,7 @@ from huggingface_hub import HfApi
 from huggingface_hub.errors import BucketNotFoundError, HfHubHTTPError
 
 from tests.hub.accounts import ALICE, ALICE_READS, BOB
-from tests.hub.conftest import Client, run_trip
+from tests.hub.fixtures import Client, run_trip
 from tests.hub.local_hub import LocalHub
 
 RUNS = "alice/runs"

@@ -12,8 +12,8 @@ from huggingface_hub import CommitOperationAdd, HfApi
 from huggingface_hub.errors import HfHubHTTPError
 
 from tests.hub.accounts import ALICE, EXPIRED
-from tests.hub.conftest import Client
 from tests.hub.faults import FOREVER
+from tests.hub.fixtures import Client
 from tests.hub.local_hub import LocalHub
 from tests.waiting import wait_until
 

@@ -12,7 +12,7 @@ from huggingface_hub import HfApi, JobInfo
 from huggingface_hub.errors import HfHubHTTPError, JobNotFoundError
 
 from tests.hub.accounts import ALICE, BOB, TokenKind
-from tests.hub.conftest import Client
+from tests.hub.fixtures import Client
 from tests.hub.local_hub import LocalHub
 from tests.waiting import wait_until
 

@@ -15,7 +15,7 @@ from huggingface_hub.errors import (
 )
 
 from tests.hub.accounts import ALICE, ALICE_READS, BOB, EXPIRED, REVOKED, TokenKind
-from tests.hub.conftest import Client
+from tests.hub.fixtures import Client
 from tests.hub.local_hub import LocalHub
 
 DOG = "alice/dog"

@@ -15,7 +15,7 @@ from huggingface_hub.errors import HfHubHTTPError
 from starlette.requests import Request
 
 from tests.hub.accounts import BOB
-from tests.hub.conftest import Client
+from tests.hub.fixtures import Client
 from tests.hub.local_hub import LocalHub
 from tests.hub.sign_in import CLIENT_ID
 

@@ -7,7 +7,7 @@ from huggingface_hub import HfApi, SpaceHardware
 from huggingface_hub.errors import HfHubHTTPError
 
 from tests.hub.accounts import ALICE, BOB
-from tests.hub.conftest import Client
+from tests.hub.fixtures import Client
 from tests.hub.local_hub import LocalHub
 
 STUDIO = "alice/studio"

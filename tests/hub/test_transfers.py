@@ -13,7 +13,7 @@ from huggingface_hub import CommitOperationAdd, HfApi, ModelCard
 from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, RevisionNotFoundError
 
 from tests.hub.accounts import ALICE, ALICE_READS, BOB
-from tests.hub.conftest import Client, run_trip
+from tests.hub.fixtures import Client, run_trip
 from tests.hub.local_hub import LocalHub
 from tests.hub.round_trip import WEIGHTS
 from tests.waiting import PATIENCE_S

@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from tests.engine.conftest import cache, go_on, prepared, small_recipe  # noqa: F401 - two are fixtures
-from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
 from trainer.run_folder import RunFolder

@@ -46,7 +46,7 @@ def test_published_concept_is_what_it_was_and_is_taken_in_once(
     hub: LocalHub, alice: HfApi, concepts: dict[str, RunFolder], tiny_model: Path, cache: Path
 ) -> None:
     run = concepts["dreambooth-lora"]
-    publish(run, "alice/mug", ALICE, private=False, endpoint=hub.url)
+    publish(run, "alice/mug", ALICE, private=False)
     said: list[str] = []
     folders = [cached_concept("alice/mug", str(tiny_model), cache, said.append) for _ in range(2)]
     assert said == ["alice/mug is being taken in.", *["Prompts call alice/mug <red-mug>."] * 2]

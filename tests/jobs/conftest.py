@@ -19,7 +19,6 @@ from jobs.submission.bringing_in import Importer
 from jobs.submission.preflight import BaseChecker
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
-from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.hub.local_hub import LocalHub
 from tests.jobs.imports import ROWS
 from trainer.photos.intake import take_folder
@@ -57,12 +56,12 @@ def submit(service: JobService, tiny_model: Path, photo_folder: Path) -> Callabl
 
 
 @pytest.fixture
-def importer(hub: LocalHub) -> Importer:  # noqa: F811 - the fixture
-    return Importer(BaseChecker(ALICE, hub.url), ALICE, hub.url)
+def importer(hub: LocalHub) -> Importer:
+    return Importer(BaseChecker(ALICE), ALICE)
 
 
 @pytest.fixture
-def alice(client: Callable[[str | None], HfApi], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HfApi:  # noqa: F811
+def alice(client: Callable[[str | None], HfApi], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> HfApi:
     monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "cache"))
     return client(ALICE)
 

@@ -14,7 +14,6 @@ from starlette.requests import Request
 from app import build_services
 from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, write_state
 from tests.hub.accounts import ALICE, BOB
-from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.ui.conftest import in_a_loop, trained_job
 from tests.ui.test_sign_in import ON_SPACE, scope
 from trainer.errors import RequestError
@@ -83,7 +82,7 @@ def test_author_is_who_the_hub_names(space: Callable[..., Services]) -> None:
 
 def test_organisations_space_is_for_who_manages_it(
     space: Callable[..., Services],
-    client: Client,  # noqa: F811
+    client: Client,
 ) -> None:
     """Alice writes to one of her organisations, contributes to another, and only reads the third."""
     roles = {org["name"]: org["roleInOrg"] for org in client(ALICE).whoami()["orgs"]}

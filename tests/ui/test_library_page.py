@@ -16,7 +16,6 @@ from inference.catalog import open_concept
 from jobs.publishing.publications import PublicationState
 from jobs.publishing.publish import Published
 from tests.hub.accounts import ALICE
-from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import VISITOR, drawn, learnt_concept
 from trainer.errors import HubError
@@ -61,7 +60,7 @@ def test_each_tool_is_told_the_words_that_it_reads(
 
 
 def test_private_concept_is_made_public(
-    client: Client,  # noqa: F811
+    client: Client,
     tmp_path: Path,
     tiny_model: Path,
     photo_folder: Path,

@@ -17,7 +17,6 @@ from jobs.remote.offer import RemoteOffer, record_of
 from jobs.remote.record import speeds_of
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
-from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.submission.test_memory_need import measured
@@ -47,7 +46,7 @@ def home(tmp_path: Path) -> Path:
 
 
 @pytest.fixture
-def offering(client: Client, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:  # noqa: F811
+def offering(client: Client, home: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Services]:
     """The services of a laptop with a token and an image."""
     monkeypatch.setenv("HF_TOKEN", ALICE)
     monkeypatch.setenv("STUDIO_JOBS_IMAGE", "an/image")
@@ -128,7 +127,7 @@ def test_machine_that_is_not_offered_is_refused(offering: Services) -> None:
         remote_of(offering).quote(small_recipe(ON_HUB, "textual-inversion"), "--flavor")
 
 
-def test_prices_that_cannot_be_read_are_said_to_be(hub: LocalHub, client: Client) -> None:  # noqa: F811
+def test_prices_that_cannot_be_read_are_said_to_be(hub: LocalHub, client: Client) -> None:
     hub.order_fault("/api/jobs/hardware", times=FOREVER, status=503)
     with pytest.raises(HubError, match=r"\(503\)"):
         PriceList().flavors()
@@ -140,7 +139,7 @@ def test_prices_that_cannot_be_read_are_said_to_be(hub: LocalHub, client: Client
     ids=["too-short", "long-enough", "nobody"],
 )
 def test_sign_in_must_outlast_the_job(
-    client: Client,  # noqa: F811
+    client: Client,
     home: Path,
     monkeypatch: pytest.MonkeyPatch,
     person: str | None,

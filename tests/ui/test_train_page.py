@@ -17,7 +17,6 @@ from jobs.record.state import JobState
 from jobs.record.store import SINGLE_OWNER, JobStore, open_engine
 from jobs.submission import preflight
 from tests.hub.accounts import ALICE, BOB
-from tests.hub.conftest import client, hub, hub_process  # noqa: F401 - fixtures
 from tests.jobs.submission.test_memory_need import measured
 from tests.ui.conftest import VISITOR, drawn, in_a_loop
 from trainer.errors import BaseModelError, RecipeError, RequestError
@@ -69,7 +68,7 @@ def _choices(base: str, name: str) -> Choices:
 
 @pytest.fixture
 def page(
-    client: Client,  # noqa: F811
+    client: Client,
     tmp_path: Path,
     photo_folder: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -83,7 +82,7 @@ def page(
 
 
 @pytest.fixture
-def alice(client: Client, tiny_model: Path) -> HfApi:  # noqa: F811
+def alice(client: Client, tiny_model: Path) -> HfApi:
     """Alice's client; the tiny model is on the Hub as hers."""
     alice = client(ALICE)
     alice.create_repo(BASE)

@@ -17,7 +17,7 @@ MUG = "alice/red-mug"
 
 
 def try_publish(hub: LocalHub, run: RunFolder, token: str | None = ALICE, repo_id: str = MUG, **options: Any) -> Any:
-    return publish(run, repo_id, token, endpoint=hub.url, **options)
+    return publish(run, repo_id, token, **options)
 
 
 def tree(api: HfApi, repo_id: str = MUG) -> dict[str, RepoFile]:

@@ -46,20 +46,20 @@ def test_repository_that_others_see_otherwise_than_asked_is_not_written(
         try_publish(hub, run, private=not private)
     assert refused.value.trouble is HubTrouble.taken
     with pytest.raises(HubError, match="exists and is"):
-        settle_visibility(MUG, ALICE, private=not private, endpoint=hub.url)
-    settle_visibility(MUG, ALICE, private=private, endpoint=hub.url)
-    settle_visibility(f"{MUG}-2", ALICE, private=private, endpoint=hub.url)
+        settle_visibility(MUG, ALICE, private=not private)
+    settle_visibility(MUG, ALICE, private=private)
+    settle_visibility(f"{MUG}-2", ALICE, private=private)
     assert bool(alice.model_info(MUG).private) is private
 
 
 @pytest.mark.parametrize("private", [True, False])
 def test_concept_that_is_there_is_shown_or_hidden(hub: LocalHub, alice: HfApi, run: RunFolder, private: bool) -> None:
     first = try_publish(hub, run, private=private)
-    settle_visibility(MUG, ALICE, private=not private, holds_it=True, endpoint=hub.url)
+    settle_visibility(MUG, ALICE, private=not private, holds_it=True)
     assert bool(alice.model_info(MUG).private) is not private
     assert try_publish(hub, run, private=not private) == first
     with pytest.raises(HubError, match="may not write"):
-        settle_visibility(MUG, ALICE_READS, private=private, holds_it=True, endpoint=hub.url)
+        settle_visibility(MUG, ALICE_READS, private=private, holds_it=True)
 
 
 def test_second_time_changes_nothing(hub: LocalHub, alice: HfApi, run: RunFolder) -> None:

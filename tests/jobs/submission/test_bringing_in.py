@@ -60,11 +60,8 @@ def test_file_becomes_a_job_that_lives_like_any_other(
     service: JobService, settings: Settings, importer: Importer, embedding: Path, tiny_model: Path
 ) -> None:
     bringing = importer.judge_file(about(tiny_model), embedding, shown_name=embedding.name)
-    job = service.submitting.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef")
+    job = service.submitting.submit_task("anna", bringing.task, bringing.file)
     assert (job.state, job.method, job.steps) == (JobState.waiting, "textual-inversion", 0)
-    assert (
-        service.submitting.submit_task("anna", bringing.task, bringing.file, press_id="0123456789abcdef").id == job.id
-    )
     with supervisor(settings.home):  # the file is written after the row
         wait_until(lambda: _said_by_its_file(service, job.id) is JobState.finished)
     job = service.job(job.id, "anna")
@@ -164,7 +161,7 @@ def test_concepts_of_the_hub_come_in_and_go_out_again(
     assert model.origin is not None
     assert len(model.origin.revision or "") == 40
 
-    published = publish(style, "alice/red-mug", ALICE, endpoint=hub.url)
+    published = publish(style, "alice/red-mug", ALICE)
     assert importer.publications(ALICE) == ["alice/red-mug"]
     assert importer.publications(BOB) == []
     back = take_in(importer.judge_hub(about(tiny_model, "alice/red-mug", class_word="dog", kind="pet")))
@@ -211,7 +208,7 @@ def test_private_concept_comes_in_with_the_token_of_who_asks_and_of_nobody_else(
     upload(alice, "alice/secret-style", learned_embeds__safetensors=embedding)
     for name, value in {**hub.environment(tmp_path / "hf", token=BOB), "STUDIO_OWNERS": "browser"}.items():
         monkeypatch.setenv(name, value)
-    importer, wish = Importer(BaseChecker(None, hub.url), None, hub.url), about(tiny_model, "alice/secret-style")
+    importer, wish = Importer(BaseChecker(None), None), about(tiny_model, "alice/secret-style")
     for stranger in (None, BOB):
         with pytest.raises(HubError):
             importer.judge_hub(wish, stranger)

@@ -49,7 +49,7 @@ def read_index(folder: Path) -> dict[str, Any]:
 
 
 def check(hub: LocalHub, token: str | None = ALICE, base: BaseReference = BASE) -> preflight.HubBase:
-    return check_hub_base(base, token, endpoint=hub.url)
+    return check_hub_base(base, token)
 
 
 def test_good_base_is_named_by_its_commit(hub: LocalHub, published: str, tiny_model: Path, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_copy_that_a_broken_download_left_is_none(hub: LocalHub, published: str)
 def test_answers_are_remembered_and_refusals_only_shortly(
     hub: LocalHub, alice: HfApi, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    checker = BaseChecker(ALICE, hub.url)
+    checker = BaseChecker(ALICE)
     for _ in range(3):
         with pytest.raises(BaseModelError):
             checker.check(BASE)
@@ -165,7 +165,7 @@ def test_answers_are_remembered_and_refusals_only_shortly(
 
 @pytest.mark.fault(59)
 def test_tokens_of_those_who_asked_are_not_kept(hub: LocalHub, published: str) -> None:
-    checker = BaseChecker(None, hub.url, shared=True)
+    checker = BaseChecker(None, shared=True)
     checker.check(BASE, ALICE)
     with pytest.raises(BaseModelError):
         checker.check(BaseReference("alice/nothing"), BOB)

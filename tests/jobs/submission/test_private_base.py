@@ -47,7 +47,7 @@ def published(
 
 
 def test_answer_for_one_token_is_not_given_to_another(hub: LocalHub, published: str) -> None:
-    checker = BaseChecker(None, hub.url)
+    checker = BaseChecker(None)
     assert checker.check(BASE, ALICE).commit == published
     for stranger in (None, BOB):
         with pytest.raises(BaseModelError, match="or it is private"):
@@ -60,7 +60,7 @@ def test_copy_of_it_serves_its_owner_alone_while_the_hub_is_away(
     hub: LocalHub, published: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("jobs.submission.preflight._REMEMBER_S", 0.0)
-    checker = BaseChecker(None, hub.url, shared=True)
+    checker = BaseChecker(None, shared=True)
     assert checker.check(BASE, ALICE).commit == published
     snapshot_download(BASE.name, endpoint=hub.url, token=ALICE)
     hub.order_fault(".*", times=FOREVER, status=503)
@@ -100,7 +100,7 @@ def test_training_fetches_it_with_its_owners_token(
 @pytest.fixture
 def shared_page(hub: LocalHub, tmp_path: Path) -> Iterator[Services]:
     services = build_services(Settings(home=tmp_path / "page", owners=Owners.browser), [cpu()])
-    yield replace(services, bases=BaseChecker(None, hub.url))
+    yield replace(services, bases=BaseChecker(None))
     services.jobs.close()
 
 

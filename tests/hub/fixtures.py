@@ -1,4 +1,4 @@
-"""One Hub for all tests here, fresh for each, and the real client in this process, pointed at it."""
+"""One Hub for all tests that want it, fresh for each, and the real client in this process, pointed at it."""
 
 from __future__ import annotations
 
@@ -27,24 +27,24 @@ def hub_process(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalHub]:
 
 
 @pytest.fixture
-def hub(hub_process: LocalHub) -> LocalHub:
-    """A Hub where nothing has happened yet."""
-    hub_process.reset()
-    return hub_process
-
-
-@pytest.fixture
-def client(hub: LocalHub, monkeypatch: pytest.MonkeyPatch) -> Client:
-    """Makes real clients of the Hub, for a token or for nobody; they send files through LFS.
+def hub(hub_process: LocalHub, monkeypatch: pytest.MonkeyPatch) -> LocalHub:
+    """A Hub where nothing has happened yet, to which the library's clients in this process go; files go through LFS.
 
     The library reads its environment when it is imported, which has happened long ago: so what it read is changed.
     """
-    monkeypatch.setattr(constants, "ENDPOINT", hub.url)
-    template = hub.url + "/{repo_id}/resolve/{revision}/{filename}"
+    hub_process.reset()
+    monkeypatch.setattr(constants, "ENDPOINT", hub_process.url)
+    template = hub_process.url + "/{repo_id}/resolve/{revision}/{filename}"
     monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", template)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
     monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
     monkeypatch.setenv("NO_PROXY", "127.0.0.1,localhost")
+    return hub_process
+
+
+@pytest.fixture
+def client(hub: LocalHub) -> Client:
+    """Makes real clients of the Hub, for a token or for nobody."""
 
     def make(token: str | None) -> HfApi:
         return HfApi(endpoint=hub.url, token=token or False)
