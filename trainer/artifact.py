@@ -15,9 +15,9 @@ from trainer.concept import ConceptWords, words_of
 from trainer.errors import ConceptError, VerificationError
 from trainer.recipe.choices import Kind, Method
 from trainer.recipe.config import TrainConfig
-from trainer.whole_files import write_whole
+from trainer.run_folder import MANIFEST_FILE
+from trainer.whole_files import write_model
 
-MANIFEST_FILE = "artifact.json"
 EMBEDDING_FILE = "learned_embeds.safetensors"
 LORA_FILE = "pytorch_lora_weights.safetensors"
 
@@ -191,7 +191,7 @@ def describe_brought_in(
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
-    write_whole(folder / MANIFEST_FILE, manifest.model_dump_json(indent=2) + "\n")
+    write_model(folder / MANIFEST_FILE, manifest)
 
 
 def read_manifest(folder: Path) -> Manifest:

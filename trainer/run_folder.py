@@ -17,7 +17,10 @@ from trainer.recipe.build import build_recipe
 from trainer.recipe.config import TrainConfig
 from trainer.whole_files import BEFORE, write_whole
 
+MANIFEST_FILE = "artifact.json"
+"""In an artifact's folder: what it is, with the hashes of its files. Written last."""
 _CHECKPOINT = re.compile(r"step-(\d{6})")
+_PREVIEW = re.compile(r"step-(\d{6})-\d+\.png")
 
 
 class RunFolder:
@@ -74,6 +77,15 @@ class RunFolder:
         return self.root / "artifact"
 
     @property
+    def manifest_file(self) -> Path:
+        return self.artifact / MANIFEST_FILE
+
+    @property
+    def has_result(self) -> bool:
+        """Whether it has a concept; while the run goes on, that may be an earlier one."""
+        return self.manifest_file.exists()
+
+    @property
     def events(self) -> EventLog:
         return EventLog(self.events_file)
 
@@ -89,6 +101,14 @@ class RunFolder:
 
     def preview_file(self, step: int, number: int) -> Path:
         return self.previews / f"step-{step:06d}-{number}.png"
+
+    def previews_by_step(self) -> dict[int, list[Path]]:
+        """The preview pictures of each step, the first step first."""
+        found: dict[int, list[Path]] = {}
+        for file in sorted(self.previews.glob("*.png")):
+            if name := _PREVIEW.fullmatch(file.name):
+                found.setdefault(int(name[1]), []).append(file)
+        return found
 
     def relative(self, path: Path) -> str:
         return path.relative_to(self.root).as_posix()

@@ -8,10 +8,25 @@ import tempfile
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
+
+from pydantic import BaseModel
 
 BEFORE = ".before"
-"""How the name of a folder ends that a newer one is just taking the place of."""
+"""Suffix of a folder while it is being replaced by a newer one."""
+Model = TypeVar("Model", bound=BaseModel)
+
+
+def read_model(path: Path, kind: type[Model]) -> Model | None:
+    """What a JSON file says; None if it is missing or damaged."""
+    try:
+        return kind.model_validate_json(path.read_bytes())
+    except (OSError, ValueError):
+        return None
+
+
+def write_model(path: Path, model: BaseModel) -> None:
+    write_whole(path, model.model_dump_json(indent=2) + "\n")
 
 
 def write_whole(path: Path, text: str) -> None:

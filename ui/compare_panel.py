@@ -8,7 +8,6 @@ import gradio as gr
 
 from jobs.service import JobView
 from jobs.views.comparing import SideBySide
-from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from ui.events import QUIET_AT_ONCE
 from ui.html import moment, render
@@ -126,7 +125,7 @@ def choose_pair(services: Services, job_id: str, owner: str) -> tuple[list[tuple
 
 
 def _is_concept(services: Services, view: JobView) -> bool:
-    return not view.job.is_open and (services.jobs.run_folder(view.job.id).artifact / MANIFEST_FILE).exists()
+    return not view.job.is_open and services.jobs.run_folder(view.job.id).has_result
 
 
 def _label(view: JobView) -> str:

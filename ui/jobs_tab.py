@@ -15,7 +15,6 @@ from jobs.record.store import Job, now
 from jobs.remote.record import RemoteRun
 from jobs.service import JobView
 from jobs.views.progress import PHASES, TASK_PHASES, Progress
-from trainer.artifact import MANIFEST_FILE
 from trainer.narrate import duration
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken, unknown_button
@@ -97,7 +96,7 @@ class JobsTab:
             progress=view.progress,
             place=view.place,
             starts_in_s=view.starts_in_s,
-            has_artifact=not view.job.is_open and (run.artifact / MANIFEST_FILE).exists(),
+            has_artifact=not view.job.is_open and run.has_result,
             is_own=view.job.owner == owner,
             publication=view.publication,
             money=self._services.spending.lines(view.job, run),

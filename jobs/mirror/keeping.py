@@ -6,13 +6,12 @@ the process that copies.
 
 from __future__ import annotations
 
-import json
 import time
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from trainer.settings import Settings
-from trainer.whole_files import write_whole
+from trainer.whole_files import read_model, write_model
 
 GOING = ".going-"
 """Begins the name of a run folder that is being deleted, until everything of its job is gone or known to go."""
@@ -56,10 +55,7 @@ class Keeping:
         self._deleted = settings.home / "mirror" / "deleted"
 
     def status(self) -> MirrorStatus:
-        try:
-            return MirrorStatus.model_validate(json.loads(self._status_file.read_text(encoding="utf-8")))
-        except (OSError, ValueError, ValidationError):
-            return MirrorStatus()
+        return read_model(self._status_file, MirrorStatus) or MirrorStatus()
 
     def kept_until(self) -> float:
         """What was here before this moment is in the mirror, and stays there as far as is known; 0 for nothing."""
@@ -70,7 +66,7 @@ class Keeping:
         return (status.whole_at or 0.0) if is_well else 0.0
 
     def report(self, status: MirrorStatus) -> None:
-        write_whole(self._status_file, status.model_dump_json() + "\n")
+        write_model(self._status_file, status)
 
     def forget(self, job_id: str) -> None:
         """The job is being deleted: its copy goes too, even if the app is ended in between."""

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
 from trainer.run_folder import RunFolder
-from trainer.whole_files import write_whole
+from trainer.whole_files import read_model, write_model
 
 _FILE, _SETTLED = "cost.json", "hardware-settled"
 _EXPORT_S = 180.0
@@ -88,14 +88,11 @@ def count(bill: Bill, job: Job, moment: float) -> Bill:
 
 def read_bill(run: RunFolder) -> Bill | None:
     """None for a job that costs nothing, or whose file is damaged."""
-    try:
-        return Bill.model_validate_json(_file(run).read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
-        return None
+    return read_model(_file(run), Bill)
 
 
 def write_bill(run: RunFolder, bill: Bill) -> None:
-    write_whole(_file(run), bill.model_dump_json(indent=2) + "\n")
+    write_model(_file(run), bill)
 
 
 def is_settled(run: RunFolder) -> bool:

@@ -210,10 +210,10 @@ class Caretaker:
         if (eta := progress_of(run.events_file).eta_s) is not None:
             return eta
         try:
-            estimate = self._speeds.estimate_s(run.read_recipe())
+            seconds = self._speeds.seconds_for(run.read_recipe())
         except RequestError:
-            estimate = None
-        return estimate[0] if estimate else _UNKNOWN_JOB_S
+            seconds = None
+        return seconds if seconds is not None else _UNKNOWN_JOB_S
 
     # giving it back
 

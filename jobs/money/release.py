@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 from jobs.publishing.publications import Publication, published_at
 from jobs.record.store import EVERYBODY, Job
-from trainer.artifact import MANIFEST_FILE
 from trainer.narrate import duration
 from trainer.run_folder import RunFolder
 
@@ -40,7 +39,7 @@ def is_safe(job: Job, run: RunFolder, publication: Publication | None, *, kept_u
     """
     if job.is_open:
         return False
-    if job.owner == EVERYBODY or not (run.artifact / MANIFEST_FILE).exists():
+    if job.owner == EVERYBODY or not run.has_result:
         return True
     if job.ended is not None and job.ended < kept_until:
         return True

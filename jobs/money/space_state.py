@@ -8,10 +8,10 @@ from __future__ import annotations
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from jobs.money.space import is_free
-from trainer.whole_files import write_whole
+from trainer.whole_files import read_model, write_model
 
 
 class ReleaseStage(StrEnum):
@@ -86,11 +86,8 @@ def keep_wish_file(home: Path) -> Path:
 
 def read_state(home: Path) -> SpaceState | None:
     """None before the first look, or where the file is damaged."""
-    try:
-        return SpaceState.model_validate_json(state_file(home).read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
-        return None
+    return read_model(state_file(home), SpaceState)
 
 
 def write_state(home: Path, state: SpaceState) -> None:
-    write_whole(state_file(home), state.model_dump_json(indent=2) + "\n")
+    write_model(state_file(home), state)

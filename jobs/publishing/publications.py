@@ -12,7 +12,6 @@ import sqlalchemy as sa
 
 from jobs.record.store import ended_jobs
 from jobs.record.tables import make_tables
-from trainer.artifact import MANIFEST_FILE
 from trainer.run_folder import RunFolder
 from trainer.whole_files import write_whole
 
@@ -157,7 +156,7 @@ def published_at(publication: Publication | None, run: RunFolder) -> float | Non
         return None
     try:
         published = (run.root / PUBLICATION_FILE).stat().st_mtime
-        return published if published >= (run.artifact / MANIFEST_FILE).stat().st_mtime else None
+        return published if published >= run.manifest_file.stat().st_mtime else None
     except FileNotFoundError:
         return None
 

@@ -21,7 +21,6 @@ from jobs.publishing.publications import Publication, PublicationState, Publicat
 from jobs.publishing.publish import publish
 from jobs.record.store import JobStore, now, open_engine
 from jobs.tokens import PUBLISHING_TOKENS, TokenVault, taking_tokens
-from trainer.artifact import MANIFEST_FILE
 from trainer.errors import HubError, HubTrouble, StudioError
 from trainer.machine.locks import hold_lock
 from trainer.machine.process import StopSignal
@@ -98,7 +97,7 @@ class Publisher:
         return [job_id for job_id in self._publications.due(now()) if self._has_concept(job_id)]
 
     def _has_concept(self, job_id: str) -> bool:
-        return (RunFolder(self._settings.runs_dir / job_id).artifact / MANIFEST_FILE).exists()
+        return RunFolder(self._settings.runs_dir / job_id).has_result
 
     def _attempt(self, publication: Publication) -> None:
         """One try; whatever comes of it is written down as soon as that is possible, and nothing is raised."""

@@ -12,11 +12,11 @@ from typing import BinaryIO
 
 from jobs.hub import redacted
 from jobs.publishing.card import Samples, build_card, public_recipe
-from trainer.artifact import MANIFEST_FILE, Manifest, check_hashes, read_manifest
+from trainer.artifact import Manifest, check_hashes, read_manifest
 from trainer.bases import public_base_name
 from trainer.imports.task import has_task
 from trainer.photos.intake import PhotoSet, read_dataset
-from trainer.run_folder import RunFolder
+from trainer.run_folder import MANIFEST_FILE, RunFolder
 
 RECORD_FILE = "concept-studio.json"
 """Says of which concept, and lists what this app wrote, with hashes: on a later publish nothing else is touched."""
@@ -81,9 +81,7 @@ def _photos(run: RunFolder) -> PhotoSet:
 
 def _samples(run: RunFolder) -> tuple[Samples, dict[str, Content]]:
     """Previews of the first and of the last step, under names of their own; a concept from elsewhere has no before."""
-    by_step: dict[int, list[Path]] = {}
-    for file in sorted(run.previews.glob("step-*-*.png")):
-        by_step.setdefault(int(file.stem.split("-")[1]), []).append(file)
+    by_step = run.previews_by_step()
     if not by_step:
         return Samples([], []), {}
     files: dict[str, Content] = {}

@@ -9,7 +9,6 @@ from pathlib import Path
 from jobs.publishing.publications import Publication, PublicationState, PublicationStore
 from jobs.publishing.publish import Published, check_repo_id
 from jobs.record.store import JobStore
-from trainer.artifact import MANIFEST_FILE
 from trainer.errors import RequestError
 from trainer.run_folder import RunFolder
 
@@ -38,7 +37,7 @@ class Publishing:
         """Publish a job's concept as soon as it is done. Raises RequestError for a name that the Hub does not allow."""
         job = self._jobs.get(job_id, owner=owner)
         run = RunFolder(self._runs_dir / job.id)
-        if not job.is_open and not (run.artifact / MANIFEST_FILE).exists():
+        if not job.is_open and not run.has_result:
             raise RequestError("This job left no concept that could be published.")
         before = self._publications.find(job.id)
         if before is not None and before.state is PublicationState.running:

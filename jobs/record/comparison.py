@@ -6,13 +6,13 @@ import hashlib
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from jobs.money.bill import Bill
 from jobs.remote.record import RemoteRun
 from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
-from trainer.whole_files import write_whole
+from trainer.whole_files import read_model, write_model
 
 _FILE = "comparison.json"
 
@@ -49,14 +49,11 @@ def comparison_of_press(press_id: str) -> Comparison:
 
 def read_comparison(run: RunFolder) -> Comparison | None:
     """None for a job that was queued alone, or whose file is damaged."""
-    try:
-        return Comparison.model_validate_json(_file(run).read_text(encoding="utf-8"))
-    except (OSError, ValidationError):
-        return None
+    return read_model(_file(run), Comparison)
 
 
 def write_comparison(run: RunFolder, comparison: Comparison) -> None:
-    write_whole(_file(run), comparison.model_dump_json(indent=2) + "\n")
+    write_model(_file(run), comparison)
 
 
 def _file(run: RunFolder) -> Path:

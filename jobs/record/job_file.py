@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from dataclasses import replace
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict
 
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
 from trainer.run_folder import RunFolder
-from trainer.whole_files import write_whole
+from trainer.whole_files import read_model, write_model
 
 log = logging.getLogger(__name__)
 
@@ -36,10 +35,7 @@ class JobFile(BaseModel):
 
 def read_job_file(run: RunFolder) -> JobFile | None:
     """None where there is no job file, or it is damaged."""
-    try:
-        return JobFile.model_validate(json.loads(run.job_file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError):
-        return None
+    return read_model(run.job_file, JobFile)
 
 
 def write_job_file(run: RunFolder, job: Job, *, tries: int = 0, checkpoint_step: int = 0) -> None:
@@ -57,14 +53,14 @@ def write_job_file(run: RunFolder, job: Job, *, tries: int = 0, checkpoint_step:
         tries=tries,
         checkpoint_step=checkpoint_step,
     )
-    _write(run, content)
+    write_model(run.job_file, content)
 
 
 def record_wish(run: RunFolder, wish: StopWish) -> None:
     """Record what its row says already. On a full disk the row alone does: whoever cancels there wants it back."""
     try:
         if (before := read_job_file(run)) is not None:
-            _write(run, before.model_copy(update={"wish": wish}))
+            write_model(run.job_file, before.model_copy(update={"wish": wish}))
     except OSError as error:
         log.warning("the wish to stop job %s is in the database alone: %s", run.root.name, error)
 
@@ -77,7 +73,3 @@ def count_try(run: RunFolder, job: Job, checkpoint_step: int) -> int:
     started = replace(job, state=JobState.running, wish=wish)
     write_job_file(run, started, tries=tries, checkpoint_step=checkpoint_step)
     return tries
-
-
-def _write(run: RunFolder, content: JobFile) -> None:
-    write_whole(run.job_file, content.model_dump_json(indent=2) + "\n")

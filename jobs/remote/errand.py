@@ -16,11 +16,10 @@ from jobs.remote.hub_job import OVER, Assignment, HubJobs, stage_of, with_times
 from jobs.remote.pace import Pace
 from jobs.remote.record import RemoteRun, Stage, write_remote
 from jobs.supervisor.training import POLL_S, Watch
-from trainer.artifact import MANIFEST_FILE
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed, Warned
 from trainer.narrate import duration
-from trainer.run_folder import RunFolder
+from trainer.run_folder import MANIFEST_FILE, RunFolder
 
 log = logging.getLogger(__name__)
 TORN_OFF = -15

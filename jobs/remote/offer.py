@@ -53,8 +53,10 @@ class RemoteOffer:
             )
         flavor = self.prices.flavor(flavor_name)
         speeds = speeds_of(self._speeds, flavor.name)
-        estimate = speeds.estimate_s(recipe)
-        seconds = estimate[0] if estimate is not None and estimate[1] else None  # guesses are for this machine
+        estimate = speeds.estimate(recipe)
+        seconds = (
+            estimate.seconds if estimate is not None and estimate.measured else None
+        )  # guesses are for this machine
         limit_s = self._limit_s
         if limit_usd is not None and flavor.usd_per_hour > 0:
             paid_s = int(limit_usd / flavor.usd_per_hour * 3600)

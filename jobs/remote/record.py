@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from enum import StrEnum
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from jobs.views.speed import Speeds
 from trainer.run_folder import RunFolder
-from trainer.whole_files import write_whole
+from trainer.whole_files import read_model, write_model
 
 _FILE = "remote.json"
 
@@ -104,14 +103,11 @@ class RemoteRun(BaseModel):
 
 def read_remote(run: RunFolder) -> RemoteRun | None:
     """None for a run that trains on this machine."""
-    try:
-        return RemoteRun.model_validate(json.loads((run.root / _FILE).read_text(encoding="utf-8")))
-    except (OSError, ValueError, ValidationError):
-        return None
+    return read_model(run.root / _FILE, RemoteRun)
 
 
 def write_remote(run: RunFolder, record: RemoteRun) -> None:
-    write_whole(run.root / _FILE, record.model_dump_json(indent=2) + "\n")
+    write_model(run.root / _FILE, record)
 
 
 def forget_remote(run: RunFolder) -> None:

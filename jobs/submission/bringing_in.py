@@ -15,7 +15,7 @@ from huggingface_hub.errors import GatedRepoError, NotASafetensorsRepoError, Saf
 
 from jobs.hub import TIMEOUT_S, hub_errors, open_hub, read_account
 from jobs.submission.preflight import BaseChecker, check_hub_base
-from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
+from trainer.artifact import Manifest, read_manifest
 from trainer.bases import BaseReference, BaseTraits, find_base, how_to_open
 from trainer.errors import ConceptError, WeightsError
 from trainer.imports.hub_choice import WHOLE_FOLDER, choose_file
@@ -32,6 +32,7 @@ from trainer.imports.recognise import (
 from trainer.imports.task import ImportTask, build_task, hub_values, source_values
 from trainer.imports.weights_file import Header, TensorShape
 from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
+from trainer.run_folder import MANIFEST_FILE
 from trainer.single_file_base import inspect_local
 
 _MOST_LISTED = 50

@@ -113,10 +113,9 @@ class Outlook:
 
     def _estimate(self, job_id: str) -> float | None:
         try:
-            estimate = self._speeds.estimate_s(self._run(job_id).read_recipe())
+            return self._speeds.seconds_for(self._run(job_id).read_recipe())
         except RequestError:
             return None
-        return estimate[0] if estimate else None
 
     def _running(self) -> list[Job]:
         return self._local(JobState.running, JobState.stopping)

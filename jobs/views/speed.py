@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import statistics
 from pathlib import Path
+from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -23,6 +24,13 @@ _WARM_AFTER_STEPS = 20  # the first steps are slow: a run of fewer says little b
 _Known = dict[str, tuple[float, float]]
 """Seconds per picture, and around training, of each (method, base, size)."""
 _KNOWN = TypeAdapter(_Known)
+
+
+class Estimate(NamedTuple):
+    """How long a run will take, and whether that was measured here or is a guess."""
+
+    seconds: float
+    measured: bool
 
 
 class Speeds:
@@ -44,15 +52,21 @@ class Speeds:
             known[_key(recipe)] = (1 / progress.steps_per_second / _pictures(recipe), around)
             write_whole(self._file, json.dumps(known, indent=2))
 
-    def estimate_s(self, recipe: TrainConfig) -> tuple[float, bool] | None:
-        """Seconds that the whole run will take, and whether that was measured here; None where nothing is known."""
+    def seconds_for(self, recipe: TrainConfig) -> float | None:
+        """Seconds that the whole run will take; None if nothing is known."""
+        estimate = self.estimate(recipe)
+        return estimate.seconds if estimate is not None else None
+
+    def estimate(self, recipe: TrainConfig) -> Estimate | None:
+        """How long the whole run will take; None if nothing is known."""
         known = self._read()
         measured = known.get(_key(recipe))
         if measured is not None:
-            return measured[0] * _pictures(recipe) * recipe.steps + measured[1], True
+            return Estimate(measured[0] * _pictures(recipe) * recipe.steps + measured[1], measured=True)
         guess = _FIRST_GUESS_S_PER_PICTURE[recipe.method.value]
         if recipe.base == STARTER:
-            return (guess * _pictures(recipe) * recipe.steps + _AROUND_S) * _slowness(known, recipe), False
+            seconds = (guess * _pictures(recipe) * recipe.steps + _AROUND_S) * _slowness(known, recipe)
+            return Estimate(seconds, measured=False)
         return None
 
     def _read(self) -> _Known:

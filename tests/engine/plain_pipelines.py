@@ -10,8 +10,7 @@ import numpy as np
 import torch
 from diffusers import StableDiffusionPipeline
 
-from trainer.artifact import MANIFEST_FILE
-from trainer.run_folder import RunFolder
+from trainer.run_folder import MANIFEST_FILE, RunFolder
 
 
 def files_in(folder: Path) -> set[str]:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from tests.engine.conftest import METHODS, PREVIEWED, Prepare, go_on, small_recipe
 from tests.engine.plain_pipelines import files_in, picture, plain_pipeline
-from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
+from trainer.artifact import check_hashes, read_manifest
 from trainer.engine.export import verify
 from trainer.engine.families import Family, StockPipeline, opening
 from trainer.engine.run import verify_run
@@ -33,6 +33,7 @@ from trainer.events import (
 )
 from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
+from trainer.run_folder import MANIFEST_FILE
 
 ARTIFACT = {
     "textual-inversion": {"learned_embeds.safetensors", "red-mug.safetensors"},

@@ -17,9 +17,8 @@ from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import publisher
 from tests.waiting import wait_until
-from trainer.artifact import MANIFEST_FILE
 from trainer.photos.intake import DATASET_FILE, read_dataset
-from trainer.run_folder import RunFolder
+from trainer.run_folder import MANIFEST_FILE, RunFolder
 from trainer.settings import Settings
 
 DAY_S = 24 * 3600.0

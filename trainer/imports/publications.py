@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from trainer.artifact import MANIFEST_FILE, Manifest
+from trainer.artifact import Manifest
 from trainer.bases import HUB_ID
 from trainer.recipe.choices import STARTER
+from trainer.run_folder import MANIFEST_FILE
 
 TAG = "concept-studio"
 """What the cards of all of them are marked with on the Hub."""

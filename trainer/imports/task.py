@@ -22,7 +22,7 @@ from trainer.photos.intake import shown_name
 from trainer.prepare import new_run_folder
 from trainer.recipe.choices import LONGEST_NAME, NAME_PATTERN, NAME_RULE, Kind, Method
 from trainer.run_folder import RunFolder
-from trainer.whole_files import write_whole
+from trainer.whole_files import write_model
 
 
 class _Task(BaseModel):
@@ -107,7 +107,7 @@ def prepare_task(root: Path, task: ImportTask | ExtractTask, file: Path | None =
             recognise_file(file)
             run.source.mkdir()
             shutil.copyfile(file, run.source / f"weights{'.pt' if is_torch_zip(file) else '.safetensors'}")
-        write_whole(run.task_file, task.model_dump_json(indent=2) + "\n")
+        write_model(run.task_file, task)
     return RunFolder(root)
 
 
@@ -140,7 +140,7 @@ def suggested_name(source: str) -> str:
 
 def extraction_of(run: Path, rank: int) -> ExtractTask:
     """The task of extracting a LoRA from a finished run. Raises ConceptError where it holds no full model."""
-    manifest = read_manifest(run / "artifact")
+    manifest = read_manifest(RunFolder(run).artifact)
     if manifest.method is not Method.dreambooth:
         raise ConceptError(f"{manifest.name} is no full model; only from one can a LoRA be extracted.")
     values: dict[str, object] = {

@@ -76,9 +76,9 @@ def library_entries(services: Services, owner: str) -> list[LibraryEntry]:
 
 
 def _last_previews(run: RunFolder) -> list[str]:
-    previews = sorted(run.previews.glob("step-*.png"), reverse=True)
-    newest = [p for p in previews if p.name[:11] == previews[0].name[:11]]
-    return [run.relative(p) for p in sorted(newest)[:SAMPLES]]
+    by_step = run.previews_by_step()
+    newest = by_step[max(by_step)] if by_step else []
+    return [run.relative(picture) for picture in newest[:SAMPLES]]
 
 
 class LibraryTab:

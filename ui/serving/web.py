@@ -19,10 +19,10 @@ from starlette.responses import FileResponse, PlainTextResponse, Response, Strea
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from jobs.publishing.repository import public_manifest
-from trainer.artifact import MANIFEST_FILE, read_manifest
+from trainer.artifact import read_manifest
 from trainer.errors import RequestError
 from trainer.recipe.recipe_file import recipe_text
-from trainer.run_folder import RunFolder
+from trainer.run_folder import MANIFEST_FILE, RunFolder
 from trainer.settings import Settings
 from ui.owners import OwnerCookie
 from ui.services import Services

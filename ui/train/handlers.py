@@ -107,7 +107,8 @@ class TrainHandlers:
             check_disk(recipe, self._services.jobs.runs_dir)
         except RequestError as error:
             return render("plan.html", problems=[Problem("disk", str(error))])
-        estimate = self._services.jobs.speeds.estimate_s(recipe)
+        estimate = self._services.jobs.speeds.estimate(recipe)
+        seconds = estimate.seconds if estimate is not None else None
         ahead, ahead_s = self._services.jobs.ahead()
         traits = self.traits(choices, recipe.base_prediction)
         return render(
@@ -116,15 +117,15 @@ class TrainHandlers:
             download=self._download_bytes(choices),
             slow=traits.text_width >= FULL_SIZE_WIDTH and estimate is None and self._services.only_cpu,
             steps=recipe.steps,
-            seconds=estimate[0] if estimate else None,
-            measured=bool(estimate and estimate[1]),
+            seconds=seconds,
+            measured=estimate is not None and estimate.measured,
             size=size_words(recipe),
             memory=memory_here(self._services, recipe, traits),
             disk=disk_words(recipe),
             ahead=ahead,
             ahead_s=ahead_s,
             named=named,
-            cost=self._services.spending.plan(estimate[0] if estimate else None),
+            cost=self._services.spending.plan(seconds),
         )
 
     def _download_bytes(self, choices: Choices) -> int:
@@ -144,8 +145,7 @@ class TrainHandlers:
 
     def _glance(self, method: Method, choices: Choices, traits: BaseTraits | None) -> dict[str, Any]:
         recipe = preset_recipe(method, choices.kind, traits, name="unnamed", base=choices.base)
-        estimate = self._services.jobs.speeds.estimate_s(recipe)
-        seconds = estimate[0] if estimate else None
+        seconds = self._services.jobs.speeds.seconds_for(recipe)
         return {"method": method, "size": result_bytes(recipe), "seconds": seconds, **METHOD_GLANCES[method]}
 
     def _remote_plan(self, recipe: TrainConfig, flavor: str, choices: Choices, *, named: bool) -> str:

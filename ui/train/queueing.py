@@ -71,7 +71,5 @@ class Queueing:
 
     def _bill(self, recipe: TrainConfig, money: MoneyWish) -> Bill | None:
         """On what conditions the job may cost money on this machine."""
-        estimate = self._services.jobs.speeds.estimate_s(recipe)
-        return self._services.spending.conditions(
-            money.limit_usd, release=money.release, seconds=estimate[0] if estimate else None
-        )
+        seconds = self._services.jobs.speeds.seconds_for(recipe)
+        return self._services.spending.conditions(money.limit_usd, release=money.release, seconds=seconds)

@@ -173,14 +173,10 @@ class PairHandlers:
     def _cost(self, recipe: TrainConfig, flavor: str | None) -> tuple[float | None, str]:
         """How long a training takes and what it costs, where it is to run."""
         if flavor is None or self._services.remote is None:
-            seconds = self._seconds(recipe)
+            seconds = self._services.jobs.speeds.seconds_for(recipe)
             return seconds, self._services.spending.plan(seconds).words
         quote = self._services.remote.quote(recipe, flavor)
         return quote.seconds, f"at most {dollars(quote.most_usd)}"
-
-    def _seconds(self, recipe: TrainConfig) -> float | None:
-        estimate = self._services.jobs.speeds.estimate_s(recipe)
-        return estimate[0] if estimate else None
 
     def submit(
         self,
@@ -223,7 +219,7 @@ class PairHandlers:
 
     def _bills(self, recipes: tuple[TrainConfig, TrainConfig], money: MoneyWish) -> tuple[Bill | None, Bill | None]:
         """The limit is for both together; each gets a share of it by the time that it should take."""
-        seconds = [self._seconds(recipe) for recipe in recipes]
+        seconds = [self._services.jobs.speeds.seconds_for(recipe) for recipe in recipes]
         first, second = (
             self._services.spending.conditions(limit, release=money.release, seconds=needed)
             for limit, needed in zip(split_limit(money.limit_usd, *seconds), seconds, strict=True)

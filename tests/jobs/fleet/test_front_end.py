@@ -78,4 +78,4 @@ def test_job_of_a_front_end_is_trained_by_another_machine(
     assert service.job(job.id, "me").state is JobState.waiting
     with machine(settings, tmp_path / "worker"):
         wait_until(lambda: service.job(job.id, "me").state is JobState.finished)
-    assert service.speeds.estimate_s(service.run_folder(job.id).read_recipe()) is not None
+    assert service.speeds.estimate(service.run_folder(job.id).read_recipe()) is not None

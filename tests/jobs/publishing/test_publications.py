@@ -13,8 +13,7 @@ from jobs.publishing.publications import Publication, PublicationState
 from jobs.publishing.publisher import Publisher
 from jobs.record.state import JobState
 from tests.jobs.record.test_states_and_store import make_job
-from trainer.artifact import MANIFEST_FILE
-from trainer.run_folder import RunFolder
+from trainer.run_folder import MANIFEST_FILE, RunFolder
 from trainer.settings import Settings
 
 

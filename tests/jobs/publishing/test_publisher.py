@@ -28,9 +28,10 @@ from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import publisher, supervisor
 from tests.waiting import wait_until
-from trainer.artifact import MANIFEST_FILE, check_hashes, read_manifest
+from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import HubError, HubTrouble, RequestError
 from trainer.events import Finished, Started, Step, read_events
+from trainer.run_folder import MANIFEST_FILE
 from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]

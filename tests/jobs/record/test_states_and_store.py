@@ -203,17 +203,17 @@ def test_few_are_read_again_where_there_are_a_few_more_than_are_kept(
 def test_speed_is_learnt_from_a_finished_run(tmp_path: Path) -> None:
     speeds = Speeds(tmp_path / "speeds.json")
     recipe = small_recipe(tmp_path, "dreambooth-lora", steps=100)
-    assert speeds.estimate_s(recipe) is None  # nothing is known of this base
+    assert speeds.estimate(recipe) is None  # nothing is known of this base
     progress = read_progress([STARTED, step(100).model_copy(update={"steps_per_second": 4.0})])
     progress.seconds = 35.0
     speeds.learn(recipe, progress)
-    assert speeds.estimate_s(recipe) == (pytest.approx(35.0), True)
+    assert speeds.estimate(recipe) == (pytest.approx(35.0), True)
     twice = recipe.model_copy(update={"steps": 200})
-    assert speeds.estimate_s(twice) == (pytest.approx(60.0), True)
+    assert speeds.estimate(twice) == (pytest.approx(60.0), True)
     starter = recipe.model_copy(update={"base": "starter"})
-    estimate = speeds.estimate_s(starter)
+    estimate = speeds.estimate(starter)
     assert estimate is not None
-    assert not estimate[1]
+    assert not estimate.measured
 
 
 @pytest.mark.parametrize("damaged", ["[]", "3", "half a fi", '{"a": []}', '{"a": ["b", 1]}', b"\xff\xfe"])
@@ -222,11 +222,11 @@ def test_damaged_speeds_are_learnt_anew(tmp_path: Path, damaged: str | bytes) ->
     file.write_bytes(damaged if isinstance(damaged, bytes) else damaged.encode())
     recipe = small_recipe(tmp_path, "dreambooth-lora", steps=100)
     speeds = Speeds(file)
-    assert speeds.estimate_s(recipe) is None
+    assert speeds.estimate(recipe) is None
     progress = read_progress([STARTED, step(100).model_copy(update={"steps_per_second": 4.0})])
     progress.seconds = 35.0
     speeds.learn(recipe, progress)
-    assert Speeds(file).estimate_s(recipe) == (pytest.approx(35.0), True)
+    assert Speeds(file).estimate(recipe) == (pytest.approx(35.0), True)
 
 
 def test_method_that_never_ran_here_is_as_slow_as_the_others_were(tmp_path: Path) -> None:
@@ -235,15 +235,15 @@ def test_method_that_never_ran_here_is_as_slow_as_the_others_were(tmp_path: Path
         small_recipe(tmp_path, method, steps=100).model_copy(update={"base": STARTER})
         for method in ("dreambooth-lora", "textual-inversion")
     )
-    guessed_for_it, guessed = speeds.estimate_s(ran), speeds.estimate_s(new)
+    guessed_for_it, guessed = speeds.estimate(ran), speeds.estimate(new)
     assert guessed_for_it is not None and guessed is not None
-    assert not guessed_for_it[1] and not guessed[1]
+    assert not guessed_for_it.measured and not guessed.measured
     around = 30.0
-    thrice = 100 / (3 * (guessed_for_it[0] - around))
+    thrice = 100 / (3 * (guessed_for_it.seconds - around))
     progress = read_progress([STARTED, step(100).model_copy(update={"steps_per_second": thrice})])
-    progress.seconds = 3 * guessed_for_it[0]
+    progress.seconds = 3 * guessed_for_it.seconds
     speeds.learn(ran, progress)
-    assert speeds.estimate_s(new) == (pytest.approx(3 * guessed[0]), False)
+    assert speeds.estimate(new) == (pytest.approx(3 * guessed.seconds), False)
 
 
 @pytest.mark.parametrize(

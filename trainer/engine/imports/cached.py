@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from trainer.artifact import MANIFEST_FILE, Manifest, read_manifest
+from trainer.artifact import Manifest, read_manifest
 from trainer.engine.base.hub_download import DOWNLOAD_ERRORS, Listing, download, list_files, reason_of
 from trainer.engine.context import RunContext
 from trainer.engine.imports.run import carry_out
@@ -17,7 +17,7 @@ from trainer.imports.task import build_task, hub_values, prepare_task, read_task
 from trainer.machine.locks import one_at_a_time
 from trainer.machine.process import StopSignal
 from trainer.recipe.choices import STARTER, Kind
-from trainer.run_folder import RunFolder
+from trainer.run_folder import MANIFEST_FILE, RunFolder
 
 
 def cached_concept(source: str, base: str | None, cache: Path, say: Callable[[str], None]) -> Path:
@@ -39,7 +39,7 @@ def cached_concept(source: str, base: str | None, cache: Path, say: Callable[[st
     key = hashlib.sha256(f"{source} {listing.commit} {about['base']}".encode()).hexdigest()[:24]
     root = cache / "concepts" / key
     with one_at_a_time(root):
-        if not (root / "artifact" / MANIFEST_FILE).exists():
+        if not RunFolder(root).has_result:
             shutil.rmtree(root, ignore_errors=True)
             say(f"{source} is being taken in.")
             run = prepare_task(root, build_task({"task": "import", **values, "hub_revision": listing.commit, **about}))

@@ -78,7 +78,7 @@ def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, context: RunCont
 
 
 def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext) -> None:
-    source = read_manifest(task.source / "artifact")
+    source = read_manifest(RunFolder(task.source).artifact)
     if source.method is not Method.dreambooth:
         raise ConceptError("A LoRA is extracted from a full model; this concept is none.")
     if source.base.identity != base.traits.identity:
@@ -86,7 +86,7 @@ def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext
     device = open_compute(Precision.auto).device
     if device.type == "mps":  # it has no float64
         device = torch.device("cpu")
-    extracted = extract_adapters(task.source / "artifact", base.folder, task.rank, device)
+    extracted = extract_adapters(RunFolder(task.source).artifact, base.folder, task.rank, device)
     note = f"rank {task.rank}; {extracted.kept * 100:.1f} % of the change kept (Frobenius norm)"
     origin = Origin(how="extracted", name=source.name, note=note)
     words = ConceptWords(task.name, Method.dreambooth_lora, task.class_word)
