@@ -17,7 +17,7 @@ from jobs.views.comparing import as_numbers, as_table
 from trainer.artifact import read_manifest
 from trainer.errors import EXIT_DONE, HubError, HubTrouble, RequestError
 from trainer.imports.commands import add_import_options
-from trainer.narrate import duration
+from trainer.quantities import duration
 from trainer.settings import Owners, Settings
 
 _ACTIONS = {

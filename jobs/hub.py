@@ -23,7 +23,7 @@ from huggingface_hub.utils._http import default_client_factory
 
 from trainer.errors import HubError, HubTrouble
 from trainer.machine.disk_errors import is_full
-from trainer.narrate import duration
+from trainer.quantities import duration
 
 TIMEOUT_S = 45.0
 PATIENCE_S = 20.0

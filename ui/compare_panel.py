@@ -9,8 +9,8 @@ import gradio as gr
 from jobs.service import JobView
 from jobs.views.comparing import SideBySide
 from trainer.errors import RequestError
-from ui.events import QUIET_AT_ONCE
 from ui.html import moment, render
+from ui.listening import QUIET_AT_ONCE
 from ui.method_words import method_words
 from ui.polling import Drawn, PolledHtml
 from ui.services import Services

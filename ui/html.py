@@ -11,7 +11,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoes
 from markupsafe import Markup
 
 from jobs.money.bill import dollars
-from trainer.narrate import duration, file_size
+from trainer.quantities import duration, file_size
 from ui.method_words import method_words
 
 _ENVIRONMENT = Environment(

@@ -15,12 +15,12 @@ from jobs.record.store import Job, now
 from jobs.remote.record import RemoteRun
 from jobs.service import JobView
 from jobs.views.progress import PHASES, TASK_PHASES, Progress
-from trainer.narrate import duration
+from trainer.quantities import duration
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken, unknown_button
-from ui.events import QUIET_AT_ONCE
 from ui.html import ACTIONS_AND_TITLE_JS, render
 from ui.keeping_notice import draw_keeping_notice
+from ui.listening import QUIET_AT_ONCE
 from ui.polling import Drawn, PolledHtml, drawn_or_trouble
 from ui.services import Services
 

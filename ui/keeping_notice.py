@@ -8,8 +8,8 @@ import gradio as gr
 
 from jobs.mirror.keeping import Keeping
 from ui.errors import spoken
-from ui.events import QUIET_AT_ONCE
 from ui.html import render
+from ui.listening import QUIET_AT_ONCE
 from ui.services import Services
 
 _REFRESH_S = 10.0

@@ -12,10 +12,10 @@ from trainer.errors import RequestError
 from ui.about_tab import build_about_tab
 from ui.api.endpoints import build_api, hide_all_else
 from ui.errors import spoken
-from ui.events import QUIET, QUIET_AT_ONCE
 from ui.html import render
 from ui.jobs_tab import TITLE, JobsTab
 from ui.library.tab import LibraryTab
+from ui.listening import QUIET, QUIET_AT_ONCE
 from ui.services import Services
 from ui.space_banner import SpaceBanner
 from ui.train.tab import TrainTab

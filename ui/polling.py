@@ -10,8 +10,8 @@ import gradio as gr
 from gradio.components import Component
 
 from ui.errors import spoken, words_of
-from ui.events import QUIET_AT_ONCE
 from ui.html import render
+from ui.listening import QUIET_AT_ONCE
 
 POLL_S, CALM_POLL_S = 2.0, 8.0
 """How often to look while something goes on, and otherwise: each look costs a browser some 50 ms of a core."""

@@ -12,8 +12,8 @@ from jobs.money.bill import dollars
 from jobs.money.space import NO_SECRET
 from jobs.money.spending import Spending
 from ui.errors import spoken
-from ui.events import QUIET_AT_ONCE
 from ui.html import ACTIONS_JS, render
+from ui.listening import QUIET_AT_ONCE
 from ui.services import Services
 
 _REFRESH_S = 5.0

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from jobs.publishing.publications import Publication, published_at
 from jobs.record.store import EVERYBODY, Job
-from trainer.narrate import duration
+from trainer.quantities import duration
 from trainer.run_folder import RunFolder
 
 

@@ -14,7 +14,7 @@ from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, rea
 from jobs.record.store import Job
 from trainer.errors import RequestError
 from trainer.imports.task import has_task
-from trainer.narrate import duration
+from trainer.quantities import duration
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 

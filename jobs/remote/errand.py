@@ -18,7 +18,7 @@ from jobs.remote.record import RemoteRun, Stage, write_remote
 from jobs.supervisor.training import POLL_S, Watch
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed, Warned
-from trainer.narrate import duration
+from trainer.quantities import duration
 from trainer.run_folder import MANIFEST_FILE, RunFolder
 
 log = logging.getLogger(__name__)

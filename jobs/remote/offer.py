@@ -9,7 +9,7 @@ from jobs.remote.hardware import Flavor, PriceList
 from jobs.remote.record import RemoteRun, speeds_of
 from trainer.bases import find_base
 from trainer.errors import RequestError
-from trainer.narrate import duration
+from trainer.quantities import duration
 from trainer.recipe.choices import STARTER
 from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe, TrainConfig
 from trainer.settings import Settings

@@ -19,7 +19,7 @@ from huggingface_hub.errors import (
 )
 
 from jobs.hub import CLIENT_ERRORS, explain, open_hub
-from jobs.memory import Memory
+from jobs.recent import Recent
 from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, how_to_open, inspect_base, inspect_listed, is_loaded
 from trainer.disk_need import free_bytes
 from trainer.errors import BaseModelError, HubTrouble
@@ -55,8 +55,8 @@ class BaseChecker:
 
     def __init__(self, token: str | None, *, shared: bool = False) -> None:
         self._token, self._shared = token, shared
-        self._shown_to = Memory[_Asked, str](_MOST, _SHOWN_S)
-        self._answers = Memory[tuple[BaseReference, _Asked], HubBase | str](_MOST, _REMEMBER_S)
+        self._shown_to = Recent[_Asked, str](_MOST, _SHOWN_S)
+        self._answers = Recent[tuple[BaseReference, _Asked], HubBase | str](_MOST, _REMEMBER_S)
 
     def check(self, base: BaseReference, token: str | None = None) -> HubBase:
         """`token` is that of who asks; None: the machine's own. Raises BaseModelError, in words."""

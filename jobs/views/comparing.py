@@ -15,8 +15,8 @@ from jobs.views.progress import Progress
 from trainer.artifact import read_manifest
 from trainer.concept import preview_prompt, preview_seeds
 from trainer.errors import ConceptError, RequestError
-from trainer.narrate import duration, file_size
 from trainer.photos.intake import read_dataset
+from trainer.quantities import duration, file_size
 from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
 

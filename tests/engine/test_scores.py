@@ -12,7 +12,7 @@ from tests.engine.conftest import StopAt, go_on, small_recipe
 from trainer.concept import first_prompt, words_of
 from trainer.engine.cache import EncodedPictures
 from trainer.engine.families import Family, open_family
-from trainer.engine.methods import Method, prepare_method
+from trainer.engine.methods import TrainingMethod, prepare_method
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.scores import Scorer, Scores, _denoised, _spread
 from trainer.errors import TrainingStopped
@@ -37,7 +37,7 @@ def photos() -> EncodedPictures:
     return EncodedPictures(common + 0.2 * own, torch.zeros(8, 1, 4, 16, 16), torch.ones(8, 1, 1, 16, 16))
 
 
-def learn(recipe: TrainConfig, family: Family, method: Method, steps: int) -> None:
+def learn(recipe: TrainConfig, family: Family, method: TrainingMethod, steps: int) -> None:
     """Train on the photos with the concept's own prompt and nothing else."""
     latents, noise = photos().mean[:, 0], KeyedNoise(7, CPU)
     parameters = [p for group in method.groups() for p in group.parameters]

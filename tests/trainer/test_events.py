@@ -5,7 +5,8 @@ from datetime import datetime
 from pathlib import Path
 
 from trainer.events import EventLog, Failed, Phase, PhaseChanged, Step, Warned, parse_event, read_events
-from trainer.narrate import duration, narrate
+from trainer.narrate import narrate
+from trainer.quantities import duration
 
 STEP = Step(step=3, total=9, loss=0.5, lr=0.1, steps_per_second=2.0, eta_s=3.0)
 

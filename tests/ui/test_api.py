@@ -69,7 +69,7 @@ def test_client_trains_and_draws_what_is_its_own(app: Callable[..., App], photo_
         assert httpx.get(f"{studio.url}/{file}", headers=headers).is_success
         assert httpx.get(f"{studio.url}/{file}", headers=others_headers).status_code == 404
 
-    with pytest.raises(AppError, match=f"A program makes one up: {COOKIE}="):
+    with pytest.raises(AppError, match=f"one that it makes up: {COOKIE}="):
         client(studio).predict(api_name="/jobs")
     assert bob.predict(api_name="/jobs") == []
     _check_what_is_closed(studio.url, headers)

@@ -17,7 +17,7 @@ from trainer.engine.device import Compute
 from trainer.engine.failures import is_gpu_full
 from trainer.engine.families import Family
 from trainer.engine.loss import example_weights, signal_to_noise, weighted_loss
-from trainer.engine.methods import Method, ParameterGroup
+from trainer.engine.methods import ParameterGroup, TrainingMethod
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.optim import load_states, set_learning_rates
 from trainer.engine.preservation import BasePrediction
@@ -50,7 +50,7 @@ class Training:
     recipe: TrainConfig
     compute: Compute
     family: Family
-    method: Method
+    method: TrainingMethod
     batches: Batches
     noise: KeyedNoise
     text: TextStates

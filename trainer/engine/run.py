@@ -23,7 +23,7 @@ from trainer.engine.device import Compute, open_compute
 from trainer.engine.export.write import export_artifact, verify_artifact
 from trainer.engine.families import Family, keep_only_trained, open_family
 from trainer.engine.loop import GpuTooSmall, LossNotFinite, Training, load_checkpoint, train
-from trainer.engine.methods import Method, prepare_method
+from trainer.engine.methods import TrainingMethod, prepare_method
 from trainer.engine.methods.lora import Lora
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.optim import build_optimizer
@@ -170,7 +170,7 @@ class _Work:
             )
         )
 
-    def _measure(self, scorer: Scorer, family: Family, method: Method) -> None:
+    def _measure(self, scorer: Scorer, family: Family, method: TrainingMethod) -> None:
         scores = scorer.measure(family)
         self.context.emit(
             Measured(

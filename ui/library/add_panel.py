@@ -18,8 +18,8 @@ from trainer.imports.task import suggested_name
 from trainer.photos.intake import shown_name
 from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind
 from ui.errors import spoken
-from ui.events import QUIET
 from ui.forms import class_word_for
+from ui.listening import QUIET
 from ui.services import Services
 from ui.serving.uploads import release
 

@@ -8,7 +8,7 @@ import gradio as gr
 
 from trainer.errors import RequestError
 from ui.errors import spoken
-from ui.events import QUIET
+from ui.listening import QUIET
 from ui.services import Services
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import gradio as gr
 
 from ui.errors import spoken
-from ui.events import QUIET
+from ui.listening import QUIET
 from ui.publishing import prepare_publication
 from ui.services import Services
 

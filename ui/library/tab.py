@@ -16,11 +16,11 @@ from trainer.errors import ConceptError
 from trainer.run_folder import RunFolder
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken, unknown_button
-from ui.events import QUIET
 from ui.html import ACTIONS_JS, render
 from ui.library.add_panel import AddPanel
 from ui.library.extract_panel import ExtractPanel
 from ui.library.publish_panel import PublishPanel
+from ui.listening import QUIET
 from ui.polling import Drawn, PolledHtml, drawn_or_trouble
 from ui.services import Services
 

@@ -11,8 +11,8 @@ from gradio.components import Component
 
 from jobs.money.bill import dollars
 from ui.errors import spoken
-from ui.events import QUIET_AT_ONCE
 from ui.forms import empty
+from ui.listening import QUIET_AT_ONCE
 from ui.services import Services
 
 

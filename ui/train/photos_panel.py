@@ -18,8 +18,8 @@ from trainer.photos.crop import MIN_SIDE_PX, Crop
 from trainer.photos.intake import PhotoSet
 from trainer.run_folder import RunFolder
 from ui.errors import spoken, unknown_button
-from ui.events import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.html import ACTIONS_JS, render
+from ui.listening import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.services import Services
 from ui.serving.uploads import release
 

@@ -11,8 +11,8 @@ from gradio.components import Component
 
 from jobs.remote.offer import RemoteOffer
 from ui.errors import spoken
-from ui.events import QUIET
 from ui.html import render
+from ui.listening import QUIET
 from ui.services import Services
 
 REMOTE = "Hugging Face Jobs"

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from ui.errors import spoken
-from ui.events import QUIET, remembered_by_the_browser
+from ui.listening import QUIET, remembered_by_the_browser
 from ui.services import Services
 
 

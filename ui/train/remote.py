@@ -8,7 +8,7 @@ from jobs.hub import read_account
 from jobs.remote.offer import record_of
 from jobs.remote.record import RemoteRun
 from trainer.errors import HubError, HubTrouble, RequestError
-from trainer.narrate import duration
+from trainer.quantities import duration
 from trainer.recipe.config import TrainConfig
 from ui.services import Services
 from ui.train.money_fields import MoneyWish

@@ -16,9 +16,9 @@ from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.recipe.presets import preset_values
 from ui.errors import spoken
-from ui.events import QUIET
 from ui.forms import RecipeForm, class_word_for
 from ui.keeping_notice import draw_keeping_notice
+from ui.listening import QUIET
 from ui.services import Services
 from ui.train.handlers import (
     ADAPTER,

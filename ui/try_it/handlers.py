@@ -20,7 +20,7 @@ from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
 from trainer.bases import base_name, public_base_name
 from trainer.errors import RequestError
-from trainer.narrate import duration
+from trainer.quantities import duration
 from trainer.recipe.choices import STARTER, Kind
 from trainer.recipe.presets import MOST_PX, sampler_values
 from ui.html import render

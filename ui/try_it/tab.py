@@ -14,8 +14,8 @@ from inference.metadata import PictureSettings
 from inference.request import MAX_PROMPT
 from trainer.photos.decode import decode_photo
 from ui.errors import spoken, unknown_button
-from ui.events import QUIET, QUIET_AT_ONCE
 from ui.html import ACTIONS_JS
+from ui.listening import QUIET, QUIET_AT_ONCE
 from ui.services import Services
 from ui.try_it.grid_fields import GridFields
 from ui.try_it.handlers import HISTORY, MAX_CONCEPTS, TryHandlers

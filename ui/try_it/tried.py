@@ -7,7 +7,7 @@ from typing import Any
 
 import gradio as gr
 
-from ui.events import remembered_by_the_browser
+from ui.listening import remembered_by_the_browser
 
 
 def what_was_tried() -> gr.BrowserState:

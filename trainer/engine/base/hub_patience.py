@@ -11,7 +11,7 @@ import httpx2
 from huggingface_hub.errors import HfHubHTTPError, LocalEntryNotFoundError, OfflineModeIsEnabled
 
 from trainer.engine.base.hub_download import DOWNLOAD_ERRORS, Progress, reason_of
-from trainer.narrate import duration
+from trainer.quantities import duration
 
 PATIENCE_S = 30 * 60.0
 """A run waits no longer than this for the next megabyte."""

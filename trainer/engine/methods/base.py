@@ -21,7 +21,7 @@ class ParameterGroup:
     steps: int
 
 
-class Method(Protocol):
+class TrainingMethod(Protocol):
     """A way of learning, prepared on a family's parts."""
 
     def groups(self) -> list[ParameterGroup]:

@@ -5,14 +5,14 @@ from __future__ import annotations
 import torch
 
 from trainer.engine.families import Family
-from trainer.engine.methods.base import Method
+from trainer.engine.methods.base import TrainingMethod
 from trainer.engine.methods.dreambooth import DreamBooth
 from trainer.engine.methods.lora import Lora
 from trainer.engine.methods.textual_inversion import TextualInversion
 from trainer.recipe.config import DreamBoothLoraRecipe, DreamBoothRecipe, TextualInversionRecipe, TrainConfig
 
 
-def prepare_method(recipe: TrainConfig, family: Family) -> Method:
+def prepare_method(recipe: TrainConfig, family: Family) -> TrainingMethod:
     """Make the family's parts trainable as the recipe asks. Random starts follow from the recipe's seed."""
     torch.manual_seed(recipe.seed)
     if recipe.gradient_checkpointing:

@@ -10,7 +10,7 @@ _Key = TypeVar("_Key")
 _Value = TypeVar("_Value")
 
 
-class Memory(Generic[_Key, _Value]):
+class Recent(Generic[_Key, _Value]):
     """For several threads; what is older than `longest_s` is gone."""
 
     def __init__(self, most: int, longest_s: float) -> None:

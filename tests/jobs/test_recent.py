@@ -2,11 +2,11 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.memory import Memory
+from jobs.recent import Recent
 
 
 def test_oldest_goes_where_there_are_too_many() -> None:
-    memory = Memory[str, int](2, 60)
+    memory = Recent[str, int](2, 60)
     for key in ("a", "b", "a", "c"):  # the second "a" is newer than "b"
         memory.put(key, 1)
     assert [memory.get(key) is not None for key in "abc"] == [True, False, True]
@@ -14,8 +14,8 @@ def test_oldest_goes_where_there_are_too_many() -> None:
 
 def test_what_is_too_old_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = 100.0
-    monkeypatch.setattr("jobs.memory.time.monotonic", lambda: moment)
-    memory = Memory[str, int](9, 60)
+    monkeypatch.setattr("jobs.recent.time.monotonic", lambda: moment)
+    memory = Recent[str, int](9, 60)
     memory.put("a", 1)
     moment = 130.0
     memory.put("b", 2)
