@@ -103,7 +103,7 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
     except OSError as error:
         raise RequestError(
             f"The page cannot be served on port {settings.port} of {settings.host or '127.0.0.1'}: another program has "
-            "it, or it is no address of this machine. Set GRADIO_SERVER_PORT or GRADIO_SERVER_NAME."
+            "it, or it is not an address of this machine. Set GRADIO_SERVER_PORT or GRADIO_SERVER_NAME."
         ) from error
 
 

@@ -202,7 +202,7 @@ def _concept_argument(text: str, options: argparse.Namespace) -> tuple[Path, flo
     try:
         value = float(weight)
     except ValueError:
-        raise RequestError(f"{weight!r} is no weight; write RUN_DIR=0.8") from None
+        raise RequestError(f"{weight!r} is not a weight; write RUN_DIR=0.8") from None
     return _concept_folder(source, options), value
 
 

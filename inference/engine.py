@@ -83,7 +83,7 @@ class Engine:
         """Make the pictures. `step_done(done, total)` counts picture-steps of the request; it may raise to stop.
 
         `downloaded` counts the megabytes of a base that is not here yet, and may raise, too: what came is kept. `token`
-        is the Hub's, of who asks; None: as this machine is signed in, if it is.
+        is the Hub's, of whoever asks; None: as this machine is signed in, if it is.
 
         Raises ConceptError or BaseModelError where the request does not fit together.
         """

@@ -158,7 +158,7 @@ def _changed(request: PictureRequest, axis: Axis, value: str) -> PictureRequest:
 def _size(value: str) -> dict[str, str]:
     sides = re.fullmatch(r"(\d+)\s*[x×]\s*(\d+)", value.lower())
     if sides is None:
-        raise RequestError(f"“{value}” is no size; write width and height in pixels, such as 512x768.")
+        raise RequestError(f"“{value}” is not a size; write width and height in pixels, such as 512x768.")
     return {"width": sides[1], "height": sides[2]}
 
 

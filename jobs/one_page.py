@@ -17,8 +17,8 @@ _TAKE = sa.text(
     "SELECT pg_try_advisory_lock(:one_page), set_config('tcp_keepalives_idle', '10', false), "
     "set_config('tcp_keepalives_interval', '5', false), set_config('tcp_keepalives_count', '4', false)"
 ).bindparams(one_page=_ONE_PAGE)
-"""Again and again in one session is the same as once. That a page's machine is gone Postgres notices in half a minute
-then; by itself it takes two hours, in which every new page would be refused."""
+"""Taking the lock repeatedly in one session is harmless. With these keepalives Postgres notices within half a minute
+that a page's machine is gone; by default it takes two hours, in which every new page would be refused."""
 _LET_GO_S = 3.0
 """How long a page that begins waits for its forerunner: Postgres hears a moment later that a connection ended."""
 

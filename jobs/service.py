@@ -240,7 +240,7 @@ class JobService:
     def give_back(self, job: Job) -> None:
         """Queue the next attempt at a job whose supervisor cannot train it, and leaves it to whoever can."""
         self._queue.withdraw(job.id, attempt=job.attempt)  # first: after a kill in between it is found to be over
-        self._queue_again(job, "What took it cannot be used at the moment; it waits for a device that can.")
+        self._queue_again(job, "The device that took it cannot be used at the moment; it waits for another one.")
 
     def _queue_again(self, job: Job, message: str = "Interrupted; it goes on by itself.") -> None:
         """Queue the next attempt at a job that the queue takes for over, though nobody settled it."""

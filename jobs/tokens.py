@@ -101,7 +101,7 @@ class TokenDesk:
         self._hand_over(PUBLISHING_TOKENS, "The publisher", owner, token)
 
     def hand_over_for_training(self, owner: str, token: str) -> None:
-        """Give it to who follows Jobs at Hugging Face. Raises RequestError where that process is not there."""
+        """Give it to whoever follows Jobs at Hugging Face. Raises RequestError where that process is not there."""
         self._hand_over(TRAINING_TOKENS, "The link to Hugging Face", owner, token)
 
     def hand_over_for_fetching(self, owner: str, token: str) -> None:

@@ -27,7 +27,7 @@ _PARTS = {
 
 
 def _free_port() -> int:
-    """One that no other test is given meanwhile: the system gives others above 32767 to who asks for any."""
+    """One that no other test is given meanwhile: the system gives others above 32767 to whoever asks for any."""
     for port in random.sample(range(20_000, 32_768), 100):
         with socket.socket() as probe, contextlib.suppress(OSError):
             probe.bind(("127.0.0.1", port))

@@ -48,7 +48,7 @@ PARTS_WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
 """The folders of a diffusers repository that are loaded; a family may lack some of them."""
 VOCABULARIES = ("vocab.json", "tokenizer.json")
 """The files of a tokenizer of which either has its vocabulary; newer transformers write the second alone."""
-_NO_INDEX = "no model in diffusers format: it has no model_index.json"
+_NO_INDEX = "not a model in diffusers format: it has no model_index.json"
 _OTHER_SCHEDULES = ("EDM", "FlowMatch")
 """How the names of schedulers begin whose models are noised in another way than DDPM's (Ho et al. 2020)."""
 OTHER_NOISE = "is noised in another way than Stable Diffusion (EDM or flow matching), which is not trained here."
@@ -122,7 +122,9 @@ def find_base(name: str, revision: str | None = None, prediction: str | None = N
         return BaseReference(str(path.resolve()), file=path.resolve(), prediction=prediction)
     if HUB_ID.fullmatch(name) and ".." not in name:
         return BaseReference(name, revision=revision or PINNED.get(name))
-    raise BaseModelError(f"There is no base model {name!r}: it is no folder here and no Hub id such as owner/model.")
+    raise BaseModelError(
+        f"There is no base model {name!r}: it is neither a folder here nor a Hub id such as owner/model."
+    )
 
 
 def how_to_open(name: str, endpoint: str, *, token: str | None) -> str:

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 
 @contextmanager
 def nothing_is_garbage() -> Generator[None]:
-    """For imports: nobody looks for garbage among what is loaded inside, nor ever after. A sixth of their time."""
+    """Switch garbage collection off during imports, and exempt what they loaded: saves a sixth of their time."""
     gc.disable()
     try:
         yield

@@ -76,7 +76,7 @@ def judge_single_file(reference: BaseReference) -> SingleFile:
     except (WeightsError, OSError) as error:
         raise BaseModelError(f"{reference.file.name} cannot be a base. {error}") from error
     if found.form is not Form.original or found.width is None:
-        raise BaseModelError(f"{reference.file.name} is no whole model but an addition to one; it cannot be a base.")
+        raise BaseModelError(f"{reference.file.name} is not a whole model but an addition to one; it cannot be a base.")
     configuration = _configuration(reference.file, found.width)
     prediction = reference.prediction or found.prediction or _configured_prediction(configuration)
     if prediction is None and found.width == 1024:

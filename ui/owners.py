@@ -57,7 +57,7 @@ class OwnerPolicy:
         return _hashed(f"huggingface {session['userinfo']['sub']}") if session else None
 
     def token_of(self, request: gr.Request) -> str | None:
-        """The access token of who signed in."""
+        """The access token of whoever signed in."""
         session = self._session(_scope(request))
         return str(session["access_token"]) if session else None
 
@@ -92,7 +92,7 @@ class OwnerPolicy:
         return owner
 
     def remembers(self, owner: object, request: gr.Request) -> bool:
-        """Whether what the browser remembers of an owner may be shown: to them, or to who signed in there since."""
+        """Whether what the browser remembers of an owner may be shown: to them, or to whoever signed in there since."""
         scope = _scope(request)
         return owner is not None and owner in (self.of_scope(scope), self.of_cookie(cookie_of(scope)))
 
@@ -157,4 +157,4 @@ class OwnerCookie:
         try:
             await run_in_threadpool(self._adopt, browser, person)
         except Exception:
-            log.exception("what a browser had could not be given to who signed in there")
+            log.exception("what a browser had could not be given to whoever signed in there")

@@ -71,7 +71,7 @@ class Services:
         self.jobs.resume(job_id, owner, here=here)
 
     def traits_of(self, base: BaseReference, hub_token: str | None = None) -> BaseTraits:
-        """What a base is; `hub_token` is that of who asks. Raises BaseModelError for one that cannot be used."""
+        """What a base is; `hub_token` is that of whoever asks. Raises BaseModelError for one that cannot be used."""
         return self.bases.check(base, hub_token).traits if base.on_hub else inspect_local(base)
 
     @property

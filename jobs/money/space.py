@@ -1,6 +1,6 @@
 """What a Space asks of the Hub about itself: hardware, sleep timer, release.
 
-Only the Space's own secret HF_TOKEN may change the Space; the token of who signed in cannot, and is never used for it.
+Only the Space's own secret HF_TOKEN may change the Space; a visitor's token cannot, and is never used for it.
 """
 
 from __future__ import annotations

@@ -47,7 +47,7 @@ class Publishing:
         return publication
 
     def record(self, job_id: str, repo_id: str, published: Published, *, private: bool) -> None:
-        """Write down that a job's concept is on the Hub, for who published it without the publisher."""
+        """Write down that a job's concept is on the Hub, for whoever published it without the publisher."""
         done = Publication(
             job_id, repo_id, private, PublicationState.published, url=published.url, commit=published.commit
         )

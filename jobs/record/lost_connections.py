@@ -1,4 +1,4 @@
-"""How soon a lost connection to Postgres is noticed: by itself, who asks waits a quarter of an hour for the answer."""
+"""How soon a lost connection to Postgres is noticed; by default a query waits a quarter of an hour for its answer."""
 
 from __future__ import annotations
 

@@ -61,7 +61,7 @@ class Homecoming:
         return None
 
     def take_base_commit(self) -> None:
-        """The commit of the base that was loaded; nothing else of the recipe, for who pays can write to the bucket."""
+        """Take over the commit of the loaded base; nothing else, since whoever pays can write to the bucket."""
         commit = read_manifest(self._run.artifact).base.revision
         if commit is None or not _COMMIT.fullmatch(commit):
             return

@@ -72,7 +72,7 @@ class Bringing:
 
 
 class Importer:
-    """Looks things over with the token of who asks, else with the machine's, or as nobody."""
+    """Looks things over with the token of whoever asks, else with the machine's, or as nobody."""
 
     def __init__(self, bases: BaseChecker, token: str | None) -> None:
         self._bases, self._token = bases, token

@@ -59,7 +59,7 @@ class BaseChecker:
         self._answers = Recent[tuple[BaseReference, _Asked], HubBase | str](_MOST, _REMEMBER_S)
 
     def check(self, base: BaseReference, token: str | None = None) -> HubBase:
-        """`token` is that of who asks; None: the machine's own. Raises BaseModelError, in words."""
+        """`token` is that of whoever asks; None: the machine's own. Raises BaseModelError, in words."""
         token = token or self._token
         asked = _asked(base, token)
         age_s, answer = self._answers.get((base, asked)) or (0.0, None)
@@ -112,11 +112,11 @@ def _check(hub: HfApi, base: BaseReference) -> HubBase:
         hub.auth_check(base.name)
     sizes = {file.rfilename: file.size or 0 for file in info.siblings or []}
     if "model_index.json" not in sizes:
-        raise BaseModelError(f"{base.name} is no model in diffusers format: it has no model_index.json.")
+        raise BaseModelError(f"{base.name} is not a model in diffusers format: it has no model_index.json.")
     client: Any = hub  # some of its annotations are open
     configs = [name for name in CONFIG_FILES if name in sizes]
     if any(sizes[name] > _LARGEST_CONFIG for name in configs):
-        raise BaseModelError(f"{base.name} is no model in diffusers format: its configuration is too large.")
+        raise BaseModelError(f"{base.name} is not a model in diffusers format: its configuration is too large.")
     paths = [Path(client.hf_hub_download(base.name, name, revision=info.sha)) for name in configs]
     traits = inspect_listed(paths[0].parent, set(sizes), identity=f"{base.name}@{info.sha}")
     needed = sum(size for name, size in sizes.items() if is_loaded(name))

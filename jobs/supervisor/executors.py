@@ -24,7 +24,7 @@ def lock_file(runtime: Path, key: str) -> Path:
 
 
 def executor_id(runtime: Path, key: str) -> str:
-    """The name of the supervisor of the device `key`, or of who follows Jobs at Hugging Face."""
+    """The name of the supervisor of the device `key`, or of whoever follows Jobs at Hugging Face."""
     if key == HUGGING_FACE:
         return key
     file = runtime / f"{key}{_SUFFIX}"

@@ -127,5 +127,5 @@ def test_trained_model_gives_a_lora_and_other_concepts_do_not(
     assert manifest.method is Method.dreambooth_lora
     assert manifest.origin is not None
     assert manifest.origin.words == "extracted from red-mug"
-    with pytest.raises(ConceptError, match="no full model"):
+    with pytest.raises(ConceptError, match="not a full model"):
         extraction_of(run.root, 8)

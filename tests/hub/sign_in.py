@@ -60,7 +60,7 @@ class SignInDesk:
         return RSAKey.generate_key(2048, {"use": "sig", "alg": "RS256", "kid": "made-for-tests"})
 
     def id_token(self, token: Token, grant: Grant, issuer: str) -> str:
-        """A signed statement of who signed in."""
+        """A signed statement of whoever signed in."""
         now = int(time.time())
         claims = {
             **_profile(token, issuer),

@@ -52,7 +52,7 @@ def test_sizes_and_whole_prompts_vary(two_concepts: tuple[ConceptUse, ...]) -> N
     whole = grid_of(request, ("prompt", "a <red-mug> at sea\nmy <red-mug>, blue"))
     assert [c.prompt for c in whole.cells] == ["a <red-mug> at sea", "my <red-mug>, blue"]
     for varied, entered, words in (
-        ("size", "large", "no size"),
+        ("size", "large", "not a size"),
         ("size", "63x64", "width"),
         ("prompt", "a <blue-mug>\nx", "<blue-mug> is not among the concepts"),
     ):

@@ -40,8 +40,8 @@ def test_commit_and_prediction_in_a_recipe_file_are_of_its_own_base(tmp_path: Pa
         (["verify", __file__], "is not a run folder"),
         (["resume", "a" * 300], "too long"),
         (["check", "a" * 300], "too long"),
-        (["import", "a" * 300, "--name", "mug", "--out", "/nowhere/run"], "no file and no Hub id"),
-        (["import", "~there-is-nobody/x", "--name", "mug", "--out", "/nowhere/run"], "no file and no Hub id"),
+        (["import", "a" * 300, "--name", "mug", "--out", "/nowhere/run"], "neither a file nor a Hub id"),
+        (["import", "~there-is-nobody/x", "--name", "mug", "--out", "/nowhere/run"], "neither a file nor a Hub id"),
     ],
 )
 def test_path_that_cannot_be_meant_is_refused_in_one_line(

@@ -14,7 +14,7 @@ from trainer.engine.families import Conditioning, Family
 
 
 class TextStates:
-    """What the denoiser is told of prompts; of dropped captions, which are empty, what sampling tells it of nothing."""
+    """Text conditioning of prompts; a dropped caption, which is empty, gets the unconditional one of sampling."""
 
     def __init__(self, family: Family) -> None:
         self._family = family

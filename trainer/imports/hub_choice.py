@@ -40,7 +40,7 @@ def _named(files: Mapping[str, int], wanted: str, repo_id: str) -> str:
     if wanted not in files:
         raise WeightsError(f"{repo_id} has no file {wanted!r}. It holds {_listed(_candidates(files))}.")
     if not wanted.endswith((".safetensors", *_PICKLES)):
-        raise WeightsError(f"{wanted} is no weights file.")
+        raise WeightsError(f"{wanted} is not a weights file.")
     return wanted
 
 

@@ -128,7 +128,7 @@ def hub_values(source: str) -> dict[str, object]:
     """What HUB_ID or HUB_ID:FILE means: values of an ImportTask. Raises WeightsError for anything else."""
     repo_id, _, file = source.strip().partition(":")
     if not HUB_ID.fullmatch(repo_id) or ".." in repo_id:
-        raise WeightsError(f"{source[:100]!r} is no file and no Hub id such as owner/name or owner/name:file.")
+        raise WeightsError(f"{source[:100]!r} is neither a file nor a Hub id such as owner/name or owner/name:file.")
     return {"origin": f"{repo_id}/{file}".rstrip("/"), "hub_id": repo_id, "hub_file": file or None}
 
 
@@ -142,7 +142,7 @@ def extraction_of(run: Path, rank: int) -> ExtractTask:
     """The task of extracting a LoRA from a finished run. Raises ConceptError where it holds no full model."""
     manifest = read_manifest(RunFolder(run).artifact)
     if manifest.method is not Method.dreambooth:
-        raise ConceptError(f"{manifest.name} is no full model; only from one can a LoRA be extracted.")
+        raise ConceptError(f"{manifest.name} is not a full model; only from one can a LoRA be extracted.")
     values: dict[str, object] = {
         "task": "extract",
         "name": manifest.name,

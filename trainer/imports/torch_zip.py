@@ -29,7 +29,9 @@ _ALLOWED = {
 def check_torch_zip(path: Path) -> None:
     """Raise WeightsError unless the file holds tensors and nothing that runs."""
     if path.stat().st_size > MAX_FILE_BYTES:
-        raise WeightsError("A pickled file of this size is no embedding; only safetensors may be larger than 64 MB.")
+        raise WeightsError(
+            "A pickled file of this size is not an embedding; only safetensors may be larger than 64 MB."
+        )
     try:
         with zipfile.ZipFile(path) as archive:
             entries = archive.infolist()

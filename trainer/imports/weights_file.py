@@ -101,10 +101,10 @@ def _without_duplicates(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 def _metadata(value: object) -> dict[str, str]:
     if not isinstance(value, dict):
-        raise WeightsError("Its header is damaged: its metadata is no list of texts.")
+        raise WeightsError("Its header is damaged: its metadata is not a list of texts.")
     texts = cast("dict[str, object]", value)
     if not all(isinstance(text, str) for text in texts.values()):
-        raise WeightsError("Its header is damaged: its metadata is no list of texts.")
+        raise WeightsError("Its header is damaged: its metadata is not a list of texts.")
     if sum(len(key) + len(str(text)) for key, text in texts.items()) > MAX_METADATA_BYTES:
         raise WeightsError("Its metadata is absurdly large.")
     return {key: str(text) for key, text in texts.items()}

@@ -120,7 +120,7 @@ class AddPanel:
             )
 
     def _find_own(self, request: gr.Request) -> Any:
-        """What the account of who asks has on the Hub, and not here."""
+        """What the account of whoever asks has on the Hub, and not here."""
         owners, jobs = self._services.owners, self._services.jobs
         token = owners.token_of(request)
         if token is None and not owners.single:

@@ -25,7 +25,7 @@ class MoneyWish:
 
 
 class MoneyFields:
-    """Draws the fields. Giving the hardware back restarts the Space, so it is only done for who asks for it."""
+    """Draws the fields. Giving the hardware back restarts the Space, so it is only done for whoever asks for it."""
 
     def __init__(self, services: Services, page: gr.Blocks) -> None:
         self._spending = services.spending

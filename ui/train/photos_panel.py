@@ -127,7 +127,7 @@ def _chosen_square(pressed: dict[str, Any]) -> Crop | None:
     try:
         return Crop(*(int(pressed[name]) for name in ("left", "top", "side")))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
-        raise RequestError("This is no square.") from error
+        raise RequestError("This is not a square.") from error
 
 
 def photos_html(draft: str, photos: PhotoSet, left: int = 0, *, back_to: bool = False) -> str:

@@ -40,7 +40,7 @@ class Queueing:
     def admit(self, base: str, hub_token: str | None, press: Press, request: gr.Request) -> str:
         """The owner, who may train where they want to. Raises RequestError for who may not.
 
-        The supervisors are given the token of who signed in, for a base that not everybody may read.
+        The supervisors are given the token of whoever signed in, for a base that not everybody may read.
         """
         owner = self._services.owners.of(request)
         if press.flavor is None:

@@ -303,7 +303,7 @@ def test_command_line_queues_and_refuses(settings: Settings, embedding: Path, ti
     assert (view.job.name, view.job.state) == ("red-mug", JobState.waiting)
     refused = command("import", "no/such/thing", "--name", "red-mug", "--base", tiny_model)
     assert refused.returncode == 2
-    assert "no file and no Hub id" in refused.stderr
+    assert "neither a file nor a Hub id" in refused.stderr
     no_model = command("extract", view.job.id, "--rank", 4)
     assert no_model.returncode == 2
     shown = json.loads(command("show", view.job.id, "--json").stdout)

@@ -114,7 +114,7 @@ def test_repository_is_looked_over_by_its_header_alone(
         importer.judge_hub(about(tiny_model, "alice/several:two.safetensors"))
     with pytest.raises(WeightsError, match="has no file"):
         importer.judge_hub(about(tiny_model, "alice/several:../secret"))
-    with pytest.raises(WeightsError, match="no Hub id"):
+    with pytest.raises(WeightsError, match="nor a Hub id"):
         importer.judge_hub(about(tiny_model, str(embedding)))
     with pytest.raises(HubError, match="There is no alice/nothing"):
         importer.judge_hub(about(tiny_model, "alice/nothing"))

@@ -1,4 +1,4 @@
-"""A base that not everybody may read: fetched with the token of who asks, and drawn with by them alone."""
+"""A base that not everybody may read: fetched with the token of whoever asks, and drawn with by them alone."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ def test_the_concept_of_a_repository_is_found(files: dict[str, int], chosen: str
         (TWO_FILES, "learned_embeds_2.safetensors", "in two files"),
         ({"learned_embeds.bin": 9, "learned_embeds_2.bin": 9}, None, "in two files"),
         ({"a.safetensors": 1}, "b.safetensors", r"no file 'b\.safetensors'. It holds a\.safetensors"),
-        ({"README.md": 1}, "README.md", "no weights file"),
+        ({"README.md": 1}, "README.md", "not a weights file"),
         ({"a.pt": 10**9}, None, "at most 0.064 GB"),
         ({"a.safetensors": 10**11}, None, "100.0 GB"),
         ({**MODEL, "unet/diffusion_pytorch_model.safetensors": 10**11}, None, "a/b has 100.0 GB"),

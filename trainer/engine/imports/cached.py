@@ -30,7 +30,7 @@ def cached_concept(source: str, base: str | None, cache: Path, say: Callable[[st
         listing = list_files(str(values["hub_id"]), None)
         manifest = _own_manifest(listing)
     except DOWNLOAD_ERRORS as error:
-        why = f"{source} is no folder here, and cannot be had from the Hub: {reason_of(error)}."
+        why = f"{source} is not a folder here and cannot be fetched from the Hub: {reason_of(error)}."
         if (here := _newest_here(cache, values, base)) is None:
             raise ConceptError(why) from error
         say(f"{why} What was taken in before is used.")

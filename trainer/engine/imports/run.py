@@ -80,7 +80,7 @@ def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, context: RunCont
 def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext) -> None:
     source = read_manifest(RunFolder(task.source).artifact)
     if source.method is not Method.dreambooth:
-        raise ConceptError("A LoRA is extracted from a full model; this concept is none.")
+        raise ConceptError("A LoRA is extracted from a full model; this concept is not one.")
     if source.base.identity != base.traits.identity:
         raise ConceptError(f"The base {task.base} is not the one that {source.name} was trained on any more.")
     device = open_compute(Precision.auto).device
