@@ -104,9 +104,9 @@ def test_concept_that_was_taken_in_is_used_while_the_hub_is_away(
     said: list[str] = []
     assert cached_concept("alice/Cat_Toy", str(tiny_model), cache, said.append) == taken
     assert "taken in before" in said[0]
-    with pytest.raises(ConceptError, match="cannot be had"):
+    with pytest.raises(ConceptError, match="cannot be fetched"):
         cached_concept("alice/Other", str(tiny_model), cache, said.append)
-    with pytest.raises(ConceptError, match="cannot be had"):
+    with pytest.raises(ConceptError, match="cannot be fetched"):
         cached_concept("alice/Cat_Toy", "starter", cache, said.append)
 
 

@@ -328,7 +328,7 @@ def test_cancel_counts_also_where_the_disk_is_full(
 
     job = submit()
     service._store.change_state(job.id, JobState.running)
-    monkeypatch.setattr(job_file, "write_whole", full)
+    monkeypatch.setattr(job_file, "write_model", full)
     service.cancel(job.id, "anna")
     assert service.job(job.id, "anna").wish is StopWish.cancel
 

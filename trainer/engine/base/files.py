@@ -60,7 +60,7 @@ def _from_hub(
     except DOWNLOAD_ERRORS as error:
         if copy is not None:
             return copy  # the Hub is away, but this machine has the model
-        why = f"The base model {reference.name} cannot be had from the Hub: {reason_of(error)}."
+        why = f"The base model {reference.name} cannot be fetched from the Hub: {reason_of(error)}."
         raise TrainingError(why, "What is here so far is kept; the next try goes on with it.") from error
 
 

@@ -52,8 +52,8 @@ def _configuration_folder(single: SingleFile) -> Path:
         return Path(snapshot_download(name, revision=PINNED[name], allow_patterns=_CONFIGURATION))
     except (OSError, ValueError, HfHubHTTPError, LocalEntryNotFoundError) as error:
         raise BaseModelError(
-            f"The configuration of {single.file.name} cannot be had from the Hub ({single.configuration}). Go online "
-            f"once, or put it beside the file, as the folder {single.file.stem}."
+            f"The configuration of {single.file.name} cannot be fetched from the Hub ({single.configuration}). Go "
+            f"online once, or put it beside the file, as the folder {single.file.stem}."
         ) from error
 
 

@@ -60,5 +60,5 @@ def fetch_concept(
 
 def _away(repo_id: str, error: Exception) -> TrainingError:
     return TrainingError(
-        f"{repo_id} cannot be had from the Hub: {reason_of(error)}.", "Resume goes on with the download."
+        f"{repo_id} cannot be fetched from the Hub: {reason_of(error)}.", "Resume goes on with the download."
     )
