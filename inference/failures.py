@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from trainer.engine.failures import is_gpu_full
+from trainer.engine.failures import is_gpu_full, is_memory_full
 from trainer.errors import PictureError, StudioError
 from trainer.machine.disk_errors import is_full
 
@@ -13,7 +13,7 @@ def explain_picture(error: Exception) -> StudioError:
         return error
     if is_gpu_full(error):
         return PictureError("The GPU ran out of memory. Try a smaller size.")
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if is_memory_full(error):
         return PictureError("The machine ran out of memory. Try a smaller size or fewer pictures.")
     if is_full(error):
         return PictureError("The disk is full. Free some space, then try again.")

@@ -77,7 +77,6 @@ class PictureServer:
     def __init__(self, settings: Settings, stop: StopSignal) -> None:
         self._engine = Engine(settings.cache_dir)
         self._line: WaitingLine[_Visit] = WaitingLine()
-        self._in_work: _Visit | None = None
         self._stop = stop
         self._lease = DeviceLease(settings.runtime_dir, find_devices(settings.visible_gpus)[0])
         self._cores = CoreShare(settings.runtime_dir / "cores", own_cores())
@@ -126,7 +125,6 @@ class PictureServer:
     def _answer(self, visit: _Visit) -> None:
         """Answer one request. It counts as done before its client hears so: whoever asks next does not wait for it."""
         self._tell_those_who_wait()
-        self._in_work = visit
         try:
             last = self._make(visit)
         except _TrainingFirst:
@@ -135,7 +133,6 @@ class PictureServer:
         except _ClientLeft:
             last = None
         finally:
-            self._in_work = None
             self._line.done()
         with visit.connection, contextlib.suppress(_ClientLeft):
             if last is None:
@@ -190,7 +187,7 @@ class PictureServer:
 
         A step of a large model on a CPU can take longer than they would wait.
         """
-        if (visit := self._in_work) is not None:
+        if (visit := self._line.in_work) is not None:
             with contextlib.suppress(_ClientLeft):  # found out by whoever works on it
                 visit.repeat_progress()
             self._tell_those_who_wait()

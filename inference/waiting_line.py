@@ -16,15 +16,20 @@ class WaitingLine(Generic[T]):
     def __init__(self) -> None:
         self._changed = threading.Condition()
         self._waiting: list[tuple[Hashable, T]] = []  # as they came
-        self._in_work = False
+        self._in_work: T | None = None
         self._last_turn: dict[Hashable, int] = {}
         self._turns = 0
+
+    @property
+    def in_work(self) -> T | None:
+        """What was taken and is not done."""
+        return self._in_work
 
     def ahead(self, owner: Hashable) -> int:
         """How many are served before what this owner asks next."""
         with self._changed:
             order = _in_turn([*(of for of, _ in self._waiting), owner], self._last_turn)
-            return order.index(len(self._waiting)) + self._in_work
+            return order.index(len(self._waiting)) + (self._in_work is not None)
 
     def join(self, owner: Hashable, item: T) -> None:
         """Let it wait for its turn."""
@@ -47,13 +52,13 @@ class WaitingLine(Generic[T]):
             owner, item = self._waiting.pop(self._order()[0])
             self._turns += 1
             self._last_turn[owner] = self._turns
-            self._in_work = True
+            self._in_work = item
             return item
 
     def done(self) -> None:
         """What was taken is finished."""
         with self._changed:
-            self._in_work = False
+            self._in_work = None
             if not self._waiting:
                 self._last_turn.clear()  # nobody is left whom it could be unfair to
 

@@ -100,10 +100,10 @@ def test_whoever_has_heard_the_end_of_a_request_does_not_wait_for_it(
 
 def test_those_who_wait_long_are_told_that_they_are_not_forgotten(server: PictureServer, tmp_path: Path) -> None:
     visits = [visit(tmp_path) for _ in range(3)]
-    for number, (waiting, _) in enumerate(visits[1:]):
+    for number, (waiting, _) in enumerate(visits):
         server._line.join(number, waiting)
-    server._in_work = visits[0][0]
-    server._in_work.tell(Working(done=1, total=20))
+    assert server._line.next(1) is visits[0][0]
+    visits[0][0].tell(Working(done=1, total=20))
     server._remind()
     for place, (waiting, theirs) in enumerate(visits):
         with theirs, waiting.connection:

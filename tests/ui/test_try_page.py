@@ -191,7 +191,7 @@ def test_second_concept_of_a_name_alone_is_called_by_it_in_the_prompt_that_comes
     settings = PictureSettings.model_validate({**asked, "seed": 1, "concepts": used})
     found, weights, missing = handlers.concepts_of(settings, SINGLE_OWNER)
     assert (found, weights, missing) == (jobs[1:], [0.5], [])
-    assert handlers.prompt_of(settings, found, SINGLE_OWNER) == "a <red-mug> beside a <red-mug-20>"
+    assert handlers.prompt_of(settings, handlers.describe(found, SINGLE_OWNER)) == "a <red-mug> beside a <red-mug-20>"
 
 
 @pytest.mark.fault(60)

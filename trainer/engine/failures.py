@@ -16,6 +16,11 @@ def is_gpu_full(error: Exception) -> bool:
     return isinstance(error, torch.OutOfMemoryError) or any(sign in str(error) for sign in _NO_MEMORY_ON_GPU)
 
 
+def is_memory_full(error: Exception) -> bool:
+    """Whether the machine had no memory left."""
+    return isinstance(error, MemoryError) or "can't allocate memory" in str(error)
+
+
 def explain(error: Exception) -> StudioError:
     """Any exception of a run as one of ours; ours are returned as they are."""
     if isinstance(error, StudioError):
@@ -25,7 +30,7 @@ def explain(error: Exception) -> StudioError:
             "The GPU ran out of memory.",
             "Try 512 px, batch size 1, gradient checkpointing or the 8-bit optimizer.",
         )
-    if isinstance(error, MemoryError) or "can't allocate memory" in str(error):
+    if is_memory_full(error):
         return TrainingError("The machine ran out of memory.", "Try a smaller resolution or batch size.")
     if (of_disk := explain_disk(error)) is not None:
         return of_disk

@@ -235,10 +235,10 @@ class TryHandlers:
                 weights.append(float(concept.get("weight", 1.0)))
         return jobs[:MAX_CONCEPTS], weights[:MAX_CONCEPTS], missing
 
-    def prompt_of(self, settings: PictureSettings, jobs: list[str], owner: str) -> str:
-        """A picture's prompt with its concepts called as they are when these `jobs` are picked."""
+    def prompt_of(self, settings: PictureSettings, entries: list[LibraryEntry]) -> str:
+        """A picture's prompt with its concepts called as they are when these are picked."""
         alias_of = {str(c.get("sha256")): str(c.get("alias")) for c in settings.concepts}
-        manifests = [entry.manifest for entry in self.describe(jobs, owner)]
+        manifests = [entry.manifest for entry in entries]
         aliases = aliases_of(manifest.name for manifest in manifests)
         called = {alias_of.get(m.weights_sha256, ""): alias for m, alias in zip(manifests, aliases, strict=True)}
         return re.sub(_NAME, lambda match: f"<{called.get(match[0][1:-1], match[0][1:-1])}>", settings.prompt)

@@ -270,7 +270,7 @@ class TryTab:
             **dict(zip(self._weights, weights, strict=False)),
             self._weighed: jobs,
             self.concepts: gr.update(choices=self._handlers.choices(owner), value=jobs),
-            self._prompt: self._handlers.prompt_of(settings, jobs, owner),
+            self._prompt: self._handlers.prompt_of(settings, entries),
             self._making: self._handlers.restored_note(missing, started_from_picture=settings.strength is not None),
         }
 
