@@ -13,21 +13,21 @@ from typing import TYPE_CHECKING
 
 from inference.client import GeneratorClient
 from jobs.children import Children
+from jobs.example import submit_example
+from jobs.hub.tokens import TokenDesk
 from jobs.mirror.keeping import Keeping
 from jobs.mirror.restore import restore_from_mirror
 from jobs.money.admission import Admission
 from jobs.money.spending import Spending
 from jobs.one_page import OnePage
 from jobs.open import open_service
+from jobs.queueing.executors import gone_executors
 from jobs.record.store import SINGLE_OWNER, machines_owner
 from jobs.remote.offer import RemoteOffer
 from jobs.submission.bringing_in import Importer
 from jobs.submission.drafts import Drafts
-from jobs.submission.example import submit_example
 from jobs.submission.intake import Intake
 from jobs.submission.preflight import BaseChecker
-from jobs.supervisor.executors import gone_executors
-from jobs.tokens import TokenDesk
 from trainer.bases import ASSETS
 from trainer.errors import RequestError, StudioError
 from trainer.machine.devices import Device, find_devices
@@ -156,7 +156,7 @@ def look_after(children: Children, services: Services, uploads: Path, one_page: 
                 if not one_page.hold():
                     log.error("another page serves this database since its connection was lost: stop one of the two")
                 gone = gone_executors(services.runtime_dir, served)
-                services.jobs.queue_waiting([*gone, *others.gone()])
+                services.jobs.queue.add_missing([*gone, *others.gone()])
         except Exception:  # a disk or database that is away for a moment must not end the page
             log.exception("tidying")
         time.sleep(0.5)

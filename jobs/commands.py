@@ -6,7 +6,7 @@ import argparse
 import json
 from typing import Any
 
-from jobs.hub import read_account
+from jobs.hub.client import read_account
 from jobs.open import open_service
 from jobs.publishing.publish import publish, settle_visibility
 from jobs.record.store import machines_owner

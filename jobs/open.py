@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from jobs.fleet import Fleet, SupervisorStore
 from jobs.mirror.keeping import Keeping
-from jobs.publishing.publications import PublicationStore
 from jobs.publishing.service import Publishing
-from jobs.queue import QueueClient
+from jobs.queueing.fleet import Fleet, SupervisorStore
+from jobs.queueing.job_queue import JobQueue
+from jobs.queueing.queue import QueueClient
+from jobs.record.publications import PublicationStore
 from jobs.record.store import JobStore, open_engine
+from jobs.runs.speed import Speeds
 from jobs.service import JobService
-from jobs.views.speed import Speeds
 from trainer.machine.devices import Device
 from trainer.settings import Settings
 
@@ -27,7 +28,8 @@ def open_service(settings: Settings, *, own: Sequence[Device] = ()) -> JobServic
     supervisors = SupervisorStore(engine)
     supervisors.check_shared_folder(settings)
     fleet = Fleet(supervisors, settings, own)
-    store, queue = JobStore(engine), QueueClient(settings.jobs_database_url)
+    store = JobStore(engine)
+    queue = JobQueue(store, QueueClient(settings.jobs_database_url), supervisors, settings.runs_dir)
     publishing = Publishing(store, PublicationStore(engine), settings.runs_dir)
     speeds = Speeds(settings.speeds_file)
     return JobService(store, queue, settings.runs_dir, speeds, publishing, Keeping(settings), fleet)

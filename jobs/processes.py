@@ -16,15 +16,15 @@ from trainer.machine.process import stop_when_parent_dies
 from trainer.settings import Settings
 
 if TYPE_CHECKING:
+    from jobs.hub.tokens import TokenVault
     from jobs.supervisor.local import LocalTrainer
-    from jobs.tokens import TokenVault
 
 
 def serve_device(options: argparse.Namespace) -> int:
     """Be the supervisor of one device: `options.gpu`, or the first that there is."""
+    from jobs.hub.tokens import TokenVault
     from jobs.supervisor.local import LocalTrainer
     from jobs.supervisor.worker import Supervisor
-    from jobs.tokens import TokenVault
 
     if options.watch_parent:
         stop_when_parent_dies()
@@ -47,8 +47,8 @@ def serve_device(options: argparse.Namespace) -> int:
 @contextmanager
 def _made_ready(trainer: LocalTrainer, vault: TokenVault, settings: Settings, told: Device | None) -> Generator[None]:
     """What a supervisor does once it is certain that it is the only one; it gives signs of life of a `told` device."""
+    from jobs.hub.tokens import fetching_tokens, taking_tokens
     from jobs.supervisor.heartbeat import heartbeat
-    from jobs.tokens import fetching_tokens, taking_tokens
 
     with taking_tokens(vault, settings.runtime_dir, fetching_tokens(trainer.key)):
         trainer.check_device()

@@ -5,36 +5,29 @@ Calls that take an owner check whose a job is; those that take none are for the 
 
 from __future__ import annotations
 
-import contextlib
-import logging
-from collections.abc import Collection
 from pathlib import Path
 
-from sqlalchemy.exc import SQLAlchemyError
-
 from jobs.deletion import Deletion
-from jobs.fleet import Fleet
 from jobs.mirror.keeping import Keeping
 from jobs.publishing.service import Publishing
-from jobs.queue import Queue, QueueClient
+from jobs.queueing.fleet import Fleet
+from jobs.queueing.job_queue import JobQueue
+from jobs.queueing.turns import own_before, turn
 from jobs.record.comparison import read_comparison
 from jobs.record.job_file import record_wish, write_job_file
-from jobs.record.restored_rows import restore_rows
+from jobs.record.remote_run import RemoteRun, Stage, forget_remote, read_remote, write_remote
 from jobs.record.run_summary import is_run
-from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
+from jobs.record.state import RESUMABLE_STATES, JobState, StopWish
 from jobs.record.store import Job, JobStore, now
-from jobs.remote.record import RemoteRun, Stage, forget_remote, read_remote, write_remote
+from jobs.restored_rows import restore_rows
+from jobs.runs.speed import Speeds
 from jobs.submission.caps import check_caps
 from jobs.submission.submitting import Submitting
-from jobs.turns import own_before, turn
 from jobs.views.comparing import SideBySide, side_by_side
 from jobs.views.outlook import JobView, Outlook
-from jobs.views.speed import Speeds
 from trainer.errors import RequestError
 from trainer.imports.task import extraction_of, has_task
 from trainer.run_folder import RunFolder
-
-log = logging.getLogger(__name__)
 
 
 class JobService:
@@ -43,23 +36,22 @@ class JobService:
     def __init__(
         self,
         store: JobStore,
-        queue: QueueClient,
+        queue: JobQueue,
         runs_dir: Path,
         speeds: Speeds,
         publishing: Publishing,
         keeping: Keeping,
         fleet: Fleet,
     ) -> None:
-        self._store, self._queue, self.runs_dir = store, queue, runs_dir
+        self._store, self.queue, self.runs_dir = store, queue, runs_dir
         self._deletion = Deletion(store, publishing, keeping, runs_dir)
         self.speeds, self.publishing, self.fleet = speeds, publishing, fleet
-        self.submitting = Submitting(store, runs_dir, self._enqueue, fleet.check_folder)
+        self.submitting = Submitting(store, runs_dir, queue.enqueue, fleet.check_folder)
         self._outlook = Outlook(store, runs_dir, speeds, publishing, fleet.size)
 
     def close(self) -> None:
         """Let go of the database."""
-        self._queue.close()
-        self._store.close()
+        self.queue.close()
 
     def run_folder(self, job_id: str) -> RunFolder:
         return RunFolder(self.runs_dir / job_id)
@@ -68,10 +60,6 @@ class JobService:
         """Queue the extraction of a LoRA from the full model that a job left. Raises RequestError or ConceptError."""
         job = self._store.visible(job_id, owner)
         return self.submitting.submit_task(owner, extraction_of(self.run_folder(job.id).root, rank))
-
-    def _enqueue(self, job: Job) -> None:
-        queue = Queue.remote if self.remote_run(job.id) else Queue.training
-        self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority, queue=queue)
 
     def remote_run(self, job_id: str) -> RemoteRun | None:
         """Where a job trains at Hugging Face; None where it trains on this machine."""
@@ -144,7 +132,7 @@ class JobService:
             message="Cancelled while waiting.",
             ended=now(),
         ):
-            self._queue.withdraw(job.id, attempt=job.attempt)
+            self.queue.withdraw(job)
             self._record(job.id)
             return
         self._wish(job.id, StopWish.cancel)
@@ -195,7 +183,7 @@ class JobService:
             elif remote is not None and remote.stage is Stage.over:  # else its Job may still run, and is found again
                 write_remote(run, remote.again(asked=True))
             self._record(job.id)
-            self._enqueue(self._store.get(job.id))
+            self.queue.enqueue(self._store.get(job.id))
 
     def delete(self, job_id: str, owner: str) -> None:
         """Forget an ended job and remove its files, photos included."""
@@ -215,41 +203,9 @@ class JobService:
         """Make files, rows and queue agree after a kill or a lost database; returns how many jobs got a row again."""
         self._deletion.finish()
         self.submitting.remove_leftovers()
-        restored = restore_rows(self._store, self.publishing, self.runs_dir, enqueue=self._enqueue)
-        self.queue_waiting()
+        restored = restore_rows(self._store, self.publishing, self.runs_dir, enqueue=self.queue.enqueue)
+        self.queue.add_missing()
         return restored
-
-    def queue_waiting(self, gone: Collection[str] = ()) -> None:
-        """Queue every open job: one may have lost its place, or never got one. Queued twice it is queued once.
-
-        `gone` are supervisors that will not come back, or came too late: what they had in progress is queued as the
-        next attempt. Where the database is away nothing happens; the next time will do.
-        """
-        with contextlib.suppress(SQLAlchemyError):
-            if gone and self._queue.end_all_of(gone):
-                log.warning("jobs of a device that is not there any more go on elsewhere")
-            jobs = self._store.in_state(*OPEN_STATES)
-            over = self._queue.over({job.id: job.attempt for job in jobs})
-            for job in jobs:
-                if job.id in over:
-                    self._queue_again(job)
-                else:
-                    self._enqueue(job)
-            self.fleet.forget(gone)
-
-    def give_back(self, job: Job) -> None:
-        """Queue the next attempt at a job whose supervisor cannot train it, and leaves it to whoever can."""
-        self._queue.withdraw(job.id, attempt=job.attempt)  # first: after a kill in between it is found to be over
-        self._queue_again(job, "The device that took it cannot be used at the moment; it waits for another one.")
-
-    def _queue_again(self, job: Job, message: str = "Interrupted; it goes on by itself.") -> None:
-        """Queue the next attempt at a job that the queue takes for over, though nobody settled it."""
-        remote = self.remote_run(job.id)
-        # what may have begun at Hugging Face must not be cancelled as if it never had
-        state = job.state if remote is not None and remote.has_begun else JobState.waiting
-        if self._store.begin_again(job, state, message):
-            log.warning("job %s was left unsettled: %s", job.id, message)
-            self._enqueue(self._store.get(job.id))
 
 
 def _check_nothing_costs(remote: RemoteRun | None) -> None:

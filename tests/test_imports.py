@@ -63,11 +63,16 @@ HOMES = dict.fromkeys(
 )
 # processes of their own, which need PyTorch and nothing else of the engine
 HOMES |= dict.fromkeys(("trainer.imports.unpickle", "trainer.machine.gpu_check"), "trainer.engine")
+JOBS_LAYERS = (
+    *("record", "runs", "hub", "queueing", "publishing", "mirror", "supervisor", "remote", "money"),
+    *("submission", "views"),
+)
+"""From the bottom up; modules of `jobs` that are in none of them stand above all."""
 LOADS_LATER = {"trainer.run_in_engine"}
 """Part of a `__main__`."""
 COMMON = {"pydantic", "__future__", "typing_extensions"}
 ONLY_HERE = {
-    "dbos": {"jobs.queue"},
+    "dbos": {"jobs.queueing.queue"},
     "gradio": {"app", "ui"},
     "os.environ": {"trainer.settings", "trainer"},
 }
@@ -107,6 +112,20 @@ def test_module_imports_only_what_its_package_may(module: str, file: Path) -> No
             assert home_of(name) in ours, f"{module} imports {name}"
         elif top not in sys.stdlib_module_names and top not in COMMON:
             assert top in third, f"{module} imports {name}"
+
+
+def layer_of(module: str) -> int:
+    part = module.split(".")[1] if "." in module else ""
+    return JOBS_LAYERS.index(part) if part in JOBS_LAYERS else len(JOBS_LAYERS)
+
+
+def test_layers_of_jobs_import_none_above_them() -> None:
+    files = [(module, file) for module, file in modules() if home_of(module) == "jobs"]
+    assert {layer_of(module) for module, _ in files} == set(range(len(JOBS_LAYERS) + 1))
+    for module, file in files:
+        for name in imported(ast.parse(file.read_text(encoding="utf-8")), lazily=True):
+            if name.startswith("jobs"):
+                assert layer_of(name) <= layer_of(module), f"{module} imports {name}"
 
 
 @pytest.mark.parametrize("library", ["dbos", "gradio"])

@@ -98,7 +98,7 @@ def test_image_holds_everything_that_the_app_imports(tmp_path: Path) -> None:
         to = tmp_path / source.relative_to(ROOT)
         shutil.copytree(source, to) if source.is_dir() else shutil.copy(source, to)
     modules = "app, inference.__main__, inference.picture_server, jobs.__main__, trainer.__main__"
-    program = f"import {modules}; from jobs.submission.example import find_examples; assert find_examples()"
+    program = f"import {modules}; from jobs.example import find_examples; assert find_examples()"
     subprocess.run([sys.executable, "-c", program], cwd=tmp_path, check=True)
 
 

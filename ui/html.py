@@ -10,7 +10,7 @@ from typing import Any
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, select_autoescape
 from markupsafe import Markup
 
-from jobs.money.bill import dollars
+from jobs.record.bill import dollars
 from trainer.quantities import duration, file_size
 from ui.method_words import method_words
 

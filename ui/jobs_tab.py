@@ -8,13 +8,13 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from jobs.publishing.publications import UNDER_WAY, Publication
 from jobs.record.comparison import read_comparison
+from jobs.record.publications import UNDER_WAY, Publication
+from jobs.record.remote_run import RemoteRun
 from jobs.record.state import JobState
 from jobs.record.store import Job, now
-from jobs.remote.record import RemoteRun
+from jobs.runs.progress import PHASES, TASK_PHASES, Progress
 from jobs.service import JobView
-from jobs.views.progress import PHASES, TASK_PHASES, Progress
 from trainer.quantities import duration
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken, unknown_button

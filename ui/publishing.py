@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gradio as gr
 
-from jobs.hub import read_account
+from jobs.hub.client import read_account
 from jobs.publishing.publish import check_repo_id, settle_visibility
 from trainer.errors import HubError, HubTrouble
 from ui.services import Services

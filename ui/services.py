@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 from inference.client import GeneratorClient
+from jobs.hub.tokens import TokenDesk
 from jobs.mirror.keeping import Keeping
 from jobs.money.admission import Admission
 from jobs.money.spending import Spending
@@ -20,7 +21,6 @@ from jobs.submission.drafts import Drafts
 from jobs.submission.intake import Intake
 from jobs.submission.preflight import BaseChecker
 from jobs.supervisor.gpu_watch import gpu_trouble
-from jobs.tokens import TokenDesk
 from trainer.bases import BaseReference, BaseTraits
 from trainer.single_file_base import inspect_local
 from ui.owners import OwnerPolicy

@@ -6,11 +6,11 @@ from typing import Any
 
 import gradio as gr
 
-from jobs.deployment import Deployment
 from jobs.money.admission import Admission
-from jobs.money.bill import dollars
+from jobs.money.deployment import Deployment
 from jobs.money.space import NO_SECRET
 from jobs.money.spending import Spending
+from jobs.record.bill import dollars
 from ui.errors import spoken
 from ui.html import ACTIONS_JS, render
 from ui.listening import QUIET_AT_ONCE

@@ -5,7 +5,7 @@ A machine of one's own, a private Space and one that costs nothing are open to w
 
 from __future__ import annotations
 
-from jobs.hub import read_account
+from jobs.hub.client import read_account
 from jobs.money.spending import Spending
 from trainer.errors import HubError, RequestError
 from trainer.settings import Owners, Settings

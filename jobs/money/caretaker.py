@@ -13,18 +13,18 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from jobs import back_off
-from jobs.money.bill import Bill, is_settled, read_bill, settle
-from jobs.money.prices import Price, read_price
+from jobs.hub import back_off
+from jobs.hub.prices import Price, read_price
 from jobs.money.release import Standing, Verdict, is_safe, judge
 from jobs.money.space import NO_SECRET, Hardware, OwnSpace
 from jobs.money.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, read_state, write_state
-from jobs.publishing.publications import PublicationStore
+from jobs.record.bill import Bill, is_settled, read_bill, settle
+from jobs.record.publications import PublicationStore
+from jobs.record.remote_run import read_remote
 from jobs.record.state import JobState
 from jobs.record.store import Job, JobStore
-from jobs.remote.record import read_remote
-from jobs.views.progress import progress_of
-from jobs.views.speed import Speeds
+from jobs.runs.progress import progress_of
+from jobs.runs.speed import Speeds
 from trainer.errors import HubError, RequestError
 from trainer.run_folder import RunFolder
 

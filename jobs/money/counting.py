@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from jobs.money.bill import Bill, count, read_bill, write_bill
 from jobs.money.space_state import SpaceState
+from jobs.record.bill import Bill, count, read_bill, write_bill
 from jobs.record.job_file import record_wish
+from jobs.record.remote_run import read_remote
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job, JobStore
-from jobs.remote.record import read_remote
 from trainer.imports.task import has_task
 from trainer.run_folder import RunFolder
 

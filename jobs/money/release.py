@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from jobs.publishing.publications import Publication, published_at
+from jobs.record.publications import Publication, published_at
 from jobs.record.store import EVERYBODY, Job
 from trainer.quantities import duration
 from trainer.run_folder import RunFolder

@@ -10,7 +10,7 @@ from typing import Any
 
 from huggingface_hub import SpaceHardware, SpaceRuntime
 
-from jobs.hub import CLIENT_ERRORS, explain, open_hub
+from jobs.hub.client import CLIENT_ERRORS, explain, open_hub
 from trainer.errors import HubError, HubTrouble
 
 FREE = SpaceHardware.CPU_BASIC.value

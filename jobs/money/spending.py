@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from huggingface_hub import constants
 
-from jobs.deployment import Deployment, find_deployment
-from jobs.money.bill import Bill, dollars, is_settled, read_bill
+from jobs.money.deployment import Deployment, find_deployment
 from jobs.money.space import NO_SECRET
 from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, read_state
+from jobs.record.bill import Bill, dollars, is_settled, read_bill
 from jobs.record.store import Job
 from trainer.errors import RequestError
 from trainer.imports.task import has_task

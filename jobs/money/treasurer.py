@@ -15,9 +15,9 @@ from jobs.mirror.keeping import Keeping
 from jobs.money.caretaker import Caretaker
 from jobs.money.counting import Counting
 from jobs.money.space import OwnSpace
-from jobs.publishing.publications import PublicationStore
+from jobs.record.publications import PublicationStore
 from jobs.record.store import JobStore, now, open_engine
-from jobs.views.speed import Speeds
+from jobs.runs.speed import Speeds
 from trainer.errors import RequestError
 from trainer.machine.locks import hold_lock
 from trainer.machine.process import StopSignal

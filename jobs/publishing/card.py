@@ -11,7 +11,7 @@ from typing import Any
 import yaml
 from huggingface_hub import ModelCard, ModelCardData
 
-from jobs.hub import redacted
+from jobs.hub.client import redacted
 from trainer.artifact import EMBEDDING_FILE, Manifest, portable_file
 from trainer.bases import ASSETS, HUB_ID, STARTER_FOLDER, FamilyName, public_base_name
 from trainer.concept import first_prompt, preview_prompt

@@ -18,7 +18,7 @@ from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
 from huggingface_hub.errors import RepositoryNotFoundError
 from huggingface_hub.hf_api import RepoFile
 
-from jobs.hub import CLIENT_ERRORS, explain, hub_errors, is_slow, open_hub, read_account
+from jobs.hub.client import CLIENT_ERRORS, explain, hub_errors, is_slow, open_hub, read_account
 from jobs.publishing.repository import CARD_FILE, RECORD_FILE, Content, Identity, concept_of, repository_files
 from trainer.artifact import read_manifest
 from trainer.bases import HUB_ID

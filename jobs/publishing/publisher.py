@@ -14,13 +14,13 @@ from dataclasses import replace
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs import back_off
-from jobs.hub import redacted
-from jobs.photo_keeping import remove_published_photos
-from jobs.publishing.publications import Publication, PublicationState, PublicationStore
+from jobs.hub import back_off
+from jobs.hub.client import redacted
+from jobs.hub.tokens import PUBLISHING_TOKENS, TokenVault, taking_tokens
+from jobs.publishing.photo_keeping import remove_published_photos
 from jobs.publishing.publish import publish
+from jobs.record.publications import Publication, PublicationState, PublicationStore
 from jobs.record.store import JobStore, now, open_engine
-from jobs.tokens import PUBLISHING_TOKENS, TokenVault, taking_tokens
 from trainer.errors import HubError, HubTrouble, StudioError
 from trainer.machine.locks import hold_lock
 from trainer.machine.process import StopSignal

@@ -10,7 +10,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import BinaryIO
 
-from jobs.hub import redacted
+from jobs.hub.client import redacted
 from jobs.publishing.card import Samples, build_card, public_recipe
 from trainer.artifact import Manifest, check_hashes, read_manifest
 from trainer.bases import public_base_name

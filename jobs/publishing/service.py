@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 
-from jobs.publishing.publications import Publication, PublicationState, PublicationStore
 from jobs.publishing.publish import Published, check_repo_id
+from jobs.record.publications import Publication, PublicationState, PublicationStore
 from jobs.record.store import JobStore
 from trainer.errors import RequestError
 from trainer.run_folder import RunFolder

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict
 
-from jobs.money.bill import Bill
-from jobs.remote.record import RemoteRun
+from jobs.record.bill import Bill
+from jobs.record.remote_run import RemoteRun
 from trainer.recipe.config import TrainConfig
 from trainer.run_folder import RunFolder
 from trainer.whole_files import read_model, write_model

@@ -12,7 +12,7 @@ from typing import Any
 from huggingface_hub import BucketFile, HfApi
 from huggingface_hub.utils import disable_progress_bars
 
-from jobs.hub import hub_errors
+from jobs.hub.client import hub_errors
 from trainer.errors import HubError, HubTrouble
 from trainer.run_folder import RunFolder
 

@@ -14,8 +14,8 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from jobs import back_off
-from jobs.hub import open_hub
+from jobs.hub import back_off
+from jobs.hub.client import open_hub
 from jobs.remote.bucket import CHECKPOINTS, EVENTS, KEEP, LOG, PHOTOS, RESULT, RunBucket
 from jobs.remote.hub_job import Assignment
 from jobs.remote.pace import Pace

@@ -8,13 +8,13 @@ import time
 
 from huggingface_hub import BucketFile, HfApi, JobInfo, JobStage
 
+from jobs.record.remote_run import RemoteRun, Stage, write_remote
 from jobs.record.state import StopWish, explain_exit
 from jobs.record.store import now
 from jobs.remote.bucket import ARTIFACT, KEEP, RESULT, RunBucket, run_files
 from jobs.remote.homecoming import Homecoming
 from jobs.remote.hub_job import OVER, Assignment, HubJobs, stage_of, with_times
 from jobs.remote.pace import Pace
-from jobs.remote.record import RemoteRun, Stage, write_remote
 from jobs.supervisor.training import POLL_S, Watch
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed, Warned

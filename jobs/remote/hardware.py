@@ -9,8 +9,8 @@ from dataclasses import dataclass
 
 from huggingface_hub import JobHardwareInfo
 
-from jobs.hub import hub_errors, open_hub
-from jobs.money.prices import usd_per_hour
+from jobs.hub.client import hub_errors, open_hub
+from jobs.hub.prices import usd_per_hour
 from trainer.errors import RequestError
 
 _REMEMBER_S = 600.0

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 from huggingface_hub import HfApi, JobInfo, JobStage
 from pydantic import BaseModel, ConfigDict
 
-from jobs.hub import hub_errors
-from jobs.remote.record import RemoteRun
+from jobs.hub.client import hub_errors
+from jobs.record.remote_run import RemoteRun
 from trainer.errors import HubError, HubTrouble
 
 LABEL = "concept-studio"

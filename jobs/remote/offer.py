@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.money.bill import dollars
+from jobs.record.bill import dollars
+from jobs.record.remote_run import RemoteRun
 from jobs.remote.hardware import Flavor, PriceList
-from jobs.remote.record import RemoteRun, speeds_of
+from jobs.runs.speed import speeds_of
 from trainer.bases import find_base
 from trainer.errors import RequestError
 from trainer.quantities import duration

@@ -11,17 +11,17 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 
-from jobs import back_off
-from jobs.hub import open_hub, redacted
-from jobs.queue import Queue
+from jobs.hub import back_off
+from jobs.hub.client import open_hub, redacted
+from jobs.hub.tokens import TokenVault
+from jobs.queueing.executors import HUGGING_FACE
+from jobs.queueing.queue import Queue
+from jobs.record.remote_run import RemoteRun, Stage, read_remote
 from jobs.record.state import StopWish
 from jobs.record.store import Job, now
 from jobs.remote.errand import Errand
-from jobs.remote.record import RemoteRun, Stage, read_remote, speeds_of
-from jobs.supervisor.executors import HUGGING_FACE
+from jobs.runs.speed import Speeds, speeds_of
 from jobs.supervisor.training import POLL_S, Watch
-from jobs.tokens import TokenVault
-from jobs.views.speed import Speeds
 from trainer.errors import EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed, Warned
 from trainer.run_folder import RunFolder

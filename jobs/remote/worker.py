@@ -7,9 +7,9 @@ publication.
 
 from __future__ import annotations
 
+from jobs.hub.tokens import TRAINING_TOKENS, TokenVault, taking_tokens
 from jobs.remote.trainer import RemoteTrainer
 from jobs.supervisor.worker import Supervisor
-from jobs.tokens import TRAINING_TOKENS, TokenVault, taking_tokens
 from trainer.errors import RequestError
 from trainer.settings import Settings
 

@@ -13,7 +13,7 @@ from typing import Any
 from huggingface_hub import HfApi
 from huggingface_hub.errors import GatedRepoError, NotASafetensorsRepoError, SafetensorsParsingError
 
-from jobs.hub import TIMEOUT_S, hub_errors, open_hub, read_account
+from jobs.hub.client import TIMEOUT_S, hub_errors, open_hub, read_account
 from jobs.submission.preflight import BaseChecker, check_hub_base
 from trainer.artifact import Manifest, read_manifest
 from trainer.bases import BaseReference, BaseTraits, find_base, how_to_open

@@ -18,8 +18,8 @@ from huggingface_hub.errors import (
     RevisionNotFoundError,
 )
 
-from jobs.hub import CLIENT_ERRORS, explain, open_hub
-from jobs.recent import Recent
+from jobs.hub.client import CLIENT_ERRORS, explain, open_hub
+from jobs.submission.recent import Recent
 from trainer.bases import CONFIG_FILES, BaseReference, BaseTraits, how_to_open, inspect_base, inspect_listed, is_loaded
 from trainer.disk_need import free_bytes
 from trainer.errors import BaseModelError, HubTrouble

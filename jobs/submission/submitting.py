@@ -11,15 +11,15 @@ from collections.abc import Callable, Generator
 from dataclasses import asdict
 from pathlib import Path
 
-from jobs.money.bill import Bill, write_bill
+from jobs.queueing.turns import own_before, turn
+from jobs.record.bill import Bill, write_bill
 from jobs.record.comparison import Comparison, Order, comparison_of_press, write_comparison
 from jobs.record.job_file import write_job_file
+from jobs.record.remote_run import RemoteRun, write_remote
 from jobs.record.run_summary import RunSummary, summary_of
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job, JobStore, is_job_id, new_job_id, now
-from jobs.remote.record import RemoteRun, write_remote
 from jobs.submission.caps import check_caps
-from jobs.turns import own_before, turn
 from trainer.errors import RequestError
 from trainer.imports.task import ExtractTask, ImportTask, prepare_task
 from trainer.photos.intake import PhotoSet
@@ -35,7 +35,7 @@ class Submitting:
     """Takes new jobs, one after another: two windows that press at once must not both find nothing there yet.
 
     A job that has its row is queued when the next press may be seen to: a queue that does not answer holds up no other.
-    One that a kill leaves without its place gets one by `JobService.queue_waiting`.
+    One that a kill leaves without its place gets one by `JobQueue.add_missing`.
     """
 
     def __init__(

@@ -10,10 +10,10 @@ from contextlib import closing, contextmanager
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.fleet import RollCall, ServedDevice, SupervisorStore
-from jobs.open import open_service
+from jobs.queueing.executors import executor_id
+from jobs.queueing.fleet import RollCall, ServedDevice, SupervisorStore
+from jobs.queueing.job_queue import open_job_queue
 from jobs.record.store import open_engine
-from jobs.supervisor.executors import executor_id
 from jobs.supervisor.gpu_watch import gpu_trouble
 from jobs.supervisor.training import Trainer
 from trainer.machine.devices import Device
@@ -50,8 +50,8 @@ def _beat(
             if not gpu_trouble(settings.runtime_dir, [device]):  # it takes no jobs, so nobody should count on it
                 store.beat(served)
             if gone := others.gone():
-                with closing(open_service(settings)) as service:
-                    service.queue_waiting(gone)
+                with closing(open_job_queue(settings)) as queue:
+                    queue.add_missing(gone)
         except Exception as error:  # whatever it was, who gives no further sign is taken for gone
             known = isinstance(error, SQLAlchemyError)  # the database is away
             log.warning("no sign of life: %s", type(error).__name__, exc_info=None if known else error)

@@ -10,13 +10,13 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
-from jobs.queue import Queue
+from jobs.hub.tokens import TokenVault
+from jobs.queueing.queue import Queue
 from jobs.record.state import StopWish
 from jobs.record.store import Job
+from jobs.runs.speed import Speeds
 from jobs.supervisor.gpu_watch import GpuWatch
 from jobs.supervisor.training import POLL_S, Watch
-from jobs.tokens import TokenVault
-from jobs.views.speed import Speeds
 from trainer.bases import find_base
 from trainer.disk_need import check_disk
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError

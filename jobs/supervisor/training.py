@@ -7,10 +7,10 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from jobs.queue import Queue
+from jobs.queueing.queue import Queue
 from jobs.record.state import StopWish
 from jobs.record.store import Job
-from jobs.views.speed import Speeds
+from jobs.runs.speed import Speeds
 from trainer.run_folder import RunFolder
 
 POLL_S = 0.3

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from jobs.record.run_summary import finished_words
 from jobs.record.state import JobState, explain_exit
-from jobs.views.progress import Progress
+from jobs.runs.progress import Progress
 from trainer.imports.task import has_task
 from trainer.run_folder import RunFolder
 

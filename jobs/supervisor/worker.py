@@ -14,16 +14,16 @@ from typing import Any, NoReturn, TypeVar
 
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.fleet import SupervisorStore
-from jobs.open import open_service
-from jobs.queue import QueueWorker
+from jobs.queueing.executors import executor_id, lock_file
+from jobs.queueing.fleet import SupervisorStore
+from jobs.queueing.job_queue import open_job_queue
+from jobs.queueing.queue import QueueWorker
 from jobs.record.job_file import count_try, write_job_file
 from jobs.record.state import JobState, StopWish, explain_exit, outcome
 from jobs.record.store import Job, JobStore, now, open_engine
-from jobs.supervisor.executors import executor_id, lock_file
+from jobs.runs.progress import Progress, progress_of
 from jobs.supervisor.training import POLL_S, Trainer, Watch
 from jobs.supervisor.words import ending, resuming, unexpected
-from jobs.views.progress import Progress, progress_of
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import ConceptError, RecipeError, RequestError, StudioError, VerificationError
 from trainer.imports.task import has_task, read_task
@@ -131,8 +131,8 @@ class Supervisor:
         """
 
         def give_back() -> None:
-            with contextlib.closing(open_service(self._settings)) as service:
-                service.give_back(job)
+            with contextlib.closing(open_job_queue(self._settings)) as queue:
+                queue.give_back(job)
 
         self._insist(job.id, give_back)
         while not self._insist(job.id, self._trainer.can_train):

@@ -1,1 +1,1 @@
-"""What screens show of jobs: how far they are, how long things take, and two of them side by side."""
+"""What screens show of jobs: each as it stands now, and two of them side by side."""

@@ -10,8 +10,8 @@ from dataclasses import asdict, dataclass
 from functools import partial
 
 from jobs.record.store import Job
+from jobs.runs.progress import Progress
 from jobs.views.outlook import JobView
-from jobs.views.progress import Progress
 from trainer.artifact import read_manifest
 from trainer.concept import preview_prompt, preview_seeds
 from trainer.errors import ConceptError, RequestError

@@ -8,13 +8,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from jobs.publishing.publications import Publication
 from jobs.publishing.service import Publishing
+from jobs.record.publications import Publication
+from jobs.record.remote_run import RemoteRun, read_remote
 from jobs.record.state import JobState
 from jobs.record.store import Job, JobStore, waiting_place
-from jobs.remote.record import RemoteRun, read_remote
-from jobs.views.progress import Progress, progress_of
-from jobs.views.speed import Speeds
+from jobs.runs.progress import Progress, progress_of
+from jobs.runs.speed import Speeds
 from trainer.errors import RequestError
 from trainer.run_folder import RunFolder
 

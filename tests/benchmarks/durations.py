@@ -11,9 +11,9 @@ import time
 import urllib.request
 from pathlib import Path
 
+from jobs.example import find_examples
 from jobs.open import open_service
 from jobs.record.state import JobState
-from jobs.submission.example import find_examples
 from tests import ROOT
 from tests.app_process import App
 from trainer.settings import Settings

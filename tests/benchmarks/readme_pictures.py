@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 from playwright.sync_api import expect, sync_playwright
 
-from jobs.submission.example import find_examples
+from jobs.example import find_examples
 from tests import ROOT
 from tests.app_process import App
 from tests.benchmarks.durations import train

@@ -11,8 +11,8 @@ import pytest
 from huggingface_hub import HfApi, constants
 from safetensors.torch import save_file
 
-from jobs.money.bill import Bill
 from jobs.open import open_service
+from jobs.record.bill import Bill
 from jobs.record.store import Job
 from jobs.service import JobService
 from jobs.submission.bringing_in import Importer

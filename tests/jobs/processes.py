@@ -10,7 +10,7 @@ from collections.abc import Generator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 
-from jobs.tokens import PUBLISHING_TOKENS, TRAINING_TOKENS, token_socket
+from jobs.hub.tokens import PUBLISHING_TOKENS, TRAINING_TOKENS, token_socket
 from tests import ROOT
 from tests.hub.local_hub import LocalHub
 from tests.waiting import wait_until

@@ -13,10 +13,11 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs.money.bill import Bill
 from jobs.open import open_service
-from jobs.queue import QueueClient
+from jobs.queueing.executors import executor_id, gone_executors, lock_file
+from jobs.queueing.queue import QueueClient
 from jobs.record import job_file
+from jobs.record.bill import Bill
 from jobs.record.comparison import Order
 from jobs.record.job_file import count_try, read_job_file
 from jobs.record.state import JobState, StopWish
@@ -24,7 +25,6 @@ from jobs.record.store import Job, new_job_id
 from jobs.service import JobService
 from jobs.submission import submitting
 from jobs.submission.caps import MAX_OPEN_PER_OWNER
-from jobs.supervisor.executors import executor_id, gone_executors, lock_file
 from jobs.views.outlook import Outlook
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
@@ -175,7 +175,7 @@ def test_job_of_a_device_that_is_gone_is_queued_again(service: JobService, submi
     with hold_lock(lock_file(runtime, "cpu"), what="a supervisor that still lives"):
         assert gone_executors(runtime, {"gpu-0"}) == []
     assert gone_executors(runtime, {"cpu"}) == []
-    service.queue_waiting(gone_executors(runtime, {"gpu-0"}))
+    service.queue.add_missing(gone_executors(runtime, {"gpu-0"}))
     with engine.connect() as connection:
         rows = connection.execute(sa.text("SELECT status, queue_name FROM workflow_status")).all()
     engine.dispose()
@@ -370,7 +370,7 @@ def test_open_job_that_the_queue_takes_for_over_is_taken_up_again(
     with engine.begin() as connection:
         connection.execute(sa.text("UPDATE workflow_status SET status = 'ERROR', deduplication_id = NULL"))
     for _ in range(2):  # the second time it is in the queue
-        service.queue_waiting()
+        service.queue.add_missing()
     with engine.connect() as connection:
         queued = connection.execute(sa.text("SELECT workflow_uuid FROM workflow_status WHERE status = 'ENQUEUED'"))
         assert queued.scalars().all() == [f"{left.id}-2"]

@@ -10,7 +10,7 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 
-from jobs.submission.example import Example, find_examples
+from jobs.example import Example, find_examples
 from trainer.bases import STARTER_FOLDER, inspect_base, knows_word
 from trainer.photos.checkup import SetVerdict
 from trainer.photos.intake import take_folder

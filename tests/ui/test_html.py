@@ -5,7 +5,7 @@ import re
 import pytest
 
 from jobs.record.state import JobState
-from jobs.views.progress import Progress
+from jobs.runs.progress import Progress
 from tests.jobs.record.test_states_and_store import make_job
 from trainer.photos.checkup import SetReport, SetVerdict, Verdict
 from trainer.photos.intake import Photo

@@ -13,8 +13,8 @@ from markupsafe import escape
 
 from app import build_services
 from inference.catalog import open_concept
-from jobs.publishing.publications import PublicationState
 from jobs.publishing.publish import Published
+from jobs.record.publications import PublicationState
 from tests.hub.accounts import ALICE
 from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import VISITOR, drawn, learnt_concept

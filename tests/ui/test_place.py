@@ -14,12 +14,12 @@ from app import build_services
 from jobs.record.store import now
 from jobs.remote.hardware import PriceList
 from jobs.remote.offer import RemoteOffer, record_of
-from jobs.remote.record import speeds_of
+from jobs.runs.speed import speeds_of
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
-from tests.jobs.submission.test_memory_need import measured
+from tests.jobs.runs.test_memory_need import measured
 from tests.ui.conftest import VISITOR
 from tests.ui.test_sign_in import ON_SPACE, scope
 from trainer.bases import BaseTraits

@@ -9,7 +9,7 @@ import gradio as gr
 from gradio.components import Component
 
 from inference.catalog import Concept, open_concept
-from jobs.publishing.publications import UNDER_WAY, Publication
+from jobs.record.publications import UNDER_WAY, Publication
 from trainer.artifact import Manifest
 from trainer.bases import public_base_name
 from trainer.errors import ConceptError

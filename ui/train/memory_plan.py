@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobs.remote.offer import Quote
-from jobs.submission.memory_need import gpu_bytes, least_bytes, ways_to_less
+from jobs.runs.memory_need import gpu_bytes, least_bytes, ways_to_less
 from trainer.bases import BaseTraits
 from trainer.recipe.config import TrainConfig
 from ui.html import file_size

@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from jobs.money.bill import dollars
+from jobs.record.bill import dollars
 from ui.errors import spoken
 from ui.forms import empty
 from ui.listening import QUIET_AT_ONCE

@@ -10,8 +10,8 @@ from typing import Any
 
 import gradio as gr
 
+from jobs.example import Example, find_examples
 from jobs.record.store import is_job_id
-from jobs.submission.example import Example, find_examples
 from trainer.bases import ASSETS
 from trainer.errors import RequestError
 from trainer.photos.crop import MIN_SIDE_PX, Crop

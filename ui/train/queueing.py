@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import gradio as gr
 
-from jobs.money.bill import Bill
+from jobs.record.bill import Bill
 from trainer.errors import RequestError
 from trainer.recipe.config import TrainConfig
 from ui.publishing import prepare_publication

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import gradio as gr
 
-from jobs.hub import read_account
+from jobs.hub.client import read_account
+from jobs.record.remote_run import RemoteRun
 from jobs.remote.offer import record_of
-from jobs.remote.record import RemoteRun
 from trainer.errors import HubError, HubTrouble, RequestError
 from trainer.quantities import duration
 from trainer.recipe.config import TrainConfig

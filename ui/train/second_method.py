@@ -9,9 +9,9 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from jobs.money.bill import Bill, dollars
+from jobs.record.bill import Bill, dollars
 from jobs.record.comparison import Order
-from jobs.remote.record import RemoteRun
+from jobs.record.remote_run import RemoteRun
 from trainer.disk_need import check_disk
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.recipe.choices import Method

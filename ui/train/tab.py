@@ -9,7 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from jobs.submission.example import Example
+from jobs.example import Example
 from trainer.bases import PINNED, STARTER_FOLDER, base_name, inspect_base
 from trainer.errors import RequestError
 from trainer.recipe.choices import DEFAULT_CLASS_WORD, STARTER, Kind, Method

@@ -10,7 +10,7 @@ import pytest
 
 from app import build_services
 from jobs.children import Children
-from jobs.fleet import ServedDevice, SupervisorStore
+from jobs.queueing.fleet import ServedDevice, SupervisorStore
 from jobs.record.state import JobState
 from jobs.record.store import Job, open_engine
 from jobs.service import JobService

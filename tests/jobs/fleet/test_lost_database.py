@@ -22,7 +22,7 @@ _END_OF_WHO_ASKS = sa.text(
 
 @pytest.mark.fault(54)
 def test_connections_of_jobs_and_queue_are_taken_for_lost_in_half_a_minute(service: JobService) -> None:
-    for engine in (service._store._engine, service._queue._client._sys_db.engine):
+    for engine in (service._store._engine, service.queue._queue._client._sys_db.engine):
         with engine.connect() as connection:
             driver: Any = connection.connection.driver_connection
             told = driver.info.get_parameters()

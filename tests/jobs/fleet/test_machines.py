@@ -27,7 +27,7 @@ LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
 _GONE_AFTER_S = 10.0
 _WORKER = f"""
 import sys
-from jobs import fleet
+from jobs.queueing import fleet
 from jobs.supervisor import heartbeat
 fleet.GONE_AFTER_S, heartbeat.BEAT_S = {_GONE_AFTER_S}, 0.5
 from jobs.__main__ import main

@@ -10,14 +10,14 @@ from typing import Any
 
 from huggingface_hub import HfApi, SpaceHardware
 
-from jobs.money.bill import Bill, write_bill
 from jobs.money.caretaker import Caretaker
 from jobs.money.space import OwnSpace
 from jobs.money.space_state import ReleaseStage, SpaceState, write_state
-from jobs.publishing.publications import Publication, PublicationState, PublicationStore
+from jobs.record.bill import Bill, write_bill
+from jobs.record.publications import Publication, PublicationState, PublicationStore
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job, JobStore, open_engine
-from jobs.views.speed import Speeds
+from jobs.runs.speed import Speeds
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run

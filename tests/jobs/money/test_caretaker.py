@@ -8,8 +8,8 @@ import pytest
 from huggingface_hub import HfApi, SpaceHardware
 
 from jobs.money.space_state import SpaceState, read_state
+from jobs.record.remote_run import RemoteRun, write_remote
 from jobs.record.state import JobState
-from jobs.remote.record import RemoteRun, write_remote
 from tests.hub.accounts import ALICE_READS
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub

@@ -9,7 +9,7 @@ import pytest
 from huggingface_hub import HfApi, SpaceHardware
 
 from jobs.money.space_state import ReleaseStage, keep_wish_file
-from jobs.publishing.publications import PublicationState
+from jobs.record.publications import PublicationState
 from jobs.record.state import JobState
 from jobs.record.store import EVERYBODY
 from tests.hub.faults import FOREVER

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 from huggingface_hub import HfApi
 
-from jobs import hub as hub_client
-from jobs.money.prices import read_price
+from jobs.hub import client as hub_client
+from jobs.hub.prices import read_price
 from jobs.money.space import NO_SECRET, Hardware, OwnSpace
 from tests.hub.accounts import ALICE, ALICE_READS, EXPIRED, REVOKED, TokenKind
 from tests.hub.faults import FOREVER

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from jobs.money.bill import Bill, read_bill, write_bill
 from jobs.money.space_state import Release, ReleaseStage, SpaceState, keep_wish_file, write_state
 from jobs.money.spending import Spending
+from jobs.record.bill import Bill, read_bill, write_bill
 from jobs.record.state import JobState
 from tests.hub.accounts import ALICE
 from tests.jobs.money.space_fixtures import STUDIO, Scene

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from jobs.money.bill import Bill, read_bill, write_bill
 from jobs.money.space_state import Release, ReleaseStage, read_state, write_state
-from jobs.publishing.publications import Publication, PublicationState, PublicationStore
+from jobs.record.bill import Bill, read_bill, write_bill
 from jobs.record.job_file import JobFile
+from jobs.record.publications import Publication, PublicationState, PublicationStore
 from jobs.record.state import JobState
 from jobs.record.store import Job, new_job_id, now, open_engine
 from jobs.service import JobService

@@ -173,7 +173,7 @@ def test_hub_that_does_not_answer_is_given_up_and_tried_later(
 ) -> None:
     hub.order_fault(place, times=FOREVER, hang_s=60)
     with monkeypatch.context() as short, pytest.raises(HubError, match="did not answer") as caught:
-        short.setattr("jobs.hub.TIMEOUT_S", 0.2)
+        short.setattr("jobs.hub.client.TIMEOUT_S", 0.2)
         try_publish(hub, run)
     assert caught.value.trouble is HubTrouble.later
     asked = Counter(request.line for request in hub.requests() if place in request.line)

@@ -14,13 +14,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
-from jobs.publishing.publications import Publication, PublicationState, PublicationStore
+from jobs.hub.tokens import TokenDesk
 from jobs.publishing.publisher import after_trouble
 from jobs.record.job_file import JobFile
+from jobs.record.publications import Publication, PublicationState, PublicationStore
 from jobs.record.state import JobState
 from jobs.record.store import Job, new_job_id, now, open_engine
 from jobs.service import JobService
-from jobs.tokens import TokenDesk
 from tests import ROOT
 from tests.hub.accounts import ALICE, BOB, EXPIRED
 from tests.hub.faults import FOREVER, RequestRecord

@@ -7,7 +7,7 @@ from unittest.mock import MagicMock
 import pytest
 import sqlalchemy as sa
 
-from jobs.queue import Queue, QueueWorker
+from jobs.queueing.queue import Queue, QueueWorker
 from jobs.record.lost_connections import noticing_loss
 
 SECRET = "postgresql://me:a%40b%2Fc@one:5432/jobs"
@@ -26,7 +26,7 @@ def test_limits_change_nothing_else_of_the_url() -> None:
 @pytest.mark.fault(54)
 def test_supervisor_gives_the_queue_the_limits(monkeypatch: pytest.MonkeyPatch) -> None:
     dbos = MagicMock()
-    monkeypatch.setattr("jobs.queue.DBOS", dbos)
+    monkeypatch.setattr("jobs.queueing.queue.DBOS", dbos)
     QueueWorker(SECRET, Queue.training, executor_id="cpu", at_once=1, run_job=lambda _job, _attempt: None)
     given = sa.make_url(dbos.call_args.kwargs["config"]["system_database_url"])
     assert dict(given.query) == dict(sa.make_url(f"{SECRET}?{LIMITS}").query)

@@ -11,9 +11,9 @@ from sqlalchemy.exc import OperationalError
 from jobs.record import store as store_module
 from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish, explain_exit, may_follow, outcome
 from jobs.record.store import EVERYBODY, Job, JobStore, new_job_id, open_engine, waiting_place
-from jobs.views import progress as progress_module
-from jobs.views.progress import progress_of, read_progress
-from jobs.views.speed import Speeds
+from jobs.runs.progress import progress_of, read_progress
+from jobs.runs.speed import Speeds
+from jobs.runs import progress as progress_module
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
 from trainer.events import EventLog, Failed, Finished, Phase, PhaseChanged, Preview, Started, Step

@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 from huggingface_hub import HfApi, JobInfo
 
+from jobs.hub.tokens import TokenDesk, TokenVault
+from jobs.record.remote_run import RemoteRun
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
-from jobs.remote.record import RemoteRun
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.supervisor.training import Watch
-from jobs.tokens import TokenDesk, TokenVault
 from tests import ROOT
 from tests.engine.conftest import SMALL
 from tests.hub.accounts import ALICE

@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from jobs.hub.tokens import TokenVault
 from jobs.record.state import StopWish
 from jobs.record.store import Job
 from jobs.remote.errand import Errand
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.supervisor.training import Watch
-from jobs.tokens import TokenVault
 from tests.hub.accounts import ALICE
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 import pytest
 
+from jobs.hub.tokens import TokenVault
+from jobs.record.remote_run import Stage, read_remote, write_remote
 from jobs.record.state import StopWish
 from jobs.record.store import Job
-from jobs.remote.record import Stage, read_remote, write_remote
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.supervisor.training import Watch
-from jobs.tokens import TokenVault
 from trainer.errors import EXIT_FAILED, EXIT_STOPPED
 from trainer.events import Failed, Warned, read_events
 from trainer.settings import Settings

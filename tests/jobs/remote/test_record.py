@@ -6,14 +6,14 @@ from collections.abc import Callable
 
 import pytest
 
+from jobs.hub.tokens import TokenVault
 from jobs.open import open_service
+from jobs.record.remote_run import RemoteRun, Stage, read_remote, write_remote
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
-from jobs.remote.record import RemoteRun, Stage, read_remote, write_remote
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.supervisor.training import Watch
-from jobs.tokens import TokenVault
 from trainer.errors import RequestError
 from trainer.settings import Settings
 
@@ -56,8 +56,8 @@ def test_job_that_may_be_paid_for_counts_as_running_until_it_is_taken_up_again(s
     job = send()
     write(service, job, stage=Stage.sent)
     service._store.change_state(job.id, JobState.running)
-    service._queue.withdraw(job.id, attempt=1)
-    service.queue_waiting()
+    service.queue.withdraw(job)
+    service.queue.add_missing()
     again = service.job(job.id, "anna")
     assert (again.state, again.attempt) == (JobState.running, 2)
 

@@ -10,13 +10,13 @@ import pytest
 from huggingface_hub import HfApi
 from sqlalchemy.exc import OperationalError
 
+from jobs.hub.tokens import TokenDesk, TokenVault
+from jobs.record.remote_run import Stage, read_remote, write_remote
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
-from jobs.remote.record import Stage, read_remote, write_remote
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.supervisor.training import Watch
-from jobs.tokens import TokenDesk, TokenVault
 from tests.hub.accounts import ALICE, BOB, TokenKind
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
@@ -258,7 +258,7 @@ def test_hub_that_never_answers_holds_nothing_up_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Listings are the calls that the client never limits."""
-    monkeypatch.setattr("jobs.hub.TIMEOUT_S", 4.0)
+    monkeypatch.setattr("jobs.hub.client.TIMEOUT_S", 4.0)
     hub.hold_jobs(held=True)
     hub.order_fault("/tree", hang_s=180)
     job = send()

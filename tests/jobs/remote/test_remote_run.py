@@ -9,11 +9,11 @@ import psutil
 import pytest
 from huggingface_hub import HfApi
 
+from jobs.hub.tokens import TokenDesk
 from jobs.record.state import JobState
 from jobs.record.store import Job
 from jobs.remote.hub_job import COMMAND
 from jobs.service import JobService
-from jobs.tokens import TokenDesk
 from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub

@@ -20,6 +20,7 @@ import torch
 from huggingface_hub import HfApi
 from PIL import Image
 
+from jobs.hub.tokens import TokenDesk, fetching_tokens, token_socket
 from jobs.open import open_service
 from jobs.publishing.publish import publish
 from jobs.publishing.repository import repository_files
@@ -31,7 +32,6 @@ from jobs.service import JobService
 from jobs.submission.bringing_in import Bringing, Importer
 from jobs.submission.caps import MAX_OPEN_PER_OWNER
 from jobs.submission.preflight import BaseChecker
-from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests import ROOT
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.local_hub import LocalHub

@@ -12,10 +12,10 @@ import pytest
 from huggingface_hub import HfApi, constants, snapshot_download
 
 from app import build_services
+from jobs.hub.tokens import TokenDesk, fetching_tokens, token_socket
 from jobs.record.state import JobState
 from jobs.service import JobService
 from jobs.submission.preflight import BaseChecker
-from jobs.tokens import TokenDesk, fetching_tokens, token_socket
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER

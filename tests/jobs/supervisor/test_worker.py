@@ -18,18 +18,18 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs.queue import Queue
+from jobs.hub.tokens import TokenVault
+from jobs.queueing.queue import Queue
 from jobs.record.job_file import read_job_file
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
+from jobs.runs.progress import Progress
+from jobs.runs.speed import Speeds
 from jobs.service import JobService
 from jobs.supervisor import local, words, worker
 from jobs.supervisor.local import LocalTrainer, _may_fetch
 from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
-from jobs.tokens import TokenVault
-from jobs.views.progress import Progress
-from jobs.views.speed import Speeds
 from tests.engine.conftest import small_recipe
 from tests.waiting import wait_until
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BaseModelError
@@ -307,8 +307,8 @@ def test_job_is_left_to_others_while_the_device_cannot_be_used(
     supervisor = Supervisor(settings, trainer)
     busy = threading.Thread(target=supervisor._run_job, args=(job.id, 1))
     busy.start()
-    wait_until(lambda: service._queue.over({job.id: 1}), "the queue counts on this supervisor no more")
-    wait_until(lambda: service._queue._knows(f"{job.id}-2"), "the next attempt is queued")
+    wait_until(lambda: service.queue._queue.over({job.id: 1}), "the queue counts on this supervisor no more")
+    wait_until(lambda: service.queue._queue._knows(f"{job.id}-2"), "the next attempt is queued")
     assert busy.is_alive()
     again = service.job(job.id, "anna")
     assert (again.state, again.attempt) == (JobState.waiting, 2)

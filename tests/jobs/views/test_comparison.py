@@ -12,14 +12,14 @@ from typing import Any
 import pytest
 
 from jobs.__main__ import main
-from jobs.money.bill import Bill, read_bill
 from jobs.open import open_service
+from jobs.record.bill import Bill, read_bill
 from jobs.record.comparison import Comparison, Order
 from jobs.record.state import JobState
 from jobs.record.store import Job, new_job_id
+from jobs.runs.progress import read_progress
 from jobs.service import JobService
 from jobs.submission.caps import MAX_OPEN_PER_OWNER
-from jobs.views.progress import read_progress
 from tests.engine.conftest import PREVIEWED, small_recipe
 from tests.jobs.finished_run import write_finished_run
 from tests.pictures import write_photos

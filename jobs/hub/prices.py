@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from jobs.hub import hub_errors, open_hub
+from jobs.hub.client import hub_errors, open_hub
 
 _PER_HOUR = {"second": 3600, "minute": 60, "hour": 1}
 

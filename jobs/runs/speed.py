@@ -9,8 +9,8 @@ from typing import NamedTuple
 
 from pydantic import TypeAdapter, ValidationError
 
-from jobs.submission.memory_need import PeakMemory
-from jobs.views.progress import Progress
+from jobs.runs.memory_need import PeakMemory
+from jobs.runs.progress import Progress
 from trainer.recipe.choices import STARTER
 from trainer.recipe.config import TrainConfig
 from trainer.whole_files import write_whole
@@ -75,6 +75,11 @@ class Speeds:
             return _KNOWN.validate_json(self._file.read_bytes())
         except (OSError, ValidationError):
             return {}
+
+
+def speeds_of(folder: Path, flavor: str) -> Speeds:
+    """What was measured on a machine of Hugging Face; apart from the speeds of one's own."""
+    return Speeds(folder / f"speeds-{flavor}.json")
 
 
 def _slowness(known: _Known, recipe: TrainConfig) -> float:

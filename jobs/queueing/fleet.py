@@ -17,9 +17,9 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
+from jobs.queueing.executors import live_executors, own_executors
 from jobs.record.store import new_job_id
 from jobs.record.tables import make_tables
-from jobs.supervisor.executors import live_executors, own_executors
 from trainer.errors import RequestError
 from trainer.machine.devices import Device
 from trainer.machine.locks import one_at_a_time
@@ -180,11 +180,6 @@ class Fleet:
 
     def roll_call(self) -> RollCall:
         return RollCall(self._store, self._runtime)
-
-    def forget(self, executors: Collection[str]) -> None:
-        """Count no more on these, whose jobs were taken over."""
-        if executors:
-            self._store.forget(executors)
 
 
 def _made(marker: Path) -> str:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.submission.memory_need import PeakMemory, gpu_bytes, least_bytes, ways_to_less
-from jobs.views.progress import Progress
-from jobs.views.speed import Speeds
+from jobs.runs.memory_need import PeakMemory, gpu_bytes, least_bytes, ways_to_less
+from jobs.runs.progress import Progress
+from jobs.runs.speed import Speeds
 from tests.engine.conftest import small_recipe
 from trainer.bases import BaseTraits
 from trainer.events import Measured

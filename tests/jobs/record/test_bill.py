@@ -7,13 +7,13 @@ from pathlib import Path
 
 import pytest
 
-from jobs.money.bill import Bill, count, dollars, read_bill, write_bill
 from jobs.money.counting import Counting
 from jobs.money.space_state import SpaceState
+from jobs.record.bill import Bill, count, dollars, read_bill, write_bill
 from jobs.record.job_file import read_job_file, write_job_file
+from jobs.record.remote_run import RemoteRun, write_remote
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
-from jobs.remote.record import RemoteRun, write_remote
 from tests.jobs.money.space_fixtures import START, Scene
 from trainer.settings import Settings
 

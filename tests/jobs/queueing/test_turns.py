@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from jobs.queueing.turns import turn
 from jobs.record.comparison import Order
+from jobs.record.remote_run import RemoteRun
 from jobs.record.store import Job
-from jobs.remote.record import RemoteRun
 from jobs.service import JobService
 from jobs.submission.caps import MAX_OPEN_PER_OWNER
-from jobs.turns import turn
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
 from trainer.photos.intake import PhotoSet, take_folder

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from jobs.supervisor.executors import HUGGING_FACE, executor_id, gone_executors, lock_file
+from jobs.queueing.executors import HUGGING_FACE, executor_id, gone_executors, lock_file
 from trainer.machine.locks import hold_lock
 
 

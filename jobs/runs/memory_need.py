@@ -9,7 +9,7 @@ from subprocess import DEVNULL, SubprocessError, run
 
 from pydantic import TypeAdapter, ValidationError
 
-from jobs.views.progress import Progress
+from jobs.runs.progress import Progress
 from trainer.bases import BaseTraits
 from trainer.machine.devices import Device
 from trainer.recipe.choices import Optimizer, Precision

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from enum import StrEnum
-from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from jobs.views.speed import Speeds
 from trainer.run_folder import RunFolder
 from trainer.whole_files import read_model, write_model
 
@@ -113,8 +111,3 @@ def write_remote(run: RunFolder, record: RemoteRun) -> None:
 def forget_remote(run: RunFolder) -> None:
     """From now on the run trains on this machine."""
     (run.root / _FILE).unlink(missing_ok=True)
-
-
-def speeds_of(folder: Path, flavor: str) -> Speeds:
-    """What was measured on a machine of Hugging Face; apart from the speeds of one's own."""
-    return Speeds(folder / f"speeds-{flavor}.json")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.back_off import about, told, wait_s
+from jobs.hub.back_off import about, told, wait_s
 from trainer.errors import HubError, HubTrouble
 
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
+from jobs.record.remote_run import read_remote
 from jobs.record.store import Job
-from jobs.remote.record import read_remote
 from trainer.run_folder import RunFolder
 
 _HEAD_START_MIN = 120

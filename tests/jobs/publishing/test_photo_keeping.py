@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from jobs.photo_keeping import remove_published_photos
-from jobs.publishing.publications import PUBLICATION_FILE, Publication, PublicationState, PublicationStore
+from jobs.publishing.photo_keeping import remove_published_photos
 from jobs.record.job_file import JobFile
+from jobs.record.publications import PUBLICATION_FILE, Publication, PublicationState, PublicationStore
 from jobs.record.state import JobState
 from jobs.record.store import JobStore, new_job_id, now, open_engine
 from jobs.service import JobService

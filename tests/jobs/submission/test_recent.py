@@ -2,7 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.recent import Recent
+from jobs.submission.recent import Recent
 
 
 def test_oldest_goes_where_there_are_too_many() -> None:
@@ -14,7 +14,7 @@ def test_oldest_goes_where_there_are_too_many() -> None:
 
 def test_what_is_too_old_goes(monkeypatch: pytest.MonkeyPatch) -> None:
     moment = 100.0
-    monkeypatch.setattr("jobs.recent.time.monotonic", lambda: moment)
+    monkeypatch.setattr("jobs.submission.recent.time.monotonic", lambda: moment)
     memory = Recent[str, int](9, 60)
     memory.put("a", 1)
     moment = 130.0

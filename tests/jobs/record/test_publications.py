@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
-from jobs.publishing.publications import Publication, PublicationState
 from jobs.publishing.publisher import Publisher
+from jobs.record.publications import Publication, PublicationState
 from jobs.record.state import JobState
 from tests.jobs.record.test_states_and_store import make_job
 from trainer.run_folder import MANIFEST_FILE, RunFolder

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from jobs.queue import QueueClient, _attempt_of, _workflow_id
+from jobs.queueing.queue import QueueClient, _attempt_of, _workflow_id
 
 
 @pytest.fixture

@@ -11,7 +11,7 @@ from huggingface_hub import constants
 from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
 from huggingface_hub.utils import close_session, get_session
 
-from jobs.hub import AskedToWait, _open_session, explain, is_slow, open_hub, redacted
+from jobs.hub.client import AskedToWait, _open_session, explain, is_slow, open_hub, redacted
 from jobs.publishing.publish import check_repo_id
 from trainer.errors import HubError, HubTrouble, RequestError
 
@@ -139,7 +139,7 @@ def test_other_names_are_refused_before_anything_is_asked(name: str) -> None:
 
 def test_session_that_follows_a_lost_connection_is_bounded_too(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
-    monkeypatch.setattr("jobs.hub.TIMEOUT_S", 0.5)
+    monkeypatch.setattr("jobs.hub.client.TIMEOUT_S", 0.5)
     close_session()  # what the client does then
     with socket.create_server(("127.0.0.1", 0)) as silent, pytest.raises(httpx2.ReadTimeout):
         get_session().get(f"http://127.0.0.1:{silent.getsockname()[1]}/")

@@ -9,10 +9,10 @@ from pathlib import Path
 
 from jobs.publishing.service import Publishing
 from jobs.record.job_file import JobFile, read_job_file
+from jobs.record.remote_run import read_remote
 from jobs.record.run_summary import summary_of_run
 from jobs.record.state import OPEN_STATES, JobState, StopWish
 from jobs.record.store import Job, JobStore
-from jobs.remote.record import read_remote
 from trainer.errors import RequestError
 from trainer.run_folder import RunFolder
 

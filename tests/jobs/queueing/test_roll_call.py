@@ -10,10 +10,10 @@ from types import SimpleNamespace
 import pytest
 import sqlalchemy as sa
 
-from jobs import fleet
-from jobs.fleet import Fleet, RollCall, ServedDevice, SupervisorStore
+from jobs.queueing import fleet
+from jobs.queueing.executors import executor_id, lock_file
+from jobs.queueing.fleet import Fleet, RollCall, ServedDevice, SupervisorStore
 from jobs.record.store import open_engine
-from jobs.supervisor.executors import executor_id, lock_file
 from trainer.errors import RequestError
 from trainer.machine.devices import Device, cpu
 from trainer.machine.locks import hold_lock

@@ -6,7 +6,7 @@ import contextlib
 import shutil
 from pathlib import Path
 
-from jobs.publishing.publications import PublicationState, PublicationStore, published_at
+from jobs.record.publications import PublicationState, PublicationStore, published_at
 from jobs.record.state import JobState
 from jobs.record.store import JobStore
 from trainer.photos.intake import DATASET_FILE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from jobs.deployment import Deployment, find_deployment
+from jobs.money.deployment import Deployment, find_deployment
 from tests.hub.accounts import ALICE
 from tests.jobs.money.space_fixtures import STUDIO
 from trainer.settings import Settings

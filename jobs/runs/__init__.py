@@ -1,0 +1,1 @@
+"""What runs say of themselves, and what that teaches about the next ones: how long they take, how much memory."""
