@@ -12,9 +12,10 @@ import pytest
 import torch
 from diffusers import StableDiffusionPipeline
 from huggingface_hub.utils import filter_repo_objects
-from safetensors.torch import load_file, save_file
+from safetensors.torch import save_file
 
 from tests.engine.conftest import go_on
+from tests.engine.one_file import changed, widened
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base
 from trainer.engine.base import single_file
@@ -118,18 +119,6 @@ def test_concept_is_trained_and_verified_on_a_file(file: Path, prepared: Callabl
     go_on(run, cache)
     assert read_manifest(run.artifact).base.name == str(file)
     verify_run(run, cache)
-
-
-def changed(file: Path, target: Path, metadata: dict[str, str] | None = None, **tensors: torch.Tensor) -> Path:
-    save_file(load_file(file) | tensors, target, metadata=metadata)
-    return target
-
-
-def widened(file: Path, target: Path, width: int, metadata: dict[str, str] | None = None) -> Path:
-    """The file with text states of another width, as 1.x and 2.x have; only its header is ever read."""
-    tensors = load_file(file)
-    wide = {n: torch.zeros(t.shape[0], width) for n, t in tensors.items() if ".attn2.to_k." in n}
-    return changed(file, target, metadata, **wide)
 
 
 def test_second_generation_asks_what_it_predicts(file: Path, tmp_path: Path) -> None:

@@ -20,6 +20,7 @@ from jobs.submission.preflight import BaseChecker
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
+from tests.jobs.gpu_driver import driver  # noqa: F401 - a fixture
 from tests.jobs.imports import ROWS
 from trainer.photos.intake import take_folder
 from trainer.settings import Settings

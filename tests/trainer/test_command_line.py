@@ -17,6 +17,7 @@ from PIL import Image
 from tests import ROOT
 from tests.command import run_command
 from tests.pictures import write_photos
+from tests.trainer.arguments import train_arguments
 from tests.waiting import PATIENCE_S, wait_until
 from trainer import run_in_engine
 from trainer.__main__ import main
@@ -29,25 +30,6 @@ from trainer.run_folder import RunFolder
 
 def command(*arguments: object) -> subprocess.CompletedProcess[str]:
     return run_command("trainer", *arguments)
-
-
-def train_arguments(photos: Path, base: Path, out: Path, *more: object) -> list[object]:
-    named = ["--name", "red-mug", "--kind", "object", "--class-word", "teapot"]
-    sizes = ["--set", "resolution_px=64", "--set", "preview_every_steps=0", "--set", "precision=fp32"]
-    return [
-        "train",
-        "--photos",
-        photos,
-        "--method",
-        "textual-inversion",
-        *named,
-        "--base",
-        base,
-        "--out",
-        out,
-        *sizes,
-        *more,
-    ]
 
 
 @pytest.mark.parametrize(

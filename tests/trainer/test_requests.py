@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.trainer.test_command_line import train_arguments
+from tests.trainer.arguments import train_arguments
 from trainer.__main__ import _parser, _requested_recipe, main
 from trainer.recipe.config import TrainConfig
 from trainer.settings import Settings

@@ -15,7 +15,7 @@ from app import build_services
 from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, write_state
 from tests.hub.accounts import ALICE, BOB
 from tests.ui.conftest import in_a_loop, trained_job
-from tests.ui.test_sign_in import ON_SPACE, scope
+from tests.ui.visits import ON_SPACE, scope
 from trainer.errors import RequestError
 from trainer.machine.devices import Device, cpu
 from trainer.settings import Settings

@@ -17,7 +17,7 @@ from jobs.record.comparison import Comparison, Order
 from tests.engine.conftest import PREVIEWED, small_recipe
 from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import drawn
-from tests.ui.test_sign_in import scope
+from tests.ui.visits import scope
 from trainer.errors import RequestError
 from trainer.photos.intake import PhotoSet, read_dataset, take_folder, write_dataset, write_thumbnail
 from trainer.recipe.choices import STARTER, Kind, Method

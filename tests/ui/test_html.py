@@ -6,7 +6,7 @@ import pytest
 
 from jobs.record.state import JobState
 from jobs.runs.progress import Progress
-from tests.jobs.record.test_states_and_store import make_job
+from tests.jobs.made_by_hand import make_job
 from trainer.photos.checkup import SetReport, SetVerdict, Verdict
 from trainer.photos.intake import Photo
 from trainer.recipe.choices import Method

@@ -19,9 +19,9 @@ from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
-from tests.jobs.runs.test_memory_need import measured
+from tests.jobs.made_by_hand import measured
 from tests.ui.conftest import VISITOR
-from tests.ui.test_sign_in import ON_SPACE, scope
+from tests.ui.visits import ON_SPACE, scope
 from trainer.bases import BaseTraits
 from trainer.errors import HubError, RequestError, StudioError
 from trainer.machine.devices import cpu

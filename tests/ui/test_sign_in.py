@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,10 @@ from PIL import Image
 from starlette.requests import Request
 
 from tests.ui.conftest import trained_job
+from tests.ui.visits import COOKIE_VALUE, ON_SPACE, scope
 from trainer.settings import Owners, Settings
-from ui.owners import COOKIE, OwnerPolicy
+from ui.owners import OwnerPolicy
 from ui.services import Services
-
-COOKIE_VALUE = "0123456789abcdef" * 3
-ON_SPACE = {"SYSTEM": "spaces", "SPACE_ID": "alice/studio", "OAUTH_CLIENT_ID": "app", "GRADIO_SERVER_NAME": "0.0.0.0"}
-
-
-def scope(
-    *,
-    sub: str | None = None,
-    name: str = "somebody",
-    token: str = "hf_token",
-    expires_in_s: float = 60,
-    cookie: str = COOKIE_VALUE,
-) -> dict[str, Any]:
-    """A request of a browser, signed in as `sub` or not."""
-    userinfo = {"sub": sub, "preferred_username": name}
-    info = {"userinfo": userinfo, "access_token": token, "expires_at": time.time() + expires_in_s}
-    headers = [(b"cookie", f"{COOKIE}={cookie}".encode())]
-    return {"type": "http", "headers": headers, "session": {"oauth_info": info} if sub else {}}
 
 
 @pytest.fixture

@@ -17,7 +17,7 @@ from jobs.record.state import JobState
 from jobs.record.store import SINGLE_OWNER, JobStore, open_engine
 from jobs.submission import preflight
 from tests.hub.accounts import ALICE, BOB
-from tests.jobs.runs.test_memory_need import measured
+from tests.jobs.made_by_hand import measured
 from tests.ui.conftest import VISITOR, drawn, in_a_loop
 from trainer.errors import BaseModelError, RecipeError, RequestError
 from trainer.machine.devices import Device, cpu

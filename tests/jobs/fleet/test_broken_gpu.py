@@ -9,8 +9,8 @@ import pytest
 
 from jobs.record.state import JobState
 from jobs.service import JobService
-from tests.jobs.fleet.test_machines import Submit, machine, state
-from tests.jobs.supervisor.test_gpu_watch import REPORTS, Driver, driver  # noqa: F401 - a fixture
+from tests.jobs.fleet.machines import Submit, machine, state
+from tests.jobs.gpu_driver import REPORTS, Driver
 from tests.waiting import wait_until
 from trainer.settings import Settings
 
@@ -22,7 +22,7 @@ def test_jobs_go_to_the_machine_that_can_train_them(
     service: JobService,
     submit: Submit,
     tmp_path: Path,
-    driver: Driver,  # noqa: F811 - the fixture
+    driver: Driver,
 ) -> None:
     driver(REPORTS)
     with machine(settings, tmp_path / "broken"):

@@ -15,7 +15,7 @@ from jobs.record.state import JobState
 from jobs.record.store import Job, open_engine
 from jobs.service import JobService
 from tests.app_process import App
-from tests.jobs.fleet.test_machines import machine
+from tests.jobs.fleet.machines import machine
 from tests.waiting import wait_until
 from trainer.machine.devices import cpu
 from trainer.settings import Settings

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from jobs.publishing.publisher import Publisher
 from jobs.record.publications import Publication, PublicationState
 from jobs.record.state import JobState
-from tests.jobs.record.test_states_and_store import make_job
+from tests.jobs.made_by_hand import make_job
 from trainer.run_folder import MANIFEST_FILE, RunFolder
 from trainer.settings import Settings
 

@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,37 +9,15 @@ from sqlalchemy.exc import OperationalError
 
 from jobs.record import store as store_module
 from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish, explain_exit, may_follow, outcome
-from jobs.record.store import EVERYBODY, Job, JobStore, new_job_id, open_engine, waiting_place
+from jobs.record.store import EVERYBODY, JobStore, open_engine, waiting_place
+from jobs.runs import progress as progress_module
 from jobs.runs.progress import progress_of, read_progress
 from jobs.runs.speed import Speeds
-from jobs.runs import progress as progress_module
 from tests.engine.conftest import small_recipe
+from tests.jobs.made_by_hand import make_job
 from trainer.errors import RequestError
 from trainer.events import EventLog, Failed, Finished, Phase, PhaseChanged, Preview, Started, Step
 from trainer.recipe.choices import STARTER
-
-
-def make_job(**changes: object) -> Job:
-    job = Job(
-        id=new_job_id(),
-        owner="anna",
-        title="mug",
-        name="mug",
-        method="dreambooth",
-        kind="object",
-        base="starter",
-        steps=10,
-        state=JobState.waiting,
-        wish=StopWish.none,
-        priority=1,
-        attempt=1,
-        created=1.0,
-        queued=1.0,
-        started=None,
-        ended=None,
-        message="",
-    )
-    return replace(job, **changes)  # type: ignore[arg-type]
 
 
 @pytest.fixture

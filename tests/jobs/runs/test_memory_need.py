@@ -11,18 +11,12 @@ from jobs.runs.memory_need import PeakMemory, gpu_bytes, least_bytes, ways_to_le
 from jobs.runs.progress import Progress
 from jobs.runs.speed import Speeds
 from tests.engine.conftest import small_recipe
+from tests.jobs.made_by_hand import measured
 from trainer.bases import BaseTraits
-from trainer.events import Measured
 from trainer.machine.devices import Device, cpu
 
 SD1 = BaseTraits("stable-diffusion", 512, "epsilon", "abc", text_width=768)
 BASE = Path("owner/model")
-
-
-def measured(peak_bytes: int, device: str) -> Progress:
-    """What a run says that held so much at its peak."""
-    numbers = Measured(knows_subject=0.5, changed_elsewhere=0, trained_parameters=1, peak_memory_bytes=peak_bytes)
-    return Progress(device=device, measured=numbers)
 
 
 def test_peak_is_remembered_for_runs_of_the_same_settings(tmp_path: Path) -> None:

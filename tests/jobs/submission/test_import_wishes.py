@@ -14,7 +14,7 @@ from safetensors.torch import save_file
 
 from jobs.service import JobService
 from jobs.submission.bringing_in import Importer, Wish
-from tests.engine.test_single_file_base import widened
+from tests.engine.one_file import widened
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub

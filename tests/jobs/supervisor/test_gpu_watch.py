@@ -5,39 +5,18 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from jobs.supervisor.gpu_watch import GpuWatch, gpu_trouble
 from tests import ROOT
+from tests.jobs.gpu_driver import REPORTS, Driver
 from tests.waiting import PATIENCE_S
 from trainer.errors import EXIT_FAILED
 from trainer.machine.devices import find_devices
 
-REPORTS = "0, GPU-12345678, NVIDIA H200"
 WITHOUT_CUDA = "PyTorch cannot use GPU 0 (NVIDIA H200): this PyTorch was built without CUDA."
-Driver = Callable[[str], None]
-
-
-@pytest.fixture
-def driver(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Driver:
-    """Makes nvidia-smi report these lines."""
-    torch = pytest.importorskip("torch")
-    if torch.version.cuda is not None:
-        pytest.skip("this PyTorch is built with CUDA")
-    place = tmp_path / "driver"
-    place.mkdir()
-    monkeypatch.setenv("PATH", f"{place}:{os.environ['PATH']}")
-    monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-
-    def report(lines: str) -> None:
-        script = place / "nvidia-smi"
-        script.write_text(f"#!/bin/sh\necho '{lines}'\n")
-        script.chmod(0o755)
-
-    return report
 
 
 @pytest.mark.fault(56, 57)

@@ -18,7 +18,7 @@ from jobs.supervisor import local
 from jobs.supervisor.local import _grace_s, _tidy, _wait_for_predecessor
 from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
-from tests.jobs.supervisor.test_worker import AtHand
+from tests.jobs.supervisor.at_hand import AtHand
 from tests.waiting import wait_until
 from trainer.machine.process import GRACE_S, Child
 from trainer.run_folder import RunFolder

@@ -19,7 +19,6 @@ import pytest
 import sqlalchemy as sa
 
 from jobs.hub.tokens import TokenVault
-from jobs.queueing.queue import Queue
 from jobs.record.job_file import read_job_file
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
@@ -31,6 +30,7 @@ from jobs.supervisor.local import LocalTrainer, _may_fetch
 from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
 from tests.engine.conftest import small_recipe
+from tests.jobs.supervisor.at_hand import AtHand
 from tests.waiting import wait_until
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BaseModelError
 from trainer.machine.devices import cpu
@@ -40,36 +40,6 @@ from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
 Submit = Callable[..., Job]
-
-
-class AtHand:
-    """A trainer without a device or a process: `train` is what a test says."""
-
-    queue, key, label, at_once = Queue.training, "cpu", "A test", 1
-
-    def __init__(
-        self, train: Callable[[Watch], int], lease: Callable[[], AbstractContextManager[object]] = nullcontext
-    ) -> None:
-        self._train, self._lease = train, lease
-        self.trained = 0
-
-    def can_train(self) -> bool:
-        return True
-
-    def lease(self, _give_up: Callable[[], bool], /) -> AbstractContextManager[object]:
-        return self._lease()
-
-    def speeds(self, _run: RunFolder, /) -> Speeds:
-        raise AssertionError("nothing was trained")
-
-    def is_under_way(self, _run: RunFolder, /) -> bool:
-        return False
-
-    def train(self, _job: Job, _run: RunFolder, watch: Watch, /) -> int:
-        self.trained += 1
-        return self._train(watch)
-
-    def leave(self) -> None: ...
 
 
 def raising(error: Exception) -> Callable[[Watch], int]:

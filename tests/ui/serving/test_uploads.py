@@ -14,7 +14,7 @@ from starlette.requests import Request
 from jobs.record.store import EVERYBODY, SINGLE_OWNER
 from jobs.submission import drafts
 from tests.engine.conftest import small_recipe
-from tests.ui.test_sign_in import scope
+from tests.ui.visits import scope
 from tests.waiting import wait_until
 from trainer.errors import RequestError
 from trainer.photos.intake import take_folder
