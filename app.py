@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.client import GeneratorClient
+from inference.drawings import Drawings
 from jobs.children import Children
 from jobs.example import submit_example
 from jobs.hub.tokens import TokenDesk
@@ -50,7 +51,8 @@ _TIDY_EVERY_S = 3600.0
 _QUEUE_EVERY_S = 60.0
 _QUEUE_LOOKS_EVERY_S = 0.02  # gradio's millisecond takes 5 % of a core from the training while nobody is there
 _SESSIONS = 500  # of 0.4 MB each; gradio would keep the first 10,000, open or not
-_THREADS = 120  # gradio's 40 would be used up by people who wait for pictures: each waits in a thread
+_THREADS = 120  # gradio's 40 could be used up by programs that wait for pictures: each waits in a thread
+_UNSEEN_S = 1800.0  # of a processor that many share, for pictures that nobody has looked for since
 
 
 def build_services(settings: Settings, devices: list[Device]) -> Services:
@@ -60,11 +62,14 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
     bases = BaseChecker(settings.own_hub_token, shared=not owners.single)
     spending = Spending(settings, has_gpu=devices[0].index is not None)
     drafts = Drafts(settings.home / "drafts")
+    generator = GeneratorClient(settings.runtime_dir)
+    shared_cpu = not owners.single and devices[0].index is None
     return Services(
         jobs=open_service(settings, own=training),
         drafts=drafts,
         intake=Intake(drafts),
-        generator=GeneratorClient(settings.runtime_dir),
+        generator=generator,
+        drawings=Drawings(generator, unseen_s=_UNSEEN_S if shared_cpu else math.inf),
         pictures=PictureHistory(settings.home / "pictures"),
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in training]),
         bases=bases,

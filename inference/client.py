@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO
 
 from pydantic import ValidationError
 
@@ -13,6 +13,7 @@ from inference.protocol import ANSWERS, MAX_LINE, Answer, Ask, Made, Refused, Wo
 from inference.request import PictureRequest
 
 _SILENCE_S = 600.0
+_LOOK_S = 0.3
 _NOT_THERE = "The picture process is starting, or has just been restarted. Please try again in a few seconds."
 _DIED = (
     "The picture process ended while it worked on this, most likely because memory ran out. It is started again by "
@@ -32,8 +33,18 @@ class GeneratorClient:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             return connection.connect_ex(str(self._path)) == 0
 
-    def generate(self, request: PictureRequest, folder: Path, token: str | None = None) -> Iterator[Answer]:
-        """Ask, and yield answers until pictures are made or refused. Closing the iterator withdraws the request."""
+    def generate(
+        self,
+        request: PictureRequest,
+        folder: Path,
+        token: str | None = None,
+        *,
+        leaving: Callable[[], bool] = lambda: False,
+    ) -> Iterator[Answer]:
+        """Ask, and yield answers until pictures are made or refused.
+
+        Closing the iterator withdraws the request; so does `leaving`, once it says so: then no answer follows.
+        """
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
             connection.settimeout(_SILENCE_S)
             try:
@@ -42,16 +53,32 @@ class GeneratorClient:
             except OSError:
                 yield Refused(text=_NOT_THERE)
                 return
-            with connection.makefile("rb") as lines:
-                answer: Answer | None = None
-                while not isinstance(answer, Made | Refused):
-                    answer = _read(lines) or Refused(text=_DIED if isinstance(answer, Working) else _DIED_ON_ANOTHER)
-                    yield answer
+            answer: Answer | None = None
+            for line in _lines(connection, leaving):
+                try:
+                    answer = ANSWERS.validate_json(line)
+                except ValidationError:
+                    break
+                yield answer
+                if isinstance(answer, Made | Refused):
+                    return
+            if not leaving():
+                yield Refused(text=_DIED if isinstance(answer, Working) else _DIED_ON_ANOTHER)
 
 
-def _read(lines: IO[bytes]) -> Answer | None:
-    """The next answer; None where the generator is gone."""
-    try:
-        return ANSWERS.validate_json(lines.readline(MAX_LINE))
-    except (OSError, ValidationError):
-        return None
+def _lines(connection: socket.socket, leaving: Callable[[], bool]) -> Iterator[bytes]:
+    """Whole lines as they come, until the other side is gone or silent for too long, or `leaving` says so."""
+    begun, heard = b"", time.monotonic()
+    connection.settimeout(_LOOK_S)
+    while not leaving() and time.monotonic() - heard < _SILENCE_S:
+        try:
+            came = connection.recv(MAX_LINE)
+        except TimeoutError:
+            continue
+        except OSError:
+            return
+        if not came:
+            return
+        heard = time.monotonic()
+        *lines, begun = (begun + came).split(b"\n")
+        yield from lines

@@ -65,7 +65,9 @@ def build_page(services: Services) -> gr.Blocks:
         _connect(tabs, train, jobs, trying, library)
         jobs.view.refresh_on(jobs_page.select)
         try_page.select(spoken(trying.refresh), trying.looked_at, trying.refreshed, **QUIET_AT_ONCE)
-        page.load(spoken(trying.restore), trying.remembered, trying.restored, **QUIET_AT_ONCE)
+        page.load(spoken(trying.restore), trying.remembered, trying.restored, **QUIET_AT_ONCE).then(
+            spoken(trying.follow), trying.follows, trying.followed, **QUIET_AT_ONCE
+        )
         for trigger in (library_page.select, page.load):
             library.view.refresh_on(trigger)
         build_api(services)

@@ -9,6 +9,7 @@ from pathlib import Path
 import gradio as gr
 
 from inference.client import GeneratorClient
+from inference.drawings import Drawings
 from jobs.hub.tokens import TokenDesk
 from jobs.mirror.keeping import Keeping
 from jobs.money.admission import Admission
@@ -35,6 +36,7 @@ class Services:
     drafts: Drafts
     intake: Intake
     generator: GeneratorClient
+    drawings: Drawings
     pictures: PictureHistory
     tokens: TokenDesk
     bases: BaseChecker
@@ -51,6 +53,7 @@ class Services:
         """Give what a browser's owner has to the person who signed in there."""
         self.jobs.adopt(browser, person)
         self.drafts.adopt(browser, person)
+        self.drawings.adopt(browser, person)
         self.pictures.adopt(browser, person)
 
     def adopt_everything(self, owner: str) -> None:

@@ -114,6 +114,7 @@ def test_newcomers_tour(app: MakeApp, new_page: Open, tmp_path: Path, tiny_model
     grid = page.locator("#try-pictures figure.cs-whole-grid")
     expect(grid).to_have_count(1, timeout=PATIENCE_MS)
     expect(page.locator("#try-pictures figure")).to_have_count(9)
+    expect(page.locator("#try-stop")).to_be_disabled()
     assert width_of(grid.locator("img")) > 2 * 64
     page.locator("#try-grid-down-values").get_by_role("textbox").fill("")
     grid.get_by_role("button", name="Same settings").click()

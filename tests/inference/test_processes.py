@@ -114,13 +114,15 @@ def test_generator_makes_pictures_and_survives_what_it_cannot_do(
 def test_client_that_leaves_frees_the_generator_and_the_next_waits_its_turn(
     generator: subprocess.Popen[bytes], settings: Settings, tiny_model: Path, tmp_path: Path
 ) -> None:
-    client = GeneratorClient(settings.runtime_dir)
+    client, leave = GeneratorClient(settings.runtime_dir), threading.Event()
     list(client.generate(ask(tiny_model), tmp_path))  # models are loaded
-    endless = client.generate(ask(tiny_model, steps=150, count=4, width=128, height=128), tmp_path / "endless")
+    much = ask(tiny_model, steps=150, count=4, width=128, height=128)
+    endless = client.generate(much, tmp_path / "endless", leaving=leave.is_set)
     assert isinstance(next(endless), Working)
     second = client.generate(ask(tiny_model), tmp_path / "second")
     assert next(second) == Waiting(ahead=1)
-    endless.close()
+    leave.set()
+    assert all(isinstance(a, Working) for a in endless)  # who left is refused nothing
     answers = list(second)
     assert isinstance(answers[-1], Made)
     assert all(isinstance(a, Working | Made) for a in answers)

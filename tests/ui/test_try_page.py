@@ -22,7 +22,8 @@ from trainer.machine.devices import Device, cpu
 from trainer.recipe.choices import STARTER, Method
 from trainer.settings import Settings
 from ui.services import Services
-from ui.try_it.handlers import HISTORY, MAX_CONCEPTS, TryHandlers
+from ui.try_it.following import HISTORY, Following
+from ui.try_it.handlers import MAX_CONCEPTS, TryHandlers
 from ui.try_it.tab import TryTab
 from ui.try_it.tried import what_was_tried
 
@@ -88,8 +89,8 @@ def test_older_pictures_are_a_press_away(services: Services, tmp_path: Path) -> 
     folder.mkdir(parents=True)
     for number in range(HISTORY + 2):
         Image.new("RGB", (8, 8)).save(folder / f"{number:04d}.png")
-    handlers = TryHandlers(services)
-    first, all_of_them = handlers.history(SINGLE_OWNER), handlers.history(SINGLE_OWNER, 2 * HISTORY)
+    following = Following(services)
+    first, all_of_them = following.history(SINGLE_OWNER), following.history(SINGLE_OWNER, 2 * HISTORY)
     assert (first.count("<figure"), all_of_them.count("<figure")) == (HISTORY, HISTORY + 2)
     assert ("Show older" in first, "Show older" in all_of_them) == (True, False)
 
@@ -125,16 +126,15 @@ def test_weight_is_of_the_concept_that_the_slider_shows_not_of_its_place(
     tab = drawn(lambda _: TryTab(services, what_was_tried()))
     asked: list[PictureRequest] = []
 
-    def generate(request: PictureRequest, *_: Any, **__: Any) -> Iterator[tuple[str, str]]:
-        asked.append(request)
-        yield "", ""
+    def begin(_owner: str, requests: list[PictureRequest], *_: Any, **__: Any) -> None:
+        asked.extend(requests)
 
-    monkeypatch.setattr(tab._handlers, "generate", generate)
+    monkeypatch.setattr(services.drawings, "begin", begin)
     sampled: dict[Any, Any] = {widget: PICTURE.get(name) for name, widget in tab._sampler.of.items()}
     sliders = dict(zip(tab._weights, [0.3, 1.5, 1.0, 1.0], strict=True))
     values = {**sampled, **tab._grid.filled(None), **sliders, tab._sampler.base: "", tab._history: HISTORY}
     values |= {tab.concepts: [cat], tab._weighed: [mug, cat], tab._prompt: "a <old-cat>", tab._count: 1}
-    list(tab._make(values, VISITOR))
+    tab._begin(values, VISITOR)
     assert [use.weight for use in asked[0].concepts] == [1.5]
 
 

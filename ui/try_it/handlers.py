@@ -1,37 +1,30 @@
-"""What the Try it page does: builds requests, follows the generator, keeps the history."""
+"""What the Try it page does: builds requests, and brings back what pictures were made with."""
 
 from __future__ import annotations
 
 import re
 import secrets
-import time
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
 from inference.catalog import aliases_of, use_each, use_together
-from inference.grid import Grid
-from inference.grid_picture import save_grid
 from inference.metadata import PictureSettings, read_settings
-from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import MAX_SEED, PictureRequest, build_request
 from trainer.bases import base_name, public_base_name
 from trainer.errors import RequestError
-from trainer.quantities import duration
 from trainer.recipe.choices import STARTER, Kind
 from trainer.recipe.presets import MOST_PX, sampler_values
-from ui.html import render
 from ui.library.tab import LibraryEntry, library_entries
 from ui.method_words import METHOD_IN_A_WORD
-from ui.pictures import MAX_KEPT
 from ui.services import Services
+from ui.try_it.following import line_html
 from ui.try_it.start_picture import check_start_picture
 
 MAX_CONCEPTS = 4
-HISTORY = 24
 _UNKNOWN_PX = 512
 _MOST_WORK_ON_A_CPU = 4 * 50 * 512 * 512
 """Four pictures of Stable Diffusion 1.5 in fifty steps: most of an hour on a few cores."""
@@ -135,74 +128,6 @@ class TryHandlers:
             return
         self._services.bases.check(self._services.owners.find_base(base), hub_token)
 
-    def generate(
-        self, request: PictureRequest, owner: str, hub_token: str | None = None, *, shown: int = HISTORY
-    ) -> Iterator[tuple[str, str]]:
-        """Progress and the history, `shown` pictures of it, as HTML, until the pictures are there or refused."""
-        history, folder = self.history(owner, shown), self._services.pictures.folder(owner)
-        for answer in self._services.generator.generate(request, folder, hub_token):
-            if isinstance(answer, Made):
-                history = self.history(owner, shown, [file.name for file in answer.files])
-            yield self._making(answer), history
-
-    def generate_grid(
-        self, grid: Grid, request: PictureRequest, owner: str, hub_token: str | None = None, *, shown: int = HISTORY
-    ) -> Iterator[tuple[str, str]]:
-        """The same for a grid that was built from `request`: picture by picture, and then all of them as one.
-
-        Each picture is a request of its own, so others who wait are served in between.
-        """
-        began, folder, cells = time.monotonic(), self._services.pictures.folder(owner), grid.cells
-        files: list[Path] = []
-        notes: list[str] = []
-        for number, cell in enumerate(cells):
-            history = self.history(owner, shown, [file.name for file in files])
-            for answer in self._services.generator.generate(cell, folder, hub_token):
-                if isinstance(answer, Made):
-                    files += answer.files
-                    notes += answer.notes
-                else:
-                    yield self._making(answer, number=number, count=len(cells)), history
-                if isinstance(answer, Refused):
-                    return
-        target = folder / f"{time.time_ns()}-grid.png"
-        save_grid(grid, request, files, target)
-        text = f"A grid of {len(cells)} in {duration(time.monotonic() - began)}."
-        fresh = [target.name, *(file.name for file in files)]
-        yield _line(text, notes=list(dict.fromkeys(notes)), kind="done"), self.history(owner, shown, fresh)
-
-    def _making(self, answer: Answer, *, number: int = 0, count: int = 1) -> str:
-        """An answer in words; of a grid's `count` pictures it is about `number`, from 0 on."""
-        match answer:
-            case Waiting() if answer.for_training:
-                return _line(f"The GPU is training{self._until()}. Your pictures come after that; keep this page open.")
-            case Waiting():
-                many = "one request" if answer.ahead == 1 else f"{answer.ahead} requests"
-                return _line(f"Waiting: {many} before yours.")
-            case Working(unit="MB"):
-                text = f"Downloading the base model: {answer.done:,} of {answer.total:,} MB."
-                return _line(text, done=answer.done, total=answer.total)
-            case Working() if answer.done == 0 and number == 0:
-                return _line("Getting the model ready.")
-            case Working():
-                text = f"Making picture {number + 1} of {count}." if count > 1 else "Making pictures."
-                return _line(text, done=number * answer.total + answer.done, total=count * answer.total)
-            case Made():
-                text = f"{len(answer.files)} in {duration(answer.seconds)}."
-                return _line(text, notes=answer.notes, kind="done")
-            case Refused():
-                return _line(answer.text, kind="cs-bad")
-
-    def _until(self) -> str:
-        _, seconds = self._services.jobs.ahead()
-        return f" for about {duration(seconds)} more" if seconds else ""
-
-    def history(self, owner: str, count: int = HISTORY, fresh: list[str] | None = None) -> str:
-        """The newest pictures of the owner as HTML."""
-        pictures = self._services.pictures.newest(owner, count + 1)
-        older = len(pictures) > count
-        return render("pictures.html", pictures=pictures[:count], fresh=fresh or [], older=older, most=MAX_KEPT)
-
     def picture(self, name: str, owner: str) -> Path:
         """The file of one of the owner's pictures. Raises RequestError where there is none."""
         found = self._services.pictures.find(owner, name)
@@ -268,14 +193,11 @@ class TryHandlers:
         """Whether a prompt is one of ours, so that picking another concept may replace it."""
         return _SUGGESTION.fullmatch(prompt) is not None
 
-    def stopped_note(self) -> str:
-        return _line("Stopped. Pictures that were done are below.")
-
     def restored_note(self, missing: list[str], *, started_from_picture: bool) -> str:
         """What was loaded from a picture, and what could not be."""
         notes = ["It was drawn from another picture, which is not in the file."] if started_from_picture else []
         notes += [f"<{name}> is not in your library, so it was left out." for name in missing]
-        return _line("Settings loaded.", notes=notes)
+        return line_html("Settings loaded.", notes=notes)
 
     def delete(self, name: str, owner: str) -> None:
         self._services.pictures.delete(owner, name)
@@ -294,7 +216,3 @@ def chosen_seed(entered: Any) -> int:
 def _whole_numbers(values: dict[str, object]) -> dict[str, object]:
     """Number fields of a browser are floats."""
     return {k: int(v) if isinstance(v, float) and v.is_integer() and k != "guidance" else v for k, v in values.items()}
-
-
-def _line(text: str, *, done: int = 0, total: int = 0, notes: list[str] | None = None, kind: str = "") -> str:
-    return render("making.html", text=text, done=done, total=total, notes=notes or [], kind=kind)

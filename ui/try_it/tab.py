@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
+import asyncio
+from collections.abc import AsyncIterator
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
 from inference.catalog import aliases_of
+from inference.drawings import Drawing
 from inference.metadata import PictureSettings
 from inference.request import MAX_PROMPT
 from trainer.photos.decode import decode_photo
@@ -17,14 +18,13 @@ from ui.errors import spoken, unknown_button
 from ui.html import ACTIONS_JS
 from ui.listening import QUIET, QUIET_AT_ONCE
 from ui.services import Services
+from ui.try_it.following import HISTORY, Following, stop_button
 from ui.try_it.grid_fields import GridFields
-from ui.try_it.handlers import HISTORY, MAX_CONCEPTS, TryHandlers
+from ui.try_it.handlers import MAX_CONCEPTS, TryHandlers
 from ui.try_it.sampler_fields import SamplerFields
 from ui.try_it.start_picture import check_start_picture
 from ui.try_it.tried import is_of_this_version, tried
 
-_ON_ITS_WAY_S = 1.0
-_WAITING_AT_ONCE = 60  # the generator tells each of them their place; gradio's own queue would show them nothing
 _SHOW_THE_MAKING = """() => {
   const made = document.getElementById('try-made');
   if (made.getBoundingClientRect().top > innerHeight / 2) made.scrollIntoView({behavior: 'smooth'});
@@ -43,7 +43,7 @@ class TryTab:
 
     def __init__(self, services: Services, kept: gr.BrowserState) -> None:
         self._services, self._kept = services, kept
-        self._handlers = TryHandlers(services)
+        self._handlers, self._following = TryHandlers(services), Following(services)
         with gr.Row(elem_classes="cs-columns"):
             with gr.Column(scale=4, min_width=320):
                 self._draw_prompt()
@@ -88,7 +88,7 @@ class TryTab:
                 4, minimum=1, maximum=8, precision=0, label="How many", elem_id="try-count", min_width=96
             )
             self._generate = gr.Button("Generate", variant="primary", elem_id="try-generate", min_width=140)
-            self._stop = gr.Button("Stop", elem_id="try-stop", min_width=80)
+            self._stop = gr.Button("Stop", elem_id="try-stop", min_width=80, interactive=False)
         self._starting = gr.HTML(elem_id="try-starting", elem_classes="cs-small")
 
     def _wire(self) -> None:
@@ -110,18 +110,14 @@ class TryTab:
         # before the pictures: what a button does next waits until a stream of answers ends
         self._generate.click(None, None, None, js=_SHOW_THE_MAKING, **QUIET)
         self._generate.click(spoken(self._remember), [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
-        making = self._generate.click(
+        self._generate.click(
             spoken(self._make),
             {self.concepts, *weighed, self._prompt, self._count, *drawn_with, self._history},
-            [self._making, self._pictures],
-            api_visibility="private",
-            show_progress="hidden",
+            self.followed,
+            **QUIET_AT_ONCE,
             trigger_mode="once",
-            concurrency_limit=_WAITING_AT_ONCE,
         )
-        self._stop.click(
-            spoken(self._stopped), self._history, [self._making, self._pictures], cancels=making, **QUIET_AT_ONCE
-        )
+        self._stop.click(spoken(self._stop_drawing), None, self._stop, **QUIET_AT_ONCE)
         restorable = [self.concepts, *weighed, *drawn_with, self._sampler.fitted_to, self._prompt, self._making]
         self._loaded.upload(
             spoken(self._restore_uploaded),
@@ -138,7 +134,7 @@ class TryTab:
         choices = self._handlers.choices(owner)
         known = {job for _, job in choices}
         kept = [job for job in picked or [] if job in known]
-        history = self._handlers.history(owner, count)
+        history = self._following.history(owner, count)
         if kept == (picked or []):  # set again, it would undo a pick that another tab made meanwhile
             return gr.update(choices=choices), history
         return gr.update(choices=choices, value=kept), history
@@ -228,13 +224,18 @@ class TryTab:
         """What `pick` fills."""
         return [self.concepts, *self._sampler.fitted]
 
-    def _make(self, values: dict[Component, Any], request: gr.Request) -> Iterator[tuple[str, str]]:
+    async def _make(self, values: dict[Component, Any], request: gr.Request) -> AsyncIterator[tuple[str, str, Any]]:
+        drawing = await asyncio.to_thread(self._begin, values, request)  # the Hub may be asked whether there is a base
+        async for shown in self._following.follow(drawing, self._services.owners.of(request), values[self._history]):
+            yield shown
+
+    def _begin(self, values: dict[Component, Any], request: gr.Request) -> Drawing:
         owner = self._services.owners.of(request)
         picked, weight_of = values[self.concepts] or [], self._weight_of(values)
         fields = self._sampler.of | {"prompt": self._prompt, "count": self._count}
         entered = {name: values[widget] for name, widget in fields.items()}
         token = self._services.owners.token_of(request)
-        made = self._handlers.request(
+        asked = self._handlers.request(
             picked,
             [weight_of.get(job, 1.0) for job in picked],
             entered,
@@ -242,17 +243,33 @@ class TryTab:
             hub_token=token,
             one_at_a_time=self._grid.varies_concept(values),
         )
-        shown: int = values[self._history]
-        if grid := self._grid.read(values, made):
-            yield from self._handlers.generate_grid(grid, made, owner, token, shown=shown)
-        else:
-            yield from self._handlers.generate(made, owner, token, shown=shown)
+        return self._following.begin(asked, self._grid.read(values, asked), owner, token)
 
-    def _stopped(self, count: int, request: gr.Request) -> Iterator[tuple[str, str]]:
-        """Said twice: how far it was may still have been on its way when it was stopped."""
-        for pause_s in (0.0, _ON_ITS_WAY_S):
-            time.sleep(pause_s)
-            yield self._handlers.stopped_note(), self._handlers.history(self._services.owners.of(request), count)
+    async def follow(self, count: int, request: gr.Request) -> AsyncIterator[tuple[Any, Any, Any]]:
+        """What the owner has asked for and not seen yet, on a page that opens; until they ask for something else."""
+        owner, drawings = self._services.owners.of(request), self._services.drawings
+        if (drawing := drawings.of(owner)) is None:
+            yield gr.skip(), gr.skip(), gr.skip()
+            return
+        async for shown in self._following.follow(drawing, owner, count):
+            yield shown
+            if drawings.of(owner) is not drawing:
+                return
+
+    @property
+    def follows(self) -> list[Component]:
+        """What `follow` reads."""
+        return [self._history]
+
+    @property
+    def followed(self) -> list[Component]:
+        """What `follow` fills."""
+        return [self._making, self._pictures, self._stop]
+
+    def _stop_drawing(self, request: gr.Request) -> Any:
+        """Whoever follows is told that it has stopped."""
+        self._services.drawings.stop(self._services.owners.of(request))
+        return stop_button(lit=False)
 
     def _restore_uploaded(self, file: str, base: str, request: gr.Request) -> dict[Component, Any]:
         return {**self._restored(self._handlers.settings_in_file(file), base, request), self._loaded: None}
@@ -282,7 +299,7 @@ class TryTab:
         match pressed.get("action"):
             case "older":
                 count += HISTORY
-                return {self._pictures: self._handlers.history(owner, count), self._history: count}
+                return {self._pictures: self._following.history(owner, count), self._history: count}
             case "start":
                 picture = decode_photo(self._handlers.picture(name, owner))  # gradio serves no file of the data root
                 return {self._sampler.start: gr.update(open=True), self._sampler.init_image: picture}
@@ -291,7 +308,7 @@ class TryTab:
                 return self._restored(settings, base, request)
             case "delete":
                 self._handlers.delete(name, owner)
-                return {self._pictures: self._handlers.history(owner, count)}
+                return {self._pictures: self._following.history(owner, count)}
             case other:
                 raise unknown_button(other)
 
