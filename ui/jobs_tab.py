@@ -25,6 +25,8 @@ from ui.polling import Drawn, PolledHtml, drawn_or_trouble
 from ui.services import Services
 
 TITLE = "Concept Studio"
+JOBS = 20
+"""How many are shown until somebody asks for older ones: while one trains, all that is shown is sent again."""
 PHASE_WORDS = {
     "prepare": "photos",
     "class-images": "class pictures",
@@ -68,20 +70,24 @@ class JobsTab:
         self.chosen, self.again = gr.State(""), gr.State("")
         draw_keeping_notice(services, page)
         self.comparing = ComparePanel(services, "jobs")
-        self.view = PolledHtml(self._draw, elem_id="jobs-shown", js_on_load=ACTIONS_AND_TITLE_JS)
+        self._count = gr.State(JOBS)
+        self.view = PolledHtml(self._draw, [self._count], elem_id="jobs-shown", js_on_load=ACTIONS_AND_TITLE_JS)
         self.view.refresh_on(page.load)
-        outputs = [*self.view.outputs, self.chosen, self.again, *self.comparing.opened]
-        self.acted = self.view.shown.click(spoken(self._act), None, outputs, **QUIET_AT_ONCE)
+        outputs = [*self.view.outputs, self.chosen, self.again, *self.comparing.opened, self._count]
+        self.acted = self.view.shown.click(spoken(self._act), self._count, outputs, **QUIET_AT_ONCE)
 
-    def _draw(self, request: gr.Request) -> Drawn:
-        return drawn_or_trouble(self._own_jobs, request)
+    def _draw(self, request: gr.Request, count: int) -> Drawn:
+        return drawn_or_trouble(lambda request: self._own_jobs(request, count), request)
 
-    def _own_jobs(self, request: gr.Request) -> Drawn:
+    def _own_jobs(self, request: gr.Request, count: int) -> Drawn:
+        """The newest `count` jobs, and all that are open."""
         owner = self._services.owners.of(request)
         views = self._services.jobs.views(owner)
+        shown = [view for place, view in enumerate(views) if place < count or view.job.is_open]
         content = render(
             "jobs.html",
-            views=[self._card(view, owner, {v.job.id for v in views}) for view in views],
+            views=[self._card(view, owner, {v.job.id for v in views}) for view in shown],
+            older=len(views) - len(shown),
             phase_words=PHASE_WORDS,
             title=_title(views),
             could_sign_in=self._services.owners.could_sign_in(request),
@@ -105,12 +111,14 @@ class JobsTab:
             has_partner=comparison is not None and comparison.other(view.job.id) in visible,
         )
 
-    def _act(self, event: gr.EventData, request: gr.Request) -> dict[Component, Any]:
-        """A press on one of a card's buttons."""
+    def _act(self, count: int, event: gr.EventData, request: gr.Request) -> dict[Component, Any]:
+        """A press on one of a card's buttons, or on the one below them."""
         owner = self._services.owners.of(request)
         pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
         job_id, jobs = str(pressed.get("job", "")), self._services.jobs
         match pressed.get("action"):
+            case "older":
+                return self.view.showing(self._own_jobs(request, count + JOBS)) | {self._count: count + JOBS}
             case "stop":
                 jobs.stop_and_keep(job_id, owner)
             case "cancel":
@@ -126,14 +134,14 @@ class JobsTab:
             case "withdraw":
                 jobs.publishing.withdraw(job_id, owner)
             case "try":
-                return self.view.showing(self._own_jobs(request)) | {self.chosen: jobs.job(job_id, owner).id}
+                return self.view.showing(self._own_jobs(request, count)) | {self.chosen: jobs.job(job_id, owner).id}
             case "again":
-                return self.view.showing(self._own_jobs(request)) | {self.again: jobs.job(job_id, owner).id}
+                return self.view.showing(self._own_jobs(request, count)) | {self.again: jobs.job(job_id, owner).id}
             case "compare":
                 return dict(zip(self.comparing.opened, self.comparing.open_for(job_id, owner), strict=True))
             case other:
                 raise unknown_button(other)
-        return self.view.showing(self._own_jobs(request))
+        return self.view.showing(self._own_jobs(request, count))
 
 
 def _goes_on(view: JobView) -> bool:

@@ -52,7 +52,7 @@ class PolledHtml:
     def __init__(
         self,
         draw: Callable[..., Drawn | None],
-        inputs: Sequence[gr.Dropdown] = (),
+        inputs: Sequence[gr.Dropdown | gr.State] = (),
         *,
         active: bool = True,
         rests: bool = False,
@@ -65,7 +65,8 @@ class PolledHtml:
         self._rescue = gr.Timer(RESCUE_POLL_S, active=active)
         self.outputs: list[Any] = [self.shown, self._mark, self._timer, self._rescue]
         """What `update` and `stopped` fill."""
-        for trigger in (self._timer.tick, *(choice.input for choice in self._inputs)):
+        choices = [choice for choice in self._inputs if isinstance(choice, gr.Dropdown)]
+        for trigger in (self._timer.tick, *(choice.input for choice in choices)):
             self.refresh_on(trigger)
         # compared with what the browser itself says that it shows: an answer that was lost was never shown
         rescue = {**QUIET_AT_ONCE, "trigger_mode": "multiple"}

@@ -151,8 +151,8 @@ def test_every_handler_that_spends_asks_first(
     values = {"add-hub": "bob/style", "add-name": "style"}
     calls: list[tuple[Any, ...]] = [
         (submit.fn, {component: component.value for component in submit.inputs}),
-        (handlers["JobsTab._act"].fn, gr.EventData(None, {"action": "resume", "job": job.id})),
-        (handlers["JobsTab._act"].fn, gr.EventData(None, {"action": "resume-here", "job": job.id})),
+        (handlers["JobsTab._act"].fn, 20, gr.EventData(None, {"action": "resume", "job": job.id})),
+        (handlers["JobsTab._act"].fn, 20, gr.EventData(None, {"action": "resume-here", "job": job.id})),
         (add.fn, {component: values.get(component.elem_id, component.value) for component in add.inputs}),
         (handlers["ExtractPanel._extract"].fn, job.id, 16),
         (handlers["SpaceBanner._keep"].fn,),

@@ -38,7 +38,7 @@ def drawn_card(state: JobState, place: int | None) -> str:
         publication=None,
         money=[],
     )
-    return render("jobs.html", views=[card], could_sign_in=False, phase_words=PHASE_WORDS, title="t")
+    return render("jobs.html", views=[card], older=0, could_sign_in=False, phase_words=PHASE_WORDS, title="t")
 
 
 @pytest.mark.parametrize("state", list(JobState))

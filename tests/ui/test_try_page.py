@@ -186,12 +186,12 @@ def test_second_concept_of_a_name_alone_is_called_by_it_in_the_prompt_that_comes
     manifest = read_manifest(artifact)
     files = [entry.model_copy(update={"sha256": "f" * 64}) for entry in manifest.files]
     write_manifest(artifact, manifest.model_copy(update={"files": files}))
-    asked = {**PICTURE, "base": STARTER, "prompt": "a <red-mug-2> beside a <red-mug-20>"}
+    asked = {**PICTURE, "base": STARTER, "prompt": "a <Red-Mug-2> beside a <Red-Mug-20>"}
     used = [{"name": "red-mug", "alias": "red-mug-2", "sha256": "f" * 64, "weight": 0.5}]
     settings = PictureSettings.model_validate({**asked, "seed": 1, "concepts": used})
     found, weights, missing = handlers.concepts_of(settings, SINGLE_OWNER)
     assert (found, weights, missing) == (jobs[1:], [0.5], [])
-    assert handlers.prompt_of(settings, handlers.describe(found, SINGLE_OWNER)) == "a <red-mug> beside a <red-mug-20>"
+    assert handlers.prompt_of(settings, handlers.describe(found, SINGLE_OWNER)) == "a <red-mug> beside a <Red-Mug-20>"
 
 
 @pytest.mark.fault(60)

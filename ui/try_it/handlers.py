@@ -166,7 +166,12 @@ class TryHandlers:
         manifests = [entry.manifest for entry in entries]
         aliases = aliases_of(manifest.name for manifest in manifests)
         called = {alias_of.get(m.weights_sha256, ""): alias for m, alias in zip(manifests, aliases, strict=True)}
-        return re.sub(_NAME, lambda match: f"<{called.get(match[0][1:-1], match[0][1:-1])}>", settings.prompt)
+
+        def renamed(match: re.Match[str]) -> str:
+            name = match[0][1:-1].lower()  # as it is drawn: a capital makes no other name
+            return f"<{called[name]}>" if name in called else match[0]
+
+        return re.sub(_NAME, renamed, settings.prompt, flags=re.IGNORECASE)
 
     def base_of(self, settings: PictureSettings, entries: list[LibraryEntry], entered: str) -> str:
         """The base that a picture was made on, as it is called here: its concepts' base, or else what is `entered`,
