@@ -22,8 +22,9 @@ from trainer.machine.devices import Device, cpu
 from trainer.recipe.choices import STARTER, Method
 from trainer.settings import Settings
 from ui.services import Services
+from ui.try_it.concept_fields import MAX_CONCEPTS
 from ui.try_it.following import HISTORY, Following
-from ui.try_it.handlers import MAX_CONCEPTS, TryHandlers
+from ui.try_it.handlers import TryHandlers
 from ui.try_it.tab import TryTab
 from ui.try_it.tried import what_was_tried
 
@@ -44,8 +45,8 @@ def concept(services: Services, tmp_path: Path, photo_folder: Path, tiny_model: 
 
 def shown(tab: TryTab, picked: list[str], prompt: str, weights: list[float], whose: list[str]) -> tuple[Any, ...]:
     """The values of the sliders that are shown, and the prompt, after this was picked."""
-    sliders = dict(zip(tab._weights, [*weights, *[1.0] * (MAX_CONCEPTS - len(weights))], strict=True))
-    values = {tab.concepts: picked, tab._prompt: prompt, tab._weighed: whose, **sliders}
+    sliders = dict(zip(tab._concepts._sliders, [*weights, *[1.0] * (MAX_CONCEPTS - len(weights))], strict=True))
+    values = {tab._concepts.picked: picked, tab._prompt: prompt, tab._concepts._weighed: whose, **sliders}
     *updates, _, _, words = tab._show_picked(values, VISITOR)
     return [update["value"] for update in updates if update["visible"]], words
 
@@ -131,9 +132,14 @@ def test_weight_is_of_the_concept_that_the_slider_shows_not_of_its_place(
 
     monkeypatch.setattr(services.drawings, "begin", begin)
     sampled: dict[Any, Any] = {widget: PICTURE.get(name) for name, widget in tab._sampler.of.items()}
-    sliders = dict(zip(tab._weights, [0.3, 1.5, 1.0, 1.0], strict=True))
+    sliders = dict(zip(tab._concepts._sliders, [0.3, 1.5, 1.0, 1.0], strict=True))
     values = {**sampled, **tab._grid.filled(None), **sliders, tab._sampler.base: "", tab._history: HISTORY}
-    values |= {tab.concepts: [cat], tab._weighed: [mug, cat], tab._prompt: "a <old-cat>", tab._count: 1}
+    values |= {
+        tab._concepts.picked: [cat],
+        tab._concepts._weighed: [mug, cat],
+        tab._prompt: "a <old-cat>",
+        tab._count: 1,
+    }
     tab._begin(values, VISITOR)
     assert [use.weight for use in asked[0].concepts] == [1.5]
 

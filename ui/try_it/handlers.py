@@ -9,29 +9,24 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from markupsafe import Markup
-
 from inference.catalog import aliases_of, use_each, use_together
 from inference.metadata import PictureSettings, read_settings
 from inference.request import MAX_SEED, PictureRequest, build_request
 from trainer.bases import base_name, public_base_name
 from trainer.errors import RequestError
-from trainer.recipe.choices import STARTER, Kind
+from trainer.recipe.choices import STARTER
 from trainer.recipe.presets import MOST_PX, sampler_values
 from ui.library.tab import LibraryEntry, library_entries
 from ui.method_words import METHOD_IN_A_WORD
 from ui.services import Services
+from ui.try_it.concept_fields import MAX_CONCEPTS
 from ui.try_it.following import line_html
 from ui.try_it.start_picture import check_start_picture
 
-MAX_CONCEPTS = 4
 _UNKNOWN_PX = 512
 _MOST_WORK_ON_A_CPU = 4 * 50 * 512 * 512
 """Four pictures of Stable Diffusion 1.5 in fifty steps: most of an hour on a few cores."""
 _NAME = "<[a-z0-9-]+>"
-_SUGGESTION = re.compile(
-    f"a picture of a house in the style of {_NAME}|a photo of {_NAME}( next to {_NAME})* on a red background"
-)
 _FIELDS = ("prompt", "negative_prompt", "steps", "guidance", "scheduler", "width", "height", "count", "strength")
 
 
@@ -180,23 +175,6 @@ class TryHandlers:
         if entries:
             return entries[0].base
         return entered if public_base_name(entered) == settings.base else settings.base
-
-    def words(self, placeholders: list[str]) -> str:
-        """What to write for the picked concepts."""
-        if not placeholders:
-            return ""
-        codes = Markup(" ").join(Markup("<code>{}</code>").format(p) for p in placeholders)
-        return Markup("Write {} in the prompt.").format(codes)
-
-    def suggestion(self, placeholders: list[str], entries: list[LibraryEntry]) -> str:
-        """A first prompt for the picked concepts."""
-        if entries[0].manifest.kind is Kind.style:
-            return f"a picture of a house in the style of {placeholders[0]}"
-        return f"a photo of {' next to '.join(placeholders)} on a red background"
-
-    def is_suggestion(self, prompt: str) -> bool:
-        """Whether a prompt is one of ours, so that picking another concept may replace it."""
-        return _SUGGESTION.fullmatch(prompt) is not None
 
     def restored_note(self, missing: list[str], *, started_from_picture: bool) -> str:
         """What was loaded from a picture, and what could not be."""

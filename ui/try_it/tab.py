@@ -9,7 +9,6 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from inference.catalog import aliases_of
 from inference.drawings import Drawing
 from inference.metadata import PictureSettings
 from inference.request import MAX_PROMPT
@@ -18,9 +17,10 @@ from ui.errors import spoken, unknown_button
 from ui.html import ACTIONS_JS
 from ui.listening import QUIET, QUIET_AT_ONCE
 from ui.services import Services
+from ui.try_it.concept_fields import ConceptFields, suggested_prompt
 from ui.try_it.following import HISTORY, Following, stop_button
 from ui.try_it.grid_fields import GridFields
-from ui.try_it.handlers import MAX_CONCEPTS, TryHandlers
+from ui.try_it.handlers import TryHandlers
 from ui.try_it.sampler_fields import SamplerFields
 from ui.try_it.start_picture import check_start_picture
 from ui.try_it.tried import is_of_this_version, tried
@@ -60,21 +60,7 @@ class TryTab:
         self._wire()
 
     def _draw_prompt(self) -> None:
-        self.concepts = gr.Dropdown(
-            [],
-            multiselect=True,
-            max_choices=MAX_CONCEPTS,
-            label="Concepts",
-            info="one or several; empty tries the base model alone",
-            elem_id="try-concepts",
-        )
-        with gr.Row(elem_classes="cs-weights"):
-            self._weights = [
-                gr.Slider(0, 2, 1, step=0.05, label="weight", visible=False, min_width=140, elem_id=f"try-weight-{i}")
-                for i in range(MAX_CONCEPTS)
-            ]
-        self._weighed = gr.State([])  # whose weights the sliders show, in their order
-        self._words = gr.HTML(elem_id="try-words", elem_classes="cs-small")
+        self._concepts = ConceptFields()
         self._prompt = gr.Textbox(
             label="Prompt",
             lines=3,
@@ -92,33 +78,31 @@ class TryTab:
         self._starting = gr.HTML(elem_id="try-starting", elem_classes="cs-small")
 
     def _wire(self) -> None:
-        weighed = [*self._weights, self._weighed]
-        drawn_with = [*self._sampler.components, *self._grid.components]
-        self.concepts.change(
+        picked = self._concepts.picked
+        drawn_with = [*self._concepts.components, self._prompt, *self._sampler.components, *self._grid.components]
+        picked.change(
             spoken(self._show_picked),
-            {self.concepts, self._prompt, *weighed},
-            [*weighed, self._words, self._prompt],
+            {*self._concepts.components, self._prompt},
+            [*self._concepts.shown, self._prompt],
             **QUIET_AT_ONCE,
         )
-        self.concepts.input(
-            spoken(self._fit), [self.concepts, self._sampler.fitted_to], self._sampler.fitted, **QUIET_AT_ONCE
-        )
-        typed = [self.concepts, self._sampler.base, self._sampler.fitted_to]
+        picked.input(spoken(self._fit), [picked, self._sampler.fitted_to], self._sampler.fitted, **QUIET_AT_ONCE)
+        typed = [picked, self._sampler.base, self._sampler.fitted_to]
         self._sampler.base.blur(spoken(self._fit_base), typed, self._sampler.fitted, **QUIET_AT_ONCE)
         start = self._sampler.init_image
         start.change(spoken(_start_words), start, self._starting, **QUIET_AT_ONCE)
         # before the pictures: what a button does next waits until a stream of answers ends
         self._generate.click(None, None, None, js=_SHOW_THE_MAKING, **QUIET)
-        self._generate.click(spoken(self._remember), [self.concepts, self._prompt], self._kept, **QUIET_AT_ONCE)
+        self._generate.click(spoken(self._remember), [picked, self._prompt], self._kept, **QUIET_AT_ONCE)
         self._generate.click(
             spoken(self._make),
-            {self.concepts, *weighed, self._prompt, self._count, *drawn_with, self._history},
+            {*drawn_with, self._count, self._history},
             self.followed,
             **QUIET_AT_ONCE,
             trigger_mode="once",
         )
         self._stop.click(spoken(self._stop_drawing), None, self._stop, **QUIET_AT_ONCE)
-        restorable = [self.concepts, *weighed, *drawn_with, self._sampler.fitted_to, self._prompt, self._making]
+        restorable = [*drawn_with, self._sampler.fitted_to, self._making]
         self._loaded.upload(
             spoken(self._restore_uploaded),
             [self._loaded, self._sampler.base],
@@ -167,11 +151,11 @@ class TryTab:
     @property
     def looked_at(self) -> list[Component]:
         """What `refresh` reads."""
-        return [self.concepts, self._history]
+        return [self._concepts.picked, self._history]
 
     @property
     def refreshed(self) -> list[Component]:
-        return [self.concepts, self._pictures]
+        return [self._concepts.picked, self._pictures]
 
     def pick(self, job_id: str, request: gr.Request) -> list[Any]:
         """Pick one concept, from another tab; nothing for the empty id that stands there before and after."""
@@ -181,31 +165,10 @@ class TryTab:
         return [gr.update(choices=self._handlers.choices(owner), value=[job_id]), *self._fit([job_id], {}, request)]
 
     def _show_picked(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
-        """Weights and words for the picked concepts; a weight stays with its concept."""
-        prompt: str = values[self._prompt]
-        entries = self._handlers.describe(values[self.concepts] or [], self._services.owners.of(request))
-        weight_of = self._weight_of(values)
-        placeholders = [f"<{alias}>" for alias in aliases_of(entry.manifest.name for entry in entries)]
-        sliders = [
-            gr.update(
-                visible=not entry.concept.is_whole_model,  # it is the model itself, and has no weight in it
-                label=f"weight of {placeholder}",
-                value=weight_of.get(entry.job, 1.0),
-            )
-            for placeholder, entry in zip(placeholders, entries, strict=True)
-        ]
-        sliders += [gr.update(visible=False)] * (MAX_CONCEPTS - len(sliders))
-        suggested = placeholders and (not prompt or self._handlers.is_suggestion(prompt))
-        return [
-            *sliders,
-            [entry.job for entry in entries],
-            self._handlers.words(placeholders),
-            self._handlers.suggestion(placeholders, entries) if suggested else gr.skip(),
-        ]
-
-    def _weight_of(self, values: dict[Component, Any]) -> dict[str, float]:
-        """The weights that the sliders show, by concept: another one may be picked before they follow."""
-        return dict(zip(values[self._weighed], [float(values[w]) for w in self._weights], strict=False))
+        """Weights and words for the picked concepts, and a first prompt."""
+        entries = self._handlers.describe(values[self._concepts.picked] or [], self._services.owners.of(request))
+        suggested = suggested_prompt(entries, values[self._prompt])
+        return [*self._concepts.showing(entries, values), gr.skip() if suggested is None else suggested]
 
     def _fit(self, job_ids: list[str], fitted_to: dict[str, Any], request: gr.Request) -> list[Any]:
         """Settings that suit what a person picked; those that were set by hand or came with a picture stay."""
@@ -222,7 +185,7 @@ class TryTab:
     @property
     def picked(self) -> list[Component]:
         """What `pick` fills."""
-        return [self.concepts, *self._sampler.fitted]
+        return [self._concepts.picked, *self._sampler.fitted]
 
     async def _make(self, values: dict[Component, Any], request: gr.Request) -> AsyncIterator[tuple[str, str, Any]]:
         drawing = await asyncio.to_thread(self._begin, values, request)  # the Hub may be asked whether there is a base
@@ -231,13 +194,12 @@ class TryTab:
 
     def _begin(self, values: dict[Component, Any], request: gr.Request) -> Drawing:
         owner = self._services.owners.of(request)
-        picked, weight_of = values[self.concepts] or [], self._weight_of(values)
         fields = self._sampler.of | {"prompt": self._prompt, "count": self._count}
         entered = {name: values[widget] for name, widget in fields.items()}
         token = self._services.owners.token_of(request)
         asked = self._handlers.request(
-            picked,
-            [weight_of.get(job, 1.0) for job in picked],
+            values[self._concepts.picked] or [],
+            self._concepts.weights(values),
             entered,
             owner,
             hub_token=token,
@@ -284,9 +246,7 @@ class TryTab:
         return {
             **self._sampler.filled(settings, base, usual),
             **self._grid.filled(settings.brought_back_by),
-            **dict(zip(self._weights, weights, strict=False)),
-            self._weighed: jobs,
-            self.concepts: gr.update(choices=self._handlers.choices(owner), value=jobs),
+            **self._concepts.filled(self._handlers.choices(owner), jobs, weights),
             self._prompt: self._handlers.prompt_of(settings, entries),
             self._making: self._handlers.restored_note(missing, started_from_picture=settings.strength is not None),
         }
