@@ -22,7 +22,8 @@ from trainer.errors import HubError
 from trainer.machine.devices import cpu
 from trainer.settings import Settings
 from ui.html import render
-from ui.library.tab import LibraryEntry, LibraryTab
+from ui.library.entries import LibraryEntry
+from ui.library.tab import LibraryTab
 
 MUG = "alice/red-mug"
 Client = Callable[[str | None], HfApi]

@@ -12,7 +12,7 @@ from markupsafe import Markup
 
 from inference.catalog import aliases_of
 from trainer.recipe.choices import Kind
-from ui.library.tab import LibraryEntry
+from ui.library.entries import LibraryEntry
 
 MAX_CONCEPTS = 4
 _NAME = "<[a-z0-9-]+>"

@@ -16,7 +16,7 @@ from trainer.bases import base_name, public_base_name
 from trainer.errors import RequestError
 from trainer.recipe.choices import STARTER
 from trainer.recipe.presets import MOST_PX, sampler_values
-from ui.library.tab import LibraryEntry, library_entries
+from ui.library.entries import LibraryEntry, library_entries
 from ui.method_words import METHOD_IN_A_WORD
 from ui.services import Services
 from ui.try_it.concept_fields import MAX_CONCEPTS
