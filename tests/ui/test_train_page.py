@@ -19,7 +19,7 @@ from jobs.submission import preflight
 from tests.hub.accounts import ALICE, BOB
 from tests.jobs.made_by_hand import measured
 from tests.ui.conftest import VISITOR, drawn, in_a_loop
-from trainer.errors import BaseModelError, RecipeError, RequestError
+from trainer.errors import BaseModelError, HubError, RecipeError, RequestError
 from trainer.machine.devices import Device, cpu
 from trainer.photos.crop import Crop
 from trainer.recipe.choices import STARTER, Kind, Method
@@ -30,7 +30,9 @@ from ui.layout import build_page
 from ui.services import Services
 from ui.train.handlers import ADAPTER, DREAMBOOTH, TEXTUAL_INVERSION, Choices, TrainHandlers
 from ui.train.photos_panel import PhotosHandlers, photos_html
+from ui.train.publish_fields import PublishWish
 from ui.train.queueing import Press
+from ui.train.second_method import SecondMethod
 from ui.train.tab import TrainTab
 
 BASE = "alice/tiny"
@@ -53,9 +55,8 @@ class TrainPage:
     def plan(self, base: str, name: str = "red-mug") -> str:
         return self._handlers.plan(_choices(base, name), self._entered)
 
-    def press(self, base: str, name: str = "red-mug", *, publish: bool = False) -> str:
-        choices = _choices(base, name)
-        return self._handlers.submit(choices, self._entered, Press(self.draft, publish=publish), VISITOR)
+    def press(self, base: str, name: str = "red-mug", *, publish: PublishWish | None = None) -> str:
+        return self._handlers.submit(_choices(base, name), self._entered, Press(self.draft, publish), VISITOR)
 
     def assert_nothing_happened(self) -> None:
         assert self.services.jobs.views(SINGLE_OWNER) == []
@@ -325,8 +326,51 @@ def test_trouble_with_a_name_is_said_in_words(services: Services, monkeypatch: p
 @pytest.mark.fault(47)
 def test_name_that_the_hub_would_not_take_is_said_before_anything_is_queued(page: TrainPage) -> None:
     with pytest.raises(RecipeError, match="which stands between two others"):
-        page.press("starter", "red--mug", publish=True)
+        page.press("starter", "red--mug", publish=PublishWish())
     page.assert_nothing_happened()
+
+
+def entered_wish(page: TrainPage, *values: object) -> PublishWish | None:
+    fields = page.tab._publish
+    return fields.read(dict(zip(fields.components, values, strict=True)))
+
+
+def test_concept_goes_where_its_owner_wants_it_and_is_private_unless_they_say_so(
+    page: TrainPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handed: list[str] = []
+    monkeypatch.setattr(page.services.tokens, "own", ALICE)
+    monkeypatch.setattr(page.services.tokens, "hand_over", lambda _owner, token: handed.append(token))
+    assert entered_wish(page, False, "acme/mugs", False) is None
+    with pytest.raises(HubError, match="may not write"):
+        page.press(STARTER, publish=entered_wish(page, True, "readers/mugs", True))
+    page.assert_nothing_happened()
+    job = page.press(STARTER, publish=entered_wish(page, True, " acme/mugs ", False))
+    publication = page.services.jobs.publishing.of(job)
+    assert publication is not None
+    assert (publication.repo_id, publication.private, handed) == ("acme/mugs", False, [ALICE])
+
+
+def test_two_concepts_of_one_press_go_to_two_repositories(page: TrainPage, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(page.services.tokens, "own", ALICE)
+    monkeypatch.setattr(page.services.tokens, "hand_over", lambda _owner, _token: None)
+    press = Press(page.draft, entered_wish(page, True, "acme/mugs", True))
+    second = SecondMethod(Method.textual_inversion, 8)
+    page.tab._pair.submit(second, _choices(STARTER, "red-mug"), page._entered, press, VISITOR)
+    jobs = [view.job.id for view in page.services.jobs.views(SINGLE_OWNER)]
+    publications = page.services.jobs.publishing.of_all(jobs).values()
+    assert {p.repo_id for p in publications} == {"acme/mugs-dreambooth-lora", "acme/mugs-textual-inversion"}
+    assert all(p.private for p in publications)
+
+
+def test_concept_without_a_repository_goes_privately_to_its_owners_account(
+    page: TrainPage, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(page.services.tokens, "own", ALICE)
+    monkeypatch.setattr(page.services.tokens, "hand_over", lambda _owner, _token: None)
+    publication = page.services.jobs.publishing.of(page.press(STARTER, publish=entered_wish(page, True, None, True)))
+    assert publication is not None
+    assert (publication.repo_id, publication.private) == ("alice/red-mug", True)
 
 
 def test_disk_that_a_large_training_takes_is_said(page: TrainPage, monkeypatch: pytest.MonkeyPatch) -> None:

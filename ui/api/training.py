@@ -19,6 +19,7 @@ from trainer.run_folder import RunFolder
 from ui.api.uploaded import uploaded_files
 from ui.services import Services
 from ui.serving.uploads import release
+from ui.train.publish_fields import PublishWish
 from ui.train.queueing import Press, Queueing
 from ui.train.visitors_recipe import named_base, visitors_recipe
 
@@ -56,7 +57,7 @@ class TrainingApi:
         owner = self._queueing.admit(named_base(values), token, Press(""), request)
         whole = visitors_recipe(self._services, values, token)
         with self._draft_of(owner, photos) as (draft, _):
-            job_id = self._queueing.queue(owner, whole, Press(draft, publish=publish), request)
+            job_id = self._queueing.queue(owner, whole, Press(draft, PublishWish() if publish else None), request)
         return self.job(job_id, request)
 
     @contextlib.contextmanager

@@ -12,6 +12,7 @@ from trainer.recipe.config import TrainConfig
 from ui.publishing import prepare_publication
 from ui.services import Services
 from ui.train.money_fields import MoneyWish
+from ui.train.publish_fields import PublishWish
 from ui.train.remote import prepare_remote
 
 
@@ -20,7 +21,7 @@ class Press:
     """What a press of Train comes with, besides the recipe; `flavor` is a machine at Hugging Face, None is this one."""
 
     draft: str
-    publish: bool = False
+    publish: PublishWish | None = None
     money: MoneyWish = field(default_factory=MoneyWish)
     flavor: str | None = None
 
@@ -52,7 +53,8 @@ class Queueing:
     def queue(self, owner: str, recipe: TrainConfig, press: Press, request: gr.Request) -> str:
         """Queue the job of an admitted owner; returns its id. A second press for the same draft is the same job."""
         draft = press.photos()
-        repo_id = prepare_publication(self._services, recipe.name, request) if press.publish else None
+        wish = press.publish
+        repo_id = self.check_repo(wish, wish.repo or recipe.name, request) if wish is not None else None
         remote = None
         if press.flavor is not None:
             remote = prepare_remote(self._services, recipe, press.flavor, request, press.money)
@@ -64,10 +66,14 @@ class Queueing:
             bill=self._bill(recipe, press.money) if remote is None else None,
             remote=remote,
         )
-        if repo_id is not None:
-            self._services.jobs.publishing.ask(job.id, owner, repo_id, private=True)
+        if wish is not None and repo_id is not None:
+            self._services.jobs.publishing.ask(job.id, owner, repo_id, private=wish.private)
         self._services.drafts.discard(owner, draft)
         return job.id
+
+    def check_repo(self, wish: PublishWish, repo: str, request: gr.Request) -> str:
+        """The repository's full name, before anything is queued. Raises as `prepare_publication` does."""
+        return prepare_publication(self._services, repo, request, private=wish.private)
 
     def _bill(self, recipe: TrainConfig, money: MoneyWish) -> Bill | None:
         """On what conditions the job may cost money on this machine."""

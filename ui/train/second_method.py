@@ -20,10 +20,10 @@ from trainer.recipe.presets import preset_values
 from ui.forms import RecipeForm
 from ui.html import render
 from ui.method_words import METHOD_WORDS
-from ui.publishing import prepare_publication
 from ui.services import Services
 from ui.train.handlers import Choices, TrainHandlers, disk_words, size_words
 from ui.train.money_fields import MoneyWish
+from ui.train.publish_fields import PublishWish
 from ui.train.queueing import Press, Queueing
 from ui.train.remote import prepare_remote
 
@@ -190,21 +190,22 @@ class PairHandlers:
         owner = self._queueing.admit(choices.base, choices.hub_token, press, request)
         recipes = self._single.recipe(choices, entered), self.recipe(choices, entered, second)
         draft = press.photos()
-        repos = [self._repo(recipe, request) for recipe in recipes] if press.publish else []
+        wish = press.publish
+        repos = [(self._repo(wish, recipe, request), wish.private) for recipe in recipes] if wish is not None else []
         remotes = self._remotes(recipes, press, request)
         bills = (None, None) if press.flavor is not None else self._bills(recipes, press.money)
         orders = Order(recipes[0], bills[0], remotes[0]), Order(recipes[1], bills[1], remotes[1])
         comparison = self._services.jobs.submitting.submit_pair(
             owner, orders, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft
         )
-        for job_id, repo_id in zip(comparison.jobs, repos, strict=False):
-            self._services.jobs.publishing.ask(job_id, owner, repo_id, private=True)
+        for job_id, (repo_id, private) in zip(comparison.jobs, repos, strict=False):
+            self._services.jobs.publishing.ask(job_id, owner, repo_id, private=private)
         self._services.drafts.discard(owner, draft)
         return comparison.jobs[0]
 
-    def _repo(self, recipe: TrainConfig, request: gr.Request) -> str:
+    def _repo(self, wish: PublishWish, recipe: TrainConfig, request: gr.Request) -> str:
         """Each method has a repository of its own; both concepts have the same name."""
-        return prepare_publication(self._services, f"{recipe.name}-{recipe.method.value}", request)
+        return self._queueing.check_repo(wish, f"{wish.repo or recipe.name}-{recipe.method.value}", request)
 
     def _remotes(
         self, recipes: tuple[TrainConfig, TrainConfig], press: Press, request: gr.Request

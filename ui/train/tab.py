@@ -33,6 +33,7 @@ from ui.train.handlers import (
 from ui.train.money_fields import MoneyFields
 from ui.train.photos_panel import PhotosPanel, build_photos_panel
 from ui.train.place_panel import PlacePanel
+from ui.train.publish_fields import PublishFields
 from ui.train.queueing import Press
 from ui.train.recipe_upload import RecipeUpload
 from ui.train.remembered import RememberedFields
@@ -126,12 +127,7 @@ class TrainTab:
             self._form.draw(advanced=False)
             self._form.draw(advanced=True)
         self._recipe_file = RecipeUpload(self._services)
-        can_publish = self._services.owners.can_sign_in or self._services.tokens.own is not None
-        self._publish = gr.Checkbox(
-            label="When it is done, publish it to my Hugging Face account, privately",
-            visible=can_publish,
-            elem_id="publish-when-done",
-        )
+        self._publish = PublishFields(self._services)
         self._money = MoneyFields(self._services, self._page)
         self.train = gr.Button("Train", variant="primary", size="lg", elem_id="train")
 
@@ -172,7 +168,7 @@ class TrainTab:
         )
         self.pressed = self.train.click(
             spoken(self._submit),
-            {*self._inputs, self._preset, self._photos.draft, self._publish, *self._money.components},
+            {*self._inputs, self._preset, self._photos.draft, *self._publish.components, *self._money.components},
             [self.submitted, self._photos.draft, self._photos.shown],
             **QUIET,  # an error would be shown on the photos, whatever it is of
             trigger_mode="once",
@@ -287,7 +283,7 @@ class TrainTab:
         second = self._second.read(values)
         press = Press(
             values[self._photos.draft],
-            publish=bool(values[self._publish]),
+            publish=self._publish.read(values),
             money=self._money.read(values),
             flavor=self._place.flavor(values),
         )
