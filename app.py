@@ -1,4 +1,4 @@
-"""Concept Studio: starts the page, a supervisor for each device, and the generator. What a Space runs."""
+"""Concept Studio: starts the page and every other process, and keeps them alive. What a Space runs."""
 
 from __future__ import annotations
 

@@ -37,7 +37,9 @@ class Waiting(BaseModel):
 
 
 class Working(BaseModel):
-    """`done` of `total` denoiser calls, 0 while models are loaded; or megabytes of a base that is downloaded first."""
+    """`done` of `total` denoiser calls, counted for each picture and 0 while models are loaded; or megabytes of a base
+    that is downloaded first.
+    """
 
     event: Literal["working"] = "working"
     done: int

@@ -1,4 +1,4 @@
-"""How much disk a training takes, from its recipe alone, and whether there is so much."""
+"""How much disk a training takes, before it begins, and whether there is so much."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The environment, read in one place. `app.py` and every `__main__` build one `Settings` and pass it on."""
+"""The environment, read in one place. Each of our processes builds one `Settings` and passes it on."""
 
 from __future__ import annotations
 
@@ -78,7 +78,8 @@ class Settings(BaseSettings):
     )
     owners: Owners | None = Field(
         default=None,
-        description="single, browser or huggingface; default: single on loopback, huggingface with sign-in.",
+        description="single, browser or huggingface; default: single on loopback, huggingface on a Space with sign-in, "
+        "else browser.",
     )
     example: bool = Field(default=True, description="Queue the embedded example on an empty data root without a GPU.")
     host: str | None = Field(

@@ -1,4 +1,4 @@
-"""What a Space's hardware costs, by the Hub's own price list; no price is ever assumed."""
+"""What hardware at Hugging Face costs, by the Hub's own price list; no price is ever assumed."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """What outlives this machine's disk: how the mirror is doing, and which jobs it has to forget.
 
-Small files on the local disk between the page, which never touches the mirror (a mount that hangs would hang it), and
-the process that copies.
+Small files on the local disk between the page, which once it is up never touches the mirror (a mount that hangs would
+hang it), and the process that copies.
 """
 
 from __future__ import annotations

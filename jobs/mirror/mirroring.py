@@ -1,4 +1,4 @@
-"""Keeps the mirror up to date: a process of its own, which alone writes there.
+"""Keeps the mirror up to date: a process of its own, which alone copies to it.
 
 It is no thread of the page, a supervisor or the publisher, because a mount that hangs takes the whole process with it
 that waits for it, and because hashing gigabytes would be felt there.

@@ -1,4 +1,4 @@
-"""Brings jobs back from the mirror, before the app starts: those that this data root does not have."""
+"""Brings jobs back from the mirror, before anything is trained: those that this data root does not have."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The treasurer: a process that watches what a Space costs. It outlives the page, and takes up where it was killed.
+"""The treasurer: a process that watches what a Space costs. Killed, it takes up at its next start where it was.
 
 Counting and the limit of a job never wait for the Hub, so the Space's hardware is looked after by a thread of its own.
 """

@@ -1,4 +1,4 @@
-"""How long photos are kept: until their owner deletes the job, or until its result has been on the Hub for a week."""
+"""How long photos are kept: until their job is deleted, or its finished result has been on the Hub for a week."""
 
 from __future__ import annotations
 

@@ -30,14 +30,14 @@ logging.getLogger("dbos").setLevel(logging.WARNING)  # at INFO it tells each mig
 
 
 class Queue(StrEnum):
-    """Where a job waits: for a device of this machine, or to be sent to Hugging Face."""
+    """Where a job waits: for a device of a machine that serves it, or to be sent to Hugging Face."""
 
     training = "training"
     remote = "remote"
 
 
 class QueueClient:
-    """What the page and the command line need: put in, take out."""
+    """For whoever puts jobs in and takes them out."""
 
     def __init__(self, database_url: str) -> None:
         url = noticing_loss(database_url)

@@ -1,4 +1,4 @@
-"""Which finished jobs go to the Hub, and how far each has come: a table, and a file in each run folder."""
+"""Which jobs' results go to the Hub, and how far each has come: a table, and a file in each run folder."""
 
 from __future__ import annotations
 

@@ -34,7 +34,7 @@ class Estimate(NamedTuple):
 
 
 class Speeds:
-    """Seconds per step of each (method, base, size), in one small file of the data root."""
+    """Seconds per picture, and around training, of each (method, base, size), in one small file of the data root."""
 
     def __init__(self, file: Path) -> None:
         self._file = file

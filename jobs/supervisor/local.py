@@ -170,8 +170,8 @@ def _wait_for_predecessor(run: RunFolder, watch: Watch) -> bool:
 def _grace_s(run: RunFolder, child: Child) -> float:
     """How long a child that is to end may take.
 
-    None where it does not hold its run: it has nothing to keep yet; or it had, this machine slept and another has the
-    run by now, and every further word in its files would be wrong.
+    None at all where it does not hold its run: it has nothing to keep yet; or it had, this machine slept and another
+    has the run by now, and every further word in its files would be wrong.
     """
     holder = run.holder()
     if holder is None or holder.pid != child.pid or not holder.is_here:

@@ -1,6 +1,6 @@
 """Two jobs side by side: the same facts about each, and their previews in pairs of one prompt and one seed.
 
-It only reads: rows, events, recipes and manifests. What a side does not have yet is left open.
+It only reads. What a side does not have yet is left open.
 """
 
 from __future__ import annotations

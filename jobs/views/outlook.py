@@ -121,7 +121,7 @@ class Outlook:
         return self._local(JobState.running, JobState.stopping)
 
     def _local(self, *states: JobState) -> list[Job]:
-        """Jobs of this machine's devices in these states, in the order in which they are served."""
+        """Jobs of machines that serve the queue in these states, in the order in which they are served."""
         return [job for job in self._store.in_state(*states) if read_remote(self._run(job.id)) is None]
 
     def _run(self, job_id: str) -> RunFolder:

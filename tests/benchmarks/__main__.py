@@ -1,6 +1,7 @@
 """`python -m tests.benchmarks [start] [example] [subjects] [gpu] [readme]`: measures, and prints rows for RESULTS.md.
 
-Without arguments it measures what every machine can: the start of the page and the embedded example. `readme` draws the
+Without arguments it measures what every machine can: the start of the page, the
+embedded example and every method. `readme` draws the
 README's pictures again.
 """
 

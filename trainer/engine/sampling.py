@@ -1,4 +1,4 @@
-"""One sampler for previews, class pictures and the prompt tab, over any family and any of the usual schedulers."""
+"""One sampler for previews, class pictures and the Try it page, over any family and any of the usual schedulers."""
 
 from __future__ import annotations
 

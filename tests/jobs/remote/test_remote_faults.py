@@ -36,7 +36,7 @@ def asked_for(hub: LocalHub) -> int:
     return sum(request.line == ASK_FOR_A_JOB for request in hub.requests())
 
 
-@pytest.mark.slow  # quick: test_record.py, and the lost answer above
+@pytest.mark.slow  # quick: test_record.py, and the lost answer below
 @pytest.mark.fault(34, 35)
 def test_killed_follower_finds_its_job_again_and_one_deleted_elsewhere_fails_in_words(
     hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, desk: TokenDesk
