@@ -52,24 +52,30 @@ _QUEUE_EVERY_S = 60.0
 _QUEUE_LOOKS_EVERY_S = 0.02  # gradio's millisecond takes 5 % of a core from the training while nobody is there
 _SESSIONS = 500  # of 0.4 MB each; gradio would keep the first 10,000, open or not
 _THREADS = 120  # gradio's 40 could be used up by programs that wait for pictures: each waits in a thread
-_UNSEEN_S = 1800.0  # of a processor that many share, for pictures that nobody has looked for since
+_MOST_DRAWINGS = 3  # of one owner among many, under way at the same time
+_UNSEEN_S = 1800.0  # of work on a processor that many share, for pictures that nobody looks for
 
 
 def build_services(settings: Settings, devices: list[Device]) -> Services:
     """Everything that the page works with, over the data root of the settings."""
     training = devices if settings.train_here else []
     owners = OwnerPolicy(settings)
-    bases = BaseChecker(settings.own_hub_token, shared=not owners.single)
+    shared = not owners.single
+    bases = BaseChecker(settings.own_hub_token, shared=shared)
     spending = Spending(settings, has_gpu=devices[0].index is not None)
     drafts = Drafts(settings.home / "drafts")
     generator = GeneratorClient(settings.runtime_dir)
-    shared_cpu = not owners.single and devices[0].index is None
+    drawings = Drawings(
+        generator,
+        most_of_one=_MOST_DRAWINGS if shared else None,
+        unseen_s=_UNSEEN_S if shared and devices[0].index is None else math.inf,
+    )
     return Services(
         jobs=open_service(settings, own=training),
         drafts=drafts,
         intake=Intake(drafts),
         generator=generator,
-        drawings=Drawings(generator, unseen_s=_UNSEEN_S if shared_cpu else math.inf),
+        drawings=drawings,
         pictures=PictureHistory(settings.home / "pictures"),
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in training]),
         bases=bases,

@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
-import logging
+import contextlib
 import math
 import threading
 import time
-from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 from typing import Protocol
+from uuid import uuid4
 
 from inference.protocol import Answer, Made, Refused, Waiting, Working
 from inference.request import PictureRequest
 from trainer.errors import RequestError
 
-log = logging.getLogger(__name__)
-_LOOK_S = 0.1
-_MOST_OF_ONE, _MOST = 3, 200
+_MOST_UNDER_WAY, _MOST_KEPT = 200, 1000
+"""Of all owners: requests that wait or are worked on, each of which takes a thread; and ends that can be told."""
+
+Join = Callable[[Path, Sequence[Path]], Path]
+"""Makes one picture of several files, in a folder; returns its file."""
 
 
 class End(StrEnum):
@@ -28,6 +30,9 @@ class End(StrEnum):
     made = "made"
     refused = "refused"
     stopped = "stopped"
+    unseen = "unseen"
+    """Given up, because nobody looked."""
+    failed = "failed"
 
 
 @dataclass(frozen=True)
@@ -40,13 +45,15 @@ class Stand:
     """Which of them `answer` is about, from 0 on."""
     answer: Waiting | Working | None = None
     files: tuple[Path, ...] = ()
-    """In the order of the requests; the grid that they were joined into comes first."""
+    """In the order of the requests; the picture that they were joined into comes first."""
     notes: tuple[str, ...] = ()
     seconds: float = 0.0
-    """How long it took from when it was asked for, known at the end."""
+    """How long was worked on what is made."""
     end: End | None = None
     reason: str = ""
     """Why it was refused."""
+    error: Exception | None = None
+    """What it failed with."""
 
 
 class Generates(Protocol):
@@ -58,93 +65,115 @@ class Generates(Protocol):
 
 
 class Drawing:
-    """Requests of one owner, answered one after another by a thread; any number of pages may follow it."""
+    """Requests of one owner, answered one after another by a thread; any number of pages may look at it."""
 
     def __init__(
-        self, requests: Sequence[PictureRequest], join: Callable[[Sequence[Path]], Path] | None, unseen_s: float
+        self, requests: Sequence[PictureRequest], folder: Path, join: Join | None, *, unseen_s: float = math.inf
     ) -> None:
-        """`join` makes one picture of all, and returns its file. Who draws for nobody for `unseen_s` gives up."""
-        self._requests, self._join, self._unseen_s = requests, join, unseen_s
-        self.stand = Stand(count=len(requests))
-        self.end_was_seen = False
-        self._error: Exception | None = None
+        """`join` makes one picture of all. What is worked on for `unseen_s` while nobody looks is given up."""
+        self.key = uuid4().hex
+        self.was_told = False
+        """Whether somebody was told of its end."""
+        self._requests, self._folder, self._join, self._unseen_s = requests, folder, join, unseen_s
+        self._stand = Stand(count=len(requests))
         self._stopped = threading.Event()
-        self._seen, self._began_to_work = time.monotonic(), math.inf
+        self._lock = threading.RLock()
+        self._working_since: float | None = None
+        self._unseen_work_s = 0.0
+
+    @property
+    def is_over(self) -> bool:
+        return self._stand.end is not None
+
+    def look(self) -> Stand:
+        """How far it is; who looks wants it."""
+        self._unseen_work_s = 0.0
+        return self._stand
 
     def stop(self) -> None:
         """Give up what is not made yet."""
         self._stopped.set()
 
-    async def follow(self) -> AsyncIterator[Stand]:
-        """How far it is now, and again whenever that changes, until it has ended. Raises what it failed with."""
-        told = None
-        while told is None or told.end is None:
-            self._seen = time.monotonic()
-            stand = self.stand
-            if stand is told:
-                if self._error is not None:
-                    self.end_was_seen = True
-                    raise self._error
-                await asyncio.sleep(_LOOK_S)
-                continue
-            told = stand
-            self.end_was_seen = stand.end is not None
-            yield stand
+    def move_to(self, folder: Path) -> None:
+        """Make everything else in another folder; what is made already is moved there by whoever calls."""
+        with self._lock:
+            self._folder = folder
+            self._put(files=tuple(folder / file.name for file in self._stand.files))
 
-    @property
-    def is_over(self) -> bool:
-        return self.stand.end is not None or self._error is not None
-
-    def draw(self, generator: Generates, folder: Path, token: str | None) -> None:
+    def draw(self, generator: Generates, token: str | None) -> None:
         """See it through, in the thread that is its own."""
         try:
-            self._draw(generator, folder, token)
-        except Exception as error:
-            log.warning("a drawing failed", exc_info=error)
-            self._error = error
+            self._draw(generator, token)
+        except Exception as error:  # noqa: BLE001 - told to whoever looks
+            self._put(end=End.failed, error=error)
 
-    def _draw(self, generator: Generates, folder: Path, token: str | None) -> None:
-        began = time.monotonic()
+    def _draw(self, generator: Generates, token: str | None) -> None:
+        made = 0
         for number, request in enumerate(self._requests):
-            for answer in generator.generate(request, folder, token, leaving=self._is_given_up):
+            if self._is_given_up():
+                break
+            for answer in generator.generate(request, self._folder, token, leaving=self._is_given_up):
+                self._note_work(answer)
                 match answer:
                     case Made():
-                        files, notes = (*self.stand.files, *answer.files), (*self.stand.notes, *answer.notes)
-                        self._put(files=files, notes=tuple(dict.fromkeys(notes)))
+                        self._take(answer)
+                        made += 1
                     case Refused():
                         self._put(end=End.refused, reason=answer.text)
                         return
                     case _:
-                        self._note_work(answer)
                         self._put(number=number, answer=answer)
-            if self._is_given_up():
-                self._put(end=End.stopped)
-                return
-        files = self.stand.files if self._join is None else (self._join(self.stand.files), *self.stand.files)
-        self._put(files=files, seconds=time.monotonic() - began, end=End.made)
+            if made == number:  # it was left in the middle
+                break
+        if made < len(self._requests):
+            self._put(end=End.stopped if self._stopped.is_set() else End.unseen)
+        else:
+            self._finish()
 
-    def _note_work(self, answer: Waiting | Working) -> None:
-        if isinstance(answer, Waiting):
-            self._began_to_work = math.inf
-        elif self._began_to_work == math.inf:
-            self._began_to_work = time.monotonic()
+    def _finish(self) -> None:
+        if self._join is not None:
+            joined = self._join(self._folder, self._stand.files)
+            with self._lock:
+                self._put(files=(self._brought_along(joined), *self._stand.files))
+        self._put(end=End.made)
+
+    def _take(self, made: Made) -> None:
+        with self._lock:
+            files = (*self._stand.files, *(self._brought_along(file) for file in made.files))
+            notes = tuple(dict.fromkeys((*self._stand.notes, *made.notes)))
+            self._put(files=files, notes=notes, seconds=self._stand.seconds + made.seconds)
+
+    def _brought_along(self, file: Path) -> Path:
+        """A file that was asked for before everything was moved to another folder, in that folder."""
+        target = self._folder / file.name
+        if target != file:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            with contextlib.suppress(FileNotFoundError):  # whoever moves the others was quicker
+                file.replace(target)
+        return target
+
+    def _note_work(self, answer: Answer) -> None:
+        """Count for how long was worked while nobody looked; waiting costs nothing."""
+        now = time.monotonic()
+        if self._working_since is not None:
+            self._unseen_work_s += now - self._working_since
+        self._working_since = now if isinstance(answer, Working) else None
 
     def _is_given_up(self) -> bool:
-        """Whether it was stopped, or is worked on though nobody has looked for too long; who waits costs nothing."""
-        if time.monotonic() - max(self._seen, self._began_to_work) > self._unseen_s:
-            self._stopped.set()  # for good: who looks now must not find a part of it missing
-        return self._stopped.is_set()
+        return self._stopped.is_set() or self._unseen_work_s > self._unseen_s
 
     def _put(self, **news: object) -> None:
-        self.stand = replace(self.stand, **news)  # type: ignore[arg-type]
+        with self._lock:
+            self._stand = replace(self._stand, **news)  # type: ignore[arg-type]
 
 
 class Drawings:
     """Those of everybody, in the page's process."""
 
-    def __init__(self, generator: Generates, *, unseen_s: float = math.inf) -> None:
-        """A drawing on which is worked though nobody has looked at it for `unseen_s` is given up."""
+    def __init__(self, generator: Generates, *, most_of_one: int | None = None, unseen_s: float = math.inf) -> None:
+        """An owner may have `most_of_one` under way, None for any number; `unseen_s` is as for `Drawing`."""
         self._generator, self._unseen_s = generator, unseen_s
+        self._most_of_one = most_of_one or _MOST_UNDER_WAY
         self._lock = threading.Lock()
         self._known: list[tuple[str, Drawing]] = []
 
@@ -155,37 +184,52 @@ class Drawings:
         folder: Path,
         *,
         token: str | None = None,
-        join: Callable[[Sequence[Path]], Path] | None = None,
+        join: Join | None = None,
     ) -> Drawing:
         """Ask for pictures, to be put into `folder`. Raises RequestError where too many are under way."""
-        drawing = Drawing(requests, join, self._unseen_s)
+        drawing = Drawing(requests, folder, join, unseen_s=self._unseen_s)
+        thread = threading.Thread(target=drawing.draw, args=(self._generator, token), name="drawing", daemon=True)
         with self._lock:
-            under_way = [(of, known) for of, known in self._known if not known.is_over]
-            if sum(of == owner for of, _ in under_way) >= _MOST_OF_ONE:
-                raise RequestError(f"{_MOST_OF_ONE} of your requests are under way. Wait for one, or stop them.")
-            if len(under_way) >= _MOST:
+            under_way = [of for of, known in self._known if not known.is_over]
+            if under_way.count(owner) >= self._most_of_one:
+                raise RequestError(f"{self._most_of_one} of your requests are under way. Wait for one, or stop them.")
+            if len(under_way) >= _MOST_UNDER_WAY:
                 raise RequestError("Too many people wait for pictures at the moment. Please try again in a while.")
-            unheard = [(of, known) for of, known in self._known if known.is_over and not known.end_was_seen]
-            self._known = [*unheard[-_MOST:], *under_way, (owner, drawing)]
-        threading.Thread(
-            target=drawing.draw, args=(self._generator, folder, token), name="drawing", daemon=True
-        ).start()
+            thread.start()
+            over = [entry for entry in self._known if entry[1].is_over]
+            forgotten = {known.key for _, known in over[: max(0, len(over) - _MOST_KEPT)]}
+            self._known = [entry for entry in self._known if entry[1].key not in forgotten] + [(owner, drawing)]
         return drawing
 
-    def of(self, owner: str) -> Drawing | None:
-        """The owner's newest that is under way, or of whose end nobody has heard."""
-        with self._lock:
-            theirs = [drawing for of, drawing in self._known if of == owner]
-        return next((drawing for drawing in reversed(theirs) if not drawing.end_was_seen), None)
+    def to_show(self, owner: str, key: str = "") -> Drawing | None:
+        """What a page should show that shows the drawing `key`, until it has shown its end.
+
+        Then the newest that is under way, or else the newest of whose end nobody has been told; None for nothing.
+        """
+        theirs = self._of(owner)
+        under_way = next((drawing for drawing in theirs if not drawing.is_over), None)
+        shown = next((drawing for drawing in theirs if drawing.key == key), None)
+        if shown is not None and shown.is_over:
+            return shown
+        return under_way or next((drawing for drawing in theirs if not drawing.was_told), None)
+
+    def is_under_way(self, owner: str) -> bool:
+        """Whether there is anything to stop."""
+        return any(not drawing.is_over for drawing in self._of(owner))
 
     def stop(self, owner: str) -> None:
         """Stop all that the owner has under way."""
-        with self._lock:
-            theirs = [drawing for of, drawing in self._known if of == owner]
-        for drawing in theirs:
+        for drawing in self._of(owner):
             drawing.stop()
 
-    def adopt(self, old: str, new: str) -> None:
-        """Give an owner's drawings to another; what they still make lands where it was asked for."""
+    def adopt(self, old: str, new: str, folder: Path) -> None:
+        """Give an owner's drawings to another, who keeps pictures in `folder`; the caller moves those that are made."""
+        for drawing in self._of(old):
+            drawing.move_to(folder)
         with self._lock:
             self._known = [(new if of == old else of, drawing) for of, drawing in self._known]
+
+    def _of(self, owner: str) -> list[Drawing]:
+        """The newest first."""
+        with self._lock:
+            return [drawing for of, drawing in reversed(self._known) if of == owner]

@@ -32,18 +32,6 @@ def spoken(handler: Callable[_P, _R]) -> Callable[_P, _R]:
 
         return stream  # type: ignore[return-value]
 
-    if inspect.isasyncgenfunction(handler):
-
-        @functools.wraps(handler)
-        async def follow(*args: _P.args, **kwargs: _P.kwargs) -> object:
-            try:
-                async for answer in handler(*args, **kwargs):
-                    yield answer
-            except Exception as error:
-                raise _shown(error) from error
-
-        return follow  # type: ignore[return-value]
-
     @functools.wraps(handler)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _R:
         try:

@@ -64,10 +64,11 @@ def build_page(services: Services) -> gr.Blocks:
         _keep_open(page, tabs, [train_page, jobs_page, try_page, library_page, about_page])
         _connect(tabs, train, jobs, trying, library)
         jobs.view.refresh_on(jobs_page.select)
-        try_page.select(spoken(trying.refresh), trying.looked_at, trying.refreshed, **QUIET_AT_ONCE)
-        page.load(spoken(trying.restore), trying.remembered, trying.restored, **QUIET_AT_ONCE).then(
-            spoken(trying.follow), trying.follows, trying.followed, **QUIET_AT_ONCE
-        )
+        for opened in (
+            try_page.select(spoken(trying.refresh), trying.looked_at, trying.refreshed, **QUIET_AT_ONCE),
+            page.load(spoken(trying.restore), trying.remembered, trying.restored, **QUIET_AT_ONCE),
+        ):
+            opened.success(spoken(trying.drawing.look), trying.drawing.looks_at, trying.drawing.looks, **QUIET_AT_ONCE)
         for trigger in (library_page.select, page.load):
             library.view.refresh_on(trigger)
         build_api(services)

@@ -53,7 +53,7 @@ class Services:
         """Give what a browser's owner has to the person who signed in there."""
         self.jobs.adopt(browser, person)
         self.drafts.adopt(browser, person)
-        self.drawings.adopt(browser, person)
+        self.drawings.adopt(browser, person, self.pictures.folder(person))
         self.pictures.adopt(browser, person)
 
     def adopt_everything(self, owner: str) -> None:

@@ -79,5 +79,9 @@ def open_job_queue(settings: Settings) -> JobQueue:
     """The queue of the settings' database. Raises RequestError as `SupervisorStore.check_shared_folder` does."""
     engine = open_engine(settings.jobs_database_url)
     supervisors = SupervisorStore(engine)
-    supervisors.check_shared_folder(settings)
+    try:
+        supervisors.check_shared_folder(settings)
+    except BaseException:  # whoever asks again and again would keep a connection each time
+        engine.dispose()
+        raise
     return JobQueue(JobStore(engine), QueueClient(settings.jobs_database_url), supervisors, settings.runs_dir)

@@ -2,109 +2,143 @@
 
 from __future__ import annotations
 
-import asyncio
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from inference.drawings import Drawing, Drawings, End, Stand
-from inference.protocol import Refused, Working
+from inference.protocol import Refused, Waiting
 from inference.request import PictureRequest
-from tests.inference.scripted import Scripted, made
-from tests.waiting import PATIENCE_S, wait_until
+from tests.inference.scripted import MANY, Scripted, made
+from tests.waiting import wait_until
 from trainer.errors import RequestError
 
 REQUEST = PictureRequest(prompt="a red apple", steps=2)
 
 
 def end_of(drawing: Drawing) -> Stand:
-    async def last() -> Stand:
-        return [stand async for stand in drawing.follow()][-1]
-
-    return asyncio.run(asyncio.wait_for(last(), PATIENCE_S))
+    wait_until(lambda: drawing.is_over, "it ends")
+    return drawing.look()
 
 
-def test_drawing_goes_on_when_its_page_is_closed_and_is_told_to_the_next(tmp_path: Path) -> None:
+def listed(folder: Path, files: Sequence[Path]) -> Path:
+    """In place of a grid: the names of its pictures that are there."""
+    (folder / "grid.png").write_text(" ".join(file.name for file in files if file.is_file()))
+    return folder / "grid.png"
+
+
+def test_drawing_goes_on_when_nobody_looks_and_is_told_to_whoever_does(tmp_path: Path) -> None:
     generator = Scripted()
     drawings = Drawings(generator)
+    drawing = drawings.begin("anna", [REQUEST], tmp_path)
+    wait_until(lambda: drawing.look().answer == generator.meanwhile, "it is worked on")
+    assert (drawings.to_show("anna"), drawings.to_show("ben")) == (drawing, None)
+    generator.answer()
+    wait_until(lambda: drawing.is_over, "it is made")
+    assert drawings.to_show("anna") is drawing
+    assert (drawing.look().end, drawing.look().files) == (End.made, (tmp_path / "1.png",))
+    drawing.was_told = True
+    assert drawings.to_show("anna") is None
 
-    async def look_and_leave() -> Stand:
-        async for stand in drawings.begin("anna", [REQUEST], tmp_path).follow():
-            if stand.answer is not None:
-                return stand
-        raise AssertionError("it ended")
 
-    assert asyncio.run(look_and_leave()).answer == Working(done=1, total=2)
-    assert drawings.of("ben") is None
-    again = drawings.of("anna")
-    assert again is not None
-    generator.go.set()
-    wait_until(lambda: again.is_over, "it is made, though nobody looks")
-    assert drawings.of("anna") is again
-    end = end_of(again)
-    assert (end.end, end.files) == (End.made, (tmp_path / "1.png",))
-    assert drawings.of("anna") is None  # told
+def test_page_is_shown_the_end_of_what_it_showed_and_then_what_is_under_way(tmp_path: Path) -> None:
+    generator = Scripted()
+    drawings = Drawings(generator)
+    older = drawings.begin("anna", [REQUEST], tmp_path)
+    assert drawings.to_show("anna", older.key) is older
+    newer = drawings.begin("anna", [REQUEST], tmp_path)
+    assert drawings.to_show("anna", older.key) is newer
+    newer.stop()
+    end_of(newer)
+    newer.was_told = True  # on another page
+    assert drawings.to_show("anna", newer.key) is newer
+    assert drawings.to_show("anna") is older
+    assert drawings.is_under_way("anna")
+    older.stop()
+    assert end_of(older).end is End.stopped
+    assert not drawings.is_under_way("anna")
 
 
 def test_grid_is_joined_at_the_end_and_says_each_note_once(tmp_path: Path) -> None:
-    files = [tmp_path / "1.png", tmp_path / "2.png"]
-    generator = Scripted(*(made(tmp_path, file.name, ["The prompt was cut."]) for file in files))
-    generator.go.set()
-    joined: list[Sequence[Path]] = []
-
-    def join(made: Sequence[Path]) -> Path:
-        joined.append(made)
-        return tmp_path / "grid.png"
-
-    end = end_of(Drawings(generator).begin("anna", [REQUEST, REQUEST], tmp_path, join=join))
-    assert end.files == (tmp_path / "grid.png", *files)
-    assert (end.number, end.notes, joined) == (1, ("The prompt was cut.",), [tuple(files)])
+    generator = Scripted()
+    generator.answers = [made(tmp_path, f"{number}.png", "The prompt was cut.") for number in (1, 2)]
+    generator.answer(2)
+    end = end_of(Drawings(generator).begin("anna", [REQUEST, REQUEST], tmp_path, join=listed))
+    assert [file.name for file in end.files] == ["grid.png", "1.png", "2.png"]
+    assert end.files[0].read_text() == "1.png 2.png"
+    assert (end.notes, end.seconds) == (("The prompt was cut.",), 2.0)
 
 
 def test_refusal_ends_it_with_what_was_made_until_then(tmp_path: Path) -> None:
-    generator = Scripted(made(tmp_path), Refused(text="Memory ran out."))
-    generator.go.set()
+    generator = Scripted()
+    generator.answers = [made(tmp_path, "1.png"), Refused(text="Memory ran out.")]
+    generator.answer(2)
     end = end_of(Drawings(generator).begin("anna", [REQUEST] * 3, tmp_path))
-    assert (end.end, end.reason, len(end.files)) == (End.refused, "Memory ran out.", 1)
+    assert (end.end, end.reason, len(end.files), generator.asked) == (End.refused, "Memory ran out.", 1, 2)
+
+
+def test_failure_is_kept_for_whoever_looks(tmp_path: Path) -> None:
+    def join(_folder: Path, _files: Sequence[Path]) -> Path:
+        raise OSError("no space left")
+
+    generator = Scripted()
+    generator.answer()
+    end = end_of(Drawings(generator).begin("anna", [REQUEST], tmp_path, join=join))
+    assert (end.end, str(end.error), len(end.files)) == (End.failed, "no space left", 1)
 
 
 def test_stop_ends_all_of_an_owner_and_nobody_elses(tmp_path: Path) -> None:
     generator = Scripted()
     drawings = Drawings(generator)
     mine, theirs = drawings.begin("anna", [REQUEST] * 2, tmp_path), drawings.begin("ben", [REQUEST], tmp_path)
-    drawings.adopt("anna", "anna-signed-in")
-    drawings.stop("anna-signed-in")
+    drawings.stop("anna")
     assert end_of(mine).end is End.stopped
     assert generator.left == 1
     assert not theirs.is_over
-    generator.go.set()
+    generator.answer()
     assert end_of(theirs).end is End.made
 
 
-def test_failure_is_raised_for_whoever_follows(tmp_path: Path) -> None:
-    generator, full = Scripted(), OSError("no space left")
-    generator.go.set()
-
-    def join(_files: Sequence[Path]) -> Path:
-        raise full
-
+def test_who_signs_in_meanwhile_finds_a_whole_grid(tmp_path: Path) -> None:
+    generator, browser, person = Scripted(), tmp_path / "browser", tmp_path / "person"
     drawings = Drawings(generator)
-    with pytest.raises(OSError, match="no space left"):
-        end_of(drawings.begin("anna", [REQUEST], tmp_path, join=join))
-    assert drawings.of("anna") is None
+    drawing = drawings.begin("browser", [REQUEST] * 3, browser, join=listed)
+    generator.answer()
+    wait_until(lambda: generator.asked == 2, "the second is asked for, into the browser's folder")
+    drawings.adopt("browser", "person", person)
+    person.mkdir()
+    (browser / "1.png").replace(person / "1.png")
+    generator.answer(2)
+    assert drawings.to_show("person") is drawing
+    end = end_of(drawing)
+    assert end.files == tuple(person / name for name in ("grid.png", "1.png", "2.png", "3.png"))
+    assert end.files[0].read_text() == "1.png 2.png 3.png"
+    assert list(browser.iterdir()) == []
 
 
-def test_work_for_nobody_is_given_up_after_a_while(tmp_path: Path) -> None:
+def test_work_for_nobody_is_given_up_after_a_while_and_waiting_is_no_work(tmp_path: Path) -> None:
     generator = Scripted()
-    drawing = Drawings(generator, unseen_s=0.05).begin("anna", [REQUEST] * 2, tmp_path)
-    wait_until(lambda: drawing.is_over, "nobody looks")
-    assert (drawing.stand.end, generator.left) == (End.stopped, 1)
+    seen = Drawings(generator, unseen_s=0.1).begin("anna", [REQUEST], tmp_path)
+    until = time.monotonic() + 0.5
+    while time.monotonic() < until:
+        assert seen.look().end is None
+        time.sleep(0.02)
+    wait_until(lambda: seen.is_over, "nobody looks any more")
+    assert (seen.look().end, generator.left) == (End.unseen, 1)
+
+    waiting = Scripted(Waiting(ahead=1))
+    drawing = Drawings(waiting, unseen_s=0.1).begin("anna", [REQUEST], tmp_path)
+    time.sleep(0.5)
+    assert not drawing.is_over
+    waiting.answer(MANY)
+    assert end_of(drawing).end is End.made
 
 
-def test_one_owner_has_few_under_way(tmp_path: Path) -> None:
+def test_one_owner_of_many_has_few_under_way(tmp_path: Path) -> None:
     generator = Scripted()
-    drawings = Drawings(generator)
+    drawings = Drawings(generator, most_of_one=3)
     begun = [drawings.begin("anna", [REQUEST], tmp_path) for _ in range(3)]
     with pytest.raises(RequestError, match="3 of your requests are under way"):
         drawings.begin("anna", [REQUEST], tmp_path)
@@ -112,4 +146,4 @@ def test_one_owner_has_few_under_way(tmp_path: Path) -> None:
     drawings.stop("anna")
     wait_until(lambda: all(drawing.is_over for drawing in begun), "they stop")
     drawings.begin("anna", [REQUEST], tmp_path)
-    generator.go.set()
+    generator.answer(MANY)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -23,7 +24,7 @@ from trainer.recipe.choices import STARTER, Method
 from trainer.settings import Settings
 from ui.services import Services
 from ui.try_it.concept_fields import MAX_CONCEPTS
-from ui.try_it.following import HISTORY, Following
+from ui.try_it.drawing_panel import HISTORY, DrawingPanel
 from ui.try_it.handlers import TryHandlers
 from ui.try_it.tab import TryTab
 from ui.try_it.tried import what_was_tried
@@ -90,8 +91,8 @@ def test_older_pictures_are_a_press_away(services: Services, tmp_path: Path) -> 
     folder.mkdir(parents=True)
     for number in range(HISTORY + 2):
         Image.new("RGB", (8, 8)).save(folder / f"{number:04d}.png")
-    following = Following(services)
-    first, all_of_them = following.history(SINGLE_OWNER), following.history(SINGLE_OWNER, 2 * HISTORY)
+    panel = drawn(lambda _: DrawingPanel(services, gr.Button()))
+    first, all_of_them = (panel.history(SINGLE_OWNER, count) for count in (HISTORY, 2 * HISTORY))
     assert (first.count("<figure"), all_of_them.count("<figure")) == (HISTORY, HISTORY + 2)
     assert ("Show older" in first, "Show older" in all_of_them) == (True, False)
 
@@ -127,20 +128,21 @@ def test_weight_is_of_the_concept_that_the_slider_shows_not_of_its_place(
     tab = drawn(lambda _: TryTab(services, what_was_tried()))
     asked: list[PictureRequest] = []
 
-    def begin(_owner: str, requests: list[PictureRequest], *_: Any, **__: Any) -> None:
+    def begin(_owner: str, requests: list[PictureRequest], *_: Any, **__: Any) -> SimpleNamespace:
         asked.extend(requests)
+        return SimpleNamespace(key="")
 
     monkeypatch.setattr(services.drawings, "begin", begin)
     sampled: dict[Any, Any] = {widget: PICTURE.get(name) for name, widget in tab._sampler.of.items()}
     sliders = dict(zip(tab._concepts._sliders, [0.3, 1.5, 1.0, 1.0], strict=True))
-    values = {**sampled, **tab._grid.filled(None), **sliders, tab._sampler.base: "", tab._history: HISTORY}
+    values = {**sampled, **tab._grid.filled(None), **sliders, tab._sampler.base: "", tab.drawing.count: HISTORY}
     values |= {
         tab._concepts.picked: [cat],
         tab._concepts._weighed: [mug, cat],
         tab._prompt: "a <old-cat>",
         tab._count: 1,
     }
-    tab._begin(values, VISITOR)
+    tab._make(values, VISITOR)
     assert [use.weight for use in asked[0].concepts] == [1.5]
 
 

@@ -1,4 +1,4 @@
-"""Class pictures for prior preservation: the user's own, or generated once for each base, prompt and sampling, and shared."""
+"""Class pictures for prior preservation: the user's own, or generated once for base, prompt and sampler, and shared."""
 
 from __future__ import annotations
 

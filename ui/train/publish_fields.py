@@ -32,10 +32,10 @@ class PublishFields:
             elem_id="publish-when-done",
         )
         with gr.Row(visible=False, elem_id="publish-where") as where:
-            self._repo = gr.Textbox(
+            self.repo = gr.Textbox(
                 label="Repository",
                 placeholder="its name, in your account",
-                info="NAME, or ORGANISATION/NAME",
+                info="NAME or ORGANISATION/NAME; of two methods each adds its own name",
                 max_length=120,
                 min_width=180,
                 elem_id="publish-repo",
@@ -45,10 +45,10 @@ class PublishFields:
 
     @property
     def components(self) -> list[Any]:
-        return [self._wanted, self._repo, self._private]
+        return [self._wanted, self.repo, self._private]
 
     def read(self, values: Mapping[Component, Any]) -> PublishWish | None:
         """What was entered; None for one that is not to be published."""
         if not values[self._wanted]:
             return None
-        return PublishWish((values[self._repo] or "").strip(), private=bool(values[self._private]))
+        return PublishWish((values[self.repo] or "").strip(), private=bool(values[self._private]))

@@ -54,7 +54,9 @@ class Queueing:
         """Queue the job of an admitted owner; returns its id. A second press for the same draft is the same job."""
         draft = press.photos()
         wish = press.publish
-        repo_id = self.check_repo(wish, wish.repo or recipe.name, request) if wish is not None else None
+        repo_id = None
+        if wish is not None:
+            repo_id = prepare_publication(self._services, wish.repo or recipe.name, request, private=wish.private)
         remote = None
         if press.flavor is not None:
             remote = prepare_remote(self._services, recipe, press.flavor, request, press.money)
@@ -70,10 +72,6 @@ class Queueing:
             self._services.jobs.publishing.ask(job.id, owner, repo_id, private=wish.private)
         self._services.drafts.discard(owner, draft)
         return job.id
-
-    def check_repo(self, wish: PublishWish, repo: str, request: gr.Request) -> str:
-        """The repository's full name, before anything is queued. Raises as `prepare_publication` does."""
-        return prepare_publication(self._services, repo, request, private=wish.private)
 
     def _bill(self, recipe: TrainConfig, money: MoneyWish) -> Bill | None:
         """On what conditions the job may cost money on this machine."""

@@ -20,6 +20,7 @@ from trainer.recipe.presets import preset_values
 from ui.forms import RecipeForm
 from ui.html import render
 from ui.method_words import METHOD_WORDS
+from ui.publishing import prepare_publication
 from ui.services import Services
 from ui.train.handlers import Choices, TrainHandlers, disk_words, size_words
 from ui.train.money_fields import MoneyWish
@@ -205,7 +206,8 @@ class PairHandlers:
 
     def _repo(self, wish: PublishWish, recipe: TrainConfig, request: gr.Request) -> str:
         """Each method has a repository of its own; both concepts have the same name."""
-        return self._queueing.check_repo(wish, f"{wish.repo or recipe.name}-{recipe.method.value}", request)
+        repo = f"{wish.repo or recipe.name}-{recipe.method.value}"
+        return prepare_publication(self._services, repo, request, private=wish.private)
 
     def _remotes(
         self, recipes: tuple[TrainConfig, TrainConfig], press: Press, request: gr.Request

@@ -169,7 +169,7 @@ class TrainTab:
         self.pressed = self.train.click(
             spoken(self._submit),
             {*self._inputs, self._preset, self._photos.draft, *self._publish.components, *self._money.components},
-            [self.submitted, self._photos.draft, self._photos.shown],
+            [self.submitted, self._photos.draft, self._photos.shown, self._publish.repo],
             **QUIET,  # an error would be shown on the photos, whatever it is of
             trigger_mode="once",
         )
@@ -276,7 +276,7 @@ class TrainTab:
             plan += self._pair.plan(choices, entered, second, flavor)
         return plan, self._handlers.method_guide(choices)
 
-    def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str]:
+    def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str, str]:
         choices, entered = self._entered(values, request)
         if values[self._preset] != self._shown_for(choices):
             raise RequestError("The settings for what you chose are on their way. Look at the plan, then press again.")
@@ -290,7 +290,7 @@ class TrainTab:
         submit = self._handlers.submit if second is None else partial(self._pair.submit, second)
         job = submit(choices, entered, press, request)
         draft, shown = self._photos.handlers.next_draft()
-        return job, draft, shown
+        return job, draft, shown, ""  # the next concept goes to a repository of its own
 
 
 def _shown_preset(method: Method, preset: Mapping[str, Any]) -> dict[str, Any]:

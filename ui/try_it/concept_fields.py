@@ -15,9 +15,10 @@ from trainer.recipe.choices import Kind
 from ui.library.entries import LibraryEntry
 
 MAX_CONCEPTS = 4
-_NAME = "<[a-z0-9-]+>"
+NAME = "<[a-z0-9-]+>"
+"""A placeholder in a prompt, as a pattern."""
 _SUGGESTION = re.compile(
-    f"a picture of a house in the style of {_NAME}|a photo of {_NAME}( next to {_NAME})* on a red background"
+    f"a picture of a house in the style of {NAME}|a photo of {NAME}( next to {NAME})* on a red background"
 )
 
 

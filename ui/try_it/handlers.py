@@ -19,14 +19,13 @@ from trainer.recipe.presets import MOST_PX, sampler_values
 from ui.library.entries import LibraryEntry, library_entries
 from ui.method_words import METHOD_IN_A_WORD
 from ui.services import Services
-from ui.try_it.concept_fields import MAX_CONCEPTS
-from ui.try_it.following import line_html
+from ui.try_it.concept_fields import MAX_CONCEPTS, NAME
+from ui.try_it.drawing_panel import line_html
 from ui.try_it.start_picture import check_start_picture
 
 _UNKNOWN_PX = 512
 _MOST_WORK_ON_A_CPU = 4 * 50 * 512 * 512
 """Four pictures of Stable Diffusion 1.5 in fifty steps: most of an hour on a few cores."""
-_NAME = "<[a-z0-9-]+>"
 _FIELDS = ("prompt", "negative_prompt", "steps", "guidance", "scheduler", "width", "height", "count", "strength")
 
 
@@ -166,7 +165,7 @@ class TryHandlers:
             name = match[0][1:-1].lower()  # as it is drawn: a capital makes no other name
             return f"<{called[name]}>" if name in called else match[0]
 
-        return re.sub(_NAME, renamed, settings.prompt, flags=re.IGNORECASE)
+        return re.sub(NAME, renamed, settings.prompt, flags=re.IGNORECASE)
 
     def base_of(self, settings: PictureSettings, entries: list[LibraryEntry], entered: str) -> str:
         """The base that a picture was made on, as it is called here: its concepts' base, or else what is `entered`,

@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator
 from typing import Any
 
 import gradio as gr
 from gradio.components import Component
 
-from inference.drawings import Drawing
 from inference.metadata import PictureSettings
 from inference.request import MAX_PROMPT
 from trainer.photos.decode import decode_photo
 from ui.errors import spoken, unknown_button
-from ui.html import ACTIONS_JS
 from ui.listening import QUIET, QUIET_AT_ONCE
 from ui.services import Services
 from ui.try_it.concept_fields import ConceptFields, suggested_prompt
-from ui.try_it.following import HISTORY, Following, stop_button
+from ui.try_it.drawing_panel import HISTORY, DrawingPanel
 from ui.try_it.grid_fields import GridFields
 from ui.try_it.handlers import TryHandlers
 from ui.try_it.sampler_fields import SamplerFields
@@ -43,7 +39,7 @@ class TryTab:
 
     def __init__(self, services: Services, kept: gr.BrowserState) -> None:
         self._services, self._kept = services, kept
-        self._handlers, self._following = TryHandlers(services), Following(services)
+        self._handlers = TryHandlers(services)
         with gr.Row(elem_classes="cs-columns"):
             with gr.Column(scale=4, min_width=320):
                 self._draw_prompt()
@@ -54,9 +50,7 @@ class TryTab:
                         label="A PNG that was made here", file_types=[".png"], elem_id="try-load", height=110
                     )
             with gr.Column(scale=5, min_width=320, elem_id="try-made"):
-                self._making = gr.HTML(elem_id="try-making")
-                self._pictures = gr.HTML(elem_id="try-pictures", js_on_load=ACTIONS_JS)
-                self._history = gr.State(HISTORY)  # how many pictures of it are shown
+                self.drawing = DrawingPanel(services, self._stop)
         self._wire()
 
     def _draw_prompt(self) -> None:
@@ -91,26 +85,25 @@ class TryTab:
         self._sampler.base.blur(spoken(self._fit_base), typed, self._sampler.fitted, **QUIET_AT_ONCE)
         start = self._sampler.init_image
         start.change(spoken(_start_words), start, self._starting, **QUIET_AT_ONCE)
-        # before the pictures: what a button does next waits until a stream of answers ends
         self._generate.click(None, None, None, js=_SHOW_THE_MAKING, **QUIET)
         self._generate.click(spoken(self._remember), [picked, self._prompt], self._kept, **QUIET_AT_ONCE)
         self._generate.click(
             spoken(self._make),
-            {*drawn_with, self._count, self._history},
-            self.followed,
+            {*drawn_with, self._count, self.drawing.count},
+            self.drawing.looks,
             **QUIET_AT_ONCE,
             trigger_mode="once",
         )
-        self._stop.click(spoken(self._stop_drawing), None, self._stop, **QUIET_AT_ONCE)
-        restorable = [*drawn_with, self._sampler.fitted_to, self._making]
+        restorable = [*drawn_with, self._sampler.fitted_to, self.drawing.making]
         self._loaded.upload(
             spoken(self._restore_uploaded),
             [self._loaded, self._sampler.base],
             [*restorable, self._loaded],
             **QUIET_AT_ONCE,
         )
-        acted = [self._pictures, self._history, self._sampler.start, *restorable]
-        self._pictures.click(spoken(self._act), [self._history, self._sampler.base], acted, **QUIET_AT_ONCE)
+        pictures, count = self.drawing.pictures, self.drawing.count
+        acted = [pictures, count, self._sampler.start, *restorable]
+        pictures.click(spoken(self._act), [count, self._sampler.base], acted, **QUIET_AT_ONCE)
 
     def refresh(self, picked: list[str], count: int, request: gr.Request) -> tuple[Any, str]:
         """The concepts that can be picked now, and the history."""
@@ -118,7 +111,7 @@ class TryTab:
         choices = self._handlers.choices(owner)
         known = {job for _, job in choices}
         kept = [job for job in picked or [] if job in known]
-        history = self._following.history(owner, count)
+        history = self.drawing.history(owner, count)
         if kept == (picked or []):  # set again, it would undo a pick that another tab made meanwhile
             return gr.update(choices=choices), history
         return gr.update(choices=choices, value=kept), history
@@ -141,7 +134,7 @@ class TryTab:
     @property
     def remembered(self) -> list[Component]:
         """What `restore` reads."""
-        return [self._kept, self._history]
+        return [self._kept, self.drawing.count]
 
     @property
     def restored(self) -> list[Component]:
@@ -151,11 +144,11 @@ class TryTab:
     @property
     def looked_at(self) -> list[Component]:
         """What `refresh` reads."""
-        return [self._concepts.picked, self._history]
+        return [self._concepts.picked, self.drawing.count]
 
     @property
     def refreshed(self) -> list[Component]:
-        return [self._concepts.picked, self._pictures]
+        return [self._concepts.picked, self.drawing.pictures]
 
     def pick(self, job_id: str, request: gr.Request) -> list[Any]:
         """Pick one concept, from another tab; nothing for the empty id that stands there before and after."""
@@ -187,12 +180,8 @@ class TryTab:
         """What `pick` fills."""
         return [self._concepts.picked, *self._sampler.fitted]
 
-    async def _make(self, values: dict[Component, Any], request: gr.Request) -> AsyncIterator[tuple[str, str, Any]]:
-        drawing = await asyncio.to_thread(self._begin, values, request)  # the Hub may be asked whether there is a base
-        async for shown in self._following.follow(drawing, self._services.owners.of(request), values[self._history]):
-            yield shown
-
-    def _begin(self, values: dict[Component, Any], request: gr.Request) -> Drawing:
+    def _make(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
+        """Ask for pictures; the page looks after them from then on."""
         owner = self._services.owners.of(request)
         fields = self._sampler.of | {"prompt": self._prompt, "count": self._count}
         entered = {name: values[widget] for name, widget in fields.items()}
@@ -205,33 +194,8 @@ class TryTab:
             hub_token=token,
             one_at_a_time=self._grid.varies_concept(values),
         )
-        return self._following.begin(asked, self._grid.read(values, asked), owner, token)
-
-    async def follow(self, count: int, request: gr.Request) -> AsyncIterator[tuple[Any, Any, Any]]:
-        """What the owner has asked for and not seen yet, on a page that opens; until they ask for something else."""
-        owner, drawings = self._services.owners.of(request), self._services.drawings
-        if (drawing := drawings.of(owner)) is None:
-            yield gr.skip(), gr.skip(), gr.skip()
-            return
-        async for shown in self._following.follow(drawing, owner, count):
-            yield shown
-            if drawings.of(owner) is not drawing:
-                return
-
-    @property
-    def follows(self) -> list[Component]:
-        """What `follow` reads."""
-        return [self._history]
-
-    @property
-    def followed(self) -> list[Component]:
-        """What `follow` fills."""
-        return [self._making, self._pictures, self._stop]
-
-    def _stop_drawing(self, request: gr.Request) -> Any:
-        """Whoever follows is told that it has stopped."""
-        self._services.drawings.stop(self._services.owners.of(request))
-        return stop_button(lit=False)
+        begun = self.drawing.begin(asked, self._grid.read(values, asked), owner, token)
+        return self.drawing.look(begun, values[self.drawing.count], request)
 
     def _restore_uploaded(self, file: str, base: str, request: gr.Request) -> dict[Component, Any]:
         return {**self._restored(self._handlers.settings_in_file(file), base, request), self._loaded: None}
@@ -248,7 +212,9 @@ class TryTab:
             **self._grid.filled(settings.brought_back_by),
             **self._concepts.filled(self._handlers.choices(owner), jobs, weights),
             self._prompt: self._handlers.prompt_of(settings, entries),
-            self._making: self._handlers.restored_note(missing, started_from_picture=settings.strength is not None),
+            self.drawing.making: self._handlers.restored_note(
+                missing, started_from_picture=settings.strength is not None
+            ),
         }
 
     def _act(self, count: int, base: str, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
@@ -259,7 +225,7 @@ class TryTab:
         match pressed.get("action"):
             case "older":
                 count += HISTORY
-                return {self._pictures: self._following.history(owner, count), self._history: count}
+                return {self.drawing.pictures: self.drawing.history(owner, count), self.drawing.count: count}
             case "start":
                 picture = decode_photo(self._handlers.picture(name, owner))  # gradio serves no file of the data root
                 return {self._sampler.start: gr.update(open=True), self._sampler.init_image: picture}
@@ -268,7 +234,7 @@ class TryTab:
                 return self._restored(settings, base, request)
             case "delete":
                 self._handlers.delete(name, owner)
-                return {self._pictures: self._following.history(owner, count)}
+                return {self.drawing.pictures: self.drawing.history(owner, count)}
             case other:
                 raise unknown_button(other)
 
