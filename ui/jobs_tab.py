@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -77,16 +78,17 @@ class JobsTab:
         self.acted = self.view.shown.click(spoken(self._act), self._count, outputs, **QUIET_AT_ONCE)
 
     def _draw(self, request: gr.Request, count: int) -> Drawn:
-        return drawn_or_trouble(lambda request: self._own_jobs(request, count), request)
+        return drawn_or_trouble(partial(self._own_jobs, count=count), request)
 
     def _own_jobs(self, request: gr.Request, count: int) -> Drawn:
         """The newest `count` jobs, and all that are open."""
         owner = self._services.owners.of(request)
         views = self._services.jobs.views(owner)
         shown = [view for place, view in enumerate(views) if place < count or view.job.is_open]
+        visible = {view.job.id for view in views}
         content = render(
             "jobs.html",
-            views=[self._card(view, owner, {v.job.id for v in views}) for view in shown],
+            views=[self._card(view, owner, visible) for view in shown],
             older=len(views) - len(shown),
             phase_words=PHASE_WORDS,
             title=_title(views),
