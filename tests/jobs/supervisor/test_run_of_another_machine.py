@@ -32,6 +32,7 @@ from trainer.run_folder import RunFolder
 name = locks.this_machine()
 locks.this_machine = lambda: sys.argv[2] or name
 with RunFolder(Path(sys.argv[1])).locked():
+    print("held", flush=True)
     time.sleep(600)
 """
 
@@ -47,15 +48,17 @@ def held(run: RunFolder) -> Iterator[Callable[[str], subprocess.Popen[bytes]]]:
     processes: list[subprocess.Popen[bytes]] = []
 
     def call(machine: str = "") -> subprocess.Popen[bytes]:
-        process = subprocess.Popen([sys.executable, "-c", _HOLDER, str(run.root), machine], start_new_session=True)
+        command = [sys.executable, "-c", _HOLDER, str(run.root), machine]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, start_new_session=True)
         processes.append(process)
-        wait_until(run.holder)
+        assert process.stdout is not None
+        assert process.stdout.readline()  # it has the lock before that, and tidies the folder before it says so
         return process
 
     yield call
     for process in processes:
         process.kill()
-        process.wait()
+        process.communicate()
 
 
 def watch(said: list[str], wish: StopWish = StopWish.none) -> Watch:
