@@ -6,11 +6,10 @@ from collections.abc import Sequence
 
 from jobs.mirror.keeping import Keeping
 from jobs.publishing.service import Publishing
-from jobs.queueing.fleet import Fleet, SupervisorStore
+from jobs.queueing.fleet import Fleet, SupervisorStore, open_database
 from jobs.queueing.job_queue import JobQueue
-from jobs.queueing.queue import QueueClient
 from jobs.record.publications import PublicationStore
-from jobs.record.store import JobStore, open_engine
+from jobs.record.store import JobStore
 from jobs.runs.speed import Speeds
 from jobs.service import JobService
 from trainer.machine.devices import Device
@@ -24,12 +23,9 @@ def open_service(settings: Settings, *, own: Sequence[Device] = ()) -> JobServic
     version's, or that of machines which work in another folder.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    engine = open_engine(settings.jobs_database_url)
-    supervisors = SupervisorStore(engine)
-    supervisors.check_shared_folder(settings)
-    fleet = Fleet(supervisors, settings, own)
-    store = JobStore(engine)
-    queue = JobQueue(store, QueueClient(settings.jobs_database_url), supervisors, settings.runs_dir)
+    engine = open_database(settings)
+    store, queue = JobStore(engine), JobQueue(engine, settings)
     publishing = Publishing(store, PublicationStore(engine), settings.runs_dir)
+    fleet = Fleet(SupervisorStore(engine), settings, own)
     speeds = Speeds(settings.speeds_file)
     return JobService(store, queue, settings.runs_dir, speeds, publishing, Keeping(settings), fleet)

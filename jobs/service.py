@@ -73,13 +73,20 @@ class JobService:
         """One job that this owner may look at. Raises RequestError where there is none."""
         return self._outlook.views([self._store.visible(job_id, owner)])[0]
 
-    def views(self, owner: str) -> list[JobView]:
-        """All jobs that this owner may look at, newest first."""
-        return self._outlook.views(self._store.visible_to(owner))
+    def views(self, owner: str, *, newest: int | None = None) -> list[JobView]:
+        """The jobs that this owner may look at, newest first: all, or the `newest` so many and all that are open."""
+        jobs = self.rows(owner)
+        if newest is not None:
+            jobs = [job for place, job in enumerate(jobs) if place < newest or job.is_open]
+        return self._outlook.views(jobs)
+
+    def rows(self, owner: str) -> list[Job]:
+        """The rows of all jobs that this owner may look at, newest first."""
+        return self._store.visible_to(owner)
 
     def ended(self, owner: str) -> list[Job]:
-        """The rows of all jobs that are over and that this owner may look at, newest first."""
-        return [job for job in self._store.visible_to(owner) if not job.is_open]
+        """Those of `rows` that are over."""
+        return [job for job in self.rows(owner) if not job.is_open]
 
     def everybodys_views(self) -> list[JobView]:
         """All jobs, for the command line of the machine's owner."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from jobs.service import JobView
+from jobs.record.store import Job
 from jobs.views.comparing import SideBySide
 from trainer.errors import RequestError
 from ui.html import moment, render
@@ -114,21 +114,20 @@ def choose_pair(services: Services, job_id: str, owner: str) -> tuple[list[tuple
 
     Raises RequestError where there is no such job, or nothing to compare it with.
     """
-    views = services.jobs.views(owner)
     other = services.jobs.compared_with(job_id, owner)
-    shown = [view for view in views if view.job.id in (job_id, other) or _is_concept(services, view)]
-    other = other or next((view.job.id for view in shown if view.job.id != job_id), None)
+    shown = [job for job in services.jobs.rows(owner) if job.id in (job_id, other) or _is_concept(services, job)]
+    other = other or next((job.id for job in shown if job.id != job_id), None)
     if other is None:
         raise RequestError("There is nothing to compare it with yet. Train or add a second concept.")
-    right, left = (view.job.id for view in shown if view.job.id in (job_id, other))
-    return [(_label(view), view.job.id) for view in shown], left, right
+    right, left = (job.id for job in shown if job.id in (job_id, other))
+    return [(_label(job), job.id) for job in shown], left, right
 
 
-def _is_concept(services: Services, view: JobView) -> bool:
-    return not view.job.is_open and services.jobs.run_folder(view.job.id).has_result
+def _is_concept(services: Services, job: Job) -> bool:
+    return not job.is_open and services.jobs.run_folder(job.id).has_result
 
 
-def _label(view: JobView) -> str:
+def _label(job: Job) -> str:
     """Name, method and when, because several concepts may have one name."""
-    method = method_words(view.job.method)
-    return f"{view.job.title} · {method} · {moment(view.job.created)}"
+    method = method_words(job.method)
+    return f"{job.title} · {method} · {moment(job.created)}"

@@ -83,13 +83,12 @@ class JobsTab:
     def _own_jobs(self, request: gr.Request, count: int) -> Drawn:
         """The newest `count` jobs, and all that are open."""
         owner = self._services.owners.of(request)
-        views = self._services.jobs.views(owner)
-        shown = [view for place, view in enumerate(views) if place < count or view.job.is_open]
-        visible = {view.job.id for view in views}
+        views = self._services.jobs.views(owner, newest=count)
+        visible = {job.id for job in self._services.jobs.rows(owner)}
         content = render(
             "jobs.html",
-            views=[self._card(view, owner, visible) for view in shown],
-            older=len(views) - len(shown),
+            views=[self._card(view, owner, visible) for view in views],
+            older=len(visible) - len(views),
             phase_words=PHASE_WORDS,
             title=_title(views),
             could_sign_in=self._services.owners.could_sign_in(request),

@@ -18,7 +18,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import IntegrityError
 
 from jobs.queueing.executors import live_executors, own_executors
-from jobs.record.store import new_job_id
+from jobs.record.store import new_job_id, open_engine
 from jobs.record.tables import make_tables
 from trainer.errors import RequestError
 from trainer.machine.devices import Device
@@ -180,6 +180,17 @@ class Fleet:
 
     def roll_call(self) -> RollCall:
         return RollCall(self._store, self._runtime)
+
+
+def open_database(settings: Settings) -> sa.Engine:
+    """The settings' database, for who works with its runs. Raises RequestError as `check_shared_folder` does."""
+    engine = open_engine(settings.jobs_database_url)
+    try:
+        SupervisorStore(engine).check_shared_folder(settings)
+    except BaseException:  # whoever asks again and again would keep a connection each time
+        engine.dispose()
+        raise
+    return engine
 
 
 def _made(marker: Path) -> str:

@@ -5,15 +5,15 @@ from __future__ import annotations
 import contextlib
 import logging
 from collections.abc import Collection
-from pathlib import Path
 
+import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
-from jobs.queueing.fleet import SupervisorStore
+from jobs.queueing.fleet import SupervisorStore, open_database
 from jobs.queueing.queue import Queue, QueueClient
 from jobs.record.remote_run import read_remote
 from jobs.record.state import OPEN_STATES, JobState
-from jobs.record.store import Job, JobStore, open_engine
+from jobs.record.store import Job, JobStore
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
 
@@ -23,8 +23,9 @@ log = logging.getLogger(__name__)
 class JobQueue:
     """The queue of one data root, and who serves it."""
 
-    def __init__(self, store: JobStore, queue: QueueClient, supervisors: SupervisorStore, runs_dir: Path) -> None:
-        self._store, self._queue, self._supervisors, self._runs_dir = store, queue, supervisors, runs_dir
+    def __init__(self, engine: sa.Engine, settings: Settings) -> None:
+        self._store, self._supervisors = JobStore(engine), SupervisorStore(engine)
+        self._queue, self._runs_dir = QueueClient(settings.jobs_database_url), settings.runs_dir
 
     def close(self) -> None:
         """Let go of the database."""
@@ -76,12 +77,5 @@ class JobQueue:
 
 
 def open_job_queue(settings: Settings) -> JobQueue:
-    """The queue of the settings' database. Raises RequestError as `SupervisorStore.check_shared_folder` does."""
-    engine = open_engine(settings.jobs_database_url)
-    supervisors = SupervisorStore(engine)
-    try:
-        supervisors.check_shared_folder(settings)
-    except BaseException:  # whoever asks again and again would keep a connection each time
-        engine.dispose()
-        raise
-    return JobQueue(JobStore(engine), QueueClient(settings.jobs_database_url), supervisors, settings.runs_dir)
+    """The queue of the settings' database. Raises RequestError as `open_database` does."""
+    return JobQueue(open_database(settings), settings)
