@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inference.client import GeneratorClient
-from inference.drawings import Drawings
+from inference.drawings import ON_A_SHARED_CPU, ON_A_SHARED_GPU, Drawings
 from jobs.children import Children
 from jobs.example import submit_example
 from jobs.hub.tokens import TokenDesk
@@ -33,11 +33,12 @@ from trainer.bases import ASSETS
 from trainer.errors import RequestError, StudioError
 from trainer.machine.devices import Device, find_devices
 from trainer.machine.process import StopSignal
-from trainer.settings import Settings
+from trainer.settings import Settings, tell_libraries
 from ui.layout import build_page
 from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
 from ui.services import Services
+from ui.serving.request_limits import fetch_no_files
 from ui.serving.upload_form import take_files_alone
 from ui.serving.uploads import keep_uploads_in, remove_forgotten
 from ui.serving.web import build_middleware
@@ -50,32 +51,28 @@ log = logging.getLogger(__name__)
 _TIDY_EVERY_S = 3600.0
 _QUEUE_EVERY_S = 60.0
 _QUEUE_LOOKS_EVERY_S = 0.02  # gradio's millisecond takes 5 % of a core from the training while nobody is there
+_MONITORING = {"GRADIO_ANALYTICS_CACHE_FREQUENCY": str(2**62), "GRADIO_ANALYTICS_MAX_EVENTS": "1"}
+"""Gradio would make a table of its last 10,000 events after each, which takes up to 20 ms: of those a page looks with,
+too."""
 _SESSIONS = 500  # of 0.4 MB each; gradio would keep the first 10,000, open or not
 _THREADS = 120  # gradio's 40 could be used up by programs that wait for pictures: each waits in a thread
-_MOST_DRAWINGS = 3  # of one owner among many, under way at the same time
-_UNSEEN_S = 1800.0  # of work on a processor that many share, for pictures that nobody looks for
 
 
 def build_services(settings: Settings, devices: list[Device]) -> Services:
     """Everything that the page works with, over the data root of the settings."""
     training = devices if settings.train_here else []
     owners = OwnerPolicy(settings)
-    shared = not owners.single
-    bases = BaseChecker(settings.own_hub_token, shared=shared)
+    bases = BaseChecker(settings.own_hub_token, shared=not owners.single)
     spending = Spending(settings, has_gpu=devices[0].index is not None)
     drafts = Drafts(settings.home / "drafts")
     generator = GeneratorClient(settings.runtime_dir)
-    drawings = Drawings(
-        generator,
-        most_of_one=_MOST_DRAWINGS if shared else None,
-        unseen_s=_UNSEEN_S if shared and devices[0].index is None else math.inf,
-    )
+    limits = None if owners.single else ON_A_SHARED_CPU if devices[0].index is None else ON_A_SHARED_GPU
     return Services(
         jobs=open_service(settings, own=training),
         drafts=drafts,
         intake=Intake(drafts),
         generator=generator,
-        drawings=drawings,
+        drawings=Drawings(generator, limits),
         pictures=PictureHistory(settings.home / "pictures"),
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in training]),
         bases=bases,
@@ -92,6 +89,9 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
 def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None:
     """Serve the page from a thread of its own and return. Raises RequestError where its address cannot be had."""
     take_files_alone()
+    fetch_no_files()
+    for what, most in _MONITORING.items():
+        tell_libraries(what, most)
     page.queue(max_size=200, default_concurrency_limit=16, api_open=False)  # nobody passes by its limits
     page._queue.sleep_when_free = _QUEUE_LOOKS_EVERY_S  # noqa: SLF001 - gradio offers no other way
     try:
@@ -109,6 +109,7 @@ def launch_page(page: gr.Blocks, services: Services, settings: Settings) -> None
             state_session_capacity=_SESSIONS,
             show_error=False,  # what is not ours to say: it may name folders of this machine
             quiet=True,
+            enable_monitoring=False,
             ssr_mode=False,
         )
     except OSError as error:

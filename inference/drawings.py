@@ -20,6 +20,25 @@ from trainer.errors import RequestError
 _MOST_UNDER_WAY, _MOST_KEPT = 200, 1000
 """Of all owners: requests that wait or are worked on, each of which takes a thread; and ends that can be told."""
 
+_LOOK_S = 1.0
+"""How often who waits looks, so that nothing is given up as unseen."""
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What one owner may ask for."""
+
+    under_way: int = _MOST_UNDER_WAY
+    unseen_s: float = math.inf
+    """For how long is worked on what nobody looks at."""
+    work: float = math.inf
+    """Of all that is asked for at once, in pixels times steps."""
+
+
+ON_A_SHARED_GPU = Limits(under_way=3)
+ON_A_SHARED_CPU = Limits(under_way=3, unseen_s=1800.0, work=4 * 50 * 512 * 512)
+"""The work is four pictures of Stable Diffusion 1.5 in fifty steps: most of an hour on a few cores."""
+
 Join = Callable[[Path, Sequence[Path]], Path]
 """Makes one picture of several files, in a folder; returns its file."""
 
@@ -76,7 +95,7 @@ class Drawing:
         """Whether somebody was told of its end."""
         self._requests, self._folder, self._join, self._unseen_s = requests, folder, join, unseen_s
         self._stand = Stand(count=len(requests))
-        self._stopped = threading.Event()
+        self._stopped, self._over = threading.Event(), threading.Event()
         self._lock = threading.RLock()
         self._working_since: float | None = None
         self._unseen_work_s = 0.0
@@ -89,6 +108,12 @@ class Drawing:
         """How far it is; who looks wants it."""
         self._unseen_work_s = 0.0
         return self._stand
+
+    def wait(self) -> Stand:
+        """Look until it is over."""
+        while (stand := self.look()).end is None:
+            self._over.wait(_LOOK_S)
+        return stand
 
     def stop(self) -> None:
         """Give up what is not made yet."""
@@ -106,6 +131,8 @@ class Drawing:
             self._draw(generator, token)
         except Exception as error:  # noqa: BLE001 - told to whoever looks
             self._put(end=End.failed, error=error)
+        finally:
+            self._over.set()
 
     def _draw(self, generator: Generates, token: str | None) -> None:
         made = 0
@@ -170,10 +197,8 @@ class Drawing:
 class Drawings:
     """Those of everybody, in the page's process."""
 
-    def __init__(self, generator: Generates, *, most_of_one: int | None = None, unseen_s: float = math.inf) -> None:
-        """An owner may have `most_of_one` under way, None for any number; `unseen_s` is as for `Drawing`."""
-        self._generator, self._unseen_s = generator, unseen_s
-        self._most_of_one = most_of_one or _MOST_UNDER_WAY
+    def __init__(self, generator: Generates, limits: Limits | None = None) -> None:
+        self._generator, self._limits = generator, limits or Limits()
         self._lock = threading.Lock()
         self._known: list[tuple[str, Drawing]] = []
 
@@ -186,13 +211,19 @@ class Drawings:
         token: str | None = None,
         join: Join | None = None,
     ) -> Drawing:
-        """Ask for pictures, to be put into `folder`. Raises RequestError where too many are under way."""
-        drawing = Drawing(requests, folder, join, unseen_s=self._unseen_s)
+        """Ask for pictures, to be put into `folder`. Raises RequestError for too many or too much work."""
+        most = self._limits
+        if sum(request.work for request in requests) > most.work:
+            raise RequestError(
+                "This is too much for a machine without a GPU that many share. "
+                "Ask for fewer pictures, fewer steps or a smaller size."
+            )
+        drawing = Drawing(requests, folder, join, unseen_s=most.unseen_s)
         thread = threading.Thread(target=drawing.draw, args=(self._generator, token), name="drawing", daemon=True)
         with self._lock:
             under_way = [of for of, known in self._known if not known.is_over]
-            if under_way.count(owner) >= self._most_of_one:
-                raise RequestError(f"{self._most_of_one} of your requests are under way. Wait for one, or stop them.")
+            if under_way.count(owner) >= most.under_way:
+                raise RequestError(f"{most.under_way} of your requests are under way. Wait for one, or stop them.")
             if len(under_way) >= _MOST_UNDER_WAY:
                 raise RequestError("Too many people wait for pictures at the moment. Please try again in a while.")
             thread.start()

@@ -89,11 +89,6 @@ class Services:
         devices = self.jobs.fleet.devices()
         return bool(devices) and not any(is_gpu for _, is_gpu in devices)
 
-    @property
-    def draws_on_cpu(self) -> bool:
-        """Whether pictures are made on a processor: they are made on the page's machine, wherever training is done."""
-        return not any(device.index is not None for device in self.jobs.fleet.own)
-
     def device_trouble(self) -> list[str]:
         """Why devices of this machine cannot be used now, in words."""
         return gpu_trouble(self.runtime_dir, self.jobs.fleet.own)

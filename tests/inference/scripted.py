@@ -20,7 +20,7 @@ class Scripted:
         self.meanwhile = meanwhile or Working(done=1, total=2)
         self.answers: list[Answer] = []
         """What comes instead of pictures, request by request."""
-        self.left = self.asked = 0
+        self.left = self.asked = self.said = 0
         self._may_answer = threading.Semaphore(0)
 
     def answer(self, requests: int = 1) -> None:
@@ -32,13 +32,17 @@ class Scripted:
     ) -> Iterator[Answer]:
         self.asked += 1
         number = self.asked
-        yield self.meanwhile
+        yield self._still()
         while not self._may_answer.acquire(timeout=_SOON_S):
             if leaving():
                 self.left += 1
                 return
-            yield self.meanwhile
+            yield self._still()
         yield self.answers.pop(0) if self.answers else made(folder, f"{number}.png")
+
+    def _still(self) -> Waiting | Working:
+        self.said += 1
+        return self.meanwhile
 
 
 def made(folder: Path, name: str, *notes: str) -> Made:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from inference.drawings import Drawing, Drawings, End, Stand
+import inference.drawings as drawings_module
+from inference.drawings import Drawing, Drawings, End, Limits, Stand
 from inference.protocol import Refused, Waiting
 from inference.request import PictureRequest
 from tests.inference.scripted import MANY, Scripted, made
@@ -118,19 +119,31 @@ def test_who_signs_in_meanwhile_finds_a_whole_grid(tmp_path: Path) -> None:
     assert list(browser.iterdir()) == []
 
 
-def test_work_for_nobody_is_given_up_after_a_while_and_waiting_is_no_work(tmp_path: Path) -> None:
+def test_work_for_nobody_is_given_up_after_a_while_and_waiting_is_no_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = [100.0]
+    monkeypatch.setattr(drawings_module, "time", SimpleNamespace(monotonic=lambda: now[0]))
+
+    def pass_time(generator: Scripted, seconds: float) -> None:
+        """So that it is noticed: what was said before the time passed is heard, and something after it."""
+        for forward in (0.0, seconds):
+            now[0] += forward
+            said = generator.said
+            wait_until(lambda said=said: generator.said > said + 1, "it goes on")
+
     generator = Scripted()
-    seen = Drawings(generator, unseen_s=0.1).begin("anna", [REQUEST], tmp_path)
-    until = time.monotonic() + 0.5
-    while time.monotonic() < until:
+    seen = Drawings(generator, Limits(unseen_s=10)).begin("anna", [REQUEST], tmp_path)
+    for _ in range(3):
+        pass_time(generator, 8)
         assert seen.look().end is None
-        time.sleep(0.02)
-    wait_until(lambda: seen.is_over, "nobody looks any more")
-    assert (seen.look().end, generator.left) == (End.unseen, 1)
+    pass_time(generator, 8)
+    now[0] += 8
+    assert (end_of(seen).end, generator.left) == (End.unseen, 1)
 
     waiting = Scripted(Waiting(ahead=1))
-    drawing = Drawings(waiting, unseen_s=0.1).begin("anna", [REQUEST], tmp_path)
-    time.sleep(0.5)
+    drawing = Drawings(waiting, Limits(unseen_s=10)).begin("anna", [REQUEST], tmp_path)
+    pass_time(waiting, 100)
     assert not drawing.is_over
     waiting.answer(MANY)
     assert end_of(drawing).end is End.made
@@ -138,7 +151,7 @@ def test_work_for_nobody_is_given_up_after_a_while_and_waiting_is_no_work(tmp_pa
 
 def test_one_owner_of_many_has_few_under_way(tmp_path: Path) -> None:
     generator = Scripted()
-    drawings = Drawings(generator, most_of_one=3)
+    drawings = Drawings(generator, Limits(under_way=3))
     begun = [drawings.begin("anna", [REQUEST], tmp_path) for _ in range(3)]
     with pytest.raises(RequestError, match="3 of your requests are under way"):
         drawings.begin("anna", [REQUEST], tmp_path)

@@ -84,6 +84,9 @@ def test_client_trains_and_draws_what_is_its_own(app: Callable[..., App], photo_
         anna.predict(prompt="a mug", width="wide", api_name="/generate")
     with pytest.raises(AppError, match="handle_file"):
         anna.predict(recipe=RECIPE, photos=[{"path": "/etc/hostname"}] * 3, api_name="/train")
+    elsewhere = {"path": "https://example.org/huge.jpg", "meta": {"_type": "gradio.FileData"}}
+    with pytest.raises(AppError, match="Files of other addresses are not taken"):
+        anna.predict(photos=[elsewhere], api_name="/check_photos")
     with pytest.raises(AppError, match="there is nothing to resume"):
         anna.predict(job=job["id"], api_name="/resume")
     again = anna.predict(recipe=done["recipe"] | {"steps": 30_000}, photos=photos, api_name="/train")
@@ -102,6 +105,8 @@ def _check_what_is_closed(url: str, headers: dict[str, str]) -> None:
     beside_the_queue = httpx.post(f"{url}/gradio_api/run/generate", json={"data": ["a mug"]}, headers=headers)
     assert (beside_the_queue.status_code, "queue" in beside_the_queue.text) == (404, True)
     assert httpx.get(f"{url}/gradio_api/file=https://example.org/", headers=headers).status_code == 404
+    monitoring = httpx.get(f"{url}/monitoring/summary", headers=headers)
+    assert monitoring.status_code == 403
     field = httpx.post(f"{url}/gradio_api/upload", files={"files": (None, b"x" * 100)}, headers=headers)
     assert (field.status_code, field.text) == (400, "An upload holds files alone.")
 

@@ -21,7 +21,7 @@ from trainer.artifact import read_manifest, write_manifest
 from trainer.errors import RequestError
 from trainer.machine.devices import Device, cpu
 from trainer.recipe.choices import STARTER, Method
-from trainer.settings import Settings
+from trainer.settings import Owners, Settings
 from ui.services import Services
 from ui.try_it.concept_fields import MAX_CONCEPTS
 from ui.try_it.drawing_panel import HISTORY, DrawingPanel
@@ -146,17 +146,19 @@ def test_weight_is_of_the_concept_that_the_slider_shows_not_of_its_place(
     assert [use.weight for use in asked[0].concepts] == [1.5]
 
 
-def test_request_for_hours_on_a_shared_processor_is_refused(
-    services: Services, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    much = {**PICTURE, "base": STARTER, "width": 1024, "height": 1024, "steps": 50, "count": 2}
-    trying = TryHandlers(services)
-    assert trying.request([], [], much, SINGLE_OWNER).count == 2
-    monkeypatch.setattr(services.owners, "single", False)
+def test_grid_for_hours_on_a_shared_processor_is_refused_and_on_a_gpu_is_not(tmp_path: Path) -> None:
+    cells = [PictureRequest(prompt="a mug", width=1024, height=1024, steps=25)] * 3
+
+    def ask(device: Device, owners: Owners) -> None:
+        settings = Settings(home=tmp_path, owners=owners, train_here=False)
+        services = build_services(settings, [device])
+        services.drawings.begin("anna", cells, tmp_path / "pictures")
+        services.jobs.close()
+
     with pytest.raises(RequestError, match="fewer pictures, fewer steps or a smaller size"):
-        trying.request([], [], much, SINGLE_OWNER)
-    monkeypatch.setattr(services.jobs.fleet, "own", (Device(0, "a GPU"),))
-    assert trying.request([], [], much, SINGLE_OWNER).count == 2
+        ask(cpu(), Owners.browser)
+    ask(Device(0, "a GPU"), Owners.browser)
+    ask(cpu(), Owners.single)
 
 
 def test_base_in_a_folder_comes_back_where_the_field_still_names_the_folder(services: Services) -> None:

@@ -6,7 +6,7 @@ from typing import Any
 
 import gradio as gr
 
-from inference.protocol import Made, Refused
+from inference.drawings import End
 from inference.request import PictureRequest
 from trainer.errors import RequestError, StudioError
 from ui.api.uploaded import uploaded_files
@@ -68,14 +68,16 @@ class DrawingApi:
 
     def _draw(self, request: PictureRequest, owner: str, hub_token: str | None) -> dict[str, Any]:
         folder = self._services.pictures.folder(owner)
-        for answer in self._services.generator.generate(request, folder, hub_token):
-            match answer:
-                case Made():
-                    self._services.pictures.prune(owner)
-                    pictures = [f"studio/picture/{file.name}" for file in answer.files]
-                    return {"pictures": pictures, "notes": answer.notes}
-                case Refused():
-                    raise RequestError(answer.text)
-                case _:
-                    pass
-        raise StudioError("The generator ended without an answer. Please try again.")
+        drawing = self._services.drawings.begin(owner, [request], folder, token=hub_token)
+        stand = drawing.wait()
+        drawing.was_told = True
+        match stand.end:
+            case End.made:
+                self._services.pictures.prune(owner)
+                return {"pictures": [f"studio/picture/{file.name}" for file in stand.files], "notes": list(stand.notes)}
+            case End.refused:
+                raise RequestError(stand.reason)
+            case End.failed:
+                raise stand.error or StudioError("The pictures could not be made. Please try again.")
+            case _:
+                raise RequestError("Stopped.")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import gradio as gr
+from gradio import processing_utils
 from starlette.formparsers import MultiPartException
 from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -16,7 +18,16 @@ MAX_UPLOAD_BYTES = 2 * 2**30
 RESERVE_BYTES = 2**28
 """Of the disk, which uploads leave alone: checkpoints and the jobs' database are on it."""
 _LOOK_AT_DISK_EVERY = 16 * 2**20
-_FETCHED = ("/gradio_api/file=http", "/gradio_api/proxy=")
+_FETCHED = ("/gradio_api/file=http", "/gradio_api/file/http", "/gradio_api/proxy=")
+
+
+def fetch_no_files() -> None:
+    """Let gradio refuse a file that is named by its address: it reads whatever is there into memory, of any size."""
+
+    async def refuse(url: str, cache_dir: str) -> str:
+        raise gr.Error("Files of other addresses are not taken; upload them with handle_file.", print_exception=False)
+
+    processing_utils.async_ssrf_protected_download = refuse
 
 
 class NothingFromElsewhere:

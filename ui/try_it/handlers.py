@@ -24,8 +24,6 @@ from ui.try_it.drawing_panel import line_html
 from ui.try_it.start_picture import check_start_picture
 
 _UNKNOWN_PX = 512
-_MOST_WORK_ON_A_CPU = 4 * 50 * 512 * 512
-"""Four pictures of Stable Diffusion 1.5 in fifty steps: most of an hour on a few cores."""
 _FIELDS = ("prompt", "negative_prompt", "steps", "guidance", "scheduler", "width", "height", "count", "strength")
 
 
@@ -104,17 +102,7 @@ class TryHandlers:
             values |= {"base_prediction": trained_on.prediction}
         if entered["init_image"]:
             values["init_image"] = check_start_picture(entered["init_image"])
-        made = build_request(_whole_numbers(values))
-        self._check_work(made)
-        return made
-
-    def _check_work(self, request: PictureRequest) -> None:
-        """Raise for a request that would keep all other visitors waiting for hours."""
-        if not self._services.owners.single and self._services.draws_on_cpu and request.work > _MOST_WORK_ON_A_CPU:
-            raise RequestError(
-                "This is too much for a machine without a GPU that many share. "
-                "Ask for fewer pictures, fewer steps or a smaller size."
-            )
+        return build_request(_whole_numbers(values))
 
     def _check_base(self, base: str, hub_token: str | None) -> None:
         """Raise where a visitor may not draw with it: a private base that another one trained on is on this disk."""

@@ -73,7 +73,12 @@ def test_upload_leaves_the_disk_its_reserve(client: TestClient, monkeypatch: pyt
 
 
 @pytest.mark.parametrize(
-    "path", ["/gradio_api/file=https://a.example/", "/gradio_api/file=HTTP://a", "/gradio_api/proxy=x"]
+    "path",
+    [
+        *("/gradio_api/file=https://a.example/", "/gradio_api/file=HTTP://a"),
+        "/gradio_api/file/http://a",
+        "/gradio_api/proxy=x",
+    ],
 )
 def test_nothing_is_fetched_for_anybody(client: TestClient, path: str) -> None:
     assert client.get(path).status_code == 404
