@@ -244,6 +244,10 @@ class Drawings:
             return shown
         return under_way or next((drawing for drawing in theirs if not drawing.was_told), None)
 
+    def newest(self, owner: str) -> Drawing | None:
+        """What the owner asked for last, whoever was told of it."""
+        return next(iter(self._of(owner)), None)
+
     def is_under_way(self, owner: str) -> bool:
         """Whether there is anything to stop."""
         return any(not drawing.is_over for drawing in self._of(owner))

@@ -15,6 +15,7 @@ from inference.grid import Axis, GridSettings, Varied
 from inference.request import PictureRequest
 from trainer.bases import public_base_name
 from trainer.photos.decode import MAX_PIXELS
+from trainer.whole_files import opened_whole
 
 KEY = "concept-studio"
 MAX_CHUNK = 64 * 1024
@@ -70,8 +71,8 @@ def save_picture(picture: Image.Image, file: Path, settings: PictureSettings) ->
     info = PngInfo()
     info.add_itxt(KEY, settings.model_dump_json())
     info.add_itxt("parameters", parameters_text(settings))
-    file.parent.mkdir(parents=True, exist_ok=True)
-    picture.save(file, "PNG", pnginfo=info)
+    with opened_whole(file) as target:  # a page that opens may look at all files that are there
+        picture.save(target, "PNG", pnginfo=info)
 
 
 def parameters_text(settings: PictureSettings) -> str:

@@ -194,5 +194,8 @@ class PictureServer:
 
     def _tell_those_who_wait(self, *, for_training: bool = False) -> None:
         for place, waiting in enumerate(self._line.waiting(), start=1):
-            with contextlib.suppress(_ClientLeft):
+            try:
                 waiting.tell(Waiting(ahead=0 if for_training else place, for_training=for_training))
+            except _ClientLeft:  # else it would count among those before others, and keep its connection
+                self._line.leave(waiting)
+                waiting.connection.close()

@@ -44,6 +44,11 @@ class WaitingLine(Generic[T]):
             self._last_turn.pop(owner, None)
             self._changed.notify()
 
+    def leave(self, item: T) -> None:
+        """Take out what waits for nobody any more; nothing where it was taken meanwhile."""
+        with self._changed:
+            self._waiting = [entry for entry in self._waiting if entry[1] is not item]
+
     def next(self, timeout_s: float) -> T | None:
         """Take whoever's turn it is; None if nobody came in time. It counts as in work until `done`."""
         with self._changed:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import gradio as gr
@@ -9,10 +10,10 @@ import gradio as gr
 from jobs.record.store import Job
 from jobs.views.comparing import SideBySide
 from trainer.errors import RequestError
-from ui.html import moment, render
+from ui.html import UNFOLDED_JS, moment, render
 from ui.listening import QUIET_AT_ONCE
 from ui.method_words import method_words
-from ui.polling import Drawn, PolledHtml
+from ui.polling import Drawn, PolledHtml, drawn_or_trouble
 from ui.services import Services
 
 # The slider shows every picture's newest version up to a moment of the training. It stays where it was put when new
@@ -59,7 +60,7 @@ class ComparePanel:
                 self._draw,
                 [self._left, self._right],
                 active=False,
-                js_on_load=_SLIDER_JS,
+                js_on_load=_SLIDER_JS + UNFOLDED_JS,
                 elem_classes="cs-compare-shown",
             )
         close.click(self._closed, None, [self._panel, *self._view.outputs], **QUIET_AT_ONCE)
@@ -90,9 +91,12 @@ class ComparePanel:
         """The two that are chosen; nothing where nobody looks."""
         if not left or not right:
             return None
+        return drawn_or_trouble(partial(self._compared_or_gone, left, right), request)
+
+    def _compared_or_gone(self, left: str, right: str, request: gr.Request) -> Drawn:
         try:
             return self._compared(left, right, self._services.owners.of(request))
-        except RequestError:  # this comes by itself, again and again
+        except RequestError:
             return Drawn(render("gone.html"), goes_on=False)
 
     def _compared(self, left: str, right: str, owner: str) -> Drawn:

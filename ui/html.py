@@ -71,7 +71,23 @@ element.addEventListener('click', (event) => {
 watch('value', showAsked);
 """
 
-# The same, and the tab's title follows the element that the template marks with data-page-title.
+# What somebody unfolded, each under its data-unfolds, stays open when new content comes, which knows nothing of it.
+UNFOLDED_JS = """
+const unfolded = new Set();
+element.addEventListener('click', (event) => {
+  const details = event.target.closest('summary')?.parentElement;
+  if (!details?.dataset.unfolds) return;
+  if (details.open) unfolded.delete(details.dataset.unfolds);
+  else unfolded.add(details.dataset.unfolds);
+});
+watch('value', () => {
+  for (const details of element.querySelectorAll('details[data-unfolds]')) {
+    details.open = unfolded.has(details.dataset.unfolds);
+  }
+});
+"""
+
+# Buttons that act, and the tab's title follows the element that the template marks with data-page-title.
 ACTIONS_AND_TITLE_JS = (
     ACTIONS_JS
     + """

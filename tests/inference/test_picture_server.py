@@ -108,3 +108,16 @@ def test_those_who_wait_long_are_told_that_they_are_not_forgotten(server: Pictur
     for place, (waiting, theirs) in enumerate(visits):
         with theirs, waiting.connection:
             assert heard(theirs) == ([Waiting(ahead=place)] if place else [Working(done=1, total=20)] * 2)
+
+
+def test_who_left_the_line_is_before_nobody(server: PictureServer, tmp_path: Path) -> None:
+    gone, theirs = visit(tmp_path)
+    staying, listens = visit(tmp_path)
+    for waiting in (gone, staying):
+        server._line.join("anna", waiting)
+    theirs.close()
+    with listens, staying.connection:
+        server._tell_those_who_wait()
+        assert server._line.waiting() == [staying]
+        assert gone.connection.fileno() == -1
+        assert server._line.ahead("ben") == 1

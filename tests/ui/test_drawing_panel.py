@@ -41,6 +41,10 @@ class Page:
         self._take(self._panel.look(self._shown, HISTORY, VISITOR))
         return self
 
+    def look_on(self) -> Page:
+        self._take(self._panel.look_on(self._shown, HISTORY, VISITOR))
+        return self
+
     def begin(self, *requests: PictureRequest) -> None:
         self._shown = self._panel.begin(requests[0], None, SINGLE_OWNER, None)
 
@@ -108,6 +112,27 @@ def test_newer_request_is_shown_first_and_the_older_one_after_its_end(services: 
     assert not page.stop_is_lit
     wait_until(lambda: older.is_over, "it is stopped, too")
     assert "Stopped." in page.look().words
+
+
+def test_page_that_missed_the_end_is_told_it_again(services: Services, generator: Scripted, tmp_path: Path) -> None:
+    page = Page(services)
+    page.begin(REQUEST)
+    wait_until(lambda: "Making pictures." in page.look_on().words, "it is told")
+    generator.answers = [Refused(text="Memory ran out.")]
+    generator.answer()
+    wait_until(lambda: not services.drawings.is_under_way(SINGLE_OWNER), "it is refused")
+    lost = page._panel.look_on(page._shown, HISTORY, VISITOR)
+    page._shown = lost[3]  # the state is kept by the app, so that the page is thought to know
+    assert "Making pictures." in page.words
+    assert "Memory ran out." in page.look_on().words
+    assert (page.stop_is_lit, page.looks_again) == (False, False)
+
+
+def test_page_is_told_when_the_app_has_forgotten_what_it_waits_for(services: Services) -> None:
+    page = Page(services).look_on()
+    assert "ask again for the others" in page.words
+    assert "Pictures appear here" in page.history
+    assert (page.stop_is_lit, page.looks_again) == (False, False)
 
 
 def test_refusal_and_failure_are_said(services: Services, generator: Scripted, tmp_path: Path) -> None:

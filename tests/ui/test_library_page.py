@@ -15,11 +15,14 @@ from app import build_services
 from inference.catalog import open_concept
 from jobs.publishing.publish import Published
 from jobs.record.publications import PublicationState
+from jobs.record.store import SINGLE_OWNER
+from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
 from tests.jobs.finished_run import write_finished_run
 from tests.ui.conftest import VISITOR, drawn, learnt_concept
 from trainer.errors import HubError
 from trainer.machine.devices import cpu
+from trainer.photos.intake import take_folder
 from trainer.settings import Settings
 from ui.html import render
 from ui.library.entries import LibraryEntry
@@ -76,6 +79,12 @@ def test_private_concept_is_made_public(
     monkeypatch.setattr(services.tokens, "hand_over", lambda _owner, token: handed.append(token))
     tab = drawn(lambda _page: LibraryTab(services))
     assert 'data-action="make-public"' in tab._draw(VISITOR).content
+    assert not looks_on(tab)
+    importing = services.jobs.submitting.submit(
+        SINGLE_OWNER, small_recipe(tiny_model, "textual-inversion"), lambda photos: take_folder(photo_folder, photos)
+    )
+    assert looks_on(tab)  # what is queued is to appear here
+    services.jobs.cancel(importing.id, SINGLE_OWNER)
     assert not looks_on(tab)
 
     def press(action: str) -> dict[Any, Any]:

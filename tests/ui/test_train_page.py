@@ -351,6 +351,13 @@ def test_concept_goes_where_its_owner_wants_it_and_is_private_unless_they_say_so
     assert (publication.repo_id, publication.private, handed) == ("acme/mugs", False, [ALICE])
 
 
+def test_next_concept_is_private_and_goes_to_a_repository_of_its_own(page: TrainPage) -> None:
+    fields = page.tab._publish
+    after = dict(zip(fields.of_one_concept, fields.for_the_next_concept(), strict=True))
+    wish = fields.read(dict.fromkeys(fields.components, True) | after)
+    assert wish == PublishWish("", private=True)
+
+
 def test_two_concepts_of_one_press_go_to_two_repositories(page: TrainPage, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(page.services.tokens, "own", ALICE)
     monkeypatch.setattr(page.services.tokens, "hand_over", lambda _owner, _token: None)

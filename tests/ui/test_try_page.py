@@ -25,7 +25,7 @@ from trainer.settings import Owners, Settings
 from ui.services import Services
 from ui.try_it.concept_fields import MAX_CONCEPTS
 from ui.try_it.drawing_panel import HISTORY, DrawingPanel
-from ui.try_it.handlers import TryHandlers
+from ui.try_it.handlers import FoundAgain, TryHandlers
 from ui.try_it.tab import TryTab
 from ui.try_it.tried import what_was_tried
 
@@ -199,9 +199,31 @@ def test_second_concept_of_a_name_alone_is_called_by_it_in_the_prompt_that_comes
     asked = {**PICTURE, "base": STARTER, "prompt": "a <Red-Mug-2> beside a <Red-Mug-20>"}
     used = [{"name": "red-mug", "alias": "red-mug-2", "sha256": "f" * 64, "weight": 0.5}]
     settings = PictureSettings.model_validate({**asked, "seed": 1, "concepts": used})
-    found, weights, missing = handlers.concepts_of(settings, SINGLE_OWNER)
-    assert (found, weights, missing) == (jobs[1:], [0.5], [])
-    assert handlers.prompt_of(settings, handlers.describe(found, SINGLE_OWNER)) == "a <red-mug> beside a <Red-Mug-20>"
+    found = handlers.concepts_of(settings, SINGLE_OWNER)
+    assert found == FoundAgain(jobs[1:], [0.5])
+    entries = handlers.describe(found.jobs, SINGLE_OWNER)
+    assert handlers.prompt_of(settings, entries) == "a <red-mug> beside a <Red-Mug-20>"
+
+
+def test_concept_that_has_learnt_more_since_is_found_by_its_name_and_that_is_said(
+    services: Services, concept: Callable[[str], str]
+) -> None:
+    concept("red-mug")
+    newest = concept("red-mug")
+    used = [{"name": name, "sha256": "0" * 64, "weight": 0.7} for name in ("red-mug", "old-cat")]
+    trying = TryHandlers(services)
+    made_with = {**PICTURE, "base": STARTER, "concepts": used}
+    found = trying.concepts_of(PictureSettings.model_validate(made_with), SINGLE_OWNER)
+    assert found == FoundAgain([newest], [0.7], missing=["old-cat"], changed=["red-mug"])
+    note = trying.restored_note(found, started_from_picture=False)
+    assert "&lt;old-cat&gt; is not in your library" in note
+    assert "&lt;red-mug&gt; is not the one that the picture was made with" in note
+
+
+def test_picture_to_start_from_that_is_gone_is_to_be_chosen_again(services: Services, tmp_path: Path) -> None:
+    entered = {**PICTURE, "base": STARTER, "init_image": str(tmp_path / "gone.png")}
+    with pytest.raises(RequestError, match="Choose it again"):
+        TryHandlers(services).request([], [], entered, SINGLE_OWNER)
 
 
 @pytest.mark.fault(60)

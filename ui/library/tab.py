@@ -10,7 +10,7 @@ from gradio.components import Component
 from jobs.record.publications import UNDER_WAY
 from ui.compare_panel import ComparePanel
 from ui.errors import spoken, unknown_button
-from ui.html import ACTIONS_JS, render
+from ui.html import ACTIONS_JS, UNFOLDED_JS, render
 from ui.library.add_panel import AddPanel
 from ui.library.entries import library_entries
 from ui.library.extract_panel import ExtractPanel
@@ -28,7 +28,7 @@ class LibraryTab:
         self.chosen = gr.State("")
         self._add = AddPanel(services)
         self._comparing = ComparePanel(services, "library")
-        self.view = PolledHtml(self._draw, rests=True, elem_id="library-shown", js_on_load=ACTIONS_JS)
+        self.view = PolledHtml(self._draw, rests=True, elem_id="library-shown", js_on_load=ACTIONS_JS + UNFOLDED_JS)
         self._publish, self._extract = PublishPanel(services), ExtractPanel(services)
         outputs = [*self.view.outputs, self.chosen]
         outputs += [*self._publish.opened, *self._extract.opened, *self._comparing.opened]
@@ -41,9 +41,11 @@ class LibraryTab:
 
     def _own_concepts(self, request: gr.Request) -> Drawn:
         owners = self._services.owners
-        entries = library_entries(self._services, owners.of(request))
+        owner = owners.of(request)
+        entries = library_entries(self._services, owner)
         content = render("library.html", entries=entries, could_sign_in=owners.could_sign_in(request))
-        return Drawn(content, goes_on=any(e.publication and e.publication.state in UNDER_WAY for e in entries))
+        publishes = any(e.publication and e.publication.state in UNDER_WAY for e in entries)
+        return Drawn(content, goes_on=publishes or any(job.is_open for job in self._services.jobs.rows(owner)))
 
     def _act(self, event: gr.EventData, request: gr.Request) -> dict[Component, Any]:
         owner = self._services.owners.of(request)

@@ -23,14 +23,21 @@ def keep_uploads_in(folder: Path) -> None:
     """Have gradio put uploads there, one's own GRADIO_TEMP_DIR aside; what an earlier page left behind goes."""
     tell_libraries("GRADIO_TEMP_DIR", str(folder))
     remove_older([file for file in folder.rglob("*") if file.is_file()], _LEFT_OVER_S)
-    for emptied in folder.glob("*"):
-        with contextlib.suppress(OSError):
-            emptied.rmdir()
+    _remove_emptied(folder, 0.0)
 
 
 def remove_forgotten(folder: Path) -> None:
     """Remove uploads that nobody has used for a day, and parts of those that a full disk broke off."""
     remove_older([file for file in folder.rglob("*") if file.is_file()], _FORGOTTEN_S)
+    _remove_emptied(folder, _LEFT_OVER_S)
+
+
+def _remove_emptied(folder: Path, age_s: float) -> None:
+    """Each upload has a folder of its own. One that was emptied just now may be about to get the same file again."""
+    for emptied in folder.glob("*"):
+        with contextlib.suppress(OSError):  # most are not empty
+            if time.time() - emptied.stat().st_mtime >= age_s:
+                emptied.rmdir()
 
 
 def release(files: Iterable[Path], keep_s: float = KEEP_S) -> None:

@@ -167,7 +167,13 @@ def build_photos_panel(services: Services, page: gr.Blocks) -> PhotosPanel:
         trigger_mode="multiple",  # photos may be dropped while others are still looked at
     )
     following: list[Any] = [restored, uploaded]
-    shown.click(spoken(handlers.act), [draft, own], [draft, shown], **QUIET)
+    shown.click(
+        spoken(handlers.act),
+        [draft, own],
+        [draft, shown],
+        **QUIET,
+        trigger_mode="multiple",  # several photos may be taken out quickly, one after another
+    )
     for number, (_, button) in enumerate(examples):
         button.click(spoken(_numbered(handlers, number)), own, [draft, shown], **QUIET, cancels=following)
     return PhotosPanel(handlers, draft, own, shown, following, examples)

@@ -32,7 +32,7 @@ class PublishFields:
             elem_id="publish-when-done",
         )
         with gr.Row(visible=False, elem_id="publish-where") as where:
-            self.repo = gr.Textbox(
+            self._repo = gr.Textbox(
                 label="Repository",
                 placeholder="its name, in your account",
                 info="NAME or ORGANISATION/NAME; of two methods each adds its own name",
@@ -45,10 +45,19 @@ class PublishFields:
 
     @property
     def components(self) -> list[Any]:
-        return [self._wanted, self.repo, self._private]
+        return [self._wanted, self._repo, self._private]
+
+    @property
+    def of_one_concept(self) -> list[Component]:
+        """What was said of one concept and does not hold for the next."""
+        return [self._repo, self._private]
+
+    def for_the_next_concept(self) -> tuple[str, bool]:
+        """A repository of its own, and private: that is decided anew for each."""
+        return "", True
 
     def read(self, values: Mapping[Component, Any]) -> PublishWish | None:
         """What was entered; None for one that is not to be published."""
         if not values[self._wanted]:
             return None
-        return PublishWish((values[self.repo] or "").strip(), private=bool(values[self._private]))
+        return PublishWish((values[self._repo] or "").strip(), private=bool(values[self._private]))

@@ -19,18 +19,20 @@ class RememberedFields:
     def __init__(self, services: Services, fields: Mapping[str, Component], page: gr.Blocks) -> None:
         self._owners, self._fields = services.owners, fields
         self.kept = remembered_by_the_browser("studio-entered", {})
-        page.load(spoken(self.restore), self.kept, list(fields.values()), **QUIET)
+        self.restored = gr.State(value=False)
+        """Becomes true when a page that opens has what was entered last: before that there is nothing to keep."""
+        page.load(spoken(self.restore), self.kept, [*fields.values(), self.restored], **QUIET)
 
     def to_keep(self, values: Mapping[Component, Any], request: gr.Request) -> dict[str, Any]:
         entered = {name: values[field] for name, field in self._fields.items()}
         return {**entered, "owner": self._owners.of(request)}
 
     def restore(self, kept: Any, request: gr.Request) -> list[Any]:
-        """Values of the fields, if they are of the page as it is now and nobody else's."""
+        """Values of the fields, if they are of the page as it is now and nobody else's; and that they are restored."""
         known = isinstance(kept, dict) and kept.keys() == {*self._fields, "owner"}
         known = known and self._owners.remembers(kept["owner"], request)
         known = known and all(_can_be_chosen(kept[name], field) for name, field in self._fields.items())
-        return [kept[name] if known else gr.skip() for name in self._fields]
+        return [*(kept[name] if known else gr.skip() for name in self._fields), True]
 
 
 def _can_be_chosen(value: Any, field: Component) -> bool:

@@ -93,6 +93,7 @@ class TrainTab:
         self._way = gr.Radio(
             [DREAMBOOTH, TEXTUAL_INVERSION],
             value=DREAMBOOTH,
+            label="How should it learn?",
             show_label=False,
             elem_id="way",
             elem_classes="cs-cards",
@@ -137,7 +138,7 @@ class TrainTab:
         # event, so they keep each other busy for ever. A dropdown's `input` comes with every visit, too; its `change`
         # only when something else was chosen.
         gr.on(
-            [self._page.load, *(component.change for component in self._inputs)],
+            [self._remembered.restored.change, *(component.change for component in self._inputs)],
             spoken(self._follow),
             {*self._inputs, self._preset, self._second.offered},
             [
@@ -169,7 +170,7 @@ class TrainTab:
         self.pressed = self.train.click(
             spoken(self._submit),
             {*self._inputs, self._preset, self._photos.draft, *self._publish.components, *self._money.components},
-            [self.submitted, self._photos.draft, self._photos.shown, self._publish.repo],
+            [self.submitted, self._photos.draft, self._photos.shown, *self._publish.of_one_concept],
             **QUIET,  # an error would be shown on the photos, whatever it is of
             trigger_mode="once",
         )
@@ -276,7 +277,7 @@ class TrainTab:
             plan += self._pair.plan(choices, entered, second, flavor)
         return plan, self._handlers.method_guide(choices)
 
-    def _submit(self, values: dict[Component, Any], request: gr.Request) -> tuple[str, str, str, str]:
+    def _submit(self, values: dict[Component, Any], request: gr.Request) -> list[Any]:
         choices, entered = self._entered(values, request)
         if values[self._preset] != self._shown_for(choices):
             raise RequestError("The settings for what you chose are on their way. Look at the plan, then press again.")
@@ -290,7 +291,7 @@ class TrainTab:
         submit = self._handlers.submit if second is None else partial(self._pair.submit, second)
         job = submit(choices, entered, press, request)
         draft, shown = self._photos.handlers.next_draft()
-        return job, draft, shown, ""  # the next concept goes to a repository of its own
+        return [job, draft, shown, *self._publish.for_the_next_concept()]
 
 
 def _shown_preset(method: Method, preset: Mapping[str, Any]) -> dict[str, Any]:

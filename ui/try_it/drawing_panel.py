@@ -27,6 +27,8 @@ HISTORY = 24
 LOOK_S, LOOK_WHILE_WAITING_S = 0.5, 2.0
 """How often a page looks while pictures are made. Each look is short, so that any number of people may wait."""
 
+_FORGOTTEN = "Concept Studio was started anew meanwhile. Pictures that were done are below; ask again for the others."
+
 
 class Shown(NamedTuple):
     """What a page shows of a drawing: its key until the end is shown, and how many of its pictures."""
@@ -48,9 +50,9 @@ class DrawingPanel:
         self._timer, self._rescue = gr.Timer(LOOK_S, active=False), gr.Timer(RESCUE_POLL_S, active=False)
 
         stop.click(spoken(self._stop_all), None, stop, **QUIET_AT_ONCE)
-        self._timer.tick(spoken(self.look), self.looks_at, self.looks, **QUIET_AT_ONCE)
+        self._timer.tick(spoken(self.look_on), self.looks_at, self.looks, **QUIET_AT_ONCE)
         rescue = {**QUIET_AT_ONCE, "trigger_mode": "multiple"}  # a look whose answer was lost holds all later ones back
-        self._rescue.tick(spoken(self.look), self.looks_at, self.looks, **rescue)
+        self._rescue.tick(spoken(self.look_on), self.looks_at, self.looks, **rescue)
 
     @property
     def looks_at(self) -> list[Component]:
@@ -80,12 +82,26 @@ class DrawingPanel:
         return Shown(self._services.drawings.begin(owner, requests, folder, token=hub_token, join=join_all).key)
 
     def look(self, shown: Shown, count: int, request: gr.Request) -> list[Any]:
-        """How far the owner's drawing is. Pictures are sent only when there are others."""
-        owner, drawings = self._services.owners.of(request), self._services.drawings
-        drawing = drawings.to_show(owner, shown.key)
-        goes_on = drawings.is_under_way(owner)
+        """How far the owner's drawing is, or how it ended if nobody was told of that."""
+        owner = self._services.owners.of(request)
+        drawing = self._services.drawings.to_show(owner, shown.key)
         if drawing is None:
-            return [gr.skip(), gr.skip(), *self._still(Shown(), goes_on=goes_on)]
+            return [gr.skip(), gr.skip(), *self._still(Shown(), goes_on=False)]
+        return self._tell(drawing, shown, count, owner)
+
+    def look_on(self, shown: Shown, count: int, request: gr.Request) -> list[Any]:
+        """The same for a page that shows something under way: it is told the end of that again if an answer was lost,
+        and of an app that was started anew and has forgotten it.
+        """
+        owner, drawings = self._services.owners.of(request), self._services.drawings
+        drawing = drawings.to_show(owner, shown.key) or drawings.newest(owner)
+        if drawing is None:
+            return [line_html(_FORGOTTEN), self.history(owner, count), *self._still(Shown(), goes_on=False)]
+        return self._tell(drawing, shown, count, owner)
+
+    def _tell(self, drawing: Drawing, shown: Shown, count: int, owner: str) -> list[Any]:
+        """Pictures are sent only when there are others."""
+        goes_on = self._services.drawings.is_under_way(owner)
         stand = drawing.look()
         before = shown.files if drawing.key == shown.key else 0
         pictures = self.history(owner, count, stand.files) if len(stand.files) != before else gr.skip()

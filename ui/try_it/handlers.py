@@ -6,6 +6,7 @@ import re
 import secrets
 from collections import Counter
 from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,16 @@ from ui.try_it.start_picture import check_start_picture
 
 _UNKNOWN_PX = 512
 _FIELDS = ("prompt", "negative_prompt", "steps", "guidance", "scheduler", "width", "height", "count", "strength")
+
+
+@dataclass(frozen=True)
+class FoundAgain:
+    """The concepts of a picture that are here: their jobs and weights; and names of those that are not, or changed."""
+
+    jobs: list[str] = field(default_factory=list[str])
+    weights: list[float] = field(default_factory=list[float])
+    missing: list[str] = field(default_factory=list[str])
+    changed: list[str] = field(default_factory=list[str])
 
 
 class TryHandlers:
@@ -124,23 +135,26 @@ class TryHandlers:
             raise RequestError("This picture carries no settings of Concept Studio.")
         return settings
 
-    def concepts_of(self, settings: PictureSettings, owner: str) -> tuple[list[str], list[float], list[str]]:
-        """(job ids, weights, names that are not here) of the concepts that a picture was made with.
+    def concepts_of(self, settings: PictureSettings, owner: str) -> FoundAgain:
+        """The concepts that a picture was made with: as many as the page can show.
 
-        As many as the page can show; only the command line can use more.
+        One that is not here is found by its name: it has learnt more since, or was trained anew.
         """
-        known = {entry.manifest.weights_sha256: entry.job for entry in library_entries(self._services, owner)}
-        jobs: list[str] = []
-        weights: list[float] = []
-        missing: list[str] = []
+        entries = library_entries(self._services, owner)
+        same = {entry.manifest.weights_sha256: entry.job for entry in entries}
+        named = {entry.manifest.name: entry.job for entry in reversed(entries)}  # the newest of each name
+        found = FoundAgain()
         for concept in settings.concepts:
-            job = known.get(str(concept.get("sha256")))
+            sha256, name = str(concept.get("sha256")), str(concept.get("name"))
+            job = same.get(sha256) or named.get(name)
             if job is None:
-                missing.append(str(concept.get("name")))
-            else:
-                jobs.append(job)
-                weights.append(float(concept.get("weight", 1.0)))
-        return jobs[:MAX_CONCEPTS], weights[:MAX_CONCEPTS], missing
+                found.missing.append(name)
+            elif len(found.jobs) < MAX_CONCEPTS:  # only the command line can use more
+                found.jobs.append(job)
+                found.weights.append(float(concept.get("weight", 1.0)))
+                if sha256 not in same:
+                    found.changed.append(name)
+        return found
 
     def prompt_of(self, settings: PictureSettings, entries: list[LibraryEntry]) -> str:
         """A picture's prompt with its concepts called as they are when these are picked."""
@@ -163,10 +177,11 @@ class TryHandlers:
             return entries[0].base
         return entered if public_base_name(entered) == settings.base else settings.base
 
-    def restored_note(self, missing: list[str], *, started_from_picture: bool) -> str:
+    def restored_note(self, found: FoundAgain, *, started_from_picture: bool) -> str:
         """What was loaded from a picture, and what could not be."""
         notes = ["It was drawn from another picture, which is not in the file."] if started_from_picture else []
-        notes += [f"<{name}> is not in your library, so it was left out." for name in missing]
+        notes += [f"<{name}> is not in your library, so it was left out." for name in found.missing]
+        notes += [f"<{name}> is not the one that the picture was made with, but a newer one." for name in found.changed]
         return line_html("Settings loaded.", notes=notes)
 
     def delete(self, name: str, owner: str) -> None:

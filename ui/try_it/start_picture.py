@@ -21,7 +21,9 @@ class StartPicture(gr.Image):
 
 
 def check_start_picture(file: str) -> Path:
-    """The file. Raises RequestError for what is no photo, or one that is damaged or too large."""
+    """The file. Raises RequestError for what is no photo, or one that is damaged, too large or gone."""
+    if not Path(file).is_file():  # the same file may have been sent to train on, and is removed when it was read
+        raise RequestError("The picture to start from is not on this machine any more. Choose it again.")
     try:
         decode_photo(Path(file))
     except PhotoError as error:

@@ -103,7 +103,7 @@ class TryTab:
         )
         pictures, count = self.drawing.pictures, self.drawing.count
         acted = [pictures, count, self._sampler.start, *restorable]
-        pictures.click(spoken(self._act), [count, self._sampler.base], acted, **QUIET_AT_ONCE)
+        pictures.click(spoken(self._act), [count, self._sampler.base], acted, **QUIET_AT_ONCE, trigger_mode="multiple")
 
     def refresh(self, picked: list[str], count: int, request: gr.Request) -> tuple[Any, str]:
         """The concepts that can be picked now, and the history."""
@@ -203,17 +203,17 @@ class TryTab:
     def _restored(self, settings: PictureSettings, entered_base: str, request: gr.Request) -> dict[Component, Any]:
         """The page filled with a picture's settings."""
         owner = self._services.owners.of(request)
-        jobs, weights, missing = self._handlers.concepts_of(settings, owner)
-        entries = self._handlers.describe(jobs, owner)
+        found = self._handlers.concepts_of(settings, owner)
+        entries = self._handlers.describe(found.jobs, owner)
         base = self._handlers.base_of(settings, entries, entered_base or "")
         usual = self._handlers.defaults(entries) if entries else self._handlers.defaults_of_base(base)
         return {
             **self._sampler.filled(settings, base, usual),
             **self._grid.filled(settings.brought_back_by),
-            **self._concepts.filled(self._handlers.choices(owner), jobs, weights),
+            **self._concepts.filled(self._handlers.choices(owner), found.jobs, found.weights),
             self._prompt: self._handlers.prompt_of(settings, entries),
             self.drawing.making: self._handlers.restored_note(
-                missing, started_from_picture=settings.strength is not None
+                found, started_from_picture=settings.strength is not None
             ),
         }
 

@@ -19,7 +19,7 @@ from tests.waiting import wait_until
 from trainer.errors import RequestError
 from trainer.photos.intake import take_folder
 from ui.services import Services
-from ui.serving.uploads import keep_uploads_in, release, remove_older
+from ui.serving.uploads import keep_uploads_in, release, remove_forgotten, remove_older
 from ui.train.photos_panel import PhotosHandlers
 
 
@@ -144,3 +144,15 @@ def test_what_an_earlier_page_left_goes_at_the_start(tmp_path: Path, monkeypatch
     assert os.environ["GRADIO_TEMP_DIR"] == str(tmp_path)
     assert not old.parent.exists()
     assert new.exists()
+
+
+def test_folders_of_removed_uploads_go_after_a_while(tmp_path: Path) -> None:
+    kept, emptied, fresh = (tmp_path / name for name in ("kept", "emptied", "fresh"))
+    for folder in (kept, emptied, fresh):
+        folder.mkdir()
+    (kept / "photo.jpg").write_bytes(b"x")
+    an_hour_ago = time.time() - 3700
+    for folder in (kept, emptied):
+        os.utime(folder, (an_hour_ago, an_hour_ago))
+    remove_forgotten(tmp_path)
+    assert {folder.name for folder in tmp_path.iterdir()} == {"kept", "fresh"}
