@@ -10,7 +10,8 @@ import gradio as gr
 from jobs.record.store import Job
 from jobs.views.comparing import SideBySide
 from trainer.errors import RequestError
-from ui.html import UNFOLDED_JS, moment, render
+from ui.buttons import UNFOLDED_JS
+from ui.html import moment, render
 from ui.listening import QUIET_AT_ONCE
 from ui.method_words import method_words
 from ui.polling import Drawn, PolledHtml, drawn_or_trouble

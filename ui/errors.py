@@ -11,7 +11,7 @@ from typing import ParamSpec, TypeVar
 
 import gradio as gr
 
-from trainer.errors import RequestError, StudioError
+from trainer.errors import StudioError
 from trainer.machine.disk_errors import is_full
 
 log = logging.getLogger(__name__)
@@ -60,8 +60,3 @@ def _shown(error: Exception) -> gr.Error:
     if isinstance(error, StudioError):
         return gr.Error(words, duration=12, print_exception=False, title="Not possible")
     return gr.Error(words, print_exception=False, title="Error")
-
-
-def unknown_button(action: object) -> RequestError:
-    """For a press of a button that the page does not have, such as one of an older version that is still open."""
-    return RequestError(f"The button {action!r} is not known. Reload the page.")

@@ -17,9 +17,10 @@ from jobs.record.store import Job, now
 from jobs.runs.progress import PHASES, TASK_PHASES, Progress
 from jobs.service import JobView
 from trainer.quantities import duration
+from ui.buttons import ACTIONS_AND_TITLE_JS, pressed, unknown_button
 from ui.compare_panel import ComparePanel
-from ui.errors import spoken, unknown_button
-from ui.html import ACTIONS_AND_TITLE_JS, render
+from ui.errors import spoken
+from ui.html import render
 from ui.keeping_notice import draw_keeping_notice
 from ui.listening import QUIET_AT_ONCE
 from ui.polling import Drawn, PolledHtml, drawn_or_trouble
@@ -115,9 +116,9 @@ class JobsTab:
     def _act(self, count: int, event: gr.EventData, request: gr.Request) -> dict[Component, Any]:
         """A press on one of a card's buttons, or on the one below them."""
         owner = self._services.owners.of(request)
-        pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
-        job_id, jobs = str(pressed.get("job", "")), self._services.jobs
-        match pressed.get("action"):
+        button = pressed(event)
+        job_id, jobs = str(button.get("job", "")), self._services.jobs
+        match button.get("action"):
             case "older":
                 return self.view.showing(self._own_jobs(request, count + JOBS)) | {self._count: count + JOBS}
             case "stop":

@@ -11,8 +11,9 @@ from jobs.money.deployment import Deployment
 from jobs.money.space import NO_SECRET
 from jobs.money.spending import Spending
 from jobs.record.bill import dollars
+from ui.buttons import ACTIONS_JS
 from ui.errors import spoken
-from ui.html import ACTIONS_JS, render
+from ui.html import render
 from ui.listening import QUIET_AT_ONCE
 from ui.services import Services
 

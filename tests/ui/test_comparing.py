@@ -16,7 +16,7 @@ from starlette.requests import Request
 from jobs.record.comparison import Comparison, Order
 from tests.engine.conftest import PREVIEWED, small_recipe
 from tests.jobs.finished_run import write_finished_run
-from tests.ui.conftest import drawn
+from tests.ui.conftest import VISITOR, drawn
 from tests.ui.visits import scope
 from trainer.errors import RequestError
 from trainer.photos.intake import PhotoSet, read_dataset, take_folder, write_dataset, write_thumbnail
@@ -28,7 +28,8 @@ from ui.polling import _SHOWN_MARK_JS, CALM_POLL_S, POLL_S
 from ui.services import Services
 from ui.train.handlers import Choices, TrainHandlers
 from ui.train.money_fields import MoneyWish
-from ui.train.second_method import PairHandlers, SecondMethod, SecondMethodFields, split_limit
+from ui.train.queueing import Press, Queueing, shares_of
+from ui.train.second_method import PairHandlers, SecondMethod, SecondMethodFields
 
 CHOICES = Choices(name="red-mug", kind=Kind.object, class_word="mug", method=Method.dreambooth_lora, base=STARTER)
 TI = SecondMethod(Method.textual_inversion, 30)
@@ -127,16 +128,24 @@ def test_another_method_or_base_brings_its_own_steps() -> None:
 
 
 @pytest.mark.parametrize(
-    ("seconds", "limits"), [((30.0, 90.0), (0.25, 0.75)), ((None, 90.0), (0.5, 0.5)), ((None, None), (0.5, 0.5))]
+    ("seconds", "limits"),
+    [
+        ([30.0, 90.0], [0.25, 0.75]),
+        ([None, 90.0], [0.5, 0.5]),
+        ([None, None], [0.5, 0.5]),
+        ([30.0], [1.0]),
+        ([None], [1.0]),
+    ],
 )
-def test_limit_is_for_both_together(seconds: tuple[float | None, ...], limits: tuple[float, float]) -> None:
-    assert split_limit(1.0, *seconds) == limits
-    assert split_limit(None, *seconds) == (None, None)
+def test_limit_is_for_all_together(seconds: list[float | None], limits: list[float]) -> None:
+    assert shares_of(1.0, seconds) == limits
+    assert shares_of(None, seconds) == [None] * len(seconds)
 
 
-def test_free_machine_makes_no_bills(pair: PairHandlers, entered: dict[str, Any]) -> None:
+def test_free_machine_makes_no_bills(services: Services, pair: PairHandlers, entered: dict[str, Any]) -> None:
     second = pair.recipe(CHOICES, entered, TI)
-    assert pair._bills((second, second), MoneyWish(limit_usd=1.0)) == (None, None)
+    orders = Queueing(services)._orders([second, second], Press("", money=MoneyWish(limit_usd=1.0)), VISITOR)
+    assert [order.bill for order in orders] == [None, None]
 
 
 def test_waiting_pair_is_drawn_with_what_is_known(services: Services, queued: Comparison) -> None:

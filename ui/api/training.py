@@ -57,7 +57,7 @@ class TrainingApi:
         owner = self._queueing.admit(named_base(values), token, Press(""), request)
         whole = visitors_recipe(self._services, values, token)
         with self._draft_of(owner, photos) as (draft, _):
-            job_id = self._queueing.queue(owner, whole, Press(draft, PublishWish() if publish else None), request)
+            job_id = self._queueing.queue(owner, [whole], Press(draft, PublishWish() if publish else None), request)
         return self.job(job_id, request)
 
     @contextlib.contextmanager

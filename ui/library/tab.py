@@ -8,9 +8,10 @@ import gradio as gr
 from gradio.components import Component
 
 from jobs.record.publications import UNDER_WAY
+from ui.buttons import ACTIONS_JS, UNFOLDED_JS, pressed, unknown_button
 from ui.compare_panel import ComparePanel
-from ui.errors import spoken, unknown_button
-from ui.html import ACTIONS_JS, UNFOLDED_JS, render
+from ui.errors import spoken
+from ui.html import render
 from ui.library.add_panel import AddPanel
 from ui.library.entries import library_entries
 from ui.library.extract_panel import ExtractPanel
@@ -49,9 +50,9 @@ class LibraryTab:
 
     def _act(self, event: gr.EventData, request: gr.Request) -> dict[Component, Any]:
         owner = self._services.owners.of(request)
-        pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
-        job_id = str(pressed.get("job", ""))
-        match pressed.get("action"):
+        button = pressed(event)
+        job_id = str(button.get("job", ""))
+        match button.get("action"):
             case "try":
                 return self.view.showing(self._own_concepts(request)) | {
                     self.chosen: self._services.jobs.job(job_id, owner).id

@@ -201,7 +201,7 @@ class TrainHandlers:
     def submit(self, choices: Choices, entered: Mapping[str, Any], press: Press, request: gr.Request) -> str:
         """Queue the job, and its publication if asked for. A second press for the same draft is the same job."""
         owner = self._queueing.admit(choices.base, choices.hub_token, press, request)
-        return self._queueing.queue(owner, self.recipe(choices, entered), press, request)
+        return self._queueing.queue(owner, [self.recipe(choices, entered)], press, request)
 
 
 def size_words(recipe: TrainConfig) -> str:

@@ -17,8 +17,9 @@ from trainer.errors import RequestError
 from trainer.photos.crop import MIN_SIDE_PX, Crop
 from trainer.photos.intake import PhotoSet
 from trainer.run_folder import RunFolder
-from ui.errors import spoken, unknown_button
-from ui.html import ACTIONS_JS, render
+from ui.buttons import ACTIONS_JS, pressed, unknown_button
+from ui.errors import spoken
+from ui.html import render
 from ui.listening import QUIET, QUIET_AT_ONCE, remembered_by_the_browser
 from ui.services import Services
 from ui.serving.uploads import release
@@ -85,13 +86,13 @@ class PhotosHandlers:
     def act(self, draft: str, own: str, event: gr.EventData, request: gr.Request) -> Iterator[tuple[str, str]]:
         """A photo is removed, its square is chosen, or a press leads back from other photos to one's own."""
         owner = self._owners.of(request)
-        pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
-        match pressed.get("action"):
+        button = pressed(event)
+        match button.get("action"):
             case "remove":
-                left = self._drafts.remove(owner, draft, str(pressed.get("source")), str(pressed.get("file")) or None)
+                left = self._drafts.remove(owner, draft, str(button.get("source")), str(button.get("file")) or None)
                 yield draft, photos_html(draft, left, back_to=self._way_back(owner, draft, own))
             case "crop":
-                cropped = self._drafts.crop(owner, draft, str(pressed.get("file")), _chosen_square(pressed))
+                cropped = self._drafts.crop(owner, draft, str(button.get("file")), _chosen_square(button))
                 yield draft, photos_html(draft, cropped, back_to=self._way_back(owner, draft, own))
             case "back":
                 yield from self.restore(own, own, request)
@@ -120,12 +121,12 @@ class PhotosHandlers:
         return draft, photos_html(draft, PhotoSet(()))
 
 
-def _chosen_square(pressed: dict[str, Any]) -> Crop | None:
+def _chosen_square(button: dict[str, Any]) -> Crop | None:
     """The square that the editor sent, None where the one that is found is wanted. Raises RequestError."""
-    if "side" not in pressed:
+    if "side" not in button:
         return None
     try:
-        return Crop(*(int(pressed[name]) for name in ("left", "top", "side")))
+        return Crop(*(int(button[name]) for name in ("left", "top", "side")))
     except (KeyError, TypeError, ValueError, OverflowError) as error:
         raise RequestError("This is not a square.") from error
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from functools import partial
 
 import gradio as gr
 
-from jobs.record.bill import Bill
+from jobs.record.comparison import Order
 from trainer.errors import RequestError
 from trainer.recipe.config import TrainConfig
 from ui.publishing import prepare_publication
@@ -50,30 +52,63 @@ class Queueing:
                 self._services.tokens.hand_over_for_fetching(owner, hub_token)
         return owner
 
-    def queue(self, owner: str, recipe: TrainConfig, press: Press, request: gr.Request) -> str:
-        """Queue the job of an admitted owner; returns its id. A second press for the same draft is the same job."""
-        draft = press.photos()
-        wish = press.publish
-        repo_id = None
-        if wish is not None:
-            repo_id = prepare_publication(self._services, wish.repo or recipe.name, request, private=wish.private)
-        remote = None
-        if press.flavor is not None:
-            remote = prepare_remote(self._services, recipe, press.flavor, request, press.money)
-        job = self._services.jobs.submitting.submit(
-            owner,
-            recipe,
-            lambda folder: self._services.drafts.copy_to(owner, draft, folder),
-            press_id=draft,
-            bill=self._bill(recipe, press.money) if remote is None else None,
-            remote=remote,
-        )
-        if wish is not None and repo_id is not None:
-            self._services.jobs.publishing.ask(job.id, owner, repo_id, private=wish.private)
-        self._services.drafts.discard(owner, draft)
-        return job.id
+    def queue(self, owner: str, recipes: Sequence[TrainConfig], press: Press, request: gr.Request) -> str:
+        """Queue the job of an admitted owner, or two that are to be compared: both or neither; returns the first's id.
 
-    def _bill(self, recipe: TrainConfig, money: MoneyWish) -> Bill | None:
-        """On what conditions the job may cost money on this machine."""
-        seconds = self._services.jobs.speeds.seconds_for(recipe)
-        return self._services.spending.conditions(money.limit_usd, release=money.release, seconds=seconds)
+        A second press for the same draft is the same job.
+        """
+        draft = press.photos()
+        repos = self._repos(recipes, press.publish, request)
+        jobs = self._submit(owner, self._orders(recipes, press, request), draft)
+        for job_id, (repo_id, private) in zip(jobs, repos, strict=False):
+            self._services.jobs.publishing.ask(job_id, owner, repo_id, private=private)
+        self._services.drafts.discard(owner, draft)
+        return jobs[0]
+
+    def _submit(self, owner: str, orders: Sequence[Order], draft: str) -> Sequence[str]:
+        """The jobs' ids."""
+        submitting, photos = self._services.jobs.submitting, partial(self._services.drafts.copy_to, owner, draft)
+        if len(orders) == 1:
+            (order,) = orders
+            job = submitting.submit(owner, order.recipe, photos, press_id=draft, bill=order.bill, remote=order.remote)
+            return [job.id]
+        first, second = orders
+        return submitting.submit_pair(owner, (first, second), photos, press_id=draft).jobs
+
+    def _repos(
+        self, recipes: Sequence[TrainConfig], wish: PublishWish | None, request: gr.Request
+    ) -> list[tuple[str, bool]]:
+        """Where each is published, and whether privately; of two that have the same name, each adds its method."""
+        if wish is None:
+            return []
+        names = [wish.repo or recipe.name for recipe in recipes]
+        if len(recipes) > 1:
+            names = [f"{name}-{recipe.method.value}" for name, recipe in zip(names, recipes, strict=True)]
+        private = wish.private
+        return [(prepare_publication(self._services, name, request, private=private), private) for name in names]
+
+    def _orders(self, recipes: Sequence[TrainConfig], press: Press, request: gr.Request) -> list[Order]:
+        """Each with its share of what all may cost."""
+        if press.flavor is not None:
+            limits = shares_of(press.money.limit_usd, [None] * len(recipes))
+            moneys = [replace(press.money, limit_usd=limit) for limit in limits]
+            return [
+                Order(recipe, remote=prepare_remote(self._services, recipe, press.flavor, request, money))
+                for recipe, money in zip(recipes, moneys, strict=True)
+            ]
+        needed = [self._services.jobs.speeds.seconds_for(recipe) for recipe in recipes]
+        bills = [
+            self._services.spending.conditions(limit, release=press.money.release, seconds=seconds)
+            for limit, seconds in zip(shares_of(press.money.limit_usd, needed), needed, strict=True)
+        ]
+        return [Order(recipe, bill) for recipe, bill in zip(recipes, bills, strict=True)]
+
+
+def shares_of(limit: float | None, needed_s: Sequence[float | None]) -> list[float | None]:
+    """A limit for several jobs as one for each, by the time that they should take; equal where one is not known."""
+    if limit is None:
+        return [None] * len(needed_s)
+    known = [seconds for seconds in needed_s if seconds]
+    if len(known) < len(needed_s):
+        return [limit / len(needed_s)] * len(needed_s)
+    return [limit * seconds / sum(known) for seconds in known]

@@ -9,9 +9,7 @@ from typing import Any
 import gradio as gr
 from gradio.components import Component
 
-from jobs.record.bill import Bill, dollars
-from jobs.record.comparison import Order
-from jobs.record.remote_run import RemoteRun
+from jobs.record.bill import dollars
 from trainer.disk_need import check_disk
 from trainer.errors import HubError, Problem, RecipeError, RequestError
 from trainer.recipe.choices import Method
@@ -20,13 +18,9 @@ from trainer.recipe.presets import preset_values
 from ui.forms import RecipeForm
 from ui.html import render
 from ui.method_words import METHOD_WORDS
-from ui.publishing import prepare_publication
 from ui.services import Services
 from ui.train.handlers import Choices, TrainHandlers, disk_words, size_words
-from ui.train.money_fields import MoneyWish
-from ui.train.publish_fields import PublishWish
 from ui.train.queueing import Press, Queueing
-from ui.train.remote import prepare_remote
 
 _PROPOSED = {
     Method.textual_inversion: Method.dreambooth_lora,
@@ -190,51 +184,4 @@ class PairHandlers:
         """Queue both jobs, or neither; returns the first one's id. A second press for the draft is the same pair."""
         owner = self._queueing.admit(choices.base, choices.hub_token, press, request)
         recipes = self._single.recipe(choices, entered), self.recipe(choices, entered, second)
-        draft = press.photos()
-        wish = press.publish
-        repos = [(self._repo(wish, recipe, request), wish.private) for recipe in recipes] if wish is not None else []
-        remotes = self._remotes(recipes, press, request)
-        bills = (None, None) if press.flavor is not None else self._bills(recipes, press.money)
-        orders = Order(recipes[0], bills[0], remotes[0]), Order(recipes[1], bills[1], remotes[1])
-        comparison = self._services.jobs.submitting.submit_pair(
-            owner, orders, lambda folder: self._services.drafts.copy_to(owner, draft, folder), press_id=draft
-        )
-        for job_id, (repo_id, private) in zip(comparison.jobs, repos, strict=False):
-            self._services.jobs.publishing.ask(job_id, owner, repo_id, private=private)
-        self._services.drafts.discard(owner, draft)
-        return comparison.jobs[0]
-
-    def _repo(self, wish: PublishWish, recipe: TrainConfig, request: gr.Request) -> str:
-        """Each method has a repository of its own; both concepts have the same name."""
-        repo = f"{wish.repo or recipe.name}-{recipe.method.value}"
-        return prepare_publication(self._services, repo, request, private=wish.private)
-
-    def _remotes(
-        self, recipes: tuple[TrainConfig, TrainConfig], press: Press, request: gr.Request
-    ) -> tuple[RemoteRun | None, RemoteRun | None]:
-        """Where both train at Hugging Face, each of them on half of what they may cost."""
-        if press.flavor is None:
-            return None, None
-        limit = press.money.limit_usd
-        half = replace(press.money, limit_usd=None if limit is None else limit / 2)
-        first, second = (prepare_remote(self._services, recipe, press.flavor, request, half) for recipe in recipes)
-        return first, second
-
-    def _bills(self, recipes: tuple[TrainConfig, TrainConfig], money: MoneyWish) -> tuple[Bill | None, Bill | None]:
-        """The limit is for both together; each gets a share of it by the time that it should take."""
-        seconds = [self._services.jobs.speeds.seconds_for(recipe) for recipe in recipes]
-        first, second = (
-            self._services.spending.conditions(limit, release=money.release, seconds=needed)
-            for limit, needed in zip(split_limit(money.limit_usd, *seconds), seconds, strict=True)
-        )
-        return first, second
-
-
-def split_limit(
-    limit: float | None, first_s: float | None, second_s: float | None
-) -> tuple[float | None, float | None]:
-    """A limit for two jobs as one for each, by the time that they should take; by halves where that is not known."""
-    if limit is None:
-        return None, None
-    share = first_s / (first_s + second_s) if first_s and second_s else 0.5
-    return limit * share, limit * (1 - share)
+        return self._queueing.queue(owner, recipes, press, request)

@@ -16,8 +16,9 @@ from inference.grid_picture import save_grid
 from inference.protocol import Waiting
 from inference.request import PictureRequest
 from trainer.quantities import duration
+from ui.buttons import ACTIONS_JS
 from ui.errors import spoken, words_of
-from ui.html import ACTIONS_JS, render
+from ui.html import render
 from ui.listening import QUIET_AT_ONCE
 from ui.pictures import MAX_KEPT
 from ui.polling import RESCUE_POLL_S

@@ -10,7 +10,8 @@ from gradio.components import Component
 from inference.metadata import PictureSettings
 from inference.request import MAX_PROMPT
 from trainer.photos.decode import decode_photo
-from ui.errors import spoken, unknown_button
+from ui.buttons import pressed, unknown_button
+from ui.errors import spoken
 from ui.listening import QUIET, QUIET_AT_ONCE
 from ui.services import Services
 from ui.try_it.concept_fields import ConceptFields, suggested_prompt
@@ -220,9 +221,9 @@ class TryTab:
     def _act(self, count: int, base: str, event: gr.EventData, request: gr.Request) -> dict[Any, Any]:
         """A press on one of a picture's buttons, or on the one below them."""
         owner = self._services.owners.of(request)
-        pressed: dict[str, Any] = event._data  # noqa: SLF001 - gradio's own way to the event's data
-        name = str(pressed.get("name", ""))
-        match pressed.get("action"):
+        button = pressed(event)
+        name = str(button.get("name", ""))
+        match button.get("action"):
             case "older":
                 count += HISTORY
                 return {self.drawing.pictures: self.drawing.history(owner, count), self.drawing.count: count}
