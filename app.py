@@ -163,6 +163,8 @@ def look_after(children: Children, services: Services, uploads: Path, one_page: 
                 tidied = time.monotonic()
                 services.drafts.remove_old()
                 remove_forgotten(uploads)
+                if not services.owners.single:
+                    services.pictures.remove_old()
             if time.monotonic() - queued >= _QUEUE_EVERY_S:
                 queued = time.monotonic()
                 if not one_page.hold():

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import time
 from dataclasses import dataclass
 from pathlib import Path
 
 from inference.metadata import PictureSettings, read_settings
 
 MAX_KEPT = 400
+KEPT_DAYS = 30
+"""On a page that many share: whoever comes in a browser without its cookie never finds their pictures again."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +51,13 @@ class PictureHistory:
         for old in files[MAX_KEPT:]:
             old.unlink(missing_ok=True)
         return files[:MAX_KEPT]
+
+    def remove_old(self) -> None:
+        """Remove everybody's pictures that were made more than KEPT_DAYS ago."""
+        for file in self._root.glob("*/*.png"):
+            with contextlib.suppress(OSError):
+                if time.time() - file.stat().st_mtime > KEPT_DAYS * 24 * 3600:
+                    file.unlink()
 
     def find(self, owner: str, name: str) -> Picture | None:
         """One picture by its file name."""

@@ -135,6 +135,19 @@ def test_page_is_told_when_the_app_has_forgotten_what_it_waits_for(services: Ser
     assert (page.stop_is_lit, page.looks_again) == (False, False)
 
 
+def test_page_that_many_share_says_how_long_pictures_are_kept(
+    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    panel = drawn(lambda _: DrawingPanel(services, gr.Button()))
+    folder = services.pictures.folder(SINGLE_OWNER)
+    folder.mkdir(parents=True)
+    Image.new("RGB", (8, 8)).save(folder / "1.png")
+    assert "are kept" not in panel.history(SINGLE_OWNER, HISTORY)
+    monkeypatch.setattr(services.owners, "single", False)
+    assert "are kept, for 30 days." in panel.history(SINGLE_OWNER, HISTORY)
+    assert "are kept" not in panel.history("nobody", HISTORY)
+
+
 def test_refusal_and_failure_are_said(services: Services, generator: Scripted, tmp_path: Path) -> None:
     generator.answers = [made(tmp_path, "1.png"), Refused(text="Memory <ran> out.")]
     generator.answer(2)

@@ -20,7 +20,7 @@ from ui.buttons import ACTIONS_JS
 from ui.errors import spoken, words_of
 from ui.html import render
 from ui.listening import QUIET_AT_ONCE
-from ui.pictures import MAX_KEPT
+from ui.pictures import KEPT_DAYS, MAX_KEPT
 from ui.polling import RESCUE_POLL_S
 from ui.services import Services
 
@@ -148,7 +148,10 @@ class DrawingPanel:
         """The newest pictures of the owner as HTML; `fresh` are those that were just made."""
         pictures = self._services.pictures.newest(owner, count + 1)
         older, names = len(pictures) > count, {file.name for file in fresh}
-        return render("pictures.html", pictures=pictures[:count], fresh=names, older=older, most=MAX_KEPT)
+        days = None if self._services.owners.single else KEPT_DAYS
+        return render(
+            "pictures.html", pictures=pictures[:count], fresh=names, older=older, most=MAX_KEPT, kept_days=days
+        )
 
     def _stop_all(self, request: gr.Request) -> Any:
         """Those who look are told that it has stopped."""
