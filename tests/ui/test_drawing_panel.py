@@ -136,7 +136,7 @@ def test_page_is_told_when_the_app_has_forgotten_what_it_waits_for(services: Ser
 
 
 def test_page_that_many_share_says_how_long_pictures_are_kept(
-    services: Services, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    services: Services, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     panel = drawn(lambda _: DrawingPanel(services, gr.Button()))
     folder = services.pictures.folder(SINGLE_OWNER)
