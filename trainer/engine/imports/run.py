@@ -16,7 +16,6 @@ from trainer.engine.base.single_file import convert_single_file
 from trainer.engine.context import RunContext, bring_base, waiting_for_hub
 from trainer.engine.device import open_compute
 from trainer.engine.export.write import Content, export_artifact
-from trainer.engine.families import stock_pipeline
 from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, read_adapters
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.from_hub import fetch_concept
@@ -90,9 +89,7 @@ def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext
     note = f"rank {task.rank}; {extracted.kept * 100:.1f} % of the change kept (Frobenius norm)"
     origin = Origin(how="extracted", name=source.name, note=note)
     words = ConceptWords(task.name, Method.dreambooth_lora, task.class_word)
-    _export(
-        run, Adapters(task.name, extracted.adapted, stock_pipeline(base.folder)), words, task, base, origin, context
-    )
+    _export(run, Adapters(task.name, extracted.adapted, base.folder), words, task, base, origin, context)
 
 
 def _import(run: RunFolder, task: ImportTask, base: _Base, context: RunContext) -> None:
