@@ -1,4 +1,4 @@
-"""Writes an artifact: aside, re-opened, compared, tried, hashed; only then does it take its place."""
+"""Writes an artifact: aside, hashed, re-opened, compared, tried; only then does it take its place."""
 
 from __future__ import annotations
 
@@ -54,9 +54,7 @@ def export_artifact(
         _check_holds(content, open_artifact(folder, manifest, base, portable=True))
         pipeline = open_artifact(folder, manifest, base)  # alone: two at a time, beside what was trained, may not fit
         _check_holds(content, pipeline)
-        picture = try_picture(pipeline, manifest, device)
-        check_hashes(folder, manifest)
-    return picture
+        return try_picture(pipeline, manifest, device)
 
 
 def _check_holds(content: Content, pipeline: StockPipeline) -> None:
