@@ -10,13 +10,15 @@ import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
 from peft import LoraConfig
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.engine.conftest import Prepare, go_on
+from trainer.artifact import LORA_FILE
 from trainer.bases import STARTER_FOLDER
 from trainer.engine.export import single_file
 from trainer.engine.export.adapters import write_adapters
 from trainer.engine.export.kohya import write_kohya_lora
+from trainer.engine.export.settled import settle_metadata
 from trainer.engine.export.single_file import write_single_file
 
 
@@ -144,6 +146,29 @@ def test_lora_file_says_which_model_it_is_for(
     unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q"]))
     write_adapters(made, "red-mug", {"unet": unet}, base)
     assert version_for_a1111(made / "red-mug.safetensors") == version
+
+
+def test_layers_of_a_lora_are_named_in_one_order(tiny_model: Path, tmp_path: Path) -> None:
+    """peft keeps them in a set, whose order is another in every process."""
+    unet = UNet2DConditionModel.from_pretrained(tiny_model / "unet")
+    names = ["to_q", "to_k", "to_v", "conv1", "conv2", "proj_in"]
+    unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=names))
+    write_adapters(tmp_path, "red-mug", {"unet": unet}, tiny_model)
+    with safe_open(tmp_path / LORA_FILE, "pt") as opened:
+        told = json.loads(opened.metadata()["lora_adapter_metadata"])
+    assert told["unet.target_modules"] == sorted(names)
+
+
+def test_equal_content_has_equal_bytes_whatever_is_said_beside_it(tmp_path: Path) -> None:
+    said = {name: f'é "{name}"\n\u2028' for name in "qwertyuiop"}
+    tensors = {"one": torch.arange(6.0), "two.weight": torch.zeros(2, 3, dtype=torch.float16)}
+    for number in range(2):
+        save_file(tensors, tmp_path / f"{number}.safetensors", metadata=said)
+        settle_metadata(tmp_path / f"{number}.safetensors")
+    assert (tmp_path / "0.safetensors").read_bytes() == (tmp_path / "1.safetensors").read_bytes()
+    assert torch.equal(load_file(tmp_path / "0.safetensors")["one"], tensors["one"])
+    with safe_open(tmp_path / "0.safetensors", "pt") as opened:
+        assert opened.metadata() == said
 
 
 def test_lora_file_names_the_rank_and_alpha_of_most_layers_and_else_of_the_first(tmp_path: Path) -> None:

@@ -59,6 +59,7 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
             one, other = load_file(whole.artifact / file), load_file(broken.artifact / file)
             assert one.keys() == other.keys()
             assert all(torch.equal(one[name], other[name]) for name in one), file
+            assert (whole.artifact / file).read_bytes() == (broken.artifact / file).read_bytes(), file
     for file in files_in(whole.previews):
         assert (whole.previews / file).read_bytes() == (broken.previews / file).read_bytes(), file
 

@@ -28,7 +28,8 @@ def write_adapters(folder: Path, name: str, adapted: dict[str, Any], base: Path)
         layers[f"{part}_lora_layers"] = _portable(get_peft_model_state_dict(module, adapter_name=ADAPTER), part)
         # alpha travels in the metadata; without it a loader assumes alpha = rank
         config = module.peft_config[ADAPTER].to_dict()
-        metadata[f"{part}_lora_adapter_metadata"] = {key: config[key] for key in _TOLD}
+        told = {key: config[key] for key in _TOLD}
+        metadata[f"{part}_lora_adapter_metadata"] = told | {"target_modules": sorted(told["target_modules"])}  # a set
     stock_pipeline(base).save_lora_weights(folder, **layers, **metadata)
     weights = {part: get_peft_model_state_dict(module, adapter_name=ADAPTER) for part, module in adapted.items()}
     alphas = {part: alphas_of(module) for part, module in adapted.items()}

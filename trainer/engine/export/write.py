@@ -11,6 +11,7 @@ from PIL import Image
 
 from trainer.artifact import Manifest, check_hashes, read_manifest, write_manifest
 from trainer.engine.device import open_compute
+from trainer.engine.export.settled import settle_metadata
 from trainer.engine.export.verify import open_artifact, try_picture
 from trainer.engine.families import StockPipeline
 from trainer.errors import VerificationError
@@ -48,6 +49,8 @@ def export_artifact(
     emit(PhaseChanged(phase=Phase.export))
     with written_aside(run.artifact) as folder:
         content.write(folder)
+        for file in folder.rglob("*.safetensors"):
+            settle_metadata(file)
         manifest = describe(folder)
         write_manifest(folder, manifest)
         emit(PhaseChanged(phase=Phase.verify))
