@@ -38,11 +38,16 @@ class Compute:
 
     @property
     def peak_memory_bytes(self) -> int:
-        """The most that this process has held so far: of the GPU's memory, or of the machine's where there is none."""
+        """The most of the GPU's memory since `forget_peak`; without an NVIDIA GPU, of the machine's since the start."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_reserved(self.device)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
+
+    def forget_peak(self) -> None:
+        """Measure `peak_memory_bytes` anew."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
 
     @property
     def name(self) -> str:

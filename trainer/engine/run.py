@@ -59,17 +59,17 @@ def run_training(run: RunFolder, context: RunContext) -> None:
         raise RequestError(f"At least {MIN_PHOTOS} photos are needed; {len(photos.usable)} can be used.")
     base = find_base(recipe.base, recipe.base_revision, recipe.base_prediction)
     folder = bring_base(run, base, context)
-    began = time.monotonic()  # a download happens once, and says nothing of how long the next run takes
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
     if not isinstance(recipe, TextualInversionRecipe) and knows_word(folder, recipe.name):
         context.emit(Warned(text=f"“{recipe.name}” is a word that the base knows; its old meaning will shine through."))
     work = _Work(run, context, recipe, photos, folder, open_compute(recipe.precision))
-    rewinds, is_done = 0, False
-    while not is_done:
+    rewinds = 0
+    while True:
+        began = time.monotonic()  # what was downloaded or given up says nothing of how long the next run takes
         try:
             work.run_once(0.5**rewinds)
-            is_done = True
+            break
         except LossNotFinite as error:
             _announce_rewind(context.emit, error.step, final=rewinds == MAX_REWINDS)
             rewinds += 1
@@ -110,6 +110,7 @@ class _Work:
         `slower` is what the learning rate is multiplied by, compared with the first time.
         """
         self.compute.accelerator.free_memory()  # it keeps the optimizer of a run that was rewound
+        self.compute.forget_peak()
         checkpoint = self.checkpoints.newest()
         start = checkpoint.step if checkpoint else 0
         if self._first_rate_scale is None:
