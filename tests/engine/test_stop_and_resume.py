@@ -94,6 +94,7 @@ def test_stop_before_the_first_step_keeps_nothing(prepared: Prepare, tiny_model:
         with pytest.raises(TrainingStopped, match="before the first step"):
             go_on(run, cache, StopAt(looks, StopKind.keep))
         assert not run.artifact.exists()
+        assert not run.checkpoints.exists()
 
 
 def test_stop_keeps_a_checkpoint_and_says_so(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
