@@ -23,7 +23,7 @@ from trainer.engine.families import open_family
 from trainer.engine.methods import ParameterGroup, prepare_method
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.text import fit_captions
-from trainer.errors import TrainingError
+from trainer.errors import RecipeError
 from trainer.events import CheckpointWritten, Event, Warned
 from trainer.photos.checkup import Verdict
 from trainer.photos.colours import COLOURS
@@ -283,7 +283,7 @@ def test_masters_of_a_full_model_start_from_what_the_base_holds_and_not_from_its
 def test_precision_is_resolved_and_fp16_refused_on_a_cpu() -> None:
     assert choose_precision(Precision.auto, "cpu") in (Precision.bf16, Precision.fp32)
     assert choose_precision(Precision.fp32, "cpu") is Precision.fp32
-    with pytest.raises(TrainingError, match="fp16 does not train on a CPU"):
+    with pytest.raises(RecipeError, match="precision: fp16 does not train on a CPU"):
         choose_precision(Precision.fp16, "cpu")
 
 

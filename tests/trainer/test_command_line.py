@@ -295,6 +295,23 @@ def test_disk_that_is_full_while_photos_are_taken_in_is_said_in_words(
     assert list(tmp_path.glob("*run*")) == []
 
 
+def test_precision_that_the_device_lacks_is_refused_before_the_base_comes_and_nothing_stays(
+    tmp_path: Path,
+    photo_folder: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("trainer.engine.device.gpu_trouble", lambda: "")
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setattr("trainer.engine.run.bring_base", lambda *_: pytest.fail("the base was brought"))
+    arguments = train_arguments(photo_folder, tiny_model, tmp_path / "run", "--set", "precision=fp16")
+    assert main([str(word) for word in arguments]) == 2
+    assert "precision: fp16 does not train on a CPU" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
+
+
 @pytest.mark.fault(17)
 def test_cause_is_said_where_even_the_event_cannot_be_written(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]

@@ -58,12 +58,13 @@ def run_training(run: RunFolder, context: RunContext) -> None:
     if len(photos.usable) < MIN_PHOTOS:
         raise RequestError(f"At least {MIN_PHOTOS} photos are needed; {len(photos.usable)} can be used.")
     base = find_base(recipe.base, recipe.base_revision, recipe.base_prediction)
+    compute = open_compute(recipe.precision)  # before an hour of downloading: it may be refused
     folder = bring_base(run, base, context)
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
     if not isinstance(recipe, TextualInversionRecipe) and knows_word(folder, recipe.name):
         context.emit(Warned(text=f"“{recipe.name}” is a word that the base knows; its old meaning will shine through."))
-    work = _Work(run, context, recipe, photos, folder, open_compute(recipe.precision))
+    work = _Work(run, context, recipe, photos, folder, compute)
     rewinds = 0
     while True:
         began = time.monotonic()  # what was downloaded or given up says nothing of how long the next run takes

@@ -53,6 +53,8 @@ class Queueing:
     def queue(self, owner: str, recipe: TrainConfig, press: Press, request: gr.Request) -> str:
         """Queue the job of an admitted owner; returns its id. A second press for the same draft is the same job."""
         draft = press.photos()
+        if press.flavor is None:
+            self._services.check_precision(recipe)
         wish = press.publish
         repo_id = None
         if wish is not None:

@@ -191,6 +191,9 @@ class PairHandlers:
         owner = self._queueing.admit(choices.base, choices.hub_token, press, request)
         recipes = self._single.recipe(choices, entered), self.recipe(choices, entered, second)
         draft = press.photos()
+        if press.flavor is None:
+            for recipe in recipes:
+                self._services.check_precision(recipe)
         wish = press.publish
         repos = [(self._repo(wish, recipe, request), wish.private) for recipe in recipes] if wish is not None else []
         remotes = self._remotes(recipes, press, request)
