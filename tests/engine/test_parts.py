@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -18,13 +20,14 @@ from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
 from trainer.engine.cache import EncodedPictures, variant
 from trainer.engine.checkpoint import Checkpoint, Checkpoints, OptimizerState
-from trainer.engine.device import choose_precision
+from trainer.engine.device import Compute, choose_precision
 from trainer.engine.families import open_family
 from trainer.engine.methods import ParameterGroup, prepare_method
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.text import fit_captions
 from trainer.errors import RecipeError
 from trainer.events import CheckpointWritten, Event, Warned
+from trainer.machine.devices import APPLE_GPU
 from trainer.photos.checkup import Verdict
 from trainer.photos.colours import COLOURS
 from trainer.photos.crop import Crop
@@ -285,6 +288,12 @@ def test_precision_is_resolved_and_fp16_refused_on_a_cpu() -> None:
     assert choose_precision(Precision.fp32, "cpu") is Precision.fp32
     with pytest.raises(RecipeError, match="precision: fp16 does not train on a CPU"):
         choose_precision(Precision.fp16, "cpu")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("mps", APPLE_GPU), ("cpu", "1 CPU core")])
+def test_device_is_called_what_the_page_calls_it(kind: str, name: str) -> None:
+    accelerator: Any = SimpleNamespace(device=torch.device(kind))
+    assert Compute(accelerator, Precision.fp32).name == name
 
 
 @pytest.mark.parametrize("which", ["tiny_model", "tiny_v_model"])

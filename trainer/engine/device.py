@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState
 
 from trainer.errors import Problem, RecipeError, TrainingError
 from trainer.machine.cores import CoreShare
-from trainer.machine.devices import usable_cores
+from trainer.machine.devices import APPLE_GPU, usable_cores
 from trainer.machine.gpu_check import gpu_trouble
 from trainer.recipe.choices import FP16_ON_CPU, Precision
 
@@ -53,6 +53,8 @@ class Compute:
     def name(self) -> str:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
+        if self.device.type == "mps":
+            return APPLE_GPU
         return f"{torch.get_num_threads()} CPU {'core' if torch.get_num_threads() == 1 else 'cores'}"
 
 

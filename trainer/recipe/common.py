@@ -107,7 +107,7 @@ class CommonRecipe(BaseModel):
     )
     precision: Precision = Field(
         Precision.auto,
-        description="auto takes bf16 where the device computes it well, else fp16 on a GPU and fp32 on a CPU.",
+        description="auto takes bf16 where the device computes it well, else fp16 on an NVIDIA GPU and fp32 elsewhere.",
         json_schema_extra=advanced(),
     )
     gradient_checkpointing: bool = Field(
