@@ -158,7 +158,8 @@ def test_first_variant_is_the_exact_crop_and_mirroring_can_be_forbidden(tiny_mod
         ImageChops.difference(variant(square, plain, index=0, number=0), square.resize((64, 64), 1)).getbbox() is None
     )
     upright = variant(square, plain, index=0, number=1)
-    mirrored = variant(square, small_recipe(tiny_model, "dreambooth", mirror=True), index=0, number=1)
+    mirroring = small_recipe(tiny_model, "dreambooth", mirror=True, variants_per_photo=2)
+    mirrored = variant(square, mirroring, index=0, number=1)
     assert ImageChops.difference(ImageOps.mirror(mirrored), upright).getbbox() is None
 
 
