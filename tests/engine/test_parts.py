@@ -284,6 +284,13 @@ def test_masters_of_a_full_model_start_from_what_the_base_holds_and_not_from_its
         assert torch.equal(master, ours[part][parameter]), name
 
 
+def test_base_that_is_opened_is_not_read_a_second_time_to_name_its_weights(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.bases._identity", lambda _: pytest.fail("its weights were hashed"))
+    assert open_family(tiny_model, device=CPU, dtype=torch.float32).folder == tiny_model
+
+
 def test_precision_is_resolved_and_fp16_refused_on_a_cpu() -> None:
     assert choose_precision(Precision.auto, "cpu") in (Precision.bf16, Precision.fp32)
     assert choose_precision(Precision.fp32, "cpu") is Precision.fp32
