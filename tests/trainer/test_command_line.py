@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests import ROOT
 from tests.command import run_command
@@ -22,6 +24,7 @@ from tests.waiting import PATIENCE_S, wait_until
 from trainer import run_in_engine
 from trainer.__main__ import main
 from trainer.engine.failures import explain
+from trainer.events import Finished, read_events
 from trainer.photos.intake import PhotoSet, take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe.build import build_recipe
@@ -261,6 +264,26 @@ def test_stopped_import_exits_3_at_once(tiny_model: Path, tmp_path: Path) -> Non
     assert process.returncode == 3
     assert errors.splitlines() == ["Stopped; nothing was taken in."]
     assert not (tmp_path / "run" / "artifact").exists()
+
+
+def test_import_that_was_ended_right_after_its_result_was_written_is_completed_by_the_next_start(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    save_file({"emb_params": torch.randn(1, 32)}, tmp_path / "good.safetensors")
+    run = RunFolder(tmp_path / "run")
+    named = ["--name", "red-mug", "--base", str(tiny_model), "--out", str(run.root)]
+    with monkeypatch.context() as at_the_end:
+        at_the_end.setattr("trainer.engine.imports.run._conclude", end)
+        assert main(["import", str(tmp_path / "good.safetensors"), *named]) == 3
+    assert capsys.readouterr().err == "Stopped; it was taken in already, and resume completes it.\n"
+    assert main(["resume", str(run.root)]) == 0
+    with Image.open(run.preview_file(0, 0)) as picture:
+        assert picture.size == (64, 64)
+    assert not run.source.exists()
+    assert isinstance(list(read_events(run.events_file))[-1], Finished)
 
 
 def test_stop_while_photos_are_taken_in_leaves_nothing(tmp_path: Path, tiny_model: Path) -> None:

@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
 from trainer.artifact import describe_artifact
 from trainer.bases import find_base, inspect_base, knows_word
 from trainer.concept import words_of
@@ -79,9 +81,14 @@ def run_training(run: RunFolder, context: RunContext) -> None:
     context.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
 
 
-def verify_run(run: RunFolder, cache: Path) -> None:
-    """Check a finished run again: hashes, load, picture. Raises ConceptError or VerificationError."""
-    verify_artifact(run, lambda m: base_folder(find_base(m.base.name, m.base.revision, m.base.prediction), cache))
+def verify_run(run: RunFolder, cache: Path) -> Image.Image:
+    """Check a finished run again: hashes, load, picture, which is returned.
+
+    Raises ConceptError or VerificationError.
+    """
+    return verify_artifact(
+        run, lambda m: base_folder(find_base(m.base.name, m.base.revision, m.base.prediction), cache)
+    )
 
 
 def _announce_rewind(emit: Emit, step: int, *, final: bool) -> None:

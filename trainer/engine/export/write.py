@@ -65,14 +65,13 @@ def _check_holds(content: Content, pipeline: StockPipeline) -> None:
         raise VerificationError("diffusers does not read back the weights as they were.", "Please report this.")
 
 
-def verify_artifact(run: RunFolder, base_of: Callable[[Manifest], Path]) -> Manifest:
+def verify_artifact(run: RunFolder, base_of: Callable[[Manifest], Path]) -> Image.Image:
     """Hashes, loads and generates from a finished artifact; `base_of` brings the base that its manifest names.
 
-    Raises ConceptError or VerificationError.
+    Returns the picture that it was asked for. Raises ConceptError or VerificationError.
     """
     manifest = read_manifest(run.artifact)
     check_hashes(run.artifact, manifest)
     base = run.artifact if manifest.method is Method.dreambooth else base_of(manifest)  # a whole model needs no other
     pipeline = open_artifact(run.artifact, manifest, base)
-    try_picture(pipeline, manifest, open_compute(Precision.auto).device)
-    return manifest
+    return try_picture(pipeline, manifest, open_compute(Precision.auto).device)
