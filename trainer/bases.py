@@ -49,6 +49,7 @@ PARTS_WITHOUT_WEIGHTS = ("tokenizer", "tokenizer_2", "scheduler")
 VOCABULARIES = ("vocab.json", "tokenizer.json")
 """The files of a tokenizer of which either has its vocabulary; newer transformers write the second alone."""
 _NO_INDEX = "not a model in diffusers format: it has no model_index.json"
+_NO_UNET = "incomplete: unet/config.json is missing"
 _OTHER_SCHEDULES = ("EDM", "FlowMatch")
 """How the names of schedulers begin whose models are noised in another way than DDPM's (Ho et al. 2020)."""
 OTHER_NOISE = "is noised in another way than Stable Diffusion (EDM or flow matching), which is not trained here."
@@ -147,7 +148,7 @@ def inspect_listed(folder: Path, files: set[str], *, identity: str | None) -> Ba
     index = read_json(folder / "model_index.json", _NO_INDEX)
     family = _family(index.get("_class_name", ""))
     _check_components(files, index, family)
-    unet = read_json(folder / "unet" / "config.json", "incomplete: unet/config.json is missing")
+    unet = read_json(folder / "unet" / "config.json", _NO_UNET)
     scheduler = read_json(folder / "scheduler" / "scheduler_config.json", "incomplete: its scheduler is missing")
     vae = read_json(folder / "vae" / "config.json", "incomplete: vae/config.json is missing")
     if str(scheduler.get("_class_name", "")).startswith(_OTHER_SCHEDULES):
@@ -159,7 +160,7 @@ def inspect_listed(folder: Path, files: set[str], *, identity: str | None) -> Ba
         prediction=str(scheduler.get("prediction_type", "epsilon")),
         identity=identity or _identity(folder),
         starter=folder == STARTER_FOLDER,
-        text_width=int(unet.get("cross_attention_dim", 0)),
+        text_width=_text_width(unet),
     )
 
 
@@ -167,6 +168,11 @@ def family_of(folder: Path) -> FamilyName:
     """The family of a model's folder, which may be configuration alone. Raises BaseModelError for one not built."""
     index = read_json(folder / "model_index.json", _NO_INDEX)
     return _family(index.get("_class_name", ""))
+
+
+def text_width_of(folder: Path) -> int:
+    """`BaseTraits.text_width` of a model's folder. Raises BaseModelError where its configuration cannot be read."""
+    return _text_width(read_json(folder / "unet" / "config.json", _NO_UNET))
 
 
 def tokenizer_of(text_encoder: str) -> str:
@@ -196,6 +202,10 @@ def read_json(path: Path, complaint: str) -> dict[str, Any]:
     except (json.JSONDecodeError, UnicodeDecodeError):
         raise BaseModelError(f"{path} is damaged; it is not JSON.") from None
     return content
+
+
+def _text_width(unet: dict[str, Any]) -> int:
+    return int(unet.get("cross_attention_dim", 0))
 
 
 def _family(class_name: object) -> FamilyName:

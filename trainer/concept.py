@@ -87,8 +87,16 @@ class ConceptWords:
         return f"{self.name} {self.class_word}".strip()
 
     def spell(self, prompt: str) -> str:
-        """The prompt with every `<name>` replaced by the words that were trained."""
-        return prompt.replace(self.placeholder, self.trained_words)
+        """The prompt with every `<name>`, in any case, replaced by the words that were trained."""
+        return self._placeholders.sub(lambda _: self.trained_words, prompt)
+
+    def is_named_in(self, prompt: str) -> bool:
+        """Whether `<name>` stands in the prompt; phones begin a sentence with a capital."""
+        return self._placeholders.search(prompt) is not None
+
+    @property
+    def _placeholders(self) -> re.Pattern[str]:
+        return re.compile(re.escape(self.placeholder), re.IGNORECASE)
 
 
 def words_of(recipe: TrainConfig) -> ConceptWords:
@@ -109,7 +117,7 @@ def with_article(words: str) -> str:
 
 def caption_prompt(caption: str, words: ConceptWords) -> str:
     """A photo's own caption; the concept is put in front if the caption does not name it."""
-    if words.placeholder in caption:
+    if words.is_named_in(caption):
         return words.spell(caption)
     if _as_words(words.trained_words).search(caption):
         return caption

@@ -100,7 +100,7 @@ class Measured(_Event):
     """How far predictions for other prompts moved, as a share of the same error; 0 = nothing changed."""
     trained_parameters: int
     peak_memory_bytes: int
-    """The most that the run held until then: of the GPU's memory, or of the machine's where there is none."""
+    """The most that it held since it began or went back: of the GPU's memory, or of the machine's without one."""
 
 
 class Finished(_Event):
@@ -109,6 +109,7 @@ class Finished(_Event):
     event: Literal["finished"] = "finished"
     artifact: str
     seconds: float
+    """Since the run began, was resumed or went back last; a download before that does not count."""
 
 
 class Stopped(_Event):

@@ -40,7 +40,8 @@ def run_in_engine(run: RunFolder, options: argparse.Namespace) -> int:
         with run.locked():
             return _engine_run(run, options, stop, _emitter(run, as_json=options.json))
     except KeyboardInterrupt:  # only what writes aside is stopped in this way
-        print("Stopped; nothing was taken in.", file=sys.stderr)
+        what = "it was taken in already, and resume completes it" if run.has_result else "nothing was taken in"
+        print(f"Stopped; {what}.", file=sys.stderr)
         return EXIT_STOPPED
 
 
@@ -65,21 +66,23 @@ def _engine_run(run: RunFolder, options: argparse.Namespace, stop: StopSignal, e
 
 def _see_through(run: RunFolder, context: RunContext) -> None:
     """Verify what is finished; begin or go on with anything else, and with a training whose result was damaged."""
-    from trainer.engine.imports.run import carry_out  # noqa: PLC0415 - the engine brings torch
+    from trainer.engine.imports.run import carry_out, verify_task  # noqa: PLC0415 - the engine brings torch
     from trainer.engine.run import run_training, verify_run  # noqa: PLC0415
 
-    if _is_finished(run):
+    is_finished = _is_finished(run)
+    if has_task(run):
+        if is_finished:
+            verify_task(run, context)
+        else:
+            carry_out(run, context)
+        return
+    if is_finished:
         try:
             verify_run(run, context.cache)
             return
         except VerificationError as error:
-            if has_task(run):
-                raise
             context.emit(Warned(text=f"{error.cause} It is written again."))
-    if has_task(run):
-        carry_out(run, context)
-    else:
-        run_training(run, context)
+    run_training(run, context)
 
 
 def _is_finished(run: RunFolder) -> bool:

@@ -23,6 +23,10 @@ from jobs.submission.intake import Intake
 from jobs.submission.preflight import BaseChecker
 from jobs.supervisor.gpu_watch import gpu_trouble
 from trainer.bases import BaseReference, BaseTraits
+from trainer.errors import Problem, RecipeError
+from trainer.machine.devices import APPLE_GPU
+from trainer.recipe.choices import FP16_ON_CPU, Precision
+from trainer.recipe.config import TrainConfig
 from trainer.single_file_base import inspect_local
 from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory
@@ -88,6 +92,12 @@ class Services:
         """Whether what takes jobs now is no GPU."""
         devices = self.jobs.fleet.devices()
         return bool(devices) and not any(is_gpu for _, is_gpu in devices)
+
+    def check_precision(self, recipe: TrainConfig) -> None:
+        """Raise RecipeError for arithmetic that this machine's only device cannot train in."""
+        on_cpu = self.jobs.fleet.is_alone and self.only_cpu and APPLE_GPU not in self.device_words
+        if on_cpu and recipe.precision is Precision.fp16:
+            raise RecipeError([Problem("precision", FP16_ON_CPU)])
 
     def device_trouble(self) -> list[str]:
         """Why devices of this machine cannot be used now, in words."""

@@ -11,7 +11,7 @@ from pydantic import TypeAdapter, ValidationError
 
 from jobs.runs.progress import Progress
 from trainer.bases import BaseTraits
-from trainer.machine.devices import Device
+from trainer.machine.devices import APPLE_GPU, Device
 from trainer.recipe.choices import Optimizer, Precision
 from trainer.recipe.config import DreamBoothRecipe, TrainConfig
 from trainer.whole_files import write_whole
@@ -37,7 +37,8 @@ class PeakMemory:
     def learn(self, recipe: TrainConfig, progress: Progress) -> None:
         """Take over what a finished run measured."""
         if progress.measured is not None and progress.measured.peak_memory_bytes > 0:
-            key = _key(recipe, on_gpu="CPU core" not in progress.device)
+            on_gpu = "CPU core" not in progress.device and progress.device != APPLE_GPU  # that shares the machine's
+            key = _key(recipe, on_gpu=on_gpu)
             known = self._read() | {key: progress.measured.peak_memory_bytes}
             write_whole(self._file, json.dumps(known, indent=2))
 

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
 import torch
 from diffusers import AutoencoderKL, StableDiffusionPipeline, UNet2DConditionModel
+from peft import LoraConfig
 from safetensors import safe_open
-from safetensors.torch import load_file
+from safetensors.torch import load_file, save_file
 
 from tests.engine.conftest import Prepare, go_on
+from trainer.artifact import LORA_FILE
 from trainer.bases import STARTER_FOLDER
 from trainer.engine.export import single_file
+from trainer.engine.export.adapters import write_adapters
+from trainer.engine.export.kohya import write_kohya_lora
+from trainer.engine.export.settled import settle_metadata
 from trainer.engine.export.single_file import write_single_file
 
 
@@ -107,6 +113,76 @@ def test_lora_file_has_kohyas_names_and_alpha(prepared: Prepare, tiny_model: Pat
     with safe_open(file, "pt") as opened:
         assert opened.metadata()["ss_network_dim"] == "4"
         assert opened.metadata()["ss_network_alpha"] == "2.0"
+
+
+def version_for_a1111(file: Path) -> str:
+    """What AUTOMATIC1111 1.10 takes a LoRA for (extensions-builtin/Lora/network.py, detect_version)."""
+    with safe_open(file, "pt") as opened:
+        metadata = opened.metadata() or {}
+    if metadata.get("ss_base_model_version", "").startswith("sdxl_"):
+        return "SDXL"
+    if metadata.get("ss_v2") == "True":
+        return "SD2"
+    return "SD1" if metadata else "Unknown"
+
+
+@pytest.mark.parametrize(
+    ("pipeline", "width", "version"),
+    [
+        ("StableDiffusionPipeline", 768, "SD1"),
+        ("StableDiffusionPipeline", 1024, "SD2"),
+        ("StableDiffusionXLPipeline", 2048, "SDXL"),
+    ],
+)
+def test_lora_file_says_which_model_it_is_for(
+    pipeline: str, width: int, version: str, tiny_model: Path, tmp_path: Path
+) -> None:
+    base, made = tmp_path / "base", tmp_path / "made"
+    (base / "unet").mkdir(parents=True)
+    made.mkdir()
+    (base / "model_index.json").write_text(json.dumps({"_class_name": pipeline}))
+    (base / "unet" / "config.json").write_text(json.dumps({"cross_attention_dim": width}))
+    unet = UNet2DConditionModel.from_pretrained(tiny_model / "unet")
+    unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=["to_q"]))
+    write_adapters(made, "red-mug", {"unet": unet}, base)
+    assert version_for_a1111(made / "red-mug.safetensors") == version
+
+
+def test_layers_of_a_lora_are_named_in_one_order(tiny_model: Path, tmp_path: Path) -> None:
+    """peft keeps them in a set, whose order is another in every process."""
+    unet = UNet2DConditionModel.from_pretrained(tiny_model / "unet")
+    names = ["to_q", "to_k", "to_v", "conv1", "conv2", "proj_in"]
+    unet.add_adapter(LoraConfig(r=2, lora_alpha=2, target_modules=names))
+    write_adapters(tmp_path, "red-mug", {"unet": unet}, tiny_model)
+    with safe_open(tmp_path / LORA_FILE, "pt") as opened:
+        told = json.loads(opened.metadata()["lora_adapter_metadata"])
+    assert told["unet.target_modules"] == sorted(names)
+
+
+def test_equal_content_has_equal_bytes_whatever_is_said_beside_it(tmp_path: Path) -> None:
+    said = {name: f'é "{name}"\n\u2028' for name in "qwertyuiop"}
+    tensors = {"one": torch.arange(6.0), "two.weight": torch.zeros(2, 3, dtype=torch.float16)}
+    for number in range(2):
+        save_file(tensors, tmp_path / f"{number}.safetensors", metadata=said)
+        settle_metadata(tmp_path / f"{number}.safetensors")
+    assert (tmp_path / "0.safetensors").read_bytes() == (tmp_path / "1.safetensors").read_bytes()
+    assert torch.equal(load_file(tmp_path / "0.safetensors")["one"], tensors["one"])
+    with safe_open(tmp_path / "0.safetensors", "pt") as opened:
+        assert opened.metadata() == said
+
+
+def test_lora_file_names_the_rank_and_alpha_of_most_layers_and_else_of_the_first(tmp_path: Path) -> None:
+    def said(ranks: list[int], alphas: list[float]) -> tuple[str, str]:
+        layers = {f"layer_{n}.lora_A.weight": torch.zeros(rank, 3) for n, rank in enumerate(ranks)}
+        scales = {f"layer_{n}": alpha for n, alpha in enumerate(alphas)}
+        file = tmp_path / "lora.safetensors"
+        write_kohya_lora({"unet": layers}, {"unet": scales}, file, family="stable-diffusion", text_width=768)
+        with safe_open(file, "pt") as opened:
+            metadata = opened.metadata()
+        return metadata["ss_network_dim"], metadata["ss_network_alpha"]
+
+    assert said([4, 8, 8], [1.0, 2.5, 2.5]) == ("8", "2.5")
+    assert said([1, 16], [9.0, 0.5]) == ("1", "9.0")
 
 
 def test_embedding_file_holds_one_tensor_that_any_tool_takes(prepared: Prepare, tiny_model: Path, cache: Path) -> None:

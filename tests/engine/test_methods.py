@@ -13,10 +13,13 @@ from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
 
-from tests.engine.conftest import Prepare, go_on
+from tests.engine.conftest import Prepare, go_on, small_recipe
 from tests.engine.plain_pipelines import plain_pipeline
+from trainer.bases import inspect_base
 from trainer.engine import loop
+from trainer.engine.families import open_family
 from trainer.engine.loop import Training
+from trainer.engine.prior import class_pictures
 from trainer.errors import TrainingError
 from trainer.events import (
     Finished,
@@ -114,6 +117,17 @@ def test_class_pictures_are_generated_once_and_shared(prepared: Prepare, tiny_mo
     changed = [file for file, then in zip(made, times, strict=True) if file.stat().st_mtime_ns != then]
     assert changed == [made[1]]
     assert made[1].stat().st_size > 0
+
+
+def test_class_pictures_that_are_here_are_not_decoded_to_find_that_out(
+    tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth", prior_weight=1.0, class_images=2)
+    family, traits = open_family(tiny_model, device=torch.device("cpu"), dtype=torch.float32), inspect_base(tiny_model)
+    made = class_pictures(recipe, family, traits, cache, lambda _done, _total: None)
+    monkeypatch.setattr("trainer.engine.prior.decode_photo", lambda file: pytest.fail(f"{file} was decoded"))
+    monkeypatch.setattr("trainer.engine.prior.sample", lambda *_, **__: pytest.fail("one was drawn again"))
+    assert class_pictures(recipe, family, traits, cache, lambda _done, _total: None) == made
 
 
 def test_own_class_pictures_are_used(prepared: Prepare, tiny_model: Path, cache: Path, tmp_path: Path) -> None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 import torch
@@ -18,13 +20,14 @@ from trainer.engine.averaging import Average
 from trainer.engine.batches import Batches, PlainPictures, PriorPictures, prompts_of, prompts_of_photos
 from trainer.engine.cache import EncodedPictures, variant
 from trainer.engine.checkpoint import Checkpoint, Checkpoints, OptimizerState
-from trainer.engine.device import choose_precision
+from trainer.engine.device import Compute, choose_precision
 from trainer.engine.families import open_family
 from trainer.engine.methods import ParameterGroup, prepare_method
 from trainer.engine.noise import KeyedNoise
 from trainer.engine.text import fit_captions
-from trainer.errors import TrainingError
+from trainer.errors import RecipeError
 from trainer.events import CheckpointWritten, Event, Warned
+from trainer.machine.devices import APPLE_GPU
 from trainer.photos.checkup import Verdict
 from trainer.photos.colours import COLOURS
 from trainer.photos.crop import Crop
@@ -155,7 +158,8 @@ def test_first_variant_is_the_exact_crop_and_mirroring_can_be_forbidden(tiny_mod
         ImageChops.difference(variant(square, plain, index=0, number=0), square.resize((64, 64), 1)).getbbox() is None
     )
     upright = variant(square, plain, index=0, number=1)
-    mirrored = variant(square, small_recipe(tiny_model, "dreambooth", mirror=True), index=0, number=1)
+    mirroring = small_recipe(tiny_model, "dreambooth", mirror=True, variants_per_photo=2)
+    mirrored = variant(square, mirroring, index=0, number=1)
     assert ImageChops.difference(ImageOps.mirror(mirrored), upright).getbbox() is None
 
 
@@ -280,11 +284,24 @@ def test_masters_of_a_full_model_start_from_what_the_base_holds_and_not_from_its
         assert torch.equal(master, ours[part][parameter]), name
 
 
+def test_base_that_is_opened_is_not_read_a_second_time_to_name_its_weights(
+    tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("trainer.bases._identity", lambda _: pytest.fail("its weights were hashed"))
+    assert open_family(tiny_model, device=CPU, dtype=torch.float32).folder == tiny_model
+
+
 def test_precision_is_resolved_and_fp16_refused_on_a_cpu() -> None:
     assert choose_precision(Precision.auto, "cpu") in (Precision.bf16, Precision.fp32)
     assert choose_precision(Precision.fp32, "cpu") is Precision.fp32
-    with pytest.raises(TrainingError, match="fp16 does not train on a CPU"):
+    with pytest.raises(RecipeError, match="precision: fp16 does not train on a CPU"):
         choose_precision(Precision.fp16, "cpu")
+
+
+@pytest.mark.parametrize(("kind", "name"), [("mps", APPLE_GPU), ("cpu", "1 CPU core")])
+def test_device_is_called_what_the_page_calls_it(kind: str, name: str) -> None:
+    accelerator: Any = SimpleNamespace(device=torch.device(kind))
+    assert Compute(accelerator, Precision.fp32).name == name
 
 
 @pytest.mark.parametrize("which", ["tiny_model", "tiny_v_model"])

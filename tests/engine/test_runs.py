@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 
 from tests.engine.conftest import METHODS, PREVIEWED, Prepare, go_on, small_recipe
 from tests.engine.plain_pipelines import files_in, picture, plain_pipeline
-from trainer.artifact import check_hashes, read_manifest
+from trainer.artifact import check_hashes, read_manifest, sha256_of
 from trainer.engine.export import verify
 from trainer.engine.families import Family, StockPipeline, opening
 from trainer.engine.run import verify_run
@@ -134,6 +134,16 @@ def test_base_is_gone_from_memory_when_a_copy_of_it_is_verified(
     monkeypatch.setattr("trainer.engine.export.write.open_artifact", open_artifact)
     events = go_on(prepared(tiny_model, "dreambooth-lora", steps=1, ema_decay=0.9), cache)
     assert isinstance(events[-1], Finished)
+
+
+def test_artifact_is_hashed_once(
+    prepared: Prepare, tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A full XL model is two files of 7 GB: reading them again would be felt."""
+    hashed: list[str] = []
+    monkeypatch.setattr("trainer.artifact.sha256_of", lambda file: hashed.append(file.name) or sha256_of(file))
+    go_on(prepared(tiny_model, "textual-inversion", steps=1, checkpoint_every_steps=0), cache)
+    assert sorted(hashed) == sorted(ARTIFACT["textual-inversion"])
 
 
 def test_changed_artifact_is_found_out(prepared: Prepare, tiny_model: Path, cache: Path) -> None:

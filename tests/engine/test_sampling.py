@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +117,20 @@ def test_name_of_a_sampler_holds_whatever_the_base_says_of_its_own(family: Famil
     assert (made.use_karras_sigmas, made.algorithm_type) == (False, "dpmsolver++")
     assert made.prediction_type == family.scheduler_config["prediction_type"]
     assert sampling._make_scheduler("DPM++ 2M Karras", config).config.use_karras_sigmas
+
+
+@pytest.mark.parametrize("said", [None, "trailing"])
+def test_timesteps_are_spaced_as_the_base_says_and_else_as_the_sampler_does(
+    tiny_model: Path, tmp_path: Path, said: str | None
+) -> None:
+    base = Path(shutil.copytree(tiny_model, tmp_path / "base"))
+    file = base / "scheduler" / "scheduler_config.json"
+    written = {**json.loads(file.read_text()), "timestep_spacing": said}
+    file.write_text(json.dumps({name: value for name, value in written.items() if value is not None}))
+    config = open_family(base, device=torch.device("cpu"), dtype=torch.float32).scheduler_config
+    for name, (kind, _) in SCHEDULERS.items():
+        own = kind().config.timestep_spacing
+        assert sampling._make_scheduler(name, config).config.timestep_spacing == (said or own), name
 
 
 def test_start_picture_of_another_shape_is_cropped_and_not_squashed(

@@ -6,6 +6,7 @@ import json
 import shutil
 import weakref
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,6 +17,7 @@ from tests.engine.conftest import PREVIEWED, Prepare, StopAt, go_on
 from tests.engine.plain_pipelines import files_in
 from trainer.artifact import read_manifest, sha256_of
 from trainer.engine import loop
+from trainer.engine.device import Compute
 from trainer.engine.run import verify_run
 from trainer.errors import TrainingError, TrainingStopped
 from trainer.events import (
@@ -59,6 +61,7 @@ def test_resumed_run_equals_the_uninterrupted_one_bit_for_bit(
             one, other = load_file(whole.artifact / file), load_file(broken.artifact / file)
             assert one.keys() == other.keys()
             assert all(torch.equal(one[name], other[name]) for name in one), file
+            assert (whole.artifact / file).read_bytes() == (broken.artifact / file).read_bytes(), file
     for file in files_in(whole.previews):
         assert (whole.previews / file).read_bytes() == (broken.previews / file).read_bytes(), file
 
@@ -91,6 +94,7 @@ def test_stop_before_the_first_step_keeps_nothing(prepared: Prepare, tiny_model:
         with pytest.raises(TrainingStopped, match="before the first step"):
             go_on(run, cache, StopAt(looks, StopKind.keep))
         assert not run.artifact.exists()
+        assert not run.checkpoints.exists()
 
 
 def test_stop_keeps_a_checkpoint_and_says_so(prepared: Prepare, tiny_model: Path, cache: Path) -> None:
@@ -181,9 +185,13 @@ def test_run_that_needs_more_memory_than_the_gpu_has_goes_on_with_gradient_check
 ) -> None:
     run = prepared(tiny_model, "dreambooth-lora", **PREVIEWED)
     real, given_up = loop.forward, []
+    clock, measured_anew = SimpleNamespace(now=0.0), []
+    monkeypatch.setattr("trainer.engine.run.time", SimpleNamespace(monotonic=lambda: clock.now))
+    monkeypatch.setattr(Compute, "forget_peak", lambda compute: measured_anew.append(compute))
 
     def in_little_memory(training: loop.Training, *, step: int, number: int) -> torch.Tensor:
         if step == 4 and not training.recipe.gradient_checkpointing:
+            clock.now += 1000
             given_up.append(weakref.ref(training))
             raise torch.OutOfMemoryError("CUDA out of memory.")
         assert not any(was() for was in given_up)  # or there would be no room for the second
@@ -196,7 +204,9 @@ def test_run_that_needs_more_memory_than_the_gpu_has_goes_on_with_gradient_check
         "Going on from step 3 with gradient checkpointing, which takes longer."
     ]
     assert [e.resumed_from for e in events if isinstance(e, Started)] == [0, 3]
+    assert len(measured_anew) == 2  # neither memory nor time of what was given up says what the next run takes
     assert isinstance(events[-1], Finished)
+    assert events[-1].seconds < 1000
     assert run.read_recipe().gradient_checkpointing
     assert read_manifest(run.artifact).recipe == run.read_recipe().model_dump(mode="json")
 

@@ -12,7 +12,9 @@ import time
 from pathlib import Path
 
 import pytest
+import torch
 from PIL import Image
+from safetensors.torch import save_file
 
 from tests import ROOT
 from tests.command import run_command
@@ -22,6 +24,7 @@ from tests.waiting import PATIENCE_S, wait_until
 from trainer import run_in_engine
 from trainer.__main__ import main
 from trainer.engine.failures import explain
+from trainer.events import Finished, read_events
 from trainer.photos.intake import PhotoSet, take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe.build import build_recipe
@@ -263,6 +266,26 @@ def test_stopped_import_exits_3_at_once(tiny_model: Path, tmp_path: Path) -> Non
     assert not (tmp_path / "run" / "artifact").exists()
 
 
+def test_import_that_was_ended_right_after_its_result_was_written_is_completed_by_the_next_start(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def end(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    save_file({"emb_params": torch.randn(1, 32)}, tmp_path / "good.safetensors")
+    run = RunFolder(tmp_path / "run")
+    named = ["--name", "red-mug", "--base", str(tiny_model), "--out", str(run.root)]
+    with monkeypatch.context() as at_the_end:
+        at_the_end.setattr("trainer.engine.imports.run._conclude", end)
+        assert main(["import", str(tmp_path / "good.safetensors"), *named]) == 3
+    assert capsys.readouterr().err == "Stopped; it was taken in already, and resume completes it.\n"
+    assert main(["resume", str(run.root)]) == 0
+    with Image.open(run.preview_file(0, 0)) as picture:
+        assert picture.size == (64, 64)
+    assert not run.source.exists()
+    assert isinstance(list(read_events(run.events_file))[-1], Finished)
+
+
 def test_stop_while_photos_are_taken_in_leaves_nothing(tmp_path: Path, tiny_model: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
@@ -293,6 +316,23 @@ def test_disk_that_is_full_while_photos_are_taken_in_is_said_in_words(
     assert main([str(word) for word in train_arguments(photo_folder, tiny_model, tmp_path / "run")]) == 1
     assert capsys.readouterr().err.startswith("The disk is full. Free some space")
     assert list(tmp_path.glob("*run*")) == []
+
+
+def test_precision_that_the_device_lacks_is_refused_before_the_base_comes_and_nothing_stays(
+    tmp_path: Path,
+    photo_folder: Path,
+    tiny_model: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    monkeypatch.setattr("trainer.engine.device.gpu_trouble", lambda: "")
+    monkeypatch.setattr("torch.backends.mps.is_available", lambda: False)
+    monkeypatch.setattr("trainer.engine.run.bring_base", lambda *_: pytest.fail("the base was brought"))
+    arguments = train_arguments(photo_folder, tiny_model, tmp_path / "run", "--set", "precision=fp16")
+    assert main([str(word) for word in arguments]) == 2
+    assert "precision: fp16 does not train on a CPU" in capsys.readouterr().err
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.fault(17)

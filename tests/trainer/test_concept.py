@@ -22,6 +22,11 @@ def test_dreambooth_uses_plain_words_that_any_tool_knows() -> None:
     assert ConceptWords("ink", Method.dreambooth).spell("in the style of <ink>") == "in the style of ink"
 
 
+def test_placeholder_is_replaced_however_a_phone_writes_it() -> None:
+    assert TI.spell("<Mug> by <MUG>") == "<mug> <mug>_1 <mug>_2 by <mug> <mug>_1 <mug>_2"
+    assert ConceptWords("mug", Method.dreambooth_lora, r"tea\pot").spell("<Mug>") == r"mug tea\pot"
+
+
 def test_alias_replaces_the_name_in_prompts_only() -> None:
     second = ConceptWords("mug", Method.dreambooth_lora, "cup", alias="mug-2")
     assert second.spell("<mug> next to <mug-2>") == "<mug> next to mug cup"
@@ -32,6 +37,7 @@ def test_alias_replaces_the_name_in_prompts_only() -> None:
     [
         ("a photo of mug cup on grass", "a photo of mug cup on grass"),
         ("a <mug> on a table", "a mug cup on a table"),
+        ("<Mug> on a table", "mug cup on a table"),
         ("my mug on a table", "my mug cup on a table"),
         ("on a table", "mug cup, on a table"),
         ("smug people", "mug cup, smug people"),

@@ -91,6 +91,14 @@ def alice(client: Client, tiny_model: Path) -> HfApi:
     return alice
 
 
+def test_precision_that_this_machine_lacks_is_refused_at_its_field(page: TrainPage) -> None:
+    page._entered["precision"] = "fp16"
+    assert "fp16 does not train on a CPU" in page.plan(STARTER)
+    with pytest.raises(RecipeError, match="precision: fp16 does not train on a CPU"):
+        page.press(STARTER)
+    page.assert_nothing_happened()
+
+
 @pytest.mark.fault(21)
 @pytest.mark.parametrize(
     ("base", "words"), [("alice/tinny", "no model alice/tinny"), ("alice tiny", "There is no base model")]

@@ -10,11 +10,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 
-from trainer.errors import TrainingError
+from trainer.errors import Problem, RecipeError, TrainingError
 from trainer.machine.cores import CoreShare
-from trainer.machine.devices import usable_cores
+from trainer.machine.devices import APPLE_GPU, usable_cores
 from trainer.machine.gpu_check import gpu_trouble
-from trainer.recipe.choices import Precision
+from trainer.recipe.choices import FP16_ON_CPU, Precision
 
 DTYPES = {Precision.fp32: torch.float32, Precision.bf16: torch.bfloat16, Precision.fp16: torch.float16}
 _MIXED = {Precision.fp32: "no", Precision.bf16: "bf16", Precision.fp16: "fp16"}
@@ -38,21 +38,28 @@ class Compute:
 
     @property
     def peak_memory_bytes(self) -> int:
-        """The most that this process has held so far: of the GPU's memory, or of the machine's where there is none."""
+        """The most of the GPU's memory since `forget_peak`; without an NVIDIA GPU, of the machine's since the start."""
         if self.device.type == "cuda":
             return torch.cuda.max_memory_reserved(self.device)
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak if sys.platform == "darwin" else peak * 1024  # macOS counts bytes, Linux KiB
 
+    def forget_peak(self) -> None:
+        """Measure `peak_memory_bytes` anew."""
+        if self.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self.device)
+
     @property
     def name(self) -> str:
         if self.device.type == "cuda":
             return torch.cuda.get_device_name(self.device)
+        if self.device.type == "mps":
+            return APPLE_GPU
         return f"{torch.get_num_threads()} CPU {'core' if torch.get_num_threads() == 1 else 'cores'}"
 
 
 def choose_precision(asked: Precision, device_type: str) -> Precision:
-    """`auto` resolved for a kind of device. Raises TrainingError for what it cannot compute."""
+    """`auto` resolved for a kind of device. Raises RecipeError for what it cannot compute."""
     if asked is Precision.auto:
         if device_type == "cuda":
             return Precision.bf16 if torch.cuda.is_bf16_supported(including_emulation=False) else Precision.fp16
@@ -60,15 +67,15 @@ def choose_precision(asked: Precision, device_type: str) -> Precision:
             return Precision.bf16
         return Precision.fp32
     if asked is Precision.fp16 and device_type == "cpu":
-        raise TrainingError("fp16 does not train on a CPU.", "Choose precision auto, bf16 or fp32.")
+        raise RecipeError([Problem("precision", FP16_ON_CPU)])
     return asked
 
 
 def open_compute(asked: Precision) -> Compute:
     """The accelerator of this process.
 
-    Raises TrainingError where the precision cannot be had, or where PyTorch cannot use the GPU that there is: days on
-    the processor are not what anybody wants who has one.
+    Raises RecipeError where the precision cannot be had, and TrainingError where PyTorch cannot use the GPU that there
+    is: days on the processor are not what anybody wants who has one.
     """
     if not torch.cuda.is_available() and (trouble := gpu_trouble()):
         raise TrainingError(trouble, "Repair that, or set CUDA_VISIBLE_DEVICES to nothing to compute on the processor.")

@@ -74,11 +74,11 @@ class Training:
 def train(training: Training, *, start: int) -> int:
     """Train from step `start` to the recipe's last, or until a stop is requested; returns the steps done.
 
-    A step is one optimizer update. After a stop there is a checkpoint of the last step. Raises LossNotFinite before
-    anything spoilt is written, and GpuTooSmall.
+    A step is one optimizer update. After a stop there is a checkpoint of the last step, if any. Raises LossNotFinite
+    before anything spoilt is written, and GpuTooSmall.
     """
     recipe = training.recipe
-    done, kept = start, start or None
+    done = kept = start
     if training.previews.are_due(start) and not training.previews.exist(start):
         training.previews.make(start)  # the picture of before, or one that a stop cut short
     progress = _Progress(training, start)

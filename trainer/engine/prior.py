@@ -21,6 +21,8 @@ from trainer.whole_files import opened_whole
 
 MAX_OWN = 1000
 """As many as can be generated; somebody's whole collection would take hours to read."""
+_EDITION = 2
+"""Of how they are drawn; a higher one makes those in the cache anew."""
 
 
 def class_prompt(class_word: str) -> str:
@@ -65,7 +67,7 @@ def class_pictures(
 
 
 def _key(traits: BaseTraits, prompt: str, resolution_px: int, sampler: SamplerSettings) -> str:
-    described = [traits.identity, prompt, resolution_px, sampler.steps, sampler.guidance, sampler.scheduler]
+    described = [_EDITION, traits.identity, prompt, resolution_px, sampler.steps, sampler.guidance, sampler.scheduler]
     return hashlib.sha256(json.dumps(described).encode()).hexdigest()[:24]
 
 
@@ -85,9 +87,8 @@ def _own_pictures(folder: Path, counted: Counted) -> list[Path]:
 
 
 def _is_whole(file: Path) -> bool:
-    """A picture that a power loss left empty is made again; it would end every run that shares it."""
-    try:
-        decode_photo(file)
-    except PhotoError:
-        return False
-    return True
+    """A picture that a power loss left empty is made again; it would end every run that shares it.
+
+    It was written whole otherwise. Decoding it here, too, would be felt: that is done again to encode it.
+    """
+    return file.is_file() and file.stat().st_size > 0

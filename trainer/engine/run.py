@@ -9,6 +9,8 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
+from PIL import Image
+
 from trainer.artifact import describe_artifact
 from trainer.bases import find_base, inspect_base, knows_word
 from trainer.concept import words_of
@@ -58,18 +60,19 @@ def run_training(run: RunFolder, context: RunContext) -> None:
     if len(photos.usable) < MIN_PHOTOS:
         raise RequestError(f"At least {MIN_PHOTOS} photos are needed; {len(photos.usable)} can be used.")
     base = find_base(recipe.base, recipe.base_revision, recipe.base_prediction)
+    compute = open_compute(recipe.precision)  # before an hour of downloading: it may be refused
     folder = bring_base(run, base, context)
-    began = time.monotonic()  # a download happens once, and says nothing of how long the next run takes
     recipe = with_commit(recipe, folder)
     run.write_recipe(recipe)
     if not isinstance(recipe, TextualInversionRecipe) and knows_word(folder, recipe.name):
         context.emit(Warned(text=f"“{recipe.name}” is a word that the base knows; its old meaning will shine through."))
-    work = _Work(run, context, recipe, photos, folder, open_compute(recipe.precision))
-    rewinds, is_done = 0, False
-    while not is_done:
+    work = _Work(run, context, recipe, photos, folder, compute)
+    rewinds = 0
+    while True:
+        began = time.monotonic()  # what was downloaded or given up says nothing of how long the next run takes
         try:
             work.run_once(0.5**rewinds)
-            is_done = True
+            break
         except LossNotFinite as error:
             _announce_rewind(context.emit, error.step, final=rewinds == MAX_REWINDS)
             rewinds += 1
@@ -78,9 +81,14 @@ def run_training(run: RunFolder, context: RunContext) -> None:
     context.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
 
 
-def verify_run(run: RunFolder, cache: Path) -> None:
-    """Check a finished run again: hashes, load, picture. Raises ConceptError or VerificationError."""
-    verify_artifact(run, lambda m: base_folder(find_base(m.base.name, m.base.revision, m.base.prediction), cache))
+def verify_run(run: RunFolder, cache: Path) -> Image.Image:
+    """Check a finished run again: hashes, load, picture, which is returned.
+
+    Raises ConceptError or VerificationError.
+    """
+    return verify_artifact(
+        run, lambda m: base_folder(find_base(m.base.name, m.base.revision, m.base.prediction), cache)
+    )
 
 
 def _announce_rewind(emit: Emit, step: int, *, final: bool) -> None:
@@ -110,6 +118,7 @@ class _Work:
         `slower` is what the learning rate is multiplied by, compared with the first time.
         """
         self.compute.accelerator.free_memory()  # it keeps the optimizer of a run that was rewound
+        self.compute.forget_peak()
         checkpoint = self.checkpoints.newest()
         start = checkpoint.step if checkpoint else 0
         if self._first_rate_scale is None:

@@ -31,8 +31,13 @@ SCHEDULERS: dict[str, tuple[Any, dict[str, object]]] = {
 _NOISE_SCHEDULE = (
     *("num_train_timesteps", "beta_start", "beta_end", "beta_schedule", "trained_betas", "rescale_betas_zero_snr"),
     *("prediction_type", "timestep_spacing", "steps_offset"),
+    "_use_default_values",
 )
-"""What a base says of its training. How its own sampler is set (Karras sigmas, SDE ...) is for `SCHEDULERS` to say."""
+"""What a base says of its training. How its own sampler is set (Karras sigmas, SDE ...) is for `SCHEDULERS` to say.
+
+The last names what the base's file does not say: there the sampler's own defaults hold, not those of the class that
+the file was read by.
+"""
 MAX_BATCH = 4
 """Pictures that are made at once, in twice as many rows with guidance; more would need more memory than training."""
 StepDone = Callable[[int, int], None]

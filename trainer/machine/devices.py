@@ -8,6 +8,7 @@ import subprocess
 from dataclasses import dataclass
 from pathlib import Path
 
+APPLE_GPU = "Apple GPU"
 _SAID = ("uuid", "name")
 
 
@@ -49,7 +50,7 @@ def only(device: Device) -> dict[str, str]:
 def cpu() -> Device:
     """The processor as a device."""
     cores = usable_cores()
-    chip = "Apple GPU" if platform.system() == "Darwin" and platform.machine() == "arm64" else None
+    chip = APPLE_GPU if platform.system() == "Darwin" and platform.machine() == "arm64" else None
     return Device(None, chip or f"{cores} CPU {'core' if cores == 1 else 'cores'}")
 
 

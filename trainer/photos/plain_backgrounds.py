@@ -18,7 +18,10 @@ from trainer.photos.intake import PhotoSet, cropped
 from trainer.photos.subject_mask import subject_mask
 
 MOST = 120
-"""Pictures of all photos together: each is encoded before training."""
+"""Pictures of all photos together, where each photo has several: each is encoded before training.
+
+A photo has one at least, however many photos there are.
+"""
 _SOFT_EDGE = 1 / 160  # of the picture's side
 
 

@@ -55,6 +55,9 @@ class Precision(StrEnum):
     fp16 = "fp16"
 
 
+FP16_ON_CPU = "fp16 does not train on a CPU; choose auto, bf16 or fp32"
+
+
 class Optimizer(StrEnum):
     """AdamW, or AdamW with 8-bit states where the machine can run it."""
 

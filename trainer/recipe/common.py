@@ -107,7 +107,7 @@ class CommonRecipe(BaseModel):
     )
     precision: Precision = Field(
         Precision.auto,
-        description="auto takes bf16 where the device computes it well, else fp16 on a GPU and fp32 on a CPU.",
+        description="auto takes bf16 where the device computes it well, else fp16 on an NVIDIA GPU and fp32 elsewhere.",
         json_schema_extra=advanced(),
     )
     gradient_checkpointing: bool = Field(
@@ -224,6 +224,8 @@ class CommonRecipe(BaseModel):
                 neutral = type(self).model_fields[field].default
                 if getattr(self, field) != neutral:
                     found.append(Problem(field, f"a style is in its backgrounds, too; set it to {neutral}"))
+        if self.mirror and self.variants_per_photo == 1:
+            found.append(Problem("mirror", "is not used while variants_per_photo is 1; set that to 2 or more"))
         if self.warmup_steps >= self.steps:
             found.append(Problem("warmup_steps", f"must be smaller than the {self.steps} steps of the run"))
         return found

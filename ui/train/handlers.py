@@ -104,7 +104,10 @@ class TrainHandlers:
         if flavor is not None:
             return self._remote_plan(recipe, flavor, choices, named=named)
         try:
+            self._services.check_precision(recipe)
             check_disk(recipe, self._services.jobs.runs_dir)
+        except RecipeError as error:
+            return render("plan.html", problems=error.problems)
         except RequestError as error:
             return render("plan.html", problems=[Problem("disk", str(error))])
         estimate = self._services.jobs.speeds.estimate(recipe)

@@ -58,6 +58,9 @@ class Queueing:
         A second press for the same draft is the same job.
         """
         draft = press.photos()
+        if press.flavor is None:
+            for recipe in recipes:
+                self._services.check_precision(recipe)
         repos = self._repos(recipes, press.publish, request)
         jobs = self._submit(owner, self._orders(recipes, press, request), draft)
         for job_id, (repo_id, private) in zip(jobs, repos, strict=False):

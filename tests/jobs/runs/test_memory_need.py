@@ -13,7 +13,7 @@ from jobs.runs.speed import Speeds
 from tests.engine.conftest import small_recipe
 from tests.jobs.made_by_hand import measured
 from trainer.bases import BaseTraits
-from trainer.machine.devices import Device, cpu
+from trainer.machine.devices import APPLE_GPU, Device, cpu
 
 SD1 = BaseTraits("stable-diffusion", 512, "epsilon", "abc", text_width=768)
 BASE = Path("owner/model")
@@ -31,6 +31,8 @@ def test_peak_is_remembered_for_runs_of_the_same_settings(tmp_path: Path) -> Non
     memory.learn(recipe, measured(900_000_000, cpu().name))
     assert memory.measured_bytes(recipe, on_gpu=False) == 900_000_000
     assert memory.measured_bytes(recipe, on_gpu=True) == 5_000_000_000
+    memory.learn(recipe, measured(800_000_000, APPLE_GPU))  # whose memory is the machine's
+    assert memory.measured_bytes(recipe, on_gpu=False) == 800_000_000
 
 
 @pytest.mark.parametrize("damaged", ["[]", "half a fi", '{"a": "b"}'])

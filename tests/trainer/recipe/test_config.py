@@ -97,6 +97,11 @@ def test_class_folder_without_weight_is_refused() -> None:
     assert "not used while prior_weight is 0" in found["class_images_dir"]
 
 
+def test_mirror_without_a_second_variant_is_refused() -> None:
+    assert "not used while variants_per_photo is 1" in problems(mirror=True)["mirror"]
+    assert build_recipe({**VALID, "mirror": True, "variants_per_photo": 2})
+
+
 def test_warmup_must_end_before_the_run() -> None:
     assert "warmup_steps" in problems(warmup_steps=10)
 

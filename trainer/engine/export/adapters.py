@@ -6,34 +6,36 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from diffusers import StableDiffusionXLPipeline
 from diffusers.utils import convert_state_dict_to_diffusers
 from peft.tuners.lora import LoraLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from trainer.artifact import portable_file
+from trainer.bases import family_of, text_width_of
 from trainer.engine.export.kohya import write_kohya_lora
 from trainer.engine.export.pipeline_folder import by_part
-from trainer.engine.families import StockPipeline
+from trainer.engine.families import StockPipeline, stock_pipeline
 
 ADAPTER = "default"
 _TOLD = ("r", "lora_alpha", "target_modules", "rank_pattern", "alpha_pattern")
 """Of peft's configuration: diffusers hands all that is written to peft, and an older one knows fewer fields."""
 
 
-def write_adapters(folder: Path, name: str, adapted: dict[str, Any], stock: type[StockPipeline]) -> None:
-    """Write the adapters called ADAPTER in these modules of a stock pipeline, given by part: `unet`, `text_encoder`."""
+def write_adapters(folder: Path, name: str, adapted: dict[str, Any], base: Path) -> None:
+    """Write the adapters called ADAPTER in these modules of the model in `base`, by part: `unet`, `text_encoder`."""
     layers, metadata = {}, {}
     for part, module in adapted.items():
         layers[f"{part}_lora_layers"] = _portable(get_peft_model_state_dict(module, adapter_name=ADAPTER), part)
         # alpha travels in the metadata; without it a loader assumes alpha = rank
         config = module.peft_config[ADAPTER].to_dict()
-        metadata[f"{part}_lora_adapter_metadata"] = {key: config[key] for key in _TOLD}
-    stock.save_lora_weights(folder, **layers, **metadata)
+        told = {key: config[key] for key in _TOLD}
+        metadata[f"{part}_lora_adapter_metadata"] = told | {"target_modules": sorted(told["target_modules"])}  # a set
+    stock_pipeline(base).save_lora_weights(folder, **layers, **metadata)
     weights = {part: get_peft_model_state_dict(module, adapter_name=ADAPTER) for part, module in adapted.items()}
     alphas = {part: alphas_of(module) for part, module in adapted.items()}
-    text_encoders = 2 if issubclass(stock, StableDiffusionXLPipeline) else 1
-    write_kohya_lora(weights, alphas, portable_file(folder, name), text_encoders=text_encoders)
+    write_kohya_lora(
+        weights, alphas, portable_file(folder, name), family=family_of(base), text_width=text_width_of(base)
+    )
 
 
 def alphas_of(module: torch.nn.Module) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""Writes an artifact: aside, re-opened, compared, tried, hashed; only then does it take its place."""
+"""Writes an artifact: aside, hashed, re-opened, compared, tried; only then does it take its place."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from PIL import Image
 
 from trainer.artifact import Manifest, check_hashes, read_manifest, write_manifest
 from trainer.engine.device import open_compute
+from trainer.engine.export.settled import settle_metadata
 from trainer.engine.export.verify import open_artifact, try_picture
 from trainer.engine.families import StockPipeline
 from trainer.errors import VerificationError
@@ -48,15 +49,15 @@ def export_artifact(
     emit(PhaseChanged(phase=Phase.export))
     with written_aside(run.artifact) as folder:
         content.write(folder)
+        for file in folder.rglob("*.safetensors"):
+            settle_metadata(file)
         manifest = describe(folder)
         write_manifest(folder, manifest)
         emit(PhaseChanged(phase=Phase.verify))
         _check_holds(content, open_artifact(folder, manifest, base, portable=True))
         pipeline = open_artifact(folder, manifest, base)  # alone: two at a time, beside what was trained, may not fit
         _check_holds(content, pipeline)
-        picture = try_picture(pipeline, manifest, device)
-        check_hashes(folder, manifest)
-    return picture
+        return try_picture(pipeline, manifest, device)
 
 
 def _check_holds(content: Content, pipeline: StockPipeline) -> None:
@@ -64,14 +65,13 @@ def _check_holds(content: Content, pipeline: StockPipeline) -> None:
         raise VerificationError("diffusers does not read back the weights as they were.", "Please report this.")
 
 
-def verify_artifact(run: RunFolder, base_of: Callable[[Manifest], Path]) -> Manifest:
+def verify_artifact(run: RunFolder, base_of: Callable[[Manifest], Path]) -> Image.Image:
     """Hashes, loads and generates from a finished artifact; `base_of` brings the base that its manifest names.
 
-    Raises ConceptError or VerificationError.
+    Returns the picture that it was asked for. Raises ConceptError or VerificationError.
     """
     manifest = read_manifest(run.artifact)
     check_hashes(run.artifact, manifest)
     base = run.artifact if manifest.method is Method.dreambooth else base_of(manifest)  # a whole model needs no other
     pipeline = open_artifact(run.artifact, manifest, base)
-    try_picture(pipeline, manifest, open_compute(Precision.auto).device)
-    return manifest
+    return try_picture(pipeline, manifest, open_compute(Precision.auto).device)

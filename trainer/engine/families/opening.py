@@ -6,7 +6,7 @@ from pathlib import Path
 
 import torch
 
-from trainer.bases import inspect_base
+from trainer.bases import family_of
 from trainer.engine.families.base import Family
 from trainer.engine.families.stable_diffusion import StableDiffusion
 from trainer.engine.families.stable_diffusion_xl import StableDiffusionXL
@@ -14,7 +14,7 @@ from trainer.engine.families.stable_diffusion_xl import StableDiffusionXL
 
 def open_family(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Family:
     """Load the base in `folder`, everything frozen. Raises BaseModelError for a family that is not built."""
-    match inspect_base(folder).family:
+    match family_of(folder):
         case "stable-diffusion":
             return StableDiffusion(folder, device=device, dtype=dtype)
         case "stable-diffusion-xl":

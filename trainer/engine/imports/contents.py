@@ -44,13 +44,13 @@ class Embedding:
 
 
 class Adapters:
-    """Adapters in the modules of a pipeline: read from a file by diffusers' own loader, or put there by us."""
+    """Adapters in the modules of the model in `base`: read from a file by diffusers' own loader, or put there by us."""
 
-    def __init__(self, name: str, adapted: dict[str, Any], stock: type[StockPipeline]) -> None:
-        self._name, self._adapted, self._stock = name, adapted, stock
+    def __init__(self, name: str, adapted: dict[str, Any], base: Path) -> None:
+        self._name, self._adapted, self._base = name, adapted, base
 
     def write(self, folder: Path) -> None:
-        write_adapters(folder, self._name, self._adapted, self._stock)
+        write_adapters(folder, self._name, self._adapted, self._base)
 
     def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         return adapters_are_in(pipeline, self._adapted)
@@ -77,7 +77,7 @@ def read_adapters(name: str, file: Path, recognised: Recognised, base: Path) -> 
     wanted = len(recognised.layers) + sum(name.endswith(_UP) for name in missing)
     if found != wanted:
         raise WeightsError(f"diffusers reads only {found} of its {wanted} layers.")
-    return Adapters(name, adapted, type(pipeline))
+    return Adapters(name, adapted, base)
 
 
 def _with_one_alpha(tensors: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:

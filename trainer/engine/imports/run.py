@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import torch
+from PIL import Image
 
 from trainer.artifact import BaseUsed, Manifest, Origin, describe_brought_in, read_manifest, sha256_of
 from trainer.bases import BaseTraits, find_base, inspect_base
@@ -16,10 +17,10 @@ from trainer.engine.base.single_file import convert_single_file
 from trainer.engine.context import RunContext, bring_base, waiting_for_hub
 from trainer.engine.device import open_compute
 from trainer.engine.export.write import Content, export_artifact
-from trainer.engine.families import stock_pipeline
 from trainer.engine.imports.contents import Adapters, Embedding, WholeModel, read_adapters
 from trainer.engine.imports.extract import extract_adapters
 from trainer.engine.imports.from_hub import fetch_concept
+from trainer.engine.run import verify_run
 from trainer.errors import EXIT_REQUEST, ConceptError, VerificationError, WeightsError
 from trainer.events import Finished, Phase, PhaseChanged
 from trainer.imports.recognise import Form, Recognised, check_fit, check_prediction, check_width, recognise_file
@@ -32,6 +33,7 @@ from trainer.recipe.presets import MOST_PX
 from trainer.run_folder import RunFolder
 from trainer.settings import process_environment
 from trainer.single_file_base import SingleFile
+from trainer.whole_files import opened_whole
 
 
 @dataclass(frozen=True)
@@ -53,10 +55,25 @@ def carry_out(run: RunFolder, context: RunContext) -> None:
     context.emit(PhaseChanged(phase=Phase.prepare))
     task = read_task(run)
     base = _bring_base(run, task, context)
-    if isinstance(task, ExtractTask):
-        _extract(run, task, base, context)
-    else:
-        _import(run, task, base, context)
+    picture = _extract(run, task, base, context) if isinstance(task, ExtractTask) else _import(run, task, base, context)
+    _conclude(run, picture, context, began)
+
+
+def verify_task(run: RunFolder, context: RunContext) -> None:
+    """Verify what a task has left already, and do what a kill right after that left undone.
+
+    Raises ConceptError or VerificationError.
+    """
+    began = time.monotonic()
+    for phase in (Phase.prepare, Phase.verify):
+        context.emit(PhaseChanged(phase=phase))
+    _conclude(run, verify_run(run, context.cache), context, began)
+
+
+def _conclude(run: RunFolder, picture: Image.Image, context: RunContext, began: float) -> None:
+    """After the artifact has its place: keep the picture, which is all there is to show of it, and tidy up."""
+    with opened_whole(run.preview_file(0, 0)) as whole:
+        picture.save(whole, "PNG")
     for brought in (run.source, run.download):
         shutil.rmtree(brought, ignore_errors=True)
     context.emit(Finished(artifact=run.relative(run.artifact), seconds=round(time.monotonic() - began, 1)))
@@ -77,7 +94,7 @@ def _bring_base(run: RunFolder, task: ImportTask | ExtractTask, context: RunCont
     return _Base(folder, traits, used)
 
 
-def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext) -> None:
+def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext) -> Image.Image:
     source = read_manifest(RunFolder(task.source).artifact)
     if source.method is not Method.dreambooth:
         raise ConceptError("A LoRA is extracted from a full model; this concept is not one.")
@@ -90,12 +107,10 @@ def _extract(run: RunFolder, task: ExtractTask, base: _Base, context: RunContext
     note = f"rank {task.rank}; {extracted.kept * 100:.1f} % of the change kept (Frobenius norm)"
     origin = Origin(how="extracted", name=source.name, note=note)
     words = ConceptWords(task.name, Method.dreambooth_lora, task.class_word)
-    _export(
-        run, Adapters(task.name, extracted.adapted, stock_pipeline(base.folder)), words, task, base, origin, context
-    )
+    return _export(run, Adapters(task.name, extracted.adapted, base.folder), words, task, base, origin, context)
 
 
-def _import(run: RunFolder, task: ImportTask, base: _Base, context: RunContext) -> None:
+def _import(run: RunFolder, task: ImportTask, base: _Base, context: RunContext) -> Image.Image:
     if task.hub_id is not None:
         progress, patience = waiting_for_hub(run, context)
         found = fetch_concept(task, progress, patience, context.token, run.download)
@@ -105,7 +120,7 @@ def _import(run: RunFolder, task: ImportTask, base: _Base, context: RunContext) 
         (path,) = run.source.glob("weights.*")
         origin = Origin(how="file", name=task.origin, sha256=_hash(path))
     content, words = _content(run, task, path, base)
-    _export(run, content, words, task, base, origin, context)
+    return _export(run, content, words, task, base, origin, context)
 
 
 def _hash(path: Path) -> str | None:
@@ -175,7 +190,7 @@ def _export(
     base: _Base,
     origin: Origin,
     context: RunContext,
-) -> None:
+) -> Image.Image:
     size = min(base.traits.resolution_px, MOST_PX)
 
     def describe(folder: Path) -> Manifest:
@@ -183,8 +198,6 @@ def _export(
 
     device = open_compute(Precision.auto).device
     try:
-        picture = export_artifact(run, content, describe, base=base.folder, device=device, emit=context.emit)
+        return export_artifact(run, content, describe, base=base.folder, device=device, emit=context.emit)
     except VerificationError as error:
         raise VerificationError(error.cause, "It is not taken in. Was it made on another base?") from error
-    run.previews.mkdir(exist_ok=True)
-    picture.save(run.preview_file(0, 0))  # the only one there is to show of it

@@ -14,7 +14,7 @@ from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from trainer.engine.export.adapters import adapters_are_in, write_adapters
 from trainer.engine.export.pipeline_folder import by_part
-from trainer.engine.families import Family, StockPipeline, stock_pipeline
+from trainer.engine.families import Family, StockPipeline
 from trainer.engine.methods.base import ParameterGroup, text_encoder_steps
 from trainer.recipe.choices import AdaptedLayers
 from trainer.recipe.config import DreamBoothLoraRecipe
@@ -35,7 +35,7 @@ class Lora:
     """The method, prepared: adapters in place, fp32 whatever the precision of the weights they adapt."""
 
     def __init__(self, recipe: DreamBoothLoraRecipe, family: Family) -> None:
-        self.recipe, self._stock = recipe, stock_pipeline(family.folder)
+        self.recipe, self._base = recipe, family.folder
         self._text_steps = text_encoder_steps(recipe)
         self._adapted: dict[str, Any] = {"unet": family.unet}
         family.unet.add_adapter(self._adapter(DENOISER_TARGETS[recipe.adapted_layers]))
@@ -95,7 +95,7 @@ class Lora:
             set_peft_model_state_dict(module, own)
 
     def write(self, folder: Path) -> None:
-        write_adapters(folder, self.recipe.name, self._adapted, self._stock)
+        write_adapters(folder, self.recipe.name, self._adapted, self._base)
 
     def is_loaded_in(self, pipeline: StockPipeline) -> bool:
         return adapters_are_in(pipeline, self._adapted)
