@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests import ROOT
+from tests.waiting import PATIENCE_S
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["trainer.engine.imports.run", "trainer.engine.run", "inference.engine"])
 
 
-def run_command(package: str, *arguments: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def run_command(package: str, *arguments: object, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
     """What `python -m PACKAGE ARGUMENTS` does in the checkout."""
     words = [str(argument) for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -40,9 +41,11 @@ def child_of(service: JobService, job: Job) -> psutil.Process | None:
     """The process that has the run, once it has trained some steps and written a checkpoint."""
     run = service.run_folder(job.id)
     holder = run.holder()
-    if holder is None or not psutil.pid_exists(holder.pid) or service.view(job.id, job.owner).progress.step < 25:
-        return None
-    return psutil.Process(holder.pid)
+    with contextlib.suppress(psutil.NoSuchProcess):
+        child = psutil.Process(holder.pid) if holder else None
+        if service.view(job.id, job.owner).progress.step >= 25:
+            return child
+    return None
 
 
 def state(service: JobService, job: Job) -> JobState:

@@ -125,7 +125,7 @@ def test_sigterm_ends_it_at_once_even_while_the_hub_stalls(settings: Settings, h
     with treasurer(settings, hub) as process:
         wait_until(lambda: any(STUDIO in request.path for request in hub.requests() if request.method == "GET"))
         process.terminate()
-        assert process.wait(40) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_second_treasurer_of_a_data_root_refuses(settings: Settings, hub: LocalHub) -> None:
