@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,8 @@ from tests import ROOT
 from tests.engine.conftest import SMALL
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from tests.waiting import wait_until
-from trainer.photos.intake import take_folder
+from tests.prepared_photos import take_prepared
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.recipe.build import build_recipe
 from trainer.settings import Settings
 
@@ -62,9 +63,7 @@ def send(service: JobService, photo_folder: Path) -> Callable[..., Job]:
         remote = RemoteRun(
             flavor="t4-small", machine="Nvidia T4 small", usd_per_hour=0.4, limit_s=limit_s, namespace=payer
         )
-        return service.submitting.submit(
-            "anna", recipe, lambda folder: take_folder(photo_folder, folder), remote=remote
-        )
+        return service.submitting.submit("anna", recipe, partial(take_prepared, photo_folder), remote=remote)
 
     return call
 
@@ -99,4 +98,4 @@ def follow_until_it_is_asked_for(
             wait_until(lambda: hub_jobs(alice))
         finally:
             leaving.set()
-        assert training.result(20) is None
+        assert training.result(PATIENCE_S) is None
