@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
@@ -21,7 +20,7 @@ from jobs.open import open_service
 from jobs.record.state import JobState
 from jobs.record.store import Job
 from jobs.service import JobService
-from tests import ROOT
+from tests.command import run_module
 from tests.disks import mirrored_settings, mounted
 from tests.jobs.processes import jobs_process
 from tests.waiting import PATIENCE_S, wait_until
@@ -234,20 +233,12 @@ def test_second_process_for_a_data_root_refuses(settings: Settings, submit: Subm
     with mirroring(settings) as first:
         wait_until(lambda: (settings.runtime_dir / "mirror.lock").exists())
         wait_until(lambda: (settings.runtime_dir / "mirror.lock").read_text())
-        second = subprocess.run(
-            [sys.executable, "-m", "jobs", "mirror"],
-            cwd=ROOT,
-            env={**os.environ, "STUDIO_HOME": str(settings.home), "STUDIO_MIRROR": str(settings.mirror)},
-            capture_output=True,
-            text=True,
-        )
+        second = run_module("jobs", "mirror", STUDIO_HOME=str(settings.home), STUDIO_MIRROR=str(settings.mirror))
         assert second.returncode == 2
         assert f"already served by pid {first.pid}" in second.stderr
 
 
 def test_without_a_mirror_the_command_says_what_to_set(settings: Settings) -> None:
-    result = subprocess.run(
-        [sys.executable, "-m", "jobs", "mirror"], cwd=ROOT, env=dict(os.environ), capture_output=True, text=True
-    )
+    result = run_module("jobs", "mirror")
     assert result.returncode == 2
     assert "STUDIO_MIRROR" in result.stderr
