@@ -14,7 +14,8 @@ from jobs.record.state import JobState
 from jobs.record.store import Job
 from jobs.service import JobService
 from tests.command import run_module
-from tests.jobs.fleet.machines import LONG, Submit, child_of, machine, starts, state
+from tests.jobs.fleet.machines import Submit, child_of, machine
+from tests.jobs.watching import LONG, starts, state
 from tests.waiting import wait_until
 from trainer.events import Finished, read_events
 from trainer.settings import Settings

@@ -14,7 +14,7 @@ from huggingface_hub import HfApi, JobInfo
 
 from jobs.hub.tokens import TokenDesk, TokenVault
 from jobs.record.remote_run import RemoteRun
-from jobs.record.state import JobState, StopWish
+from jobs.record.state import StopWish
 from jobs.record.store import Job
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
@@ -30,7 +30,6 @@ from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]
 BASE = "alice/tiny"
-LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
 
 
 @pytest.fixture(scope="session")
@@ -68,16 +67,8 @@ def send(service: JobService, photo_folder: Path) -> Callable[..., Job]:
     return call
 
 
-def state(service: JobService, job: Job) -> JobState:
-    return service.job(job.id, "anna").state
-
-
 def message(service: JobService, job: Job) -> str:
     return service.job(job.id, "anna").message
-
-
-def step(service: JobService, job: Job) -> int:
-    return service.view(job.id, "anna").progress.step
 
 
 def hub_jobs(alice: HfApi) -> list[JobInfo]:

@@ -17,18 +17,13 @@ from jobs.record.store import Job
 from jobs.service import JobService
 from tests.command import run_module
 from tests.jobs.processes import supervisor
+from tests.jobs.watching import LONG, starts, state, step
 from tests.waiting import PATIENCE_S, has_ended, wait_until
 from trainer.artifact import read_manifest
-from trainer.events import Started, read_events
 from trainer.machine.locks import Holder, lock_holder, this_machine
 from trainer.settings import Settings
 
 Submit = Callable[..., Job]
-LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
-
-
-def state(service: JobService, job: Job) -> JobState:
-    return service.view(job.id, job.owner).job.state
 
 
 def training_pid(service: JobService, job: Job) -> int | None:
@@ -40,12 +35,8 @@ def training_pid(service: JobService, job: Job) -> int | None:
     return None
 
 
-def steps_done(service: JobService, job: Job) -> int:
-    return service.view(job.id, job.owner).progress.step
-
-
 def is_training(service: JobService, job: Job, beyond: int = 20) -> bool:
-    return steps_done(service, job) > beyond and training_pid(service, job) is not None
+    return step(service, job) > beyond and training_pid(service, job) is not None
 
 
 def test_jobs_run_one_after_another_to_verified_artifacts_and_one_that_cannot_train_fails_in_words(
@@ -88,9 +79,8 @@ def test_killed_child_goes_on_from_its_checkpoint(settings: Settings, service: J
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: training_pid(service, job) not in (None, pid))
         wait_until(lambda: state(service, job) is JobState.finished)
-    starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
-    assert len(starts) == 2
-    assert starts[1] >= 20
+    _, resumed_from = starts(service, job)
+    assert resumed_from >= 20
 
 
 @pytest.mark.slow  # quick: tests/test_app.py
@@ -107,9 +97,8 @@ def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(
         wait_until(lambda: has_ended(child))
     with supervisor(settings.home):
         wait_until(lambda: state(service, job) is JobState.finished)
-    starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
-    assert len(starts) == 2
-    assert starts[1] > 0
+    _, resumed_from = starts(service, job)
+    assert resumed_from > 0
 
 
 @pytest.mark.fault(6, 12)
@@ -124,7 +113,7 @@ def test_terminated_supervisor_checkpoints_and_the_job_waits_for_the_next(
         assert state(service, job) is JobState.waiting
         assert "restart" in service.view(job.id, "anna").job.message
     # not the last periodic one: the very step
-    assert service.view(job.id, "anna").progress.checkpoint_step == steps_done(service, job)
+    assert service.view(job.id, "anna").progress.checkpoint_step == step(service, job)
 
 
 @pytest.mark.slow  # quick: test_worker.py, tests/engine/test_stop_and_resume.py
@@ -139,7 +128,7 @@ def test_stop_and_keep_leaves_a_verified_artifact_and_resume_goes_on(
         stopped_at = read_manifest(service.run_folder(job.id).artifact).steps
         assert 20 < stopped_at < LONG["steps"]
         service.resume(job.id, "anna")
-        wait_until(lambda: steps_done(service, job) > stopped_at + 20)
+        wait_until(lambda: step(service, job) > stopped_at + 20)
         service.cancel(job.id, "anna")
         wait_until(lambda: state(service, job) is JobState.cancelled)
     assert training_pid(service, job) is None
