@@ -28,11 +28,6 @@ class GeneratorClient:
     def __init__(self, runtime: Path) -> None:
         self._path = generator_socket(runtime)
 
-    def is_there(self) -> bool:
-        """Whether the generator listens."""
-        with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
-            return connection.connect_ex(str(self._path)) == 0
-
     def generate(
         self,
         request: PictureRequest,

@@ -23,6 +23,10 @@ _PARTS = {
     "supervisor": "jobs worker",
     "generator": "inference.generator",
     "child": "trainer resume",
+    "publisher": "jobs publisher",
+    "mirror": "jobs mirror",
+    "treasurer": "jobs treasurer",
+    "remote": "jobs remote",
 }
 
 
@@ -79,7 +83,7 @@ class App:
             time.sleep(0.05)
 
     def processes(self) -> dict[str, psutil.Process]:
-        """Every live process over this data root, by its part: page, supervisor, generator, child.
+        """Every live process over this data root, by its part, as `_PARTS` names them.
 
         Orphans count too: they are known by their environment, whoever their parent is by now.
         """

@@ -1,7 +1,7 @@
-"""Commands in a process of their own that finds the libraries imported: importing takes most of a short command's time.
+"""Commands in processes of their own.
 
-It is forked from a server that imported them once. How a command fares that has to import them is tested by the apps
-and by the tests that start `python -m` themselves.
+Importing the libraries takes most of a short command's time; so there is a server that imported them once, which forks
+a process for each command. How a command fares that has to import them is tested by the apps and by `run_module`.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from tests import ROOT
+from tests.waiting import PATIENCE_S
 
 _FORKS = multiprocessing.get_context("forkserver")
 _FORKS.set_forkserver_preload(["trainer.engine.imports.run", "trainer.engine.run", "inference.engine"])
 
 
-def run_command(package: str, *arguments: object, timeout_s: float = 120) -> subprocess.CompletedProcess[str]:
+def run_command(package: str, *arguments: object, timeout_s: float = PATIENCE_S) -> subprocess.CompletedProcess[str]:
     """What `python -m PACKAGE ARGUMENTS` does in the checkout."""
     words = [str(argument) for argument in arguments]
     with tempfile.TemporaryDirectory() as folder:
@@ -35,6 +36,18 @@ def run_command(package: str, *arguments: object, timeout_s: float = 120) -> sub
             raise subprocess.TimeoutExpired([package, *words], timeout_s)
         stdout, stderr = (file.read_text(encoding="utf-8") for file in said)
     return subprocess.CompletedProcess([package, *words], process.exitcode, stdout, stderr)
+
+
+def run_module(*words: object, **environment: str) -> subprocess.CompletedProcess[str]:
+    """What `python -m WORDS` does in the checkout, told this environment besides."""
+    return subprocess.run(
+        [sys.executable, "-m", *map(str, words)],
+        cwd=ROOT,
+        env={**os.environ, **environment},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+    )
 
 
 def _become(package: str, arguments: list[str], said: list[Path], environment: Mapping[str, str]) -> None:

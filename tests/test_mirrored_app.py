@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -54,16 +55,24 @@ def submit(settings: Settings, base: Path, photos: Path, *, steps: int = STEPS) 
         service.close()
 
 
-def mirrored(settings: Settings, job: Job) -> CopyList:
+def copy_of(settings: Settings, job: Job) -> Path:
     assert settings.mirror is not None
-    return read_newest_list(settings.mirror / "concept-studio" / "runs" / job.id) or CopyList()
+    return settings.mirror / "concept-studio" / "runs" / job.id
+
+
+def mirrored(settings: Settings, job: Job) -> CopyList:
+    try:
+        return read_newest_list(copy_of(settings, job)) or CopyList()
+    except FileNotFoundError:  # a newer list took its place
+        return CopyList()
 
 
 def mirrored_state(settings: Settings, job: Job) -> str:
     """job.json as the mirror has it."""
-    assert settings.mirror is not None
     stored = [file.stored for file in mirrored(settings, job).files if file.path == "job.json"]
-    return (settings.mirror / "concept-studio" / "runs" / job.id / stored[0]).read_text() if stored else ""
+    with contextlib.suppress(FileNotFoundError):  # a newer one took its place
+        return (copy_of(settings, job) / stored[0]).read_text() if stored else ""
+    return ""
 
 
 def lose_machine(studio: App, settings: Settings) -> None:
@@ -107,18 +116,18 @@ def test_results_outlive_the_machine_and_training_goes_on_once_from_the_mirrored
     waiting = submit(settings, tiny_model, photo_folder, steps=6)
     studio.start()
     for ended in (kept, deleted):
-        wait_until(lambda: '"finished"' in mirrored_state(settings, ended), "the result is in the mirror", 300)  # noqa: B023
+        wait_until(lambda: '"finished"' in mirrored_state(settings, ended), "the result is in the mirror")  # noqa: B023
     kept_events = RunFolder(settings.runs_dir / kept.id).events_file.read_bytes()
     with opened(settings) as service:
         service.delete(deleted.id, SINGLE_OWNER)
-    wait_until(lambda: not mirrored(settings, deleted).files, "the mirror forgets it")
+    wait_until(lambda: not copy_of(settings, deleted).exists(), "the mirror forgets it")
     wait_until(lambda: "checkpoints" in str(mirrored(settings, job)), "a checkpoint is in the mirror")
     lose_machine(studio, settings)
     assert '"running"' in mirrored_state(settings, job)
 
     studio.start()
     with opened(settings) as service:
-        wait_until(lambda: finished(service, job), "the job is finished", 300)
+        wait_until(lambda: finished(service, job), "the job is finished")
         assert {view.job.id for view in service.views(SINGLE_OWNER)} == {kept.id, job.id, waiting.id}
         assert_kept(service.run_folder(kept.id), kept_events)
         assert service.view(kept.id, SINGLE_OWNER).job.state is JobState.finished

@@ -5,13 +5,18 @@ from __future__ import annotations
 import json
 import math
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
+from PIL import Image
 
 from tests.benchmarks.learning.__main__ import main
 from tests.benchmarks.learning.conditions import conditions
 from tests.benchmarks.learning.exam import NAME, PLACEHOLDER
+from tests.benchmarks.learning.features import square
 from tests.benchmarks.learning.files import read_json
 from tests.benchmarks.learning.peers import SCRIPTS, train_theirs
 from tests.benchmarks.learning.subjects import Subject, write_subject
@@ -39,6 +44,17 @@ def write_subjects(folder: Path) -> None:
         write_subject(Subject(name, "drawn", Kind.object, "object", folder / name), pictures)
 
 
+class Colours:
+    """Features that need no network: the pictures' own colours, in squares."""
+
+    def __init__(self, _folder: Path) -> None: ...
+
+    def of(self, pictures: Sequence[Image.Image]) -> torch.Tensor:
+        """Vectors of length 1, fp32 [pictures, 3072]."""
+        small = [np.asarray(square(picture).resize((32, 32)), np.float32).ravel() for picture in pictures]
+        return torch.nn.functional.normalize(torch.from_numpy(np.stack(small)), dim=1)
+
+
 def run(model: Path, out: Path, *more: str) -> int:
     options = ["run", "--base", str(model), "--out", str(out), "--subjects", "disc", "--workers", "0", "--seeds", "1"]
     options += ["--sampler-steps", "1", "--methods", "textual-inversion", "--sweep", str(out / "none.json")]
@@ -46,7 +62,11 @@ def run(model: Path, out: Path, *more: str) -> int:
     return main([*options, *more])
 
 
-def test_a_run_is_measured_reported_and_goes_on_where_it_stopped(tiny_model: Path, tmp_path: Path) -> None:
+def test_a_run_is_measured_reported_and_goes_on_where_it_stopped(
+    tiny_model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in ("cells", "__main__"):
+        monkeypatch.setattr(f"tests.benchmarks.learning.{module}.LiteFeatures", Colours)
     name = f"{inspect_base(tiny_model).identity}-{conditions(1)}"
     folder, measured = tmp_path / name, tmp_path / "measured" / name
     write_subjects(folder / "subjects")

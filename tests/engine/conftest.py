@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
 
+from tests.prepared_photos import take_prepared
 from trainer.engine.context import RunContext
 from trainer.engine.run import run_training
 from trainer.events import Event
 from trainer.machine.process import StopKind, StopSignal
-from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe.build import build_recipe
 from trainer.run_folder import RunFolder
@@ -74,7 +75,7 @@ def prepared(tmp_path: Path, photo_folder: Path) -> Prepare:
 
     def prepare(base: Path, method: str, name: str = "run", **changes: Any) -> RunFolder:
         recipe = small_recipe(base, method, **changes)
-        run, _ = prepare_run(tmp_path / name, recipe, lambda folder: take_folder(photo_folder, folder))
+        run, _ = prepare_run(tmp_path / name, recipe, partial(take_prepared, photo_folder))
         return run
 
     return prepare

@@ -14,6 +14,7 @@ from diffusers import DDPMScheduler
 from PIL import Image, ImageChops, ImageOps
 
 from tests.engine.conftest import small_recipe
+from tests.waiting import PATIENCE_S
 from trainer.artifact import sha256_of
 from trainer.engine.attention import PLAIN, SDPA, choose_attention, head_sizes, probe_xformers
 from trainer.engine.averaging import Average
@@ -229,7 +230,7 @@ def test_checkpoint_names_every_file_with_its_hash(tmp_path: Path) -> None:
 
 
 def test_files_of_a_checkpoint_are_hashed_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    both = threading.Barrier(2, timeout=5)
+    both = threading.Barrier(2, timeout=PATIENCE_S)
 
     def hashed(file: Path) -> str:
         both.wait()

@@ -28,7 +28,6 @@ from trainer.events import (
     Preview,
     Started,
     Step,
-    Stopped,
     Warned,
 )
 from trainer.photos.intake import take_folder
@@ -161,7 +160,6 @@ def test_run_without_previews_or_checkpoints_leaves_none(prepared: Prepare, tiny
     assert not run.previews.exists()
     assert not run.checkpoints.exists()
     assert isinstance(events[-1], Finished)
-    assert not any(isinstance(e, Stopped) for e in events)
 
 
 def test_subjects_are_told_from_their_backgrounds_where_the_recipe_asks(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +17,8 @@ from inference.catalog import use_together
 from inference.engine import Engine
 from inference.prompting import encode
 from inference.request import PictureRequest
-from tests.engine.conftest import METHODS, Prepare, go_on, small_recipe
+from tests.engine.conftest import METHODS, go_on, small_recipe
+from tests.prepared_photos import take_prepared
 from tests.tiny_models import build_tiny_xl_model
 from trainer.artifact import read_manifest
 from trainer.bases import find_base, inspect_base, read_json
@@ -37,6 +39,7 @@ from trainer.engine.text import TextStates
 from trainer.imports.recognise import recognise_file
 from trainer.imports.task import build_task, extraction_of, prepare_task, source_values
 from trainer.machine.process import StopSignal
+from trainer.prepare import prepare_run
 from trainer.recipe.choices import Kind, Method
 from trainer.recipe.presets import preset_recipe
 from trainer.run_folder import RunFolder
@@ -51,13 +54,31 @@ def opened(folder: Path) -> Family:
     return open_family(folder, device=torch.device("cpu"), dtype=torch.float32)
 
 
+class Runs(dict[str, RunFolder]):
+    """method -> finished run, trained when it is first asked for; nobody changes its files."""
+
+    def __init__(self, root: Path, base: Path, photos: Path) -> None:
+        super().__init__()
+        self._root, self._base, self._photos = root, base, photos
+
+    def __missing__(self, method: str) -> RunFolder:
+        text = {} if method == "textual-inversion" else {"text_encoder_share": 1.0}
+        recipe = small_recipe(self._base, method, learning_rate=0.01, **text)
+        run, _ = prepare_run(self._root / method, recipe, partial(take_prepared, self._photos))
+        go_on(run, self._root / "cache")
+        self[method] = run
+        return run
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory, xl: Path, photo_folder: Path) -> Runs:
+    return Runs(tmp_path_factory.mktemp("runs"), xl, photo_folder)
+
+
 @pytest.fixture
-def trained(prepared: Prepare, xl: Path, cache: Path, request: pytest.FixtureRequest) -> RunFolder:
+def trained(runs: Runs, request: pytest.FixtureRequest) -> RunFolder:
     """A finished run of the method that the test names."""
-    text = {} if request.param == "textual-inversion" else {"text_encoder_share": 1.0}
-    run = prepared(xl, request.param, learning_rate=0.01, **text)
-    go_on(run, cache)
-    return run
+    return runs[request.param]
 
 
 def test_traits_and_presets_are_those_of_the_family(xl: Path) -> None:
@@ -138,7 +159,7 @@ def test_pictures_with_the_concept_differ_and_leave_no_trace(trained: RunFolder,
 @pytest.mark.parametrize("trained", ["dreambooth"], indirect=True)
 def test_whole_model_in_one_file_is_a_base_again(trained: RunFolder, tmp_path: Path) -> None:
     file = tmp_path / "red-mug.safetensors"
-    (trained.artifact / "red-mug.safetensors").rename(file)
+    shutil.copy(trained.artifact / "red-mug.safetensors", file)
     (tmp_path / "red-mug").symlink_to(trained.artifact)
     folder = converted_base(find_base(str(file)), tmp_path / "cache")
     assert inspect_base(folder).family == "stable-diffusion-xl"

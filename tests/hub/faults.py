@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass, field
@@ -28,7 +29,7 @@ class Fault:
     revoke: str | None = None
     """Revoke this token first."""
     hang_s: float = 0.0
-    """Wait before anything else is done."""
+    """Wait before anything else is done, for so long or until the faults are cleared."""
     cut_request_after: int | None = None
     """Drop the connection when that many bytes of the request's body have come in."""
     cut_response_after: int | None = None
@@ -65,17 +66,20 @@ class FaultInjector:
         self._app, self._revoke = app, revoke
         self._orders: list[tuple[Fault, int]] = []
         self._records: list[RequestRecord] = []
+        self._cleared = asyncio.Event()
 
     def order(self, fault: Fault) -> None:
         self._orders.append((fault, fault.times))
 
     def clear(self) -> None:
         """Forget orders and requests."""
-        self._orders.clear()
+        self.clear_orders()
         self._records.clear()
 
     def clear_orders(self) -> None:
         self._orders.clear()
+        self._cleared.set()
+        self._cleared = asyncio.Event()
 
     def journal(self) -> list[dict[str, Any]]:
         return [asdict(record) for record in self._records]
@@ -113,7 +117,8 @@ class FaultInjector:
         if fault.revoke is not None:
             self._revoke(fault.revoke)
         if fault.hang_s:
-            await asyncio.sleep(fault.hang_s)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._cleared.wait(), fault.hang_s)
             if connection.is_closing():
                 return
         if fault.cut_request_after is not None:

@@ -6,7 +6,6 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 from huggingface_hub import HfApi, JobInfo
 from huggingface_hub.errors import HfHubHTTPError, JobNotFoundError
@@ -14,7 +13,7 @@ from huggingface_hub.errors import HfHubHTTPError, JobNotFoundError
 from tests.hub.accounts import ALICE, BOB, TokenKind
 from tests.hub.fixtures import Client
 from tests.hub.local_hub import LocalHub
-from tests.waiting import wait_until
+from tests.waiting import has_ended, wait_until
 
 
 @pytest.fixture
@@ -86,10 +85,10 @@ def test_cancelled_job_dies_with_all_that_it_started(alice: HfApi) -> None:
     )
     job = run(alice, program)
     child = int(next(iter(alice.fetch_job_logs(job_id=job.id, namespace="alice", follow=True))))
-    assert psutil.pid_exists(child)
+    assert not has_ended(child)
     alice.cancel_job(job_id=job.id, namespace="alice")
     assert stage(alice, job) == "CANCELED"
-    wait_until(lambda: not psutil.pid_exists(child) or psutil.Process(child).status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: has_ended(child))
 
 
 def test_job_with_the_image_of_a_space_runs_among_its_files(alice: HfApi) -> None:
@@ -163,4 +162,4 @@ def test_jobs_end_with_the_hub(tmp_path: Path, client: Client) -> None:
         api = HfApi(endpoint=hub.url, token=ALICE)
         job = run(api, "import os, time; print(os.getpid()); time.sleep(60)")
         pid = int(next(iter(api.fetch_job_logs(job_id=job.id, namespace="alice", follow=True))))
-    wait_until(lambda: not psutil.pid_exists(pid) or psutil.Process(pid).status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: has_ended(pid))

@@ -12,7 +12,7 @@ import pytest
 
 from tests import ROOT
 from tests.hub.local_hub import LocalHub
-from tests.waiting import wait_until
+from tests.waiting import has_ended, wait_until
 
 
 def answers(url: str) -> bool:
@@ -42,7 +42,7 @@ def test_hub_ends_when_the_test_run_is_killed(tmp_path: Path) -> None:
         (server,) = psutil.Process(run.pid).children()
         assert answers(url)
         run.kill()
-    wait_until(lambda: not psutil.pid_exists(server.pid) or server.status() == psutil.STATUS_ZOMBIE)
+    wait_until(lambda: has_ended(server.pid))
 
 
 @pytest.mark.parametrize("xet", [True, False])

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from tests.engine.conftest import cache, go_on, prepared, small_recipe  # noqa: F401 - two are fixtures
+from tests.prepared_photos import take_prepared
 from tests.tiny_models import build_tiny_model
-from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
 from trainer.run_folder import RunFolder
 
@@ -28,7 +29,7 @@ class Concepts(dict[str, RunFolder]):
         if name == "other-base":
             base, method = build_tiny_model(self._root / "other-model", seed=1), "textual-inversion"
         recipe = small_recipe(base, method, learning_rate=0.05, checkpoint_every_steps=0, preview_every_steps=0)
-        run, _ = prepare_run(self._root / name, recipe, lambda folder: take_folder(self._photos, folder))
+        run, _ = prepare_run(self._root / name, recipe, partial(take_prepared, self._photos))
         go_on(run, self._root / "cache")
         self[name] = run
         return run

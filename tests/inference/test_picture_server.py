@@ -13,6 +13,7 @@ from inference import picture_server
 from inference.picture_server import PictureServer, _Visit
 from inference.protocol import ANSWERS, Ask, Refused, Waiting, Working
 from inference.request import PictureRequest
+from tests.waiting import PATIENCE_S
 from trainer.errors import BaseModelError
 from trainer.machine.devices import Device
 from trainer.machine.lease import DeviceLease
@@ -40,7 +41,7 @@ def visit(tmp_path: Path) -> tuple[_Visit, socket.socket]:
 
 
 def heard(theirs: socket.socket) -> list[Any]:
-    theirs.settimeout(1)
+    theirs.settimeout(PATIENCE_S)
     return [ANSWERS.validate_json(line) for line in theirs.recv(10_000).splitlines()]
 
 

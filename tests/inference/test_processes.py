@@ -8,7 +8,6 @@ import socket
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -26,7 +25,7 @@ from inference.protocol import Made, Refused, Waiting, Working, generator_socket
 from inference.request import PictureRequest
 from tests import ROOT
 from tests.command import run_command
-from tests.waiting import PATIENCE_S
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.machine.locks import hold_lock
 from trainer.machine.process import StopKind, StopSignal
 from trainer.run_folder import RunFolder
@@ -48,14 +47,18 @@ def generator(settings: Settings) -> Iterator[subprocess.Popen[bytes]]:
         process = subprocess.Popen(
             [sys.executable, "-m", "inference.generator"], cwd=ROOT, env=environment, stdout=log, stderr=log
         )
-    client = GeneratorClient(settings.runtime_dir)
-    deadline = time.monotonic() + 60
-    while not client.is_there():
-        assert process.poll() is None and time.monotonic() < deadline, (settings.home / "generator.log").read_text()
-        time.sleep(0.1)
-    yield process
-    process.kill()
-    process.wait()
+    try:
+        wait_until(lambda: listens(settings) or process.poll() is not None, "the generator listens")
+        assert process.poll() is None, (settings.home / "generator.log").read_text()
+        yield process
+    finally:
+        process.kill()
+        process.wait()
+
+
+def listens(settings: Settings) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as connection:
+        return connection.connect_ex(str(generator_socket(settings.runtime_dir))) == 0
 
 
 def ask(base: Path, **changes: object) -> PictureRequest:

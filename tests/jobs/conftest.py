@@ -20,9 +20,10 @@ from jobs.submission.preflight import BaseChecker
 from tests.engine.conftest import small_recipe
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
+from tests.jobs.empty_database import prepare_database
 from tests.jobs.gpu_driver import driver  # noqa: F401 - a fixture
 from tests.jobs.imports import ROWS
-from trainer.photos.intake import take_folder
+from tests.prepared_photos import take_prepared
 from trainer.settings import Settings
 
 
@@ -33,6 +34,7 @@ def settings(tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def service(settings: Settings) -> Iterator[JobService]:
+    prepare_database(settings)
     service = open_service(settings)
     yield service
     service.close()
@@ -50,7 +52,7 @@ def submit(service: JobService, tiny_model: Path, photo_folder: Path) -> Callabl
         **changes: Any,
     ) -> Job:
         recipe = small_recipe(tiny_model, method, **changes)
-        photos = partial(take_folder, photo_folder)
+        photos = partial(take_prepared, photo_folder)
         return service.submitting.submit(owner, recipe, photos, press_id=press_id, bill=bill)
 
     return call

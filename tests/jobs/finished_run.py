@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from PIL import Image
 
+from tests.prepared_photos import take_prepared
 from trainer.artifact import describe_artifact, write_manifest
-from trainer.photos.intake import take_folder
 from trainer.prepare import prepare_run
 from trainer.recipe.build import build_recipe
 from trainer.run_folder import RunFolder
@@ -19,7 +20,7 @@ BASE: dict[str, Any] = {"name": "red-mug", "kind": "object", "class_word": "mug"
 def write_finished_run(root: Path, photo_folder: Path, **values: Any) -> RunFolder:
     """Write RUN_DIR with photos, previews of two steps and an artifact of one large and one small file."""
     recipe = build_recipe({**BASE, "method": "textual-inversion", "learning_rate": 0.01, **values})
-    run, _ = prepare_run(root, recipe, lambda folder: take_folder(photo_folder, folder))
+    run, _ = prepare_run(root, recipe, partial(take_prepared, photo_folder))
     run.previews.mkdir()
     for step, colour in ((0, "grey"), (3, "pink"), (6, "red")):
         for number in range(2):

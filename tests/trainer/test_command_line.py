@@ -5,12 +5,13 @@ from __future__ import annotations
 import errno
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
+import psutil
 import pytest
 import torch
 from PIL import Image
@@ -159,22 +160,18 @@ def start(run: RunFolder) -> subprocess.Popen[str]:
 @pytest.mark.parametrize("number", [signal.SIGTERM, pytest.param(signal.SIGINT, marks=pytest.mark.slow)])
 def test_stop_on_request_keeps_a_checkpoint_and_exits_3(long_run: RunFolder, number: signal.Signals) -> None:
     process = start(long_run)
-    began = time.monotonic()
     process.send_signal(number)
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3
-    assert time.monotonic() - began < 20
     assert "checkpoint is kept" in errors.splitlines()[-1]
     assert len(list(long_run.checkpoints.iterdir())) == 1
 
 
 def test_run_that_is_held_by_a_process_is_refused_with_its_pid(long_run: RunFolder) -> None:
-    process = start(long_run)
-    second = command("resume", long_run.root)
-    process.kill()
-    process.communicate()
+    with long_run.locked():
+        second = command("resume", long_run.root)
     assert second.returncode == 2
-    assert f"pid {process.pid}" in second.stderr
+    assert f"pid {os.getpid()}" in second.stderr
 
 
 @pytest.mark.fault(7)
@@ -182,13 +179,16 @@ def test_run_that_another_machine_has_by_now_is_left_alone(long_run: RunFolder) 
     """A machine that slept lost its lock on a network file system, and goes on training when it wakes up."""
     process = start(long_run)
     process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: psutil.Process(process.pid).status() == psutil.STATUS_STOPPED)
     (long_run.root / ".lock").write_text("1234 another-machine")
     before = long_run.events_file.read_bytes()
     process.send_signal(signal.SIGCONT)
-    _, errors = process.communicate(timeout=60)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3
     assert errors.splitlines()[-1] == "Another machine has this run by now."
-    assert long_run.events_file.read_bytes() == before
+    after = long_run.events_file.read_bytes()
+    assert after.startswith(before)
+    assert len(after[len(before) :].splitlines()) <= 1  # it may have been about to write one
     assert list(long_run.checkpoints.glob("*")) == []
     assert (long_run.root / ".lock").read_text() == "1234 another-machine"
 
@@ -260,7 +260,7 @@ def test_stopped_import_exits_3_at_once(tiny_model: Path, tmp_path: Path) -> Non
     process = subprocess.Popen(program, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until((tmp_path / "run" / ".lock").exists)
     process.terminate()
-    _, errors = process.communicate(timeout=20)
+    _, errors = process.communicate(timeout=PATIENCE_S)
     assert process.returncode == 3
     assert errors.splitlines() == ["Stopped; nothing was taken in."]
     assert not (tmp_path / "run" / "artifact").exists()
@@ -289,8 +289,9 @@ def test_import_that_was_ended_right_after_its_result_was_written_is_completed_b
 def test_stop_while_photos_are_taken_in_leaves_nothing(tmp_path: Path, tiny_model: Path) -> None:
     photos = tmp_path / "photos"
     photos.mkdir()
-    for number in range(12):
-        Image.effect_noise((2500, 2500), 60).save(photos / f"{number}.png")
+    Image.effect_noise((2500, 2500), 60).save(photos / "0.png", compress_level=1)
+    for number in range(1, 12):
+        shutil.copy(photos / "0.png", photos / f"{number}.png")
     program = [sys.executable, "-m", "trainer", *map(str, train_arguments(photos, tiny_model, tmp_path / "run"))]
     process = subprocess.Popen(program, cwd=ROOT, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     wait_until(lambda: any(tmp_path.glob(".run.*/photos/*.jpg")))

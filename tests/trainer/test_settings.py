@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from app import main
 from tests import ROOT
 from tests.disks import mounted
 from tests.waiting import PATIENCE_S
@@ -104,16 +105,12 @@ def closed_folder(tmp_path: Path) -> Iterator[Path]:
 
 
 @pytest.mark.fault(18)
-def test_app_refuses_a_data_folder_that_it_cannot_write_and_says_which_and_what_to_do(closed_folder: Path) -> None:
-    result = subprocess.run(
-        [sys.executable, "app.py"],
-        cwd=ROOT,
-        env={**os.environ, "STUDIO_HOME": str(closed_folder)},
-        capture_output=True,
-        text=True,
-    )
-    assert result.returncode == 2
-    (line,) = result.stderr.strip().splitlines()
+def test_app_refuses_a_data_folder_that_it_cannot_write_and_says_which_and_what_to_do(
+    closed_folder: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("STUDIO_HOME", str(closed_folder))
+    assert main() == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
     assert str(closed_folder) in line
     assert "cannot be written" in line
     assert "STUDIO_HOME" in line
@@ -147,12 +144,11 @@ WRONG = {
 @pytest.mark.parametrize(
     "program",
     [
-        ["app.py"],
         ["-m", "trainer", "train", "--photos", ".", "--method", "dreambooth", "--name", "x", "--out", "run"],
         ["-m", "inference", "--prompt", "x", "--out", "x.png"],
         ["-m", "jobs", "list"],
     ],
-    ids=["app", "trainer", "inference", "jobs"],
+    ids=["trainer", "inference", "jobs"],
 )
 def test_each_wrong_variable_is_one_sentence_that_does_not_quote_it(program: list[str], tmp_path: Path) -> None:
     result = subprocess.run(
@@ -163,9 +159,19 @@ def test_each_wrong_variable_is_one_sentence_that_does_not_quote_it(program: lis
         text=True,
     )
     assert result.returncode == 2
-    said = result.stderr.splitlines()
-    assert sorted(said) == sorted(f"{name} must be {words}." for name, (_, words) in WRONG.items())
-    assert result.stdout == ""
+    assert_all_are_said(result.stdout, result.stderr)
+
+
+def test_app_says_each_wrong_variable_too(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, (value, _) in WRONG.items():
+        monkeypatch.setenv(name, value)
+    assert main() == 2
+    assert_all_are_said(*capsys.readouterr())
+
+
+def assert_all_are_said(out: str, err: str) -> None:
+    assert sorted(err.splitlines()) == sorted(f"{name} must be {words}." for name, (_, words) in WRONG.items())
+    assert out == ""
 
 
 @pytest.mark.parametrize("value", ["nan", "inf", "-1", "0", "1,5"])

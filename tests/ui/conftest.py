@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,9 +16,10 @@ from starlette.requests import Request
 from app import build_services
 from jobs.record.store import SINGLE_OWNER, Job
 from tests.engine.conftest import small_recipe
+from tests.jobs.empty_database import prepare_database
 from tests.jobs.finished_run import write_finished_run
+from tests.prepared_photos import take_prepared
 from trainer.machine.devices import cpu
-from trainer.photos.intake import take_folder
 from trainer.settings import Owners, Settings
 from ui.services import Services
 
@@ -32,7 +34,9 @@ PICTURE: dict[str, Any] = {
 
 @pytest.fixture
 def services(tmp_path: Path) -> Iterator[Services]:
-    services = build_services(Settings(home=tmp_path / "home", owners=Owners.browser), [cpu()])
+    settings = Settings(home=tmp_path / "home", owners=Owners.browser)
+    prepare_database(settings)
+    services = build_services(settings, [cpu()])
     yield services
     services.jobs.close()
 
@@ -59,7 +63,7 @@ def drawn(build: Callable[[gr.Blocks], _T]) -> _T:
 def trained_job(services: Services, owner: str, tiny_model: Path, photo_folder: Path) -> Job:
     """A job with previews, thumbnails and an artifact, as a finished one has."""
     recipe = small_recipe(tiny_model, "textual-inversion")
-    job = services.jobs.submitting.submit(owner, recipe, lambda folder: take_folder(photo_folder, folder))
+    job = services.jobs.submitting.submit(owner, recipe, partial(take_prepared, photo_folder))
     root = services.jobs.run_folder(job.id).root
     for name in ("previews/step-000000-0.png", "artifact/learned.safetensors", "photos/thumbs/0001.jpg", "log.txt"):
         (root / name).parent.mkdir(parents=True, exist_ok=True)
@@ -70,7 +74,7 @@ def trained_job(services: Services, owner: str, tiny_model: Path, photo_folder: 
 def learnt_concept(services: Services, folder: Path, tiny_model: Path, photo_folder: Path, name: str) -> str:
     """A concept of this name in the library of this machine's only owner; its job."""
     recipe = small_recipe(tiny_model, "textual-inversion", name=name)
-    job = services.jobs.submitting.submit(SINGLE_OWNER, recipe, lambda photos: take_folder(photo_folder, photos))
+    job = services.jobs.submitting.submit(SINGLE_OWNER, recipe, partial(take_prepared, photo_folder))
     services.jobs.cancel(job.id, SINGLE_OWNER)
     made = write_finished_run(folder / job.id, photo_folder, name=name, base=str(tiny_model))
     for part in (made.artifact, made.previews):

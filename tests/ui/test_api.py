@@ -56,11 +56,11 @@ def test_client_trains_and_draws_what_is_its_own(app: Callable[..., App], photo_
     job = anna.predict(recipe=RECIPE, photos=photos, api_name="/train")
     assert job["state"] in ("waiting", "running")
 
-    def now() -> dict[str, Any]:
-        return anna.predict(job=job["id"], api_name="/job")
+    def now(job_id: str) -> dict[str, Any]:
+        return anna.predict(job=job_id, api_name="/job")
 
-    wait_until(lambda: now()["state"] == "finished", "it is trained")
-    done = now()
+    wait_until(lambda: now(job["id"])["state"] == "finished", "it is trained", every_s=0.5)
+    done = now(job["id"])
     assert (done["step"], done["recipe"]["steps"], done["recipe"]["class_word"]) == (3, 3, "mug")
     made = anna.predict(prompt="a <red-mug>", concepts={job["id"]: 0.9}, steps=2, count=2, seed=7, api_name="/generate")
     assert (len(made["pictures"]), made["seed"]) == (2, 7)
@@ -91,7 +91,7 @@ def test_client_trains_and_draws_what_is_its_own(app: Callable[..., App], photo_
         anna.predict(job=job["id"], api_name="/resume")
     again = anna.predict(recipe=done["recipe"] | {"steps": 30_000}, photos=photos, api_name="/train")
     anna.predict(job=again["id"], api_name="/cancel")
-    wait_until(lambda: anna.predict(job=again["id"], api_name="/job")["state"] == "cancelled", "it is cancelled")
+    wait_until(lambda: now(again["id"])["state"] == "cancelled", "it is cancelled", every_s=0.5)
     assert anna.predict(job=job["id"], api_name="/delete") == job["id"]
     assert [left["id"] for left in anna.predict(api_name="/jobs")] == [again["id"]]
     anna.close()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from jobs.open import open_service
 from tests.jobs.fleet.postgres import make_database, postgres_server
 from trainer.settings import Settings
 
@@ -20,12 +21,20 @@ def postgres() -> Iterator[str]:
         yield url
 
 
+@pytest.fixture(scope="package")
+def set_up(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> str:
+    """The name of a database that is set up and empty."""
+    settings = Settings(home=tmp_path_factory.mktemp("home"), database_url=make_database(postgres, "set_up"))
+    open_service(settings).close()
+    return "set_up"
+
+
 @pytest.fixture
-def settings(postgres: str, tmp_path: Path) -> Settings:
+def settings(postgres: str, set_up: str, tmp_path: Path) -> Settings:
     """Those of the machine that serves the page and does not train."""
     return Settings(
         home=tmp_path / "page",
         shared=tmp_path / "shared",
-        database_url=make_database(postgres, f"jobs_{next(_NUMBERS)}"),
+        database_url=make_database(postgres, f"jobs_{next(_NUMBERS)}", like=set_up),
         train_here=False,
     )

@@ -1,7 +1,8 @@
-"""Machines of a fleet, each a real supervisor, and what can be seen of the jobs that they have."""
+"""Machines of a fleet, each a real supervisor, and the processes that they have."""
 
 from __future__ import annotations
 
+import contextlib
 import subprocess
 from collections.abc import Callable
 from contextlib import AbstractContextManager
@@ -9,15 +10,13 @@ from pathlib import Path
 
 import psutil
 
-from jobs.record.state import JobState
 from jobs.record.store import Job
 from jobs.service import JobService
 from tests.jobs.processes import jobs_process
-from trainer.events import Started, read_events
+from tests.jobs.watching import step
 from trainer.settings import Settings
 
 Submit = Callable[..., Job]
-LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
 _GONE_AFTER_S = 10.0
 _WORKER = f"""
 import sys
@@ -40,15 +39,8 @@ def child_of(service: JobService, job: Job) -> psutil.Process | None:
     """The process that has the run, once it has trained some steps and written a checkpoint."""
     run = service.run_folder(job.id)
     holder = run.holder()
-    if holder is None or not psutil.pid_exists(holder.pid) or service.view(job.id, job.owner).progress.step < 25:
-        return None
-    return psutil.Process(holder.pid)
-
-
-def state(service: JobService, job: Job) -> JobState:
-    return service.job(job.id, job.owner).state
-
-
-def starts(service: JobService, job: Job) -> list[int]:
-    """From which steps it was started."""
-    return [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
+    with contextlib.suppress(psutil.NoSuchProcess):
+        child = psutil.Process(holder.pid) if holder else None
+        if step(service, job) >= 25:
+            return child
+    return None

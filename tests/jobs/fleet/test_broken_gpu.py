@@ -9,8 +9,9 @@ import pytest
 
 from jobs.record.state import JobState
 from jobs.service import JobService
-from tests.jobs.fleet.machines import Submit, machine, state
+from tests.jobs.fleet.machines import Submit, machine
 from tests.jobs.gpu_driver import REPORTS, Driver
+from tests.jobs.watching import state
 from tests.waiting import wait_until
 from trainer.settings import Settings
 

@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from jobs.record.state import OPEN_STATES, JobState
 from jobs.record.store import open_engine
 from jobs.service import JobService
-from tests.jobs.fleet.machines import LONG, Submit, child_of, machine, starts, state
+from tests.jobs.fleet.machines import Submit, child_of, machine
+from tests.jobs.watching import LONG, starts, state
 from tests.waiting import wait_until
 from trainer.settings import Settings
 

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import signal
 import subprocess
-import sys
 from collections.abc import Generator
 from pathlib import Path
 
@@ -15,9 +13,10 @@ import pytest
 from jobs.record.state import JobState
 from jobs.record.store import Job
 from jobs.service import JobService
-from tests import ROOT
-from tests.jobs.fleet.machines import LONG, Submit, child_of, machine, starts, state
-from tests.waiting import PATIENCE_S, wait_until
+from tests.command import run_module
+from tests.jobs.fleet.machines import Submit, child_of, machine
+from tests.jobs.watching import LONG, starts, state
+from tests.waiting import wait_until
 from trainer.events import Finished, read_events
 from trainer.settings import Settings
 
@@ -105,14 +104,7 @@ def test_machine_with_another_shared_folder_refuses_to_serve(
 ) -> None:
     environment = {"STUDIO_HOME": str(tmp_path / "one"), "STUDIO_DATABASE_URL": str(settings.database_url)}
     for shared in (str(tmp_path / "another"), ""):
-        result = subprocess.run(
-            [sys.executable, "-m", "jobs", "worker"],
-            cwd=ROOT,
-            env={**os.environ, **environment, "STUDIO_SHARED": shared},
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
+        result = run_module("jobs", "worker", **environment, STUDIO_SHARED=shared)
         assert result.returncode == 2
         assert result.stderr.strip() == (
             f"The folder {shared or environment['STUDIO_HOME']} is not the one that the other machines of this "

@@ -42,15 +42,16 @@ def keeping(settings: Settings) -> Keeping:
 
 
 @pytest.fixture
-def run(settings: Settings, photo_folder: Path) -> RunFolder:
-    """A finished job with everything that a run folder may hold."""
+def run(settings: Settings, photo_folder: Path, monkeypatch: pytest.MonkeyPatch) -> RunFolder:
+    """A finished job with everything that a run folder may hold; some of its files are copied in several pieces."""
+    monkeypatch.setattr("jobs.mirror.folder._CHUNK", 4_000)
     run = write_finished_run(settings.runs_dir / JOB, photo_folder)
     file = JobFile(id=JOB, owner="anna", title="red-mug", state=JobState.finished, created=1.0)
     run.job_file.write_text(file.model_dump_json())
     run.events_file.write_text('{"event": "phase"}\n')
     for step in (3, 6):
         (run.checkpoints / f"step-{step:06d}").mkdir(parents=True)
-        (run.checkpoints / f"step-{step:06d}" / "weights.safetensors").write_bytes(bytes([step]) * 9_000_000)
+        (run.checkpoints / f"step-{step:06d}" / "weights.safetensors").write_bytes(bytes([step]) * 9_000)
     (run.root / ".lock").write_text("1")
     return run
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -20,7 +18,7 @@ from jobs.record.publications import Publication, PublicationState, PublicationS
 from jobs.record.state import JobState
 from jobs.record.store import Job, new_job_id, now, open_engine
 from jobs.service import JobService
-from tests import ROOT
+from tests.command import run_module
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
@@ -125,7 +123,7 @@ def test_sigterm_ends_it_at_once_even_while_the_hub_stalls(settings: Settings, h
     with treasurer(settings, hub) as process:
         wait_until(lambda: any(STUDIO in request.path for request in hub.requests() if request.method == "GET"))
         process.terminate()
-        assert process.wait(40) == 0
+        assert process.wait(PATIENCE_S) == 0
 
 
 def test_second_treasurer_of_a_data_root_refuses(settings: Settings, hub: LocalHub) -> None:
@@ -138,8 +136,6 @@ def test_second_treasurer_of_a_data_root_refuses(settings: Settings, hub: LocalH
 
 
 def test_machine_that_is_no_space_has_no_treasurer(tmp_path: Path) -> None:
-    environment = {**os.environ, "STUDIO_HOME": str(tmp_path)}
-    command = [sys.executable, "-m", "jobs", "treasurer"]
-    result = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True)
+    result = run_module("jobs", "treasurer", STUDIO_HOME=str(tmp_path))
     assert result.returncode == 2
     assert "Only a Space" in result.stderr

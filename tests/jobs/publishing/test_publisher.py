@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
@@ -14,6 +11,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from jobs.__main__ import main
 from jobs.hub.tokens import TokenDesk
 from jobs.publishing.publisher import after_trouble
 from jobs.record.job_file import JobFile
@@ -21,13 +19,13 @@ from jobs.record.publications import Publication, PublicationState, PublicationS
 from jobs.record.state import JobState
 from jobs.record.store import Job, new_job_id, now, open_engine
 from jobs.service import JobService
-from tests import ROOT
+from tests.command import run_module
 from tests.hub.accounts import ALICE, BOB, EXPIRED
 from tests.hub.faults import FOREVER, RequestRecord
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import publisher, supervisor
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import HubError, HubTrouble, RequestError
 from trainer.events import Finished, Started, Step, read_events
@@ -161,12 +159,14 @@ def test_kill_between_training_and_publishing_trains_nothing_again(
 def test_cancel_of_a_job_that_is_being_published_changes_nothing(
     hub: LocalHub, client: Client, service: JobService, settings: Settings, job: str, desk: TokenDesk
 ) -> None:
-    hub.order_fault("POST .*/commit/", hang_s=1)
+    hub.order_fault("POST .*/commit/", hang_s=60)
     with publisher(settings, hub):
         desk.hand_over("anna", ALICE)
         service.publishing.ask(job, "anna", MUG, private=True)
         wait_until(lambda: commit_requests(hub))
         service.cancel(job, "anna")
+        assert commit_requests(hub)[0].status is None
+        hub.clear_faults()
         wait_until(lambda: state(service, job) is PublicationState.published)
     assert service.job(job, "anna").state is JobState.finished
     artifact = service.run_folder(job).artifact
@@ -180,12 +180,14 @@ def test_job_that_is_deleted_while_it_is_published_is_whole_there_and_gone_here(
 ) -> None:
     run = service.run_folder(job)
     files = {file.path for file in read_manifest(run.artifact).files}
-    hub.order_fault("POST .*/commit/", hang_s=1)
+    hub.order_fault("POST .*/commit/", hang_s=60)
     with publisher(settings, hub):
         desk.hand_over("anna", ALICE)
         service.publishing.ask(job, "anna", MUG, private=True)
         wait_until(lambda: commit_requests(hub))
         service.delete(job, "anna")
+        assert commit_requests(hub)[0].status is None
+        hub.clear_faults()
         wait_until(lambda: [r for r in hub.requests() if r.status and "/tree/" in r.path][1:], "it is compared again")
     assert files < published_files(client(ALICE))
     assert not run.root.exists()
@@ -246,18 +248,13 @@ def test_hub_that_is_down_is_tried_again_later(
         wait_until(lambda: state(service, job) is PublicationState.published)
 
 
-def test_sigterm_ends_it_at_once(hub: LocalHub, settings: Settings, service: JobService) -> None:
-    with publisher(settings, hub) as process:
-        process.terminate()
-        assert process.wait(40) == 0
-
-
-def test_second_publisher_of_a_data_root_refuses(hub: LocalHub, settings: Settings, service: JobService) -> None:
-    environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
+def test_second_publisher_of_a_data_root_refuses_and_sigterm_ends_the_first(
+    hub: LocalHub, settings: Settings, service: JobService
+) -> None:
     with publisher(settings, hub) as first:
-        second = subprocess.run(
-            [sys.executable, "-m", "jobs", "publisher"], cwd=ROOT, env=environment, capture_output=True, text=True
-        )
+        second = run_module("jobs", "publisher", STUDIO_HOME=str(settings.home))
+        first.terminate()
+        assert first.wait(PATIENCE_S) == 0
     assert second.returncode == 2
     assert str(first.pid) in second.stderr
 
@@ -328,27 +325,22 @@ def test_each_trouble_has_its_own_end() -> None:
 
 
 def test_command_line_publishes_with_the_machines_token(
-    hub: LocalHub, client: Client, settings: Settings, service: JobService, job: str
+    hub: LocalHub,
+    client: Client,
+    service: JobService,
+    job: str,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
-    def command(token: str | None, *more: str) -> subprocess.CompletedProcess[str]:
-        environment = {**os.environ, **hub.environment(settings.home / "hf", token=token)}
-        return subprocess.run(
-            [sys.executable, "-m", "jobs", "publish", job, *more],
-            cwd=ROOT,
-            env={**environment, "STUDIO_HOME": str(settings.home)},
-            capture_output=True,
-            text=True,
-        )
-
-    done = command(ALICE)
-    assert done.returncode == 0, done.stderr
-    assert f"{hub.url}/{MUG}" in done.stdout
+    monkeypatch.setenv("HF_TOKEN", ALICE)
+    assert main(["publish", job]) == 0
+    assert f"{hub.url}/{MUG}" in capsys.readouterr().out
     assert client(ALICE).model_info(MUG).private
-    shown = command(ALICE, "--public")
-    assert shown.returncode == 0, shown.stderr
+    assert main(["publish", job, "--public"]) == 0
     assert not client(None).model_info(MUG).private
-    refused = command(BOB)  # publishes to bob's own namespace, where it is new
-    assert "bob/red-mug" in refused.stdout
-    nobody = command(None)
-    assert nobody.returncode == 1
-    assert "HF_TOKEN" in nobody.stderr
+    monkeypatch.setenv("HF_TOKEN", BOB)
+    assert main(["publish", job]) == 0  # to bob's own namespace, where it is new
+    assert "bob/red-mug" in capsys.readouterr().out
+    monkeypatch.delenv("HF_TOKEN")
+    assert main(["publish", job]) == 1
+    assert "HF_TOKEN" in capsys.readouterr().err

@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from huggingface_hub import HfApi, JobInfo
 
 from jobs.hub.tokens import TokenDesk, TokenVault
 from jobs.record.remote_run import RemoteRun
-from jobs.record.state import JobState, StopWish
+from jobs.record.state import StopWish
 from jobs.record.store import Job
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
@@ -22,14 +23,13 @@ from tests import ROOT
 from tests.engine.conftest import SMALL
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
-from tests.waiting import wait_until
-from trainer.photos.intake import take_folder
+from tests.prepared_photos import take_prepared
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.recipe.build import build_recipe
 from trainer.settings import Settings
 
 Client = Callable[[str | None], HfApi]
 BASE = "alice/tiny"
-LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
 
 
 @pytest.fixture(scope="session")
@@ -62,23 +62,13 @@ def send(service: JobService, photo_folder: Path) -> Callable[..., Job]:
         remote = RemoteRun(
             flavor="t4-small", machine="Nvidia T4 small", usd_per_hour=0.4, limit_s=limit_s, namespace=payer
         )
-        return service.submitting.submit(
-            "anna", recipe, lambda folder: take_folder(photo_folder, folder), remote=remote
-        )
+        return service.submitting.submit("anna", recipe, partial(take_prepared, photo_folder), remote=remote)
 
     return call
 
 
-def state(service: JobService, job: Job) -> JobState:
-    return service.job(job.id, "anna").state
-
-
 def message(service: JobService, job: Job) -> str:
     return service.job(job.id, "anna").message
-
-
-def step(service: JobService, job: Job) -> int:
-    return service.view(job.id, "anna").progress.step
 
 
 def hub_jobs(alice: HfApi) -> list[JobInfo]:
@@ -99,4 +89,4 @@ def follow_until_it_is_asked_for(
             wait_until(lambda: hub_jobs(alice))
         finally:
             leaving.set()
-        assert training.result(20) is None
+        assert training.result(PATIENCE_S) is None

@@ -13,7 +13,8 @@ from jobs.record.store import Job
 from jobs.service import JobService
 from tests.hub.local_hub import LocalHub
 from tests.jobs.processes import follower
-from tests.jobs.remote.conftest import message, state
+from tests.jobs.remote.conftest import message
+from tests.jobs.watching import state
 from tests.waiting import wait_until
 from trainer.settings import Settings
 

@@ -22,9 +22,9 @@ from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import follower
-from tests.jobs.remote.conftest import LONG, Client, follow_until_it_is_asked_for, hub_jobs, message, state, step
+from tests.jobs.remote.conftest import Client, follow_until_it_is_asked_for, hub_jobs, message
+from tests.jobs.watching import LONG, starts, state, step
 from tests.waiting import PATIENCE_S, wait_until
-from trainer.events import Started, read_events
 from trainer.settings import Settings
 
 Send = Callable[..., Job]
@@ -77,8 +77,9 @@ def test_lost_answer_makes_no_second_job_and_one_that_gets_no_machine_fails_in_w
     job = send()
     with follower(settings, hub):
         desk.hand_over_for_training("anna", ALICE)
-        wait_until(lambda: "Nothing is lost" in message(service, job))
-        wait_until(lambda: "Waiting for a machine" in message(service, job))
+        said = [""]
+        wait_until(lambda: said.append(message(service, job)) or "Waiting for a machine" in said[-1])
+        assert any("Nothing is lost" in text for text in said)
         assert asked_for(hub) == 1
         (waiting,) = hub_jobs(alice)
         hub.end_job(waiting.id, stage="ERROR", message="No machine was found")
@@ -157,12 +158,6 @@ def has_checkpoint(alice: HfApi, job: Job) -> bool:
     bucket = f"alice/concept-studio-{job.id}"
     is_there = any(found.id == bucket for found in alice.list_buckets("alice"))
     return is_there and any(f.path.endswith("checkpoint.json") for f in alice.list_bucket_tree(bucket, recursive=True))
-
-
-def starts(service: JobService, job: Job) -> list[int]:
-    """The steps that its starts went on from."""
-    events = read_events(service.run_folder(job.id).events_file)
-    return [event.resumed_from for event in events if isinstance(event, Started)]
 
 
 @pytest.mark.fault(26, 29)

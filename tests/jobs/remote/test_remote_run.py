@@ -18,10 +18,10 @@ from tests import ROOT
 from tests.hub.accounts import ALICE
 from tests.hub.local_hub import LocalHub
 from tests.jobs.processes import follower
-from tests.jobs.remote.conftest import LONG, hub_jobs, message, state, step
+from tests.jobs.remote.conftest import hub_jobs, message
+from tests.jobs.watching import LONG, starts, state, step
 from tests.waiting import wait_until
 from trainer.artifact import check_hashes, read_manifest
-from trainer.events import Started, read_events
 from trainer.settings import Settings
 
 Send = Callable[..., Job]
@@ -111,8 +111,7 @@ def test_stopped_run_is_kept_and_resume_goes_on_in_a_new_job_that_sends_its_newe
         wait_until(lambda: state(service, job) is JobState.failed)
     assert "stopped at Hugging Face" in message(service, job)
     assert "Resume" in message(service, job)
-    starts = [e.resumed_from for e in read_events(run.events_file) if isinstance(e, Started)]
-    assert starts == [0, kept.steps]
+    assert starts(service, job) == [0, kept.steps]
     assert [j.status.stage for j in hub_jobs(alice)] == ["COMPLETED", "COMPLETED"]
     assert list(alice.list_buckets("alice")) == []
     progress = service.view(job.id, "anna").progress

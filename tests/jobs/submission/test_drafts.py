@@ -15,6 +15,7 @@ from PIL import Image
 
 from jobs.submission import drafts as drafts_module
 from jobs.submission.drafts import Drafts
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.errors import RequestError
 from trainer.photos.crop import Crop
 from trainer.photos.intake import Photo, PhotoSet, cropped, take_folder, take_photo
@@ -122,25 +123,45 @@ def test_refused_files_stay_in_the_draft_with_their_reason(tmp_path: Path) -> No
     assert len(drafts.add("anna", "0" * 16, tmp_path / "y.png", source="y.png").usable) == 1
 
 
+class Watched:
+    """A lock that shows when a second thread asks for it."""
+
+    def __init__(self) -> None:
+        self._lock, self.asked = threading.RLock(), threading.Event()
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.asked.set()
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
 def test_photo_that_is_removed_while_others_come_in_stays_removed(
     tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drafts = Drafts(tmp_path / "drafts")
     first, second = sorted(photo_folder.glob("*.jpg"))[:2]
     (there,) = drafts.add("anna", DRAFT, first, source="first").photos
-    taking = threading.Event()
+    taking, go_on, lock = threading.Event(), threading.Event(), Watched()
+    monkeypatch.setitem(drafts._locks, drafts.folder("anna", DRAFT), lock)
 
     def slowly(*args: Any, **options: Any) -> Photo:
         taking.set()
-        time.sleep(0.2)
+        assert go_on.wait(PATIENCE_S)
         return take_photo(*args, **options)
 
     monkeypatch.setattr(drafts_module, "take_photo", slowly)
-    thread = threading.Thread(target=drafts.add, args=("anna", DRAFT, second), kwargs={"source": "second"})
-    thread.start()
-    taking.wait()
-    drafts.remove("anna", DRAFT, "first", there.file)
-    thread.join()
+    adding = threading.Thread(target=drafts.add, args=("anna", DRAFT, second), kwargs={"source": "second"})
+    removing = threading.Thread(target=drafts.remove, args=("anna", DRAFT, "first", there.file))
+    adding.start()
+    assert taking.wait(PATIENCE_S)
+    removing.start()
+    wait_until(lambda: lock.asked.is_set() or not removing.is_alive())
+    go_on.set()
+    adding.join()
+    removing.join()
     assert [photo.source for photo in drafts.read("anna", DRAFT).photos] == ["second"]
     assert len(drafts.copy_to("anna", DRAFT, tmp_path / "run").usable) == 1
 

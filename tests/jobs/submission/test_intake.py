@@ -9,6 +9,7 @@ import pytest
 
 from jobs.submission.drafts import Drafts
 from jobs.submission.intake import Intake
+from tests.waiting import PATIENCE_S
 from trainer.errors import RequestError
 
 OWNER = "anna"
@@ -23,7 +24,7 @@ def upload(intake: Intake, draft: str, files: list[Path]) -> None:
     """Returns when it is over, whether or not anybody follows it."""
     over = threading.Event()
     intake.begin(OWNER, draft, files, finished=over.set)
-    assert over.wait(60)
+    assert over.wait(PATIENCE_S)
 
 
 def test_trouble_of_an_upload_is_told_once_to_who_follows_it(

@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, constants, snapshot_download
@@ -24,6 +23,7 @@ from tests.jobs.processes import supervisor
 from tests.ui.conftest import PICTURE
 from tests.waiting import wait_until
 from trainer.bases import BaseReference
+from trainer.engine.base.files import base_folder
 from trainer.errors import BaseModelError
 from trainer.machine.devices import cpu
 from trainer.photos.intake import take_folder
@@ -81,20 +81,20 @@ def test_training_fetches_it_with_its_owners_token(
 ) -> None:
     for name, value in {**hub.environment(tmp_path / "hf", token=BOB), "STUDIO_OWNERS": "browser"}.items():
         monkeypatch.setenv(name, value)
-    recipe: Any = partial(small_recipe, method="textual-inversion", base_revision=published, preview_every_steps=0)
+    recipe = small_recipe(Path(BASE.name), "textual-inversion", base_revision=published, steps=2)
     with supervisor(settings.home):
         wait_until(token_socket(settings.runtime_dir, fetching_tokens("cpu")).exists)
         TokenDesk(settings.runtime_dir, None, ["cpu"]).hand_over_for_fetching("anna", ALICE)
-        jobs = {}
-        for owner in ("bert", "anna"):
-            jobs[owner] = service.submitting.submit(
-                owner, recipe(Path(BASE.name), steps=2), partial(take_folder, photo_folder)
-            )
-            wait_until(lambda owner=owner: not service.job(jobs[owner].id, owner).is_open)
-    assert service.job(jobs["anna"].id, "anna").state is JobState.finished
-    refused = service.job(jobs["bert"].id, "bert")
-    assert refused.state is JobState.failed
-    assert "or it is private" in refused.message
+        job = service.submitting.submit("anna", recipe, partial(take_folder, photo_folder))
+        wait_until(lambda: not service.job(job.id, "anna").is_open)
+    assert service.job(job.id, "anna").state is JobState.finished
+
+
+def test_nobody_else_trains_with_it_although_it_was_fetched_before(published: str, tmp_path: Path) -> None:
+    assert base_folder(BASE, tmp_path / "bases", token=ALICE).name == published
+    for stranger in (None, BOB):
+        with pytest.raises(BaseModelError, match="or it is private"):
+            base_folder(BASE, tmp_path / "bases", token=stranger)
 
 
 @pytest.fixture

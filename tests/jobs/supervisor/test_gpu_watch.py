@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from jobs.supervisor.gpu_watch import GpuWatch, gpu_trouble
-from tests import ROOT
 from tests.jobs.gpu_driver import REPORTS, Driver
-from tests.waiting import PATIENCE_S
+from trainer.__main__ import main
 from trainer.errors import EXIT_FAILED
 from trainer.machine.devices import find_devices
 
@@ -45,12 +42,12 @@ def test_gpu_that_cannot_be_used_is_looked_at_again_until_it_can(
 
 @pytest.mark.fault(57)
 def test_training_by_hand_does_not_fall_back_to_the_processor_in_silence(
-    driver: Driver, photo_folder: Path, tiny_model: Path, tmp_path: Path
+    driver: Driver, photo_folder: Path, tiny_model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     driver(REPORTS)
-    command = [sys.executable, "-m", "trainer", "train", "--photos", photo_folder, "--method", "textual-inversion"]
-    command += ["--name", "mug", "--kind", "object", "--base", tiny_model, "--out", tmp_path / "run", "--steps", "2"]
-    failed = subprocess.run([*map(str, command)], cwd=ROOT, capture_output=True, text=True, timeout=PATIENCE_S)
-    assert failed.returncode == EXIT_FAILED
-    assert WITHOUT_CUDA in failed.stderr
-    assert "CUDA_VISIBLE_DEVICES" in failed.stderr
+    words = ["train", "--photos", photo_folder, "--method", "textual-inversion", "--name", "mug", "--kind", "object"]
+    words += ["--base", tiny_model, "--out", tmp_path / "run", "--steps", "2"]
+    assert main([*map(str, words)]) == EXIT_FAILED
+    said = capsys.readouterr().err
+    assert WITHOUT_CUDA in said
+    assert "CUDA_VISIBLE_DEVICES" in said

@@ -19,7 +19,7 @@ from jobs.supervisor.local import _grace_s, _tidy, _wait_for_predecessor
 from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
 from tests.jobs.supervisor.at_hand import AtHand
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.machine.process import GRACE_S, Child
 from trainer.run_folder import RunFolder
 from trainer.settings import Settings
@@ -77,7 +77,7 @@ def test_process_of_another_machine_is_waited_for_and_lives(
     assert "Another machine still has its files" in said[0]
     assert not _wait_for_predecessor(run, watch([], StopWish.cancel))
     process.kill()
-    waiting.join(10)
+    waiting.join(PATIENCE_S)
     assert (got, said[-1]) == ([True], "")
 
 

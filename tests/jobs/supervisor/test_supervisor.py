@@ -6,30 +6,24 @@ import contextlib
 import json
 import os
 import signal
-import subprocess
-import sys
 from collections.abc import Callable
 
 import psutil
 import pytest
 
+from jobs.__main__ import main
 from jobs.record.state import JobState
 from jobs.record.store import Job
 from jobs.service import JobService
-from tests import ROOT
+from tests.command import run_module
 from tests.jobs.processes import supervisor
-from tests.waiting import PATIENCE_S, wait_until
+from tests.jobs.watching import LONG, starts, state, step
+from tests.waiting import PATIENCE_S, has_ended, wait_until
 from trainer.artifact import read_manifest
-from trainer.events import Started, read_events
 from trainer.machine.locks import Holder, lock_holder, this_machine
 from trainer.settings import Settings
 
 Submit = Callable[..., Job]
-LONG = {"steps": 3000, "checkpoint_every_steps": 20, "preview_every_steps": 0}
-
-
-def state(service: JobService, job: Job) -> JobState:
-    return service.view(job.id, job.owner).job.state
 
 
 def training_pid(service: JobService, job: Job) -> int | None:
@@ -41,17 +35,15 @@ def training_pid(service: JobService, job: Job) -> int | None:
     return None
 
 
-def steps_done(service: JobService, job: Job) -> int:
-    return service.view(job.id, job.owner).progress.step
-
-
 def is_training(service: JobService, job: Job, beyond: int = 20) -> bool:
-    return steps_done(service, job) > beyond and training_pid(service, job) is not None
+    return step(service, job) > beyond and training_pid(service, job) is not None
 
 
-def test_jobs_run_one_after_another_to_verified_artifacts(
+def test_jobs_run_one_after_another_to_verified_artifacts_and_one_that_cannot_train_fails_in_words(
     settings: Settings, service: JobService, submit: Submit
 ) -> None:
+    broken = submit("ben")
+    (service.run_folder(broken.id).photos / "0001.jpg").write_bytes(b"not a photo any more")
     jobs = [submit(method=m) for m in ("textual-inversion", "dreambooth-lora")]
     with supervisor(settings.home):
         wait_until(lambda: all(state(service, j) is JobState.finished for j in jobs))
@@ -59,6 +51,9 @@ def test_jobs_run_one_after_another_to_verified_artifacts(
         assert read_manifest(service.run_folder(job.id).artifact).steps == 6
         assert service.view(job.id, "anna").job.message == "Trained and verified."
     assert json.loads((settings.home / "speeds.json").read_text())
+    assert state(service, broken) is JobState.failed
+    assert service.view(broken.id, "ben").job.message
+    assert service.run_folder(broken.id).log_file.exists()
 
 
 @pytest.mark.fault(8)
@@ -68,15 +63,7 @@ def test_second_supervisor_of_a_device_refuses_with_the_pid_of_the_first(
     with supervisor(settings.home) as first:
         lock = settings.runtime_dir / "cpu.lock"
         wait_until(lambda: lock_holder(lock) == Holder(first.pid, this_machine()))
-        environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
-        second = subprocess.run(
-            [sys.executable, "-m", "jobs", "worker"],
-            cwd=ROOT,
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE_S,
-        )
+        second = run_module("jobs", "worker", STUDIO_HOME=str(settings.home))
         assert second.returncode == 2
         assert f"already served by pid {first.pid}" in second.stderr
 
@@ -92,9 +79,8 @@ def test_killed_child_goes_on_from_its_checkpoint(settings: Settings, service: J
         os.kill(pid, signal.SIGKILL)
         wait_until(lambda: training_pid(service, job) not in (None, pid))
         wait_until(lambda: state(service, job) is JobState.finished)
-    starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
-    assert len(starts) == 2
-    assert starts[1] >= 20
+    _, resumed_from = starts(service, job)
+    assert resumed_from >= 20
 
 
 @pytest.mark.slow  # quick: tests/test_app.py
@@ -108,12 +94,11 @@ def test_killed_supervisor_leaves_no_child_and_the_next_one_goes_on(
         child = training_pid(service, job)
         assert child is not None
         first.kill()
-        wait_until(lambda: not psutil.pid_exists(child), seconds=30)
+        wait_until(lambda: has_ended(child))
     with supervisor(settings.home):
         wait_until(lambda: state(service, job) is JobState.finished)
-    starts = [e.resumed_from for e in read_events(service.run_folder(job.id).events_file) if isinstance(e, Started)]
-    assert len(starts) == 2
-    assert starts[1] > 0
+    _, resumed_from = starts(service, job)
+    assert resumed_from > 0
 
 
 @pytest.mark.fault(6, 12)
@@ -124,16 +109,11 @@ def test_terminated_supervisor_checkpoints_and_the_job_waits_for_the_next(
     with supervisor(settings.home) as first:
         wait_until(lambda: is_training(service, job))
         first.terminate()
-        assert first.wait(25) == 0
+        assert first.wait(PATIENCE_S) == 0
         assert state(service, job) is JobState.waiting
         assert "restart" in service.view(job.id, "anna").job.message
-        kept = service.view(job.id, "anna").progress.checkpoint_step
-        assert kept == steps_done(service, job)  # not the last periodic one: the very step
-    with supervisor(settings.home):
-        wait_until(lambda: steps_done(service, job) > kept + 20)
-        service.cancel(job.id, "anna")
-        wait_until(lambda: state(service, job) is JobState.cancelled)
-    assert "Cancelled at step" in service.view(job.id, "anna").job.message
+    # not the last periodic one: the very step
+    assert service.view(job.id, "anna").progress.checkpoint_step == step(service, job)
 
 
 @pytest.mark.slow  # quick: test_worker.py, tests/engine/test_stop_and_resume.py
@@ -148,24 +128,13 @@ def test_stop_and_keep_leaves_a_verified_artifact_and_resume_goes_on(
         stopped_at = read_manifest(service.run_folder(job.id).artifact).steps
         assert 20 < stopped_at < LONG["steps"]
         service.resume(job.id, "anna")
-        wait_until(lambda: steps_done(service, job) > stopped_at + 20)
+        wait_until(lambda: step(service, job) > stopped_at + 20)
         service.cancel(job.id, "anna")
         wait_until(lambda: state(service, job) is JobState.cancelled)
     assert training_pid(service, job) is None
 
 
-def test_job_that_cannot_train_fails_in_words_and_the_queue_goes_on(
-    settings: Settings, service: JobService, submit: Submit
-) -> None:
-    broken, healthy = submit(), submit("ben")
-    (service.run_folder(broken.id).photos / "0001.jpg").write_bytes(b"not a photo any more")
-    with supervisor(settings.home):
-        wait_until(lambda: state(service, healthy) is JobState.finished)
-    assert state(service, broken) is JobState.failed
-    assert service.view(broken.id, "anna").job.message
-    assert service.run_folder(broken.id).log_file.exists()
-
-
+@pytest.mark.slow  # quick: test_worker.py
 @pytest.mark.fault(10, 16)
 def test_child_that_dies_again_and_again_is_given_up_after_three_tries(
     settings: Settings, service: JobService, submit: Submit
@@ -187,30 +156,17 @@ def test_child_that_dies_again_and_again_is_given_up_after_three_tries(
 
 @pytest.mark.parametrize("action", ["list", "show", "cancel"])
 def test_command_line_manages_the_same_jobs(
-    settings: Settings, service: JobService, submit: Submit, action: str
+    service: JobService, submit: Submit, action: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     job = submit()
-    environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
-    arguments = [action] if action == "list" else [action, job.id]
-    result = subprocess.run(
-        [sys.executable, "-m", "jobs", *arguments],
-        cwd=ROOT,
-        env=environment,
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE_S,
-    )
-    assert result.returncode == 0, result.stderr
+    assert main([action] if action == "list" else [action, job.id]) == 0
     if action == "cancel":
         assert state(service, job) is JobState.cancelled
     else:
-        assert job.id in result.stdout
+        assert job.id in capsys.readouterr().out
 
 
 def test_command_line_says_that_a_job_is_unknown(settings: Settings, service: JobService) -> None:
-    environment = {**os.environ, "STUDIO_HOME": str(settings.home)}
-    result = subprocess.run(
-        [sys.executable, "-m", "jobs", "cancel", "nothing"], cwd=ROOT, env=environment, capture_output=True, text=True
-    )
+    result = run_module("jobs", "cancel", "nothing", STUDIO_HOME=str(settings.home))
     assert result.returncode == 2
     assert result.stderr.strip() == "There is no such job."

@@ -31,8 +31,9 @@ from jobs.supervisor.training import Watch
 from jobs.supervisor.worker import Supervisor
 from tests.engine.conftest import small_recipe
 from tests.jobs.supervisor.at_hand import AtHand
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, wait_until
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BaseModelError
+from trainer.events import Step
 from trainer.machine.devices import cpu
 from trainer.machine.process import KEEP_SIGNAL, Child
 from trainer.photos.intake import take_folder
@@ -68,6 +69,18 @@ def test_job_whose_training_breaks_down_fails_in_words_and_can_be_resumed(
     assert words in ended.message
     service.resume(job.id, "anna")
     assert service.job(job.id, "anna").state is JobState.waiting
+
+
+@pytest.mark.fault(10, 16)
+def test_child_that_dies_again_and_again_without_getting_further_is_given_up_after_three_tries(
+    settings: Settings, service: JobService, submit: Submit
+) -> None:
+    job, trainer = submit(), AtHand(lambda watch: -signal.SIGKILL)
+    Supervisor(settings, trainer)._run_job(job.id, job.attempt)
+    failed = service.job(job.id, "anna")
+    assert (trainer.trained, failed.state) == (3, JobState.failed)
+    assert "3 times" in failed.message
+    assert "memory" in failed.message
 
 
 @pytest.mark.fault(17)
@@ -284,7 +297,7 @@ def test_job_is_left_to_others_while_the_device_cannot_be_used(
     assert (again.state, again.attempt) == (JobState.waiting, 2)
     assert "cannot be used" in again.message
     usable.set()
-    busy.join(30)
+    busy.join(PATIENCE_S)
     assert not busy.is_alive()
     assert (trainer.trained, service.job(job.id, "anna")) == (0, again)
     supervisor._run_job(job.id, 2)
@@ -336,13 +349,16 @@ def test_cancel_between_two_starts_ends_the_second(settings: Settings, service: 
     heard: list[StopWish] = []
 
     def train(watch: Watch) -> int:
+        done = Step(step=3, total=6, loss=1.0, lr=0.1, steps_per_second=2.0, eta_s=1.5)
+        service.run_folder(job.id).events(done)
         service.cancel(job.id, "anna")
         heard.append(watch.wish())
         return EXIT_STOPPED
 
     Supervisor(settings, AtHand(train))._run_job(job.id, job.attempt)
     assert heard == [StopWish.cancel]
-    assert service.job(job.id, "anna").state is JobState.cancelled
+    ended = service.job(job.id, "anna")
+    assert (ended.state, ended.message) == (JobState.cancelled, "Cancelled at step 3.")
 
 
 def test_base_that_went_while_the_job_waited_is_left_to_the_child_to_say(

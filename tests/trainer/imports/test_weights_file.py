@@ -85,19 +85,20 @@ FILES: dict[str, tuple[bytes | Callable[[Path], None], str]] = {
 }
 
 
-@pytest.mark.parametrize("suffix", [".safetensors", ".pt", ".bin", ".ckpt"])
 @pytest.mark.parametrize("name", FILES)
-def test_bad_file_is_refused_at_once_under_any_name(name: str, suffix: str, tmp_path: Path) -> None:
+def test_bad_file_is_refused_at_once_under_any_name(name: str, tmp_path: Path) -> None:
     content, words = FILES[name]
-    file = tmp_path / f"concept{suffix}"
+    file = tmp_path / "concept"
     if isinstance(content, bytes):
         file.write_bytes(content)
     else:
         content(file)
-    began = time.monotonic()
-    with pytest.raises(WeightsError, match=words):
-        recognise_file(file)
-    assert time.monotonic() - began < 1
+    for suffix in (".safetensors", ".pt", ".bin", ".ckpt"):
+        file = file.rename(file.with_suffix(suffix))
+        began = time.process_time()
+        with pytest.raises(WeightsError, match=words):
+            recognise_file(file)
+        assert time.process_time() - began < 1
 
 
 def test_good_header_is_read(tmp_path: Path) -> None:

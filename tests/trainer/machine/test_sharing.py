@@ -11,12 +11,11 @@ import time
 from functools import partial
 from pathlib import Path
 
-import psutil
 import pytest
 import torch
 
 from tests import ROOT
-from tests.waiting import wait_until
+from tests.waiting import PATIENCE_S, has_ended, wait_until
 from trainer.machine import devices
 from trainer.machine.cores import CoreShare
 from trainer.machine.devices import Device, cpu, find_devices, only
@@ -68,13 +67,14 @@ def test_there_is_always_one_thread(tmp_path: Path) -> None:
 def test_training_takes_the_gpu_and_generating_gives_it_up(tmp_path: Path) -> None:
     lease = DeviceLease(tmp_path, GPU)
     order: list[str] = []
+    seen = threading.Event()
     with lease.for_generating() as held:
         assert held
 
         def train() -> None:
             with DeviceLease(tmp_path, GPU).for_training() as got:
                 order.append(f"training {got}")
-                time.sleep(0.3)
+                seen.wait(PATIENCE_S)
 
         thread = threading.Thread(target=train)
         thread.start()
@@ -83,6 +83,7 @@ def test_training_takes_the_gpu_and_generating_gives_it_up(tmp_path: Path) -> No
     wait_until(lambda: len(order) == 2)
     with lease.for_generating() as held:
         assert not held  # training has it
+    seen.set()
     thread.join()
     assert order == ["generating ends", "training True"]
     with lease.for_generating() as held:
@@ -103,9 +104,10 @@ def test_cpu_needs_no_lease(tmp_path: Path) -> None:
     assert not lease.training_wants_it()
 
 
-def test_machine_without_gpu_has_its_processor() -> None:
-    first = find_devices()[0]
-    assert first.key == ("cpu" if first.index is None else "gpu-0")
+def test_machine_without_gpu_has_its_processor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))  # no driver's program is found there
+    assert find_devices() == [cpu()]
+    assert (cpu().key, cpu().index) == ("cpu", None)
 
 
 @pytest.mark.parametrize(
@@ -208,7 +210,7 @@ def test_stop_that_comes_while_a_child_starts_waits_until_it_can_be_taken(tmp_pa
     (tmp_path / "starter.py").write_text(program)
     child = spawn(["starter"], environment=ENVIRONMENT, log=tmp_path / "log.txt")
     child.signal(KEEP_SIGNAL)
-    assert child.wait(60) == 0
+    assert child.wait(PATIENCE_S) == 0
     assert (tmp_path / "log.txt").read_text() == "keep\n"
 
 
@@ -232,4 +234,4 @@ def test_child_dies_with_a_parent_that_was_killed(tmp_path: Path, sleeper: list[
     wait_until(lambda: is_ready(tmp_path / "log.txt"))
     parent.kill()
     parent.communicate()
-    wait_until(lambda: not psutil.pid_exists(pid))
+    wait_until(lambda: has_ended(pid))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import threading
 import time
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from jobs.record.store import EVERYBODY, SINGLE_OWNER
 from jobs.submission import drafts
 from tests.engine.conftest import small_recipe
 from tests.ui.visits import scope
-from tests.waiting import wait_until
 from trainer.errors import RequestError
 from trainer.photos.intake import take_folder
 from ui.services import Services
@@ -117,12 +117,17 @@ def test_whoever_is_alone_on_a_machine_has_what_its_browsers_left(
     assert len(services.drafts.read(SINGLE_OWNER, draft).usable) == 1
 
 
-def test_upload_is_removed_after_a_while(tmp_path: Path) -> None:
+def test_upload_is_removed_after_a_while(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     photo = tmp_path / "photo.jpg"
     photo.write_bytes(b"pixels")
-    release([photo, tmp_path / "gone.jpg"], keep_s=0.2)
+    started: list[threading.Timer] = []
+    monkeypatch.setattr(threading.Timer, "start", lambda timer: started.append(timer))
+    release([photo, tmp_path / "gone.jpg"])
     assert photo.exists()
-    wait_until(lambda: not photo.exists())
+    (timer,) = started
+    os.utime(photo, times=(time.time() - timer.interval,) * 2)
+    timer.function(*timer.args)
+    assert not photo.exists()
 
 
 def test_upload_that_was_sent_again_meanwhile_stays(tmp_path: Path) -> None:
