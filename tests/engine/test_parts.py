@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from diffusers.training_utils import EMAModel
 from PIL import Image, ImageChops, ImageOps
 
 from tests.engine.conftest import small_recipe
@@ -254,6 +255,50 @@ def test_average_is_in_place_only_inside_the_block() -> None:
     assert 0 < kept["weight"][0].item() < 4
     assert weight[0].item() == 4
     assert Average([], None).tensors(dict) == {}
+
+
+def test_average_is_that_of_diffusers() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(shape, generator=drawn)) for shape in ((3, 2), (5,))]
+    groups = [ParameterGroup([weight], 0.1, 5) for weight in weights]
+    ours, theirs = Average(groups, 0.6), EMAModel(weights, decay=0.6)  # which both reach at their 14th update
+    for _ in range(20):
+        with torch.no_grad():
+            for weight in weights:
+                weight.add_(torch.randn(weight.shape, generator=drawn))
+        ours.update()
+        theirs.step(weights)
+        averages = ours.tensors(lambda: {str(number): weight.detach() for number, weight in enumerate(weights)})
+        for average, expected in zip(averages.values(), theirs.shadow_params, strict=True):
+            assert torch.allclose(average, expected, atol=1e-6)
+
+
+def test_average_and_weights_change_places_without_a_copy() -> None:
+    weight = torch.nn.Parameter(torch.zeros(2))
+    average = Average([ParameterGroup([weight], 0.1, 5)], 0.5)
+    (kept,) = average.tensors(lambda: {"weight": weight.detach()}).values()
+    own = weight.data_ptr()
+    for _ in range(2):
+        with average.in_place():
+            assert weight.data_ptr() == kept.data_ptr() != own
+        assert weight.data_ptr() == own
+
+
+def test_average_goes_on_from_what_is_loaded_while_it_is_in_place() -> None:
+    def averaged(weight: torch.nn.Parameter, average: Average, values: tuple[float, ...]) -> torch.Tensor:
+        for value in values:
+            with torch.no_grad():
+                weight.fill_(value)
+            average.update()
+        return average.tensors(lambda: {"weight": weight.detach()})["weight"].clone()
+
+    one, other = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    whole, resumed = (Average([ParameterGroup([weight], 0.1, 5)], 0.9) for weight in (one, other))
+    stored = averaged(one, whole, (1.0, 5.0, 2.0))
+    with resumed.in_place(), torch.no_grad():
+        other.copy_(stored)
+    resumed.restart(3)
+    assert torch.equal(averaged(other, resumed, (7.0, 3.0)), averaged(one, whole, (7.0, 3.0)))
 
 
 def test_cpu_attends_by_what_is_fastest_for_its_size_and_says_so(tiny_model: Path) -> None:

@@ -160,7 +160,8 @@ def write_checkpoint(training: Training, step: int) -> None:
 def load_checkpoint(training: Training, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's state in place. Its rate scale is the run's business: a rewind lowers it."""
     if checkpoint.average:
-        training.method.load(checkpoint.average)
+        with training.average.in_place():
+            training.method.load(checkpoint.average)
         training.average.restart(checkpoint.step)
     training.method.load(checkpoint.weights)
     load_states(training.optimizer, checkpoint.optimizer.states, lambda text: training.emit(Warned(text=text)))
