@@ -103,9 +103,9 @@ def test_class_pictures_come_with_their_own_prompt_in_the_same_pass(tiny_model: 
     recipe = small_recipe(tiny_model, "dreambooth", batch_size=3, prior_weight=1.0)
     prior = PriorPictures(encoded(10, 1, offset=1000), "a photo of a teapot")
     batch = Batches(recipe, prompts(4, recipe), encoded(4), prior, KeyedNoise(0, CPU)).at(0)
-    assert batch.is_prior.tolist() == [False] * 3 + [True] * 3
-    assert (batch.mean.flatten() >= 1000).tolist() == batch.is_prior.tolist()
-    assert [p == prior.prompt for p in batch.prompts] == batch.is_prior.tolist()
+    assert batch.own == 3
+    assert (batch.mean.flatten() >= 1000).tolist() == [False] * 3 + [True] * 3
+    assert [p == prior.prompt for p in batch.prompts] == [False] * 3 + [True] * 3
 
 
 def test_subjects_on_plain_colours_stand_in_for_their_share_of_the_photos(tiny_model: Path) -> None:

@@ -21,7 +21,7 @@ from trainer.recipe.config import TrainConfig
 
 @dataclass(frozen=True)
 class Batch:
-    """One forward pass: posteriors [batch, ...], a prompt each, and which of them are class pictures.
+    """One forward pass: posteriors [batch, ...] and a prompt each. The first `own` are the concept's, then its class's.
 
     `places` [batch, 1, height, width] is how much each place counts, 1 on average.
     """
@@ -29,7 +29,7 @@ class Batch:
     mean: torch.Tensor
     std: torch.Tensor
     prompts: list[str]
-    is_prior: torch.Tensor
+    own: int
     places: torch.Tensor
 
 
@@ -85,9 +85,8 @@ class Batches:
             torch.stack([getattr(pictures, part)[picture, variant] for pictures, picture, variant in shown])
             for part in ("mean", "std", "weight")
         )
-        is_prior = torch.arange(len(prompts), device=mean.device) >= size
-        places[is_prior] = 1.0  # the class is to stay as it is everywhere, on the photos too where they stand in for it
-        return Batch(mean, std, prompts, is_prior, places)
+        places[size:] = 1.0  # the class is to stay as it is everywhere, on the photos too where they stand in for it
+        return Batch(mean, std, prompts, size, places)
 
     def _shuffled(self, name: str, count: int, position: int) -> int:
         """The picture at a position of the endless, per-epoch shuffled sequence."""
