@@ -44,6 +44,14 @@ def test_it_is_the_untouched_bases_and_training_goes_on_after_it(tiny_model: Pat
     assert all(p.grad is not None for group in method.groups() for p in group.parameters)
 
 
+def test_what_is_trained_stays_trainable_while_the_base_is_asked(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth-lora", text_encoder_share=1.0, **BY_PREDICTION)
+    method = Lora(recipe, opened(tiny_model))
+    trained = [p for group in method.groups() for p in group.parameters]
+    with method.untrained():
+        assert all(p.requires_grad for p in trained)
+
+
 def test_it_takes_the_place_of_the_class_examples_alone(tiny_model: Path) -> None:
     family = opened(tiny_model)
     method = Lora(small_recipe(tiny_model, "dreambooth-lora", **BY_PREDICTION), family)
