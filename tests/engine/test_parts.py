@@ -61,6 +61,30 @@ def test_noise_depends_on_its_key_alone() -> None:
     assert not torch.equal(one.normal(4, "noise", (5,)), KeyedNoise(2, CPU).normal(4, "noise", (5,)))
 
 
+def test_noise_goes_to_a_gpu_out_of_pinned_memory_and_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[torch.Tensor] = []
+    sent: list[tuple[torch.Tensor, torch.device, dict[str, bool]]] = []
+
+    def pin_memory(values: torch.Tensor) -> torch.Tensor:
+        pinned.append(values)
+        return values
+
+    def to(values: torch.Tensor, device: torch.device, **how: bool) -> torch.Tensor:
+        sent.append((values, device, how))
+        return values
+
+    gpu = torch.device("cuda")
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.Tensor, "pin_memory", pin_memory)
+        patched.setattr(torch.Tensor, "to", to)
+        drawn = KeyedNoise(1, gpu).normal(3, "noise", (7,)), KeyedNoise(1, gpu).integers(3, "timestep", 1000, (7,))
+    assert [(id(values), device, how) for values, device, how in sent] == [
+        (id(values), gpu, {"non_blocking": True}) for values in pinned
+    ]
+    assert torch.equal(drawn[0], KeyedNoise(1, CPU).normal(3, "noise", (7,)))
+    assert torch.equal(drawn[1], KeyedNoise(1, CPU).integers(3, "timestep", 1000, (7,)))
+
+
 def test_every_photo_is_seen_once_an_epoch_and_windows_run_over_epochs(tiny_model: Path) -> None:
     recipe = small_recipe(tiny_model, "dreambooth-lora", batch_size=2)
     batches = Batches(

@@ -16,6 +16,7 @@ from trainer.bases import tokenizer_of
 from trainer.engine.families.base import Posterior, StockPipeline, stock_pipeline
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.loss import PredictionType
+from trainer.engine.transfers import to_device
 from trainer.errors import BaseModelError
 
 
@@ -86,7 +87,7 @@ class StableDiffusion:
             truncation=True,
             return_tensors="pt",
         ).input_ids
-        return ids.to(self.device)
+        return to_device(ids, self.device)
 
     def noisy_and_target(
         self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor

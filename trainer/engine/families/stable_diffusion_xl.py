@@ -11,6 +11,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.families.stable_diffusion import StableDiffusion
+from trainer.engine.transfers import to_device
 
 
 class StableDiffusionXL(StableDiffusion):
@@ -49,7 +50,7 @@ class StableDiffusionXL(StableDiffusion):
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
         dtype = self.unet.dtype
         height, width = (side * self.latent_scale for side in noisy.shape[-2:])
-        size = torch.tensor([[height, width, 0, 0, height, width]], device=noisy.device, dtype=dtype)
+        size = to_device(torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype), noisy.device)
         assert conditioning.pooled is not None
         added = {"text_embeds": conditioning.pooled.to(dtype), "time_ids": size.expand(len(noisy), -1)}
         states = conditioning.states.to(dtype)
