@@ -28,6 +28,9 @@ class StableDiffusionXL(StableDiffusion):
 
     def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(folder, device=device, dtype=dtype)
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        # the published model was trained so that an empty prompt is all zeros
+        self._zeros_for_nothing = bool(index.get("force_zeros_for_empty_prompt", True))
         pool_at_end(self.text_encoders["text_encoder_2"], self.tokenizers["text_encoder_2"])
 
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
@@ -58,12 +61,6 @@ class StableDiffusionXL(StableDiffusion):
 
     def _pipeline_options(self) -> dict[str, Any]:
         return {"force_zeros_for_empty_prompt": self._zeros_for_nothing, "add_watermarker": False}
-
-    @property
-    def _zeros_for_nothing(self) -> bool:
-        """The published model was trained so that an empty prompt is all zeros."""
-        index = json.loads((self.folder / "model_index.json").read_text(encoding="utf-8"))
-        return bool(index.get("force_zeros_for_empty_prompt", True))
 
 
 def pool_at_end(encoder: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer) -> None:
