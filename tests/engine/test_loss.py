@@ -58,6 +58,6 @@ def test_half_precision_predictions_are_compared_in_fp32() -> None:
 
 def test_places_count_as_they_are_weighted() -> None:
     prediction, target = torch.zeros(1, 2, 1, 2), torch.tensor([[[[1.0, 3.0]], [[1.0, 3.0]]]])
-    places = torch.tensor([[[[1.5, 0.5]]]])
-    loss = weighted_loss(prediction, target, torch.ones(1), 1, places)
+    place_weights = torch.tensor([[[[1.5, 0.5]]]])
+    loss = weighted_loss(prediction, target, torch.ones(1), 1, place_weights)
     assert math.isclose(loss.item(), (1.5 * 1 + 0.5 * 9) / 2)

@@ -143,7 +143,7 @@ def forward(training: Training, *, step: int, number: int) -> torch.Tensor:
         learning = training.method.trains_text(step)
         conditioning = training.text.learning(batch.prompts) if learning else training.text.frozen(batch.prompts)
         prediction = family.predict(noisy, timesteps, conditioning)
-    return weighted_loss(prediction, target, weights, batch.own, batch.places)
+    return weighted_loss(prediction, target, weights, batch.own, batch.place_weights)
 
 
 def write_checkpoint(training: Training, step: int) -> None:

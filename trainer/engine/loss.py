@@ -50,15 +50,15 @@ def weighted_loss(
     target: torch.Tensor,
     weights: torch.Tensor,
     own: int,
-    places: torch.Tensor | None = None,
+    place_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """mean over the concept's examples + mean over the class examples, each example weighted; a scalar in fp32.
 
     `prediction` and `target` are [batch, channels, height, width]; `weights` is [batch]; the first `own` examples are
-    the concept's. `places` [batch, 1, height, width] is how much each place counts, 1 on average; None: all the same.
-    Without class examples this is the plain mean; with them it is DreamBooth's L_instance + lambda * L_prior.
+    the concept's. `place_weights` [batch, 1, height, width] is how much each place counts, 1 on average; None: all the
+    same. Without class examples this is the plain mean; with them it is DreamBooth's L_instance + lambda * L_prior.
     """
     errors = (prediction.float() - target.float()).pow(2)
-    per_example = (errors if places is None else errors * places).flatten(1).mean(1) * weights
+    per_example = (errors if place_weights is None else errors * place_weights).flatten(1).mean(1) * weights
     concept = per_example[:own].mean()
     return concept if own == len(per_example) else concept + per_example[own:].mean()
