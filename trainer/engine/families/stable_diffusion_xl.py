@@ -31,7 +31,9 @@ class StableDiffusionXL(StableDiffusion):
         index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
         # the published model was trained so that an empty prompt is all zeros
         self._zeros_for_nothing = bool(index.get("force_zeros_for_empty_prompt", True))
-        pool_at_end(self.text_encoders["text_encoder_2"], self.tokenizers["text_encoder_2"])
+        second = self.text_encoders["text_encoder_2"]
+        assert isinstance(second, CLIPTextModelWithProjection)
+        pool_at_end(second, self.tokenizers["text_encoder_2"])
 
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
         read = {
