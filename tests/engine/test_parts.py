@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from diffusers import DDPMScheduler
+from diffusers.training_utils import EMAModel
 from PIL import Image, ImageChops, ImageOps
 
 from tests.engine.conftest import small_recipe
@@ -64,6 +65,30 @@ def test_noise_depends_on_its_key_alone() -> None:
     assert not torch.equal(one.normal(4, "noise", (5,)), KeyedNoise(2, CPU).normal(4, "noise", (5,)))
 
 
+def test_noise_goes_to_a_gpu_out_of_pinned_memory_and_nobody_waits_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    pinned: list[torch.Tensor] = []
+    sent: list[tuple[torch.Tensor, torch.device, dict[str, bool]]] = []
+
+    def pin_memory(values: torch.Tensor) -> torch.Tensor:
+        pinned.append(values)
+        return values
+
+    def to(values: torch.Tensor, device: torch.device, **how: bool) -> torch.Tensor:
+        sent.append((values, device, how))
+        return values
+
+    gpu = torch.device("cuda")
+    with monkeypatch.context() as patched:
+        patched.setattr(torch.Tensor, "pin_memory", pin_memory)
+        patched.setattr(torch.Tensor, "to", to)
+        drawn = KeyedNoise(1, gpu).normal(3, "noise", (7,)), KeyedNoise(1, gpu).integers(3, "timestep", 1000, (7,))
+    assert [(id(values), device, how) for values, device, how in sent] == [
+        (id(values), gpu, {"non_blocking": True}) for values in pinned
+    ]
+    assert torch.equal(drawn[0], KeyedNoise(1, CPU).normal(3, "noise", (7,)))
+    assert torch.equal(drawn[1], KeyedNoise(1, CPU).integers(3, "timestep", 1000, (7,)))
+
+
 def test_every_photo_is_seen_once_an_epoch_and_windows_run_over_epochs(tiny_model: Path) -> None:
     recipe = small_recipe(tiny_model, "dreambooth-lora", batch_size=2)
     batches = Batches(
@@ -106,9 +131,9 @@ def test_class_pictures_come_with_their_own_prompt_in_the_same_pass(tiny_model: 
     recipe = small_recipe(tiny_model, "dreambooth", batch_size=3, prior_weight=1.0)
     prior = PriorPictures(encoded(10, 1, offset=1000), "a photo of a teapot")
     batch = Batches(recipe, prompts(4, recipe), encoded(4), prior, KeyedNoise(0, CPU)).at(0)
-    assert batch.is_prior.tolist() == [False] * 3 + [True] * 3
-    assert (batch.mean.flatten() >= 1000).tolist() == batch.is_prior.tolist()
-    assert [p == prior.prompt for p in batch.prompts] == batch.is_prior.tolist()
+    assert batch.own == 3
+    assert (batch.mean.flatten() >= 1000).tolist() == [False] * 3 + [True] * 3
+    assert [p == prior.prompt for p in batch.prompts] == [False] * 3 + [True] * 3
 
 
 def test_subjects_on_plain_colours_stand_in_for_their_share_of_the_photos(tiny_model: Path) -> None:
@@ -259,6 +284,50 @@ def test_average_is_in_place_only_inside_the_block() -> None:
     assert 0 < kept["weight"][0].item() < 4
     assert weight[0].item() == 4
     assert Average([], None).tensors(dict) == {}
+
+
+def test_average_is_that_of_diffusers() -> None:
+    drawn = torch.Generator().manual_seed(0)
+    weights = [torch.nn.Parameter(torch.randn(shape, generator=drawn)) for shape in ((3, 2), (5,))]
+    groups = [ParameterGroup([weight], 0.1, 5) for weight in weights]
+    ours, theirs = Average(groups, 0.6), EMAModel(weights, decay=0.6)  # which both reach at their 14th update
+    for _ in range(20):
+        with torch.no_grad():
+            for weight in weights:
+                weight.add_(torch.randn(weight.shape, generator=drawn))
+        ours.update()
+        theirs.step(weights)
+        averages = ours.tensors(lambda: {str(number): weight.detach() for number, weight in enumerate(weights)})
+        for average, expected in zip(averages.values(), theirs.shadow_params, strict=True):
+            assert torch.allclose(average, expected, atol=1e-6)
+
+
+def test_average_and_weights_change_places_without_a_copy() -> None:
+    weight = torch.nn.Parameter(torch.zeros(2))
+    average = Average([ParameterGroup([weight], 0.1, 5)], 0.5)
+    (kept,) = average.tensors(lambda: {"weight": weight.detach()}).values()
+    own = weight.data_ptr()
+    for _ in range(2):
+        with average.in_place():
+            assert weight.data_ptr() == kept.data_ptr() != own
+        assert weight.data_ptr() == own
+
+
+def test_average_goes_on_from_what_is_loaded_while_it_is_in_place() -> None:
+    def averaged(weight: torch.nn.Parameter, average: Average, values: tuple[float, ...]) -> torch.Tensor:
+        for value in values:
+            with torch.no_grad():
+                weight.fill_(value)
+            average.update()
+        return average.tensors(lambda: {"weight": weight.detach()})["weight"].clone()
+
+    one, other = (torch.nn.Parameter(torch.zeros(2)) for _ in range(2))
+    whole, resumed = (Average([ParameterGroup([weight], 0.1, 5)], 0.9) for weight in (one, other))
+    stored = averaged(one, whole, (1.0, 5.0, 2.0))
+    with resumed.in_place(), torch.no_grad():
+        other.copy_(stored)
+    resumed.restart(3)
+    assert torch.equal(averaged(other, resumed, (7.0, 3.0)), averaged(one, whole, (7.0, 3.0)))
 
 
 def test_cpu_attends_by_what_is_fastest_for_its_size_and_says_so(tiny_model: Path) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
 from diffusers import StableDiffusionPipeline
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from tests.engine.conftest import Prepare, go_on, small_recipe
+from trainer.engine import loop
 from trainer.engine.families import Family, open_family
 from trainer.engine.methods.lora import Lora
 from trainer.engine.preservation import BasePrediction
@@ -16,6 +19,7 @@ from trainer.engine.prior import class_prompt
 from trainer.errors import RecipeError
 
 PROMPT = class_prompt("teapot")
+aten = torch.ops.aten
 BY_PREDICTION = {"prior_weight": 1.0, "prior_source": "base-prediction"}
 
 
@@ -40,15 +44,54 @@ def test_it_is_the_untouched_bases_and_training_goes_on_after_it(tiny_model: Pat
     assert all(p.grad is not None for group in method.groups() for p in group.parameters)
 
 
+def test_what_is_trained_stays_trainable_while_the_base_is_asked(tiny_model: Path) -> None:
+    recipe = small_recipe(tiny_model, "dreambooth-lora", text_encoder_share=1.0, **BY_PREDICTION)
+    method = Lora(recipe, opened(tiny_model))
+    trained = [p for group in method.groups() for p in group.parameters]
+    with method.untrained():
+        assert all(p.requires_grad for p in trained)
+
+
 def test_it_takes_the_place_of_the_class_examples_alone(tiny_model: Path) -> None:
     family = opened(tiny_model)
     method = Lora(small_recipe(tiny_model, "dreambooth-lora", **BY_PREDICTION), family)
     base = BasePrediction(family, method.untrained)
-    noisy, timesteps, is_prior = torch.randn(3, 4, 8, 8), torch.tensor([5, 300, 900]), torch.tensor([False, True, True])
+    noisy, timesteps = torch.randn(3, 4, 8, 8), torch.tensor([5, 300, 900])
     target = torch.randn(3, 4, 8, 8)
-    filled = base.put_into(target, noisy, timesteps, ["mine", PROMPT, PROMPT], is_prior)
+    filled = base.put_into(target, noisy, timesteps, ["mine", PROMPT, PROMPT], 1)
     assert torch.equal(filled[0], target[0])
     assert torch.equal(filled[1:], base.of(noisy[1:], timesteps[1:], [PROMPT, PROMPT]))
+
+
+class _Waits(TorchDispatchMode):
+    """Notes what would make the processor wait for a GPU: a number read from it, a mask whose size nobody knows."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen: list[str] = []
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        masked = func.overloadpacket in (aten.index, aten.index_put, aten.index_put_) and any(
+            part is not None and part.dtype is torch.bool for part in args[1]
+        )
+        if masked or func.overloadpacket in (aten._local_scalar_dense, aten.nonzero):
+            self.seen.append(str(func))
+        return func(*args, **(kwargs or {}))
+
+
+def test_forward_pass_waits_for_nothing_that_it_computes(
+    prepared: Prepare, tiny_model: Path, cache: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    real, watched = loop.forward, _Waits()
+
+    def forward(training: loop.Training, *, step: int, number: int) -> torch.Tensor:
+        with watched:
+            return real(training, step=step, number=number)
+
+    monkeypatch.setattr(loop, "forward", forward)
+    options = {"steps": 2, "text_encoder_share": 0.5, "caption_dropout": 0.5, "min_snr_gamma": 5.0, **BY_PREDICTION}
+    go_on(prepared(tiny_model, "dreambooth-lora", **options), cache)
+    assert watched.seen == []
 
 
 @pytest.mark.parametrize("share", [pytest.param(0.0, marks=pytest.mark.slow), 0.5])

@@ -263,6 +263,15 @@ def test_dropped_caption_is_what_sampling_tells_of_nothing(xl: Path) -> None:
         assert not told.pooled[[0, 2]].any()
 
 
+def test_what_is_told_of_nothing_is_looked_up_once(xl: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(xl, tmp_path / "model"))
+    index = folder / "model_index.json"
+    index.write_text(json.dumps(read_json(index, "") | {"force_zeros_for_empty_prompt": False}))
+    family = opened(folder)
+    index.unlink()
+    assert torch.equal(family.unconditional().states, family.encode_prompts([""]).states)
+
+
 def test_batch_of_dropped_captions_alone_can_be_learnt_from(xl: Path) -> None:
     family = opened(xl)
     method = prepare_method(small_recipe(xl, "textual-inversion"), family)

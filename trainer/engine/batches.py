@@ -21,16 +21,16 @@ from trainer.recipe.config import TrainConfig
 
 @dataclass(frozen=True)
 class Batch:
-    """One forward pass: posteriors [batch, ...], a prompt each, and which of them are class pictures.
+    """One forward pass: posteriors [batch, ...] and a prompt each. The first `own` are the concept's, then its class's.
 
-    `places` [batch, 1, height, width] is how much each place counts, 1 on average.
+    `place_weights` [batch, 1, height, width] is how much each place counts, 1 on average.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
     prompts: list[str]
-    is_prior: torch.Tensor
-    places: torch.Tensor
+    own: int
+    place_weights: torch.Tensor
 
 
 @dataclass(frozen=True)
@@ -81,13 +81,12 @@ class Batches:
             taken = [self._shuffled("class", len(self._prior.pictures), number * size + i) for i in range(size)]
             shown += [(self._prior.pictures, which, 0) for which in taken]
             prompts += [self._prior.prompt] * size
-        mean, std, places = (
+        mean, std, place_weights = (
             torch.stack([getattr(pictures, part)[picture, variant] for pictures, picture, variant in shown])
-            for part in ("mean", "std", "weight")
+            for part in ("mean", "std", "place_weights")
         )
-        is_prior = torch.arange(len(prompts), device=mean.device) >= size
-        places[is_prior] = 1.0  # the class is to stay as it is everywhere, on the photos too where they stand in for it
-        return Batch(mean, std, prompts, is_prior, places)
+        place_weights[size:] = 1.0  # the class is to stay as it is everywhere, also on photos that stand in for it
+        return Batch(mean, std, prompts, size, place_weights)
 
     def _shuffled(self, name: str, count: int, position: int) -> int:
         """The picture at a position of the endless, per-epoch shuffled sequence."""

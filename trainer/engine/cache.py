@@ -26,12 +26,12 @@ Counted = Callable[[int, int], None]
 class EncodedPictures:
     """Posteriors of all pictures: mean and std fp32 [pictures, variants, channels, height, width].
 
-    `weight` [pictures, variants, 1, height, width] is how much each place counts in training; a picture's mean is 1.
+    `place_weights` [pictures, variants, 1, height, width] is how much each place counts in training, 1 on average.
     """
 
     mean: torch.Tensor
     std: torch.Tensor
-    weight: torch.Tensor
+    place_weights: torch.Tensor
 
     def __len__(self) -> int:
         return self.mean.shape[0]

@@ -132,18 +132,18 @@ def forward(training: Training, *, step: int, number: int) -> torch.Tensor:
     noisy, target = family.noisy_and_target(latents, noise.normal(number, "noise", shape), timesteps)
     weights = example_weights(
         snr=signal_to_noise(family.alphas_cumprod(), timesteps),
-        is_prior=batch.is_prior,
+        own=batch.own,
         prior_weight=recipe.weight_of_prior,
         min_snr_gamma=recipe.min_snr_gamma,
         prediction=family.prediction,
     )
     with training.compute.accelerator.autocast():
         if training.base_prediction is not None:
-            target = training.base_prediction.put_into(target, noisy, timesteps, batch.prompts, batch.is_prior)
+            target = training.base_prediction.put_into(target, noisy, timesteps, batch.prompts, batch.own)
         learning = training.method.trains_text(step)
         conditioning = training.text.learning(batch.prompts) if learning else training.text.frozen(batch.prompts)
         prediction = family.predict(noisy, timesteps, conditioning)
-    return weighted_loss(prediction, target, weights, batch.is_prior, batch.places)
+    return weighted_loss(prediction, target, weights, batch.own, batch.place_weights)
 
 
 def write_checkpoint(training: Training, step: int) -> None:
@@ -160,7 +160,8 @@ def write_checkpoint(training: Training, step: int) -> None:
 def load_checkpoint(training: Training, checkpoint: Checkpoint) -> None:
     """Put a checkpoint's state in place. Its rate scale is the run's business: a rewind lowers it."""
     if checkpoint.average:
-        training.method.load(checkpoint.average)
+        with training.average.in_place():
+            training.method.load(checkpoint.average)
         training.average.restart(checkpoint.step)
     training.method.load(checkpoint.weights)
     load_states(training.optimizer, checkpoint.optimizer.states, lambda text: training.emit(Warned(text=text)))

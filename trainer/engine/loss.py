@@ -29,13 +29,17 @@ def min_snr_weights(snr: torch.Tensor, gamma: float, prediction: PredictionType)
 def example_weights(
     *,
     snr: torch.Tensor,
-    is_prior: torch.Tensor,
+    own: int,
     prior_weight: float,
     min_snr_gamma: float | None,
     prediction: PredictionType,
 ) -> torch.Tensor:
-    """One weight per example, [batch]: 1 for the concept, `prior_weight` for class pictures, each times min-SNR."""
-    weights = torch.where(is_prior, prior_weight, 1.0).to(snr.dtype)
+    """One weight per example, [batch], each times min-SNR.
+
+    1 for the concept's examples, which are the first `own`, and `prior_weight` for those of its class.
+    """
+    weights = torch.ones_like(snr)
+    weights[own:] = prior_weight
     if min_snr_gamma is not None:
         weights = weights * min_snr_weights(snr, min_snr_gamma, prediction)
     return weights
@@ -45,18 +49,16 @@ def weighted_loss(
     prediction: torch.Tensor,
     target: torch.Tensor,
     weights: torch.Tensor,
-    is_prior: torch.Tensor,
-    places: torch.Tensor | None = None,
+    own: int,
+    place_weights: torch.Tensor | None = None,
 ) -> torch.Tensor:
     """mean over the concept's examples + mean over the class examples, each example weighted; a scalar in fp32.
 
-    `prediction` and `target` are [batch, channels, height, width]; `weights` and `is_prior` are [batch]; `places`
-    [batch, 1, height, width] is how much each place counts, 1 on average; None: all the same. Without class
-    examples this is the plain mean; with them it is DreamBooth's L_instance + lambda * L_prior.
+    `prediction` and `target` are [batch, channels, height, width]; `weights` is [batch]; the first `own` examples are
+    the concept's. `place_weights` [batch, 1, height, width] is how much each place counts, 1 on average; None: all the
+    same. Without class examples this is the plain mean; with them it is DreamBooth's L_instance + lambda * L_prior.
     """
     errors = (prediction.float() - target.float()).pow(2)
-    per_example = (errors if places is None else errors * places).flatten(1).mean(1) * weights
-    own = (~is_prior).sum().clamp(min=1)
-    prior = is_prior.sum().clamp(min=1)
-    counts = torch.where(is_prior, prior, own)
-    return (per_example / counts).sum()
+    per_example = (errors if place_weights is None else errors * place_weights).flatten(1).mean(1) * weights
+    concept = per_example[:own].mean()
+    return concept if own == len(per_example) else concept + per_example[own:].mean()

@@ -11,6 +11,8 @@ import hashlib
 import numpy as np
 import torch
 
+from trainer.engine.transfers import to_device
+
 
 def key_of(seed: int, step: int, name: str) -> int:
     """A 63-bit key of the triple."""
@@ -26,11 +28,11 @@ class KeyedNoise:
 
     def normal(self, step: int, name: str, shape: tuple[int, ...]) -> torch.Tensor:
         """Standard normal, drawn in fp32 on the CPU so that every device sees the same numbers."""
-        return torch.randn(shape, generator=self._generator(step, name)).to(self._device)
+        return to_device(torch.randn(shape, generator=self._generator(step, name)), self._device)
 
     def integers(self, step: int, name: str, high: int, shape: tuple[int, ...]) -> torch.Tensor:
         """Uniform over 0 .. high - 1, int64."""
-        return torch.randint(0, high, shape, generator=self._generator(step, name)).to(self._device)
+        return to_device(torch.randint(0, high, shape, generator=self._generator(step, name)), self._device)
 
     def choices(self, step: int, name: str) -> np.random.Generator:
         """A numpy generator for choices that never touch the device."""

@@ -32,13 +32,8 @@ class BasePrediction:
             return self._family.predict(noisy, timesteps, self._text.frozen(prompts))
 
     def put_into(
-        self,
-        target: torch.Tensor,
-        noisy: torch.Tensor,
-        timesteps: torch.Tensor,
-        prompts: list[str],
-        is_prior: torch.Tensor,
+        self, target: torch.Tensor, noisy: torch.Tensor, timesteps: torch.Tensor, prompts: list[str], own: int
     ) -> torch.Tensor:
-        """The target with the base's prediction in the place of the class examples'."""
-        asked = [prompt for prompt, prior in zip(prompts, is_prior.tolist(), strict=True) if prior]
-        return target.index_put((is_prior,), self.of(noisy[is_prior], timesteps[is_prior], asked).to(target.dtype))
+        """The target with the base's prediction in the place of the class examples', which follow the first `own`."""
+        predicted = self.of(noisy[own:], timesteps[own:], prompts[own:])
+        return torch.cat([target[:own], predicted.to(target.dtype)])

@@ -22,12 +22,13 @@ class TextStates:
 
     def learning(self, prompts: list[str]) -> Conditioning:
         """With gradients; each distinct prompt is encoded once."""
-        distinct = sorted(dict.fromkeys(prompts), key=lambda prompt: not prompt)  # the empty one last
-        asked = [prompt for prompt in distinct if prompt]
-        parts = [self._family.encode_prompts(asked)] if asked else []
-        if len(asked) < len(distinct):
-            parts.append(self._family.unconditional())
-        return Conditioning.joined(parts)[[distinct.index(p) for p in prompts]]
+        told: dict[str, Conditioning] = {}
+        if asked := [prompt for prompt in dict.fromkeys(prompts) if prompt]:
+            encoded = self._family.encode_prompts(asked)
+            told |= {prompt: encoded[number : number + 1] for number, prompt in enumerate(asked)}
+        if "" in prompts:
+            told[""] = self._family.unconditional()
+        return Conditioning.joined([told[prompt] for prompt in prompts])
 
     @torch.no_grad()
     def frozen(self, prompts: list[str]) -> Conditioning:

@@ -18,7 +18,7 @@ class Conditioning:
     def __len__(self) -> int:
         return len(self.states)
 
-    def __getitem__(self, part: slice | list[int]) -> Conditioning:
+    def __getitem__(self, part: slice) -> Conditioning:
         """Those of some of the prompts."""
         return Conditioning(self.states[part], None if self.pooled is None else self.pooled[part])
 

@@ -7,12 +7,11 @@ from pathlib import Path
 import torch
 
 from trainer.bases import family_of
-from trainer.engine.families.base import Family
 from trainer.engine.families.stable_diffusion import StableDiffusion
 from trainer.engine.families.stable_diffusion_xl import StableDiffusionXL
 
 
-def open_family(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Family:
+def open_family(folder: Path, *, device: torch.device, dtype: torch.dtype) -> StableDiffusion:
     """Load the base in `folder`, everything frozen. Raises BaseModelError for a family that is not built."""
     match family_of(folder):
         case "stable-diffusion":
@@ -21,7 +20,7 @@ def open_family(folder: Path, *, device: torch.device, dtype: torch.dtype) -> Fa
             return StableDiffusionXL(folder, device=device, dtype=dtype)
 
 
-def keep_only_trained(family: Family) -> None:
+def keep_only_trained(family: StableDiffusion) -> None:
     """Move what was trained to the CPU and drop all other weights, so that there is room for a second copy.
 
     Nothing is computed with the family after this; what was trained is written and compared. The rest is dropped, not

@@ -10,20 +10,28 @@ from diffusers import AutoencoderKL, DDPMScheduler, UNet2DConditionModel
 from diffusers.schedulers import DPMSolverMultistepScheduler
 from PIL import Image
 from safetensors import SafetensorError
-from transformers import CLIPTextModel, CLIPTokenizer
+from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokenizer
 
 from trainer.bases import tokenizer_of
 from trainer.engine.families.base import Posterior, StockPipeline, stock_pipeline
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.loss import PredictionType
+from trainer.engine.transfers import to_device
 from trainer.errors import BaseModelError
 
 
 class StableDiffusion:
-    """A loaded Stable Diffusion model. Frozen parts are in `dtype`, the autoencoder in fp32 (it overflows in fp16)."""
+    """A loaded base model, and the calls that training and sampling make on it.
+
+    Frozen parts are in `dtype`, the autoencoder in fp32 (it overflows in fp16).
+    """
 
     TEXT_MODELS: ClassVar[dict[str, Any]] = {"text_encoder": CLIPTextModel}
     """Class of each text encoder, by its part."""
+    tokenizers: dict[str, CLIPTokenizer]
+    """By the part of the text encoder that reads their tokens."""
+    text_encoders: dict[str, CLIPTextModel | CLIPTextModelWithProjection]
+    """By part: `text_encoder`, and `text_encoder_2` where there are two."""
 
     def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
         self.folder = folder
@@ -48,6 +56,7 @@ class StableDiffusion:
 
     @property
     def prediction(self) -> PredictionType:
+        """What the denoiser predicts, read from the model's own scheduler."""
         match self.scheduler.config["prediction_type"]:
             case "epsilon":
                 return "epsilon"
@@ -58,22 +67,27 @@ class StableDiffusion:
 
     @property
     def timesteps(self) -> int:
+        """Length of the noise schedule."""
         return int(self.scheduler.config["num_train_timesteps"])
 
     def alphas_cumprod(self) -> torch.Tensor:
+        """The noise schedule, fp32 [timesteps], on the device."""
         return self._abar
 
     @torch.no_grad()
     def encode_pictures(self, pixels: torch.Tensor) -> Posterior:
+        """Pixels in [-1, 1], [batch, 3, height, width], as posteriors."""
         encoded: Any = self.vae.encode(pixels.to(self.device, torch.float32))
         posterior = encoded.latent_dist
         scale, shift = self._latent_statistics()
         return Posterior(((posterior.mean - shift) * scale).float(), (posterior.std * scale).float())
 
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
+        """What the denoiser is told of prompts, which are spelt with trained words already."""
         return Conditioning(self.text_encoders["text_encoder"](self._ids(prompts, "text_encoder"))[0])
 
     def unconditional(self) -> Conditioning:
+        """What it is told of one empty prompt when sampling, as the stock pipeline does it."""
         return self.encode_prompts([""])
 
     def _ids(self, prompts: list[str], part: str) -> torch.Tensor:
@@ -86,11 +100,12 @@ class StableDiffusion:
             truncation=True,
             return_tensors="pt",
         ).input_ids
-        return ids.to(self.device)
+        return to_device(ids, self.device)
 
     def noisy_and_target(
         self, latents: torch.Tensor, noise: torch.Tensor, timesteps: torch.Tensor
     ) -> tuple[torch.Tensor, torch.Tensor]:
+        """The noised latents and what the denoiser should say about them, both fp32."""
         # in fp32 here: the scheduler would round abar to the latents' dtype, and in bf16 the first sigmas become 0
         abar = self._abar[timesteps].view(-1, 1, 1, 1)
         signal, sigma = abar.sqrt(), (1 - abar).sqrt()
@@ -99,11 +114,13 @@ class StableDiffusion:
         return noisy, target
 
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
+        """One call of the denoiser."""
         dtype = self.unet.dtype
         return self.unet(noisy.to(dtype), timesteps, conditioning.states.to(dtype), return_dict=False)[0]
 
     @torch.no_grad()
     def decode(self, latents: torch.Tensor) -> list[Image.Image]:
+        """Scaled latents as pictures."""
         scale, shift = self._latent_statistics()
         vae: Any = self.vae
         pictures: list[Image.Image] = []
@@ -119,16 +136,19 @@ class StableDiffusion:
 
     @property
     def latent_scale(self) -> int:
+        """Pixels per latent, along each side."""
         return 2 ** (len(self.vae.config["block_out_channels"]) - 1)
 
     @property
     def scheduler_config(self) -> dict[str, object]:
+        """The noise schedule's configuration, for any sampler."""
         return dict(self.scheduler.config)
 
     def _latent_statistics(self) -> tuple[float, float]:
         return self.vae.config["scaling_factor"], self.vae.config.get("shift_factor") or 0.0
 
     def pipeline(self) -> StockPipeline:
+        """The stock pipeline over these very parts."""
         stock: Any = stock_pipeline(self.folder)  # its annotations forbid the None that its documentation offers
         return stock(
             vae=self.vae,

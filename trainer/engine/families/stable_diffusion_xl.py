@@ -11,6 +11,7 @@ from transformers import CLIPTextModel, CLIPTextModelWithProjection, CLIPTokeniz
 
 from trainer.engine.families.conditioning import Conditioning
 from trainer.engine.families.stable_diffusion import StableDiffusion
+from trainer.engine.transfers import to_device
 
 
 class StableDiffusionXL(StableDiffusion):
@@ -27,7 +28,12 @@ class StableDiffusionXL(StableDiffusion):
 
     def __init__(self, folder: Path, *, device: torch.device, dtype: torch.dtype) -> None:
         super().__init__(folder, device=device, dtype=dtype)
-        pool_at_end(self.text_encoders["text_encoder_2"], self.tokenizers["text_encoder_2"])
+        index = json.loads((folder / "model_index.json").read_text(encoding="utf-8"))
+        # the published model was trained so that an empty prompt is all zeros
+        self._zeros_for_nothing = bool(index.get("force_zeros_for_empty_prompt", True))
+        second = self.text_encoders["text_encoder_2"]
+        assert isinstance(second, CLIPTextModelWithProjection)
+        pool_at_end(second, self.tokenizers["text_encoder_2"])
 
     def encode_prompts(self, prompts: list[str]) -> Conditioning:
         read = {
@@ -49,7 +55,7 @@ class StableDiffusionXL(StableDiffusion):
     def predict(self, noisy: torch.Tensor, timesteps: torch.Tensor, conditioning: Conditioning) -> torch.Tensor:
         dtype = self.unet.dtype
         height, width = (side * self.latent_scale for side in noisy.shape[-2:])
-        size = torch.tensor([[height, width, 0, 0, height, width]], device=noisy.device, dtype=dtype)
+        size = to_device(torch.tensor([[height, width, 0, 0, height, width]], dtype=dtype), noisy.device)
         assert conditioning.pooled is not None
         added = {"text_embeds": conditioning.pooled.to(dtype), "time_ids": size.expand(len(noisy), -1)}
         states = conditioning.states.to(dtype)
@@ -57,12 +63,6 @@ class StableDiffusionXL(StableDiffusion):
 
     def _pipeline_options(self) -> dict[str, Any]:
         return {"force_zeros_for_empty_prompt": self._zeros_for_nothing, "add_watermarker": False}
-
-    @property
-    def _zeros_for_nothing(self) -> bool:
-        """The published model was trained so that an empty prompt is all zeros."""
-        index = json.loads((self.folder / "model_index.json").read_text(encoding="utf-8"))
-        return bool(index.get("force_zeros_for_empty_prompt", True))
 
 
 def pool_at_end(encoder: CLIPTextModelWithProjection, tokenizer: CLIPTokenizer) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from diffusers.training_utils import cast_training_params
 from peft import LoraConfig
+from peft.tuners.tuners_utils import BaseTunerLayer
 from peft.utils import get_peft_model_state_dict, set_peft_model_state_dict
 
 from trainer.engine.export.adapters import adapters_are_in, write_adapters
@@ -45,6 +46,8 @@ class Lora:
                 self._adapted[part] = encoder
         for module in self._adapted.values():
             cast_training_params(module, dtype=torch.float32)
+        modules = (layer for module in self._adapted.values() for layer in module.modules())
+        self._layers = [layer for layer in modules if isinstance(layer, BaseTunerLayer)]
 
     def _adapter(self, targets: list[str]) -> LoraConfig:
         recipe = self.recipe
@@ -70,13 +73,16 @@ class Lora:
     @contextmanager
     def untrained(self) -> Generator[None]:
         """While entered, the base's parts are as they were."""
-        for module in self._adapted.values():
-            module.disable_adapters()
+        self._switch(off=True)
         try:
             yield
         finally:
-            for module in self._adapted.values():
-                module.enable_adapters()
+            self._switch(off=False)
+
+    def _switch(self, *, off: bool) -> None:
+        # in every forward pass: peft's own switch looks through all of a model, and changes each weight's requires_grad
+        for layer in self._layers:
+            layer._disable_adapters = off  # noqa: SLF001
 
     def tensors(self) -> dict[str, torch.Tensor]:
         return {
