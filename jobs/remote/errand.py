@@ -58,9 +58,11 @@ class Errand:
             if info is not None and not self.record.hub_job:
                 self._keep(self.record.model_copy(update={"stage": Stage.sent, "hub_job": info.id}))
             if info is None and not self.record.hub_job:
-                if watch.wish() is StopWish.cancel:
+                if watch.wish() is StopWish.none:
+                    self._send(watch)
+                if watch.wish() is not StopWish.none:  # sending takes a while, and from here on it is paid for
                     return self._close(EXIT_STOPPED)
-                info = self._send(watch)
+                info = self._ask()
         except HubError as error:
             if error.trouble in _PASSING or self.record.hub_job:
                 raise
@@ -117,14 +119,17 @@ class Errand:
         words = advice.get(error.trouble, "Resume to try again, or resume it here, on this machine.")
         return self._close(EXIT_FAILED, Failed(cause=str(error), advice=words))
 
-    def _send(self, watch: Watch) -> JobInfo:
-        """Put the run into its bucket and ask for a Job. From the moment before asking, its label is looked for."""
+    def _send(self, watch: Watch) -> None:
+        """Put the run into its bucket."""
         watch.note("Sending the photos to a private bucket of your account.")
         self._pace.quicken()
         self._keep(self.record.model_copy(update={"stage": Stage.sending}))
         self._bucket.create()
         self._bucket.remove(name for name in self._bucket.files() if name in (KEEP, RESULT))
         self._bucket.put(run_files(self._run))
+
+    def _ask(self) -> JobInfo:
+        """Ask for a Job. From the moment before, its label is looked for."""
         self._keep(self.record.model_copy(update={"stage": Stage.sent}))
         info = self._jobs.start(self._assignment, self.record)
         self._keep(self.record.model_copy(update={"hub_job": info.id}))

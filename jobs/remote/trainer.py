@@ -79,7 +79,7 @@ class RemoteTrainer:
                     _wait(trouble, tries, watch)
                     trouble = None
                     continue
-                if not record.has_begun and watch.wish() is StopWish.cancel:
+                if not record.has_begun and watch.wish() is not StopWish.none:  # nothing was learnt that could be kept
                     return EXIT_STOPPED
                 if watch.leaving():
                     return None
@@ -121,7 +121,7 @@ def _awaited_until(job: Job, record: RemoteRun) -> float:
 def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish) -> int:
     """End a job whose owner stays away. What there may be of it at Hugging Face a Resume finds again."""
     bucket = record.bucket(job.id)
-    if wish is StopWish.cancel:
+    if wish is StopWish.cancel or (wish is StopWish.keep and not record.is_under_way):
         run.events(Warned(text=f"Its bucket {bucket} could not be deleted without you: delete it at Hugging Face."))
         return EXIT_STOPPED
     if not record.has_begun:
@@ -137,6 +137,8 @@ def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish) -> int
 
 
 def _needs_token(wish: StopWish, *, under_way: bool) -> str:
+    if not under_way and wish is not StopWish.none:
+        return "Sign in again, so that its photos can be taken back from Hugging Face."
     if not under_way:
         return "Sign in again, so that it can be sent to Hugging Face."
     if wish is StopWish.cancel:

@@ -10,6 +10,7 @@ import pytest
 from huggingface_hub import HfApi
 
 from jobs.hub.tokens import TokenVault
+from jobs.record.remote_run import Stage, read_remote, write_remote
 from jobs.record.state import StopWish
 from jobs.record.store import Job
 from jobs.remote.errand import Errand
@@ -101,3 +102,31 @@ def test_hub_that_says_no_more_is_told_of_a_cancel_first(
         errand.carry_out(watch, lost_token=False)
     hub.clear_faults()
     assert hub_jobs(alice)[0].status.stage == "CANCELED"
+
+
+@pytest.mark.parametrize("wish", [StopWish.keep, StopWish.cancel])
+@pytest.mark.parametrize("stage", [Stage.new, Stage.sending])
+def test_stop_of_a_job_that_was_not_sent_yet_sends_nothing_and_asks_for_no_job(
+    hub: LocalHub, alice: HfApi, settings: Settings, service: JobService, send: Send, stage: Stage, wish: StopWish
+) -> None:
+    job = send()
+    run = service.run_folder(job.id)
+    record = read_remote(run)
+    assert record is not None
+    write_remote(run, record.model_copy(update={"stage": stage}))
+    trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
+    assert trainer.train(job, run, Watch(lambda: wish, lambda: False, lambda _text: None)) == EXIT_STOPPED
+    assert hub_jobs(alice) == []
+    assert not [request for request in hub.requests() if request.line.startswith("POST /api/buckets")]
+
+
+def test_stop_while_the_photos_are_sent_takes_them_back_and_asks_for_no_job(
+    alice: HfApi, settings: Settings, service: JobService, send: Send
+) -> None:
+    job, said = send(), list[str]()
+    watch = Watch(lambda: StopWish.keep if said else StopWish.none, lambda: False, said.append)
+    trainer = RemoteTrainer(settings, TokenVault(ALICE), "an/image")
+    assert trainer.train(job, service.run_folder(job.id), watch) == EXIT_STOPPED
+    assert "Sending the photos" in said[0]
+    assert hub_jobs(alice) == []
+    assert list(alice.list_buckets("alice")) == []

@@ -58,6 +58,15 @@ def test_job_that_was_not_sent_within_a_day_fails_and_says_what_to_do(train: Tra
     assert bucket in words
 
 
+def test_job_that_was_to_be_stopped_before_it_was_sent_ends_as_stopped_and_names_its_bucket(train: Train) -> None:
+    code, words, _ = train(DAY / 2, stage=Stage.sending, wish=StopWish.keep)
+    assert code is None
+    assert "photos can be taken back" in words
+    code, words, bucket = train(DAY, stage=Stage.sending, wish=StopWish.keep)
+    assert code == EXIT_STOPPED
+    assert bucket in words
+
+
 def test_job_that_must_be_over_fails_and_names_the_bucket_that_holds_its_result(train: Train) -> None:
     code, words, bucket = train(5 * DAY, stage=Stage.sent, began=1.0)
     assert code == EXIT_FAILED
