@@ -10,6 +10,8 @@ from trainer.run_folder import RunFolder
 from trainer.whole_files import read_model, write_model
 
 _FILE = "remote.json"
+_RESERVE_S, _RESERVE_SHARE = 600, 0.2
+"""What of its limit a Job keeps for exporting what it has learnt and sending that: so long, and no larger part."""
 
 
 class Stage(StrEnum):
@@ -48,6 +50,8 @@ class RemoteRun(BaseModel):
     """How the training ended. From then on all that is wanted of it is here, and its bucket is to be deleted."""
     damaged: int = 0
     """How often its result came home and was not whole."""
+    at_limit: bool = False
+    """It was stopped because its limit was near, and what it had learnt is kept."""
     earlier_s: float = 0.0
     """How long earlier starts ran."""
     rest_s: int | None = None
@@ -94,9 +98,21 @@ class RemoteRun(BaseModel):
     def again(self, *, asked: bool) -> RemoteRun:
         """The record of the next start; one that its owner did not ask for runs within the limit of this one."""
         ran_s = min(self._of_this_start_s(self.ended or 0.0), self.timeout_s)
-        fresh = {"start": self.start + 1, "stage": Stage.new, "hub_job": "", "exit_code": None, "damaged": 0}
-        fresh |= {"earlier_s": self.earlier_s + ran_s, "began": None, "ended": None}
+        fresh = {
+            "start": self.start + 1,
+            "stage": Stage.new,
+            "hub_job": "",
+            "exit_code": None,
+            "damaged": 0,
+            "at_limit": False,
+        }
+        fresh |= {"earlier_s": self.earlier_s + ran_s, "began": None, "ended": None, "at_limit": False}
         return self.model_copy(update={**fresh, "rest_s": None if asked else int(self.timeout_s - ran_s)})
+
+
+def stops_after_s(timeout_s: int) -> int:
+    """When a Job that the Hub ends after `timeout_s` stops by itself, with what it has learnt."""
+    return timeout_s - int(min(_RESERVE_S, timeout_s * _RESERVE_SHARE))
 
 
 def read_remote(run: RunFolder) -> RemoteRun | None:

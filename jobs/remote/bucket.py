@@ -11,21 +11,37 @@ from typing import Any
 
 from huggingface_hub import BucketFile, HfApi
 from huggingface_hub.utils import disable_progress_bars
+from pydantic import BaseModel, ConfigDict
 
 from jobs.hub.client import hub_errors
-from trainer.errors import HubError, HubTrouble
+from trainer.errors import EXIT_STOPPED, HubError, HubTrouble
 from trainer.run_folder import RunFolder
 
 CONFIG, EVENTS, LOG = "config.json", "events.jsonl", "log.txt"
 PHOTOS, PREVIEWS, CHECKPOINTS, ARTIFACT = "photos/", "previews/", "checkpoints/", "artifact/"
 RESULT = "result.json"
-"""Written last of all, when everything else is there."""
+"""Written last of all, when everything else is there; see `Result`."""
 KEEP = "wishes/keep"
 """Its presence is the message: stop, and export what was learnt."""
 
 _MB = 10**6
 _LEFT_FREE = 200 * _MB
 """So much stays free on the disk, for the database and whoever else works here."""
+
+
+class Result(BaseModel):
+    """How a training in a Job ended, as the Job says itself."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    exit_code: int
+    """Negative where a signal ended it."""
+    at_limit: bool = False
+    """The Job told it to stop and keep what it had learnt, because its time was nearly over."""
+
+    @property
+    def stopped_at_limit(self) -> bool:
+        return self.at_limit and self.exit_code == EXIT_STOPPED
 
 
 class RunBucket:

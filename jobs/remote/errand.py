@@ -8,7 +8,7 @@ import time
 
 from huggingface_hub import BucketFile, HfApi, JobInfo, JobStage
 
-from jobs.record.remote_run import RemoteRun, Stage, write_remote
+from jobs.record.remote_run import RemoteRun, Stage, stops_after_s, write_remote
 from jobs.record.state import StopWish, explain_exit
 from jobs.record.store import now
 from jobs.remote.bucket import ARTIFACT, KEEP, RESULT, RunBucket, run_files
@@ -38,7 +38,9 @@ class Errand:
 
     def __init__(self, hub: HfApi, token: str, image: str, job_id: str, run: RunFolder, record: RemoteRun) -> None:
         self.record, self._run = record, run
-        self._assignment = Assignment(job=job_id, bucket=record.bucket(job_id))
+        self._assignment = Assignment(
+            job=job_id, bucket=record.bucket(job_id), stop_after_s=stops_after_s(record.timeout_s)
+        )
         self._bucket = RunBucket(hub, self._assignment.bucket)
         self._jobs = HubJobs(hub, token, image)
         self._home = Homecoming(self._bucket, run)
@@ -166,20 +168,23 @@ class Errand:
     def _conclude(self, stage: JobStage, files: dict[str, BucketFile], wish: StopWish, *, lost_token: bool) -> int:
         """The Job is over: bring home what it left, and clear away."""
         result = self._home.read_result(files)
-        if result is None and stage is JobStage.COMPLETED and now() - (self.record.ended or 0.0) < _LISTED_LATE_S:
+        code = result.exit_code if result is not None else None
+        if code is None and stage is JobStage.COMPLETED and now() - (self.record.ended or 0.0) < _LISTED_LATE_S:
             raise HubError("The Job has ended, and its result is not to be seen yet.", HubTrouble.later)
-        has_artifact = result == EXIT_DONE or (result == EXIT_STOPPED and ARTIFACT + MANIFEST_FILE in files)
+        has_artifact = code == EXIT_DONE or (code == EXIT_STOPPED and ARTIFACT + MANIFEST_FILE in files)
         damage = self._bring_artifact(files) if has_artifact else None
-        if result == EXIT_DONE and damage is None:
+        if code == EXIT_DONE and damage is None:
             self._home.take_base_commit()
         else:
             self._home.bring_checkpoint(files)
         if damage is not None:
             return self._leave_behind(damage)
-        if wish is StopWish.none and result == EXIT_STOPPED:
+        if result is not None and result.stopped_at_limit:
+            self._keep(self.record.model_copy(update={"at_limit": True}))
+        elif wish is StopWish.none and code == EXIT_STOPPED:
             return self._close(EXIT_FAILED, Failed(cause="The Job was stopped at Hugging Face.", advice=_RESUME))
-        if result is not None and result >= 0:
-            return self._close(result)
+        if code is not None and code >= 0:
+            return self._close(code)
         if wish is not StopWish.none:
             return self._close(EXIT_STOPPED)
         if (
@@ -190,7 +195,7 @@ class Errand:
             self._delete_bucket()
             self._keep(again)
             return TORN_OFF
-        return self._close(EXIT_FAILED, Failed(cause=self._what_happened(stage, result), advice=_RESUME))
+        return self._close(EXIT_FAILED, Failed(cause=self._what_happened(stage, code), advice=_RESUME))
 
     def _bring_artifact(self, files: dict[str, BucketFile]) -> str | None:
         """Bring the artifact home. Raises HubError where it is damaged, and returns how once that has stayed so."""
@@ -209,9 +214,9 @@ class Errand:
         self._keep(self.record.model_copy(update={"exit_code": EXIT_FAILED, "ended": ended, "stage": Stage.over}))
         return EXIT_FAILED
 
-    def _what_happened(self, stage: JobStage, result: int | None) -> str:
-        if result is not None:
-            return explain_exit(result)
+    def _what_happened(self, stage: JobStage, code: int | None) -> str:
+        if code is not None:
+            return explain_exit(code)
         if self.record.reached_its_limit(now()):
             return f"The Job reached its time limit of {duration(self.record.limit_s)}."
         match stage:

@@ -26,6 +26,8 @@ class Assignment(BaseModel):
 
     job: str
     bucket: str
+    stop_after_s: float | None = None
+    """After so long the training is told to stop and keep what it has learnt."""
 
 
 class HubJobs:

@@ -160,7 +160,7 @@ def test_sign_in_must_outlast_the_job(
     services.jobs.close()
 
 
-def test_what_a_job_may_cost_ends_it_there(offering: Services) -> None:
+def test_what_a_job_may_cost_ends_it_there(offering: Services, home: Path) -> None:
     recipe, remote = small_recipe(ON_HUB, "textual-inversion"), remote_of(offering)
     whole = remote.quote(recipe, "t4-small")
     cheaper = remote.quote(recipe, "t4-small", limit_usd=whole.most_usd / 2)
@@ -168,6 +168,11 @@ def test_what_a_job_may_cost_ends_it_there(offering: Services) -> None:
     assert remote.quote(recipe, "t4-small", limit_usd=whole.most_usd * 2) == whole
     with pytest.raises(RequestError, match=r"\$0\.01 pays for 1 min.* too short"):
         remote.quote(recipe, "t4-small", limit_usd=0.01)
+    write_whole(home / "speeds-t4-small.json", '{"textual-inversion alice/tiny 64px": [90.0, 20.0]}')
+    takes_s = remote.quote(recipe, "t4-small").seconds
+    assert takes_s is not None
+    with pytest.raises(RequestError, match="too short"):  # it would stop before its end, to keep what it has learnt
+        remote.quote(recipe, "t4-small", limit_usd=T4_USD * (takes_s + 30) / 3600)
     with pytest.raises(RequestError, match="not given back"):
         prepare_remote(offering, recipe, "t4-small", VISITOR, MoneyWish(release=True))
 
