@@ -157,10 +157,11 @@ class JobService:
             record_wish(self.run_folder(job_id), wish)
         return is_set
 
-    def resume(self, job_id: str, owner: str, *, here: bool = False) -> None:
+    def resume(self, job_id: str, owner: str, *, here: bool = False, next_remote: RemoteRun | None = None) -> None:
         """Queue a stopped, failed or cancelled job again; it goes on from its newest checkpoint.
 
-        `here`: on this machine, wherever it trained before.
+        `here`: on this machine, wherever it trained before. `next_remote`: the record of its next start at Hugging
+        Face, where its price was asked for anew.
         """
         job = self._store.get(job_id, owner=owner)
         if job.state not in RESUMABLE_STATES:
@@ -187,6 +188,8 @@ class JobService:
             run = self.run_folder(job.id)
             if remote is not None and here:
                 forget_remote(run)
+            elif next_remote is not None:
+                write_remote(run, next_remote)
             elif remote is not None and remote.stage is Stage.over:  # else its Job may still run, and is found again
                 write_remote(run, remote.again(asked=True))
             self._record(job.id)

@@ -70,14 +70,6 @@ class Services:
         self.admission.check(self.owners.name_of(request), self.owners.token_of(request))
         self.spending.check_open()
 
-    def resume(self, job_id: str, owner: str, request: gr.Request, *, here: bool = False) -> None:
-        """Queue a job again, here if it was sent away. Raises RequestError where this visitor may not."""
-        if here or self.jobs.remote_run(self.jobs.job(job_id, owner).id) is None:
-            self.admit(request)
-        else:
-            self.spending.check_open()  # its files are here all the same
-        self.jobs.resume(job_id, owner, here=here)
-
     def traits_of(self, base: BaseReference, hub_token: str | None = None) -> BaseTraits:
         """What a base is; `hub_token` is that of whoever asks. Raises BaseModelError for one that cannot be used."""
         return self.bases.check(base, hub_token).traits if base.on_hub else inspect_local(base)

@@ -54,6 +54,8 @@ class RemoteRun(BaseModel):
     """It was stopped because its limit was near, and what it had learnt is kept."""
     earlier_s: float = 0.0
     """How long earlier starts ran."""
+    earlier_usd: float = 0.0
+    """What they cost, each at its own price."""
     rest_s: int | None = None
     """What is left of the limit for a start that nobody asked for; None where its owner pressed a button."""
 
@@ -83,21 +85,29 @@ class RemoteRun(BaseModel):
 
     def ran_s(self, now: float) -> float:
         """How long its machines have run until now: never longer than their limit, whoever knows of their end."""
-        return self.earlier_s + min(self._of_this_start_s(now), self.timeout_s)
+        return self.earlier_s + self._counted_s(now)
 
     def reached_its_limit(self, now: float) -> bool:
         return self._of_this_start_s(now) >= self.timeout_s
+
+    def _counted_s(self, now: float) -> float:
+        return min(self._of_this_start_s(now), self.timeout_s)
 
     def _of_this_start_s(self, now: float) -> float:
         return max(0.0, (self.ended or now) - self.began) if self.began else 0.0
 
     def cost_usd(self, now: float) -> float:
         """What its machines have cost until now."""
-        return self.usd_per_hour * self.ran_s(now) / 3600
+        return self.earlier_usd + self.usd_per_hour * self._counted_s(now) / 3600
+
+    @property
+    def most_usd(self) -> float:
+        """What one start costs if it needs all of the limit."""
+        return self.usd_per_hour * self.limit_s / 3600
 
     def again(self, *, asked: bool) -> RemoteRun:
         """The record of the next start; one that its owner did not ask for runs within the limit of this one."""
-        ran_s = min(self._of_this_start_s(self.ended or 0.0), self.timeout_s)
+        end = self.ended or 0.0
         fresh = {
             "start": self.start + 1,
             "stage": Stage.new,
@@ -106,8 +116,11 @@ class RemoteRun(BaseModel):
             "damaged": 0,
             "at_limit": False,
         }
-        fresh |= {"earlier_s": self.earlier_s + ran_s, "began": None, "ended": None, "at_limit": False}
-        return self.model_copy(update={**fresh, "rest_s": None if asked else int(self.timeout_s - ran_s)})
+        fresh |= {"earlier_s": self.ran_s(end), "earlier_usd": self.cost_usd(end)}
+        fresh |= {"began": None, "ended": None, "at_limit": False}
+        return self.model_copy(
+            update={**fresh, "rest_s": None if asked else int(self.timeout_s - self._counted_s(end))}
+        )
 
 
 def stops_after_s(timeout_s: int) -> int:

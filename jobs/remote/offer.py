@@ -76,6 +76,28 @@ class RemoteOffer:
             memory_bytes=speeds.memory.measured_bytes(recipe, on_gpu=flavor.has_gpu),
         )
 
+    def requoted(self, record: RemoteRun) -> RemoteRun:
+        """The record of a run whose next start has today's price, and costs no more than its owner agreed to.
+
+        Raises RequestError where that has become too little or its machine is not offered any more, HubError where the
+        prices cannot be read.
+        """
+        flavor = next((flavor for flavor in self.prices.flavors() if flavor.name == record.flavor), None)
+        if flavor is None:
+            raise RequestError(
+                f"Hugging Face does not offer {record.machine} any more. Resume it here, or train again on another one."
+            )
+        limit_s = self._limit_s
+        if flavor.usd_per_hour > 0:
+            limit_s = min(limit_s, round(record.most_usd / flavor.usd_per_hour * 3600))
+        if limit_s < _LEAST_S:
+            raise RequestError(
+                f"{flavor.label} by now, so that the {dollars(record.most_usd)} that it may cost are too little. "
+                "Resume it here, or train again and allow it to cost more."
+            )
+        price = {"usd_per_hour": flavor.usd_per_hour, "limit_s": limit_s}
+        return record.model_copy(update=price)
+
 
 def record_of(quote: Quote, payer: str) -> RemoteRun:
     """The record of a run that `payer`, an account of the Hub, pays for."""
