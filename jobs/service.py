@@ -17,7 +17,7 @@ from jobs.record.comparison import read_comparison
 from jobs.record.job_file import record_wish, write_job_file
 from jobs.record.remote_run import RemoteRun, Stage, forget_remote, read_remote, write_remote
 from jobs.record.run_summary import is_run
-from jobs.record.state import RESUMABLE_STATES, JobState, StopWish
+from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
 from jobs.record.store import Job, JobStore, now
 from jobs.restored_rows import restore_rows
 from jobs.runs.speed import Speeds
@@ -26,7 +26,9 @@ from jobs.submission.submitting import Submitting
 from jobs.views.comparing import SideBySide, side_by_side
 from jobs.views.outlook import JobView, Outlook
 from trainer.errors import RequestError
+from trainer.events import Warned
 from trainer.imports.task import extraction_of, has_task
+from trainer.quantities import duration
 from trainer.run_folder import RunFolder
 
 
@@ -64,6 +66,10 @@ class JobService:
     def remote_run(self, job_id: str) -> RemoteRun | None:
         """Where a job trains at Hugging Face; None where it trains on this machine."""
         return read_remote(self.run_folder(job_id))
+
+    def any_remote(self) -> bool:
+        """Whether any open job trains at Hugging Face."""
+        return any(self.remote_run(job.id) is not None for job in self._store.in_state(*OPEN_STATES))
 
     def job(self, job_id: str, owner: str) -> Job:
         """The row of one job that this owner may look at. Raises RequestError where there is none."""
@@ -171,7 +177,7 @@ class JobService:
             raise RequestError("The files of this job are gone; train again.")
         remote = self.remote_run(job.id)
         if here:
-            _check_nothing_costs(remote)
+            _check_nothing_costs(job, remote)
         own, moment = check_caps(self._store, owner), now()
         own_open = own_before(own, self.runs_dir, remote=remote is not None and not here)
         changed = self._store.change_state(
@@ -187,6 +193,8 @@ class JobService:
         if changed:
             run = self.run_folder(job.id)
             if remote is not None and here:
+                if remote.may_cost:
+                    run.events(Warned(text=f"{remote.left_behind(job.id)} Delete it there."))
                 forget_remote(run)
             elif next_remote is not None:
                 write_remote(run, next_remote)
@@ -201,7 +209,7 @@ class JobService:
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
         self.fleet.check_folder()
-        _check_nothing_costs(self.remote_run(job.id))
+        _check_nothing_costs(job, self.remote_run(job.id))
         if self.run_folder(job.id).is_held():
             raise RequestError("A process still works on its files; delete it in a while.")
         self._deletion.delete(job.id)
@@ -218,9 +226,10 @@ class JobService:
         return restored
 
 
-def _check_nothing_costs(remote: RemoteRun | None) -> None:
-    """Raise RequestError where a Job or photos at Hugging Face would be forgotten."""
-    if remote is not None and remote.may_cost:
+def _check_nothing_costs(job: Job, remote: RemoteRun | None) -> None:
+    """Raise RequestError where a Job or photos at Hugging Face would be forgotten, until the Job must be over."""
+    if remote is not None and remote.may_cost and (wait_s := remote.awaited_until(job.queued) - now()) > 0:
         raise RequestError(
-            "Its Job at Hugging Face may still run, and its photos lie there. Resume it there and cancel it first."
+            "Its Job at Hugging Face may still run, and its photos lie there. Resume it there and cancel it first, or "
+            f"come back in {duration(wait_s)}, when it must be over."
         )

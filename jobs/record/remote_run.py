@@ -13,6 +13,10 @@ _FILE = "remote.json"
 _RESERVE_S, _RESERVE_SHARE = 600, 0.2
 """What of its limit a Job keeps for exporting what it has learnt and sending that: so long, and no larger part."""
 
+_AWAY_S = 24 * 3600.0
+MARGIN_S = 3600.0
+"""After a Job must have ended: time to come and sign in."""
+
 
 class Stage(StrEnum):
     """How far one start at Hugging Face is."""
@@ -68,6 +72,10 @@ class RemoteRun(BaseModel):
         """The bucket that the run of this job travels in."""
         return f"{self.namespace}/concept-studio-{job_id}"
 
+    def left_behind(self, job_id: str) -> str:
+        """What its owner should know once nobody here deals with it any more."""
+        return f"Its bucket {self.bucket(job_id)} at Hugging Face may still hold its photos and what it learnt."
+
     @property
     def is_under_way(self) -> bool:
         """Whether a Job of this start may run."""
@@ -82,6 +90,15 @@ class RemoteRun(BaseModel):
     def may_cost(self) -> bool:
         """Whether a Job or a bucket of this start may be there still."""
         return self.has_begun and self.stage is not Stage.over
+
+    def awaited_until(self, queued: float) -> float:
+        """Until when somebody is waited for who may deal with what is at Hugging Face, of a job queued at that moment.
+
+        For a day where no Job was asked for, else until it must have ended.
+        """
+        if not self.is_under_way:
+            return queued + _AWAY_S
+        return (self.began or queued + _AWAY_S) + self.timeout_s + MARGIN_S
 
     def ran_s(self, now: float) -> float:
         """How long its machines have run until now: never longer than their limit, whoever knows of their end."""

@@ -36,7 +36,9 @@ _RESUME = "Resume goes on from the newest checkpoint, in a new Job."
 class Errand:
     """Carries a run through. `record` is what is known of it so far; every change is written at once."""
 
-    def __init__(self, hub: HfApi, token: str, image: str, job_id: str, run: RunFolder, record: RemoteRun) -> None:
+    def __init__(
+        self, hub: HfApi, token: str, image: str | None, job_id: str, run: RunFolder, record: RemoteRun
+    ) -> None:
         self.record, self._run = record, run
         self._assignment = Assignment(
             job=job_id, bucket=record.bucket(job_id), stop_after_s=stops_after_s(record.timeout_s)
@@ -123,6 +125,7 @@ class Errand:
 
     def _send(self, watch: Watch) -> None:
         """Put the run into its bucket."""
+        _ = self._jobs.image  # nothing is sent where no Job can follow
         watch.note("Sending the photos to a private bucket of your account.")
         self._pace.quicken()
         self._keep(self.record.model_copy(update={"stage": Stage.sending}))

@@ -16,7 +16,7 @@ from jobs.hub.client import open_hub, redacted
 from jobs.hub.tokens import TokenVault
 from jobs.queueing.executors import HUGGING_FACE
 from jobs.queueing.queue import Queue
-from jobs.record.remote_run import RemoteRun, Stage, read_remote
+from jobs.record.remote_run import MARGIN_S, RemoteRun, Stage, read_remote
 from jobs.record.state import StopWish
 from jobs.record.store import Job, now
 from jobs.remote.errand import Errand
@@ -32,9 +32,6 @@ _WAITS_S = (5, 15, 60, 300)
 """Before the next try when the Hub is away, by how many there were; the last one for all further tries."""
 _WISH_POLL_S = 3.0
 """How often the database is asked for a new wish of an owner who is away."""
-_AWAY_S = 24 * 3600.0
-_MARGIN_S = 3600.0
-"""After a Job must have ended, and after this process began to wait: time to come and sign in."""
 
 
 class RemoteTrainer:
@@ -46,7 +43,7 @@ class RemoteTrainer:
     at_once = 48
     """Most only wait: one whose owner is away keeps its place for a day or so. DBOS has 64 threads."""
 
-    def __init__(self, settings: Settings, vault: TokenVault, image: str) -> None:
+    def __init__(self, settings: Settings, vault: TokenVault, image: str | None) -> None:
         self._settings, self._vault, self._image = settings, vault, image
 
     def can_train(self) -> bool:
@@ -74,7 +71,10 @@ class RemoteTrainer:
             if record.stage is Stage.over:
                 return record.exit_code
             token, began = self._vault.of(job.owner), time.monotonic()
+            awaited_until = max(record.awaited_until(job.queued), since + MARGIN_S)
             try:
+                if trouble is not None and trouble.trouble is not HubTrouble.later and now() > awaited_until:
+                    return _give_up(job, run, record, watch.wish(), str(trouble))
                 if trouble is not None:
                     _wait(trouble, tries, watch)
                     trouble = None
@@ -84,8 +84,8 @@ class RemoteTrainer:
                 if watch.leaving():
                     return None
                 if token is None:
-                    if now() > max(_awaited_until(job, record), since + _MARGIN_S):
-                        return _give_up(job, run, record, watch.wish())
+                    if now() > awaited_until:
+                        return _give_up(job, run, record, watch.wish(), "Nobody signed in for it.")
                     watch.note(_needs_token(watch.wish(), under_way=record.is_under_way))
                     self._await_token(job.owner, watch)
                     continue
@@ -111,15 +111,8 @@ class RemoteTrainer:
             time.sleep(POLL_S)
 
 
-def _awaited_until(job: Job, record: RemoteRun) -> float:
-    """When a job without a token gives up its place: what was not sent after a day, else when its Job must be over."""
-    if not record.is_under_way:
-        return job.queued + _AWAY_S
-    return (record.began or job.queued + _AWAY_S) + record.timeout_s + _MARGIN_S
-
-
-def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish) -> int:
-    """End a job whose owner stays away. What there may be of it at Hugging Face a Resume finds again."""
+def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish, why: str) -> int:
+    """End a job whose owner stays away or may do nothing. What there may be at Hugging Face a Resume finds again."""
     bucket = record.bucket(job.id)
     if wish is StopWish.cancel or (wish is StopWish.keep and not record.is_under_way):
         run.events(Warned(text=f"Its bucket {bucket} could not be deleted without you: delete it at Hugging Face."))
@@ -130,7 +123,7 @@ def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish) -> int
         cause = f"It was not sent: nobody signed in for it for a day. Photos may lie in the bucket {bucket}."
         failed = Failed(cause=cause, advice="Sign in and press Resume.")
     else:
-        cause = f"Its Job at Hugging Face is over by now, and nobody signed in. What it left is in the bucket {bucket}."
+        cause = f"Its Job at Hugging Face is over by now. {why} What it left is in the bucket {bucket}."
         failed = Failed(cause=cause, advice="Sign in and press Resume, which fetches it.")
     run.events(failed)
     return EXIT_FAILED

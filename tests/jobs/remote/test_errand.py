@@ -179,6 +179,18 @@ def test_stop_of_a_job_that_was_not_sent_yet_sends_nothing_and_asks_for_no_job(
     assert not [request for request in hub.requests() if request.line.startswith("POST /api/buckets")]
 
 
+def test_job_that_cannot_be_sent_any_more_fails_in_words_and_sends_nothing(
+    alice: HfApi, settings: Settings, service: JobService, send: Send
+) -> None:
+    job = send()
+    trainer = RemoteTrainer(settings, TokenVault(ALICE), None)
+    watch = Watch(lambda: StopWish.none, lambda: False, lambda _text: None)
+    assert trainer.train(job, service.run_folder(job.id), watch) == EXIT_FAILED
+    assert "not set up here any more" in failure(service, job)
+    assert hub_jobs(alice) == []
+    assert list(alice.list_buckets("alice")) == []
+
+
 def test_stop_while_the_photos_are_sent_takes_them_back_and_asks_for_no_job(
     alice: HfApi, settings: Settings, service: JobService, send: Send
 ) -> None:

@@ -79,6 +79,38 @@ def test_job_that_may_be_paid_for_is_not_forgotten_by_training_here(
         assert read_remote(service.run_folder(job.id)) is None
 
 
+@pytest.mark.fault(35)
+@pytest.mark.parametrize("stage", [Stage.sending, Stage.sent])
+@pytest.mark.parametrize("here", [True, False], ids=["resume here", "delete"])
+def test_job_whose_owner_cannot_deal_with_it_any_more_is_theirs_again_once_it_must_be_over(
+    service: JobService, send: Send, monkeypatch: pytest.MonkeyPatch, stage: Stage, here: bool
+) -> None:
+    job = send()
+    service.cancel(job.id, "anna")
+    record, run = write(service, job, stage=stage), service.run_folder(job.id)
+    until = record.awaited_until(job.queued)
+    monkeypatch.setattr("jobs.service.now", lambda: until - 60)
+    act = (lambda: service.resume(job.id, "anna", here=True)) if here else (lambda: service.delete(job.id, "anna"))
+    with pytest.raises(RequestError, match="come back in 1 min"):
+        act()
+    monkeypatch.setattr("jobs.service.now", lambda: until + 60)
+    act()
+    if here:
+        assert service.view(job.id, "anna").remote is None
+        (warning,) = service.view(job.id, "anna").progress.warnings
+        assert record.bucket(job.id) in warning
+    else:
+        assert not run.root.exists()
+
+
+def test_open_job_at_hugging_face_is_known_as_long_as_it_is_open(service: JobService, send: Send) -> None:
+    assert not service.any_remote()
+    job = send()
+    assert service.any_remote()
+    service.cancel(job.id, "anna")
+    assert not service.any_remote()
+
+
 @pytest.mark.fault(12, 35)
 @pytest.mark.parametrize(("stage", "refused"), [(Stage.sending, True), (Stage.sent, True), (Stage.over, False)])
 def test_job_that_may_be_paid_for_is_not_deleted(service: JobService, send: Send, stage: Stage, refused: bool) -> None:
