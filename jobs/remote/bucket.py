@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
@@ -15,6 +15,7 @@ from pydantic import BaseModel, ConfigDict
 
 from jobs.hub.client import hub_errors
 from trainer.errors import EXIT_STOPPED, HubError, HubTrouble
+from trainer.inside_paths import stays_inside
 from trainer.run_folder import RunFolder
 
 CONFIG, EVENTS, LOG = "config.json", "events.jsonl", "log.txt"
@@ -72,7 +73,7 @@ class RunBucket:
             if error.trouble is HubTrouble.missing:
                 return {}
             raise
-        return {entry.path: entry for entry in listed if isinstance(entry, BucketFile) and _is_inside(entry.path)}
+        return {entry.path: entry for entry in listed if isinstance(entry, BucketFile) and stays_inside(entry.path)}
 
     def put(self, files: Iterable[tuple[Path | bytes, str]]) -> None:
         """Send whole files, each a path or its content with the name that it gets."""
@@ -130,12 +131,6 @@ class RunBucket:
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         return hub_errors(what=f"the bucket {self.id}")
-
-
-def _is_inside(path: str) -> bool:
-    """Whether a path stays inside the folder that it is fetched into."""
-    parts = PurePosixPath(path).parts
-    return bool(parts) and ".." not in parts and not path.startswith("/")
 
 
 def newest_checkpoint(names: Iterable[str]) -> str | None:
