@@ -15,7 +15,7 @@ from jobs.queueing.job_queue import JobQueue
 from jobs.queueing.turns import own_before, turn
 from jobs.record.comparison import read_comparison
 from jobs.record.job_file import record_wish, write_job_file
-from jobs.record.remote_run import RemoteRun, Stage, forget_remote, read_remote, write_remote
+from jobs.record.remote_run import RemoteRun, Stage, forget_remote, read_remote, read_remote_for_certain, write_remote
 from jobs.record.run_summary import is_run
 from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
 from jobs.record.store import Job, JobStore, now
@@ -66,6 +66,15 @@ class JobService:
     def remote_run(self, job_id: str) -> RemoteRun | None:
         """Where a job trains at Hugging Face; None where it trains on this machine."""
         return read_remote(self.run_folder(job_id))
+
+    def _remote_for_certain(self, job_id: str) -> RemoteRun | None:
+        """The same, before something is done that would forget a Job. Raises RequestError where it cannot be told."""
+        try:
+            return read_remote_for_certain(self.run_folder(job_id))
+        except OSError as error:
+            raise RequestError(
+                "The files of this job cannot be read at the moment, so nothing was done. Please try again in a while."
+            ) from error
 
     def any_remote(self) -> bool:
         """Whether any open job trains at Hugging Face."""
@@ -134,7 +143,7 @@ class JobService:
     def cancel(self, job_id: str, owner: str) -> None:
         """Cancel: a waiting job at once, a running one when its process has ended; an ended one stays as it is."""
         job = self._store.get(job_id, owner=owner)
-        remote = self.remote_run(job.id)
+        remote = self._remote_for_certain(job.id) if job.state is JobState.waiting else None
         if remote is not None and remote.may_cost:  # whoever takes it up again ends its Job first
             self._store.change_state(job.id, JobState.running, out_of=[JobState.waiting], of_attempt=job.attempt)
         elif self._store.change_state(  # not where it was taken up meanwhile: a process may have its files already
@@ -175,7 +184,7 @@ class JobService:
         self.fleet.check_folder()
         if not is_run(self.run_folder(job.id)):
             raise RequestError("The files of this job are gone; train again.")
-        remote = self.remote_run(job.id)
+        remote = self._remote_for_certain(job.id)
         if here:
             _check_nothing_costs(job, remote)
         own, moment = check_caps(self._store, owner), now()
@@ -209,7 +218,7 @@ class JobService:
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
         self.fleet.check_folder()
-        _check_nothing_costs(job, self.remote_run(job.id))
+        _check_nothing_costs(job, self._remote_for_certain(job.id))
         if self.run_folder(job.id).is_held():
             raise RequestError("A process still works on its files; delete it in a while.")
         self._deletion.delete(job.id)

@@ -7,7 +7,7 @@ from enum import StrEnum
 from pydantic import BaseModel, ConfigDict, Field
 
 from trainer.run_folder import RunFolder
-from trainer.whole_files import read_model, write_model
+from trainer.whole_files import read_model, read_model_for_certain, write_model
 
 _FILE = "remote.json"
 _RESERVE_S, _RESERVE_SHARE = 600, 0.2
@@ -146,8 +146,23 @@ def stops_after_s(timeout_s: int) -> int:
 
 
 def read_remote(run: RunFolder) -> RemoteRun | None:
-    """None for a run that trains on this machine."""
+    """None for a run that trains on this machine, or whose files cannot be read now."""
     return read_model(run.root / _FILE, RemoteRun)
+
+
+def read_remote_for_certain(run: RunFolder) -> RemoteRun | None:
+    """None for a run that trains on this machine, or whose record is damaged for good.
+
+    Raises OSError where its files cannot be read now, as while the folder with the runs is away: a Job may run, and
+    cost.
+    """
+    try:
+        record = read_model_for_certain(run.root / _FILE, RemoteRun)
+    except ValueError:
+        return None
+    if record is None and not run.root.parent.is_dir():
+        raise FileNotFoundError(f"{run.root.parent} is away")
+    return record
 
 
 def write_remote(run: RunFolder, record: RemoteRun) -> None:

@@ -16,7 +16,7 @@ from jobs.hub.client import open_hub, redacted
 from jobs.hub.tokens import TokenVault
 from jobs.queueing.executors import HUGGING_FACE
 from jobs.queueing.queue import Queue
-from jobs.record.remote_run import MARGIN_S, RemoteRun, Stage, read_remote
+from jobs.record.remote_run import MARGIN_S, RemoteRun, Stage, read_remote, read_remote_for_certain
 from jobs.record.state import StopWish
 from jobs.record.store import Job, now
 from jobs.remote.errand import Errand
@@ -30,6 +30,7 @@ from trainer.settings import Settings
 log = logging.getLogger(__name__)
 _WAITS_S = (5, 15, 60, 300)
 """Before the next try when the Hub is away, by how many there were; the last one for all further tries."""
+_FILES_AWAY_S = 10.0
 _WISH_POLL_S = 3.0
 """How often the database is asked for a new wish of an owner who is away."""
 
@@ -58,7 +59,7 @@ class RemoteTrainer:
         return speeds_of(self._settings.shared_dir, record.flavor)
 
     def is_under_way(self, run: RunFolder, /) -> bool:
-        record = read_remote(run)
+        record = read_remote_for_certain(run)
         return record is not None and record.has_begun
 
     def leave(self) -> None:
@@ -67,7 +68,7 @@ class RemoteTrainer:
     def train(self, job: Job, run: RunFolder, watch: Watch, /) -> int | None:
         trouble: HubError | None = None
         tries, lost_token, since = 0, False, now()
-        while (record := read_remote(run)) is not None:
+        while (record := _known(run, watch)) is not None:
             if record.stage is Stage.over:
                 return record.exit_code
             token, began = self._vault.of(job.owner), time.monotonic()
@@ -109,6 +110,17 @@ class RemoteTrainer:
         deadline = time.monotonic() + _WISH_POLL_S
         while time.monotonic() < deadline and not watch.leaving() and self._vault.of(owner) is None:
             time.sleep(POLL_S)
+
+
+def _known(run: RunFolder, watch: Watch) -> RemoteRun | None:
+    """What is known of the run. Waits while its files cannot be read: its Job may run all the same, and costs."""
+    while True:
+        try:
+            return read_remote_for_certain(run)
+        except OSError as error:
+            log.warning("%s cannot be read: %s", run.root, error)
+            watch.note("Its files cannot be read at the moment. Nothing is lost; it goes on once they can.")
+            time.sleep(_FILES_AWAY_S)
 
 
 def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish, why: str) -> int:

@@ -56,7 +56,10 @@ class Trainer(Protocol):
         ...
 
     def is_under_way(self, run: RunFolder, /) -> bool:
-        """Whether `train` would find the run again, in progress or just ended, instead of starting it."""
+        """Whether `train` would find the run again, in progress or just ended, instead of starting it.
+
+        Raises OSError where that cannot be told now.
+        """
         ...
 
     def train(self, job: Job, run: RunFolder, watch: Watch, /) -> int | None:

@@ -137,6 +137,52 @@ def test_end_that_was_written_down_is_not_brought_about_again(
     assert trainer.train(job, service.run_folder(job.id), watch) == 3
 
 
+@pytest.mark.fault(54)
+def test_job_whose_record_cannot_be_read_for_a_while_is_not_given_up(
+    settings: Settings, service: JobService, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.remote.trainer._FILES_AWAY_S", 0.0)
+    job, said = send(), list[str]()
+    write(service, job, stage=Stage.over, exit_code=3)
+    trainer, run = RemoteTrainer(settings, TokenVault(), "an/image"), service.run_folder(job.id)
+    runs, elsewhere = settings.runs_dir, settings.home / "elsewhere"
+    runs.rename(elsewhere)
+
+    def note(text: str) -> None:
+        said.append(text)
+        elsewhere.rename(runs)
+
+    with pytest.raises(OSError, match="is away"):
+        trainer.is_under_way(run)
+    assert trainer.train(job, run, Watch(lambda: StopWish.none, lambda: False, note)) == 3
+    assert "cannot be read at the moment" in said[0]
+
+
+@pytest.mark.fault(54)
+@pytest.mark.parametrize(
+    ("waits", "act"),
+    [
+        (True, lambda service, job_id: service.cancel(job_id, "anna")),
+        (False, lambda service, job_id: service.resume(job_id, "anna", here=True)),
+        (False, lambda service, job_id: service.delete(job_id, "anna")),
+    ],
+    ids=["cancel", "resume here", "delete"],
+)
+def test_job_that_may_be_paid_for_is_not_forgotten_while_its_record_cannot_be_read(
+    service: JobService, send: Send, waits: bool, act: Callable[[JobService, str], None]
+) -> None:
+    job = send()
+    if not waits:
+        service.cancel(job.id, "anna")
+    before = service.job(job.id, "anna").state
+    file = service.run_folder(job.id).root / "remote.json"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(RequestError, match="cannot be read at the moment"):
+        act(service, job.id)
+    assert service.job(job.id, "anna").state is before
+
+
 def test_next_start_has_a_label_of_its_own(service: JobService, send: Send) -> None:
     record = write(service, send(), stage=Stage.over, hub_job="x", exit_code=1, began=10.0, ended=70.0)
     again = record.again(asked=True)
