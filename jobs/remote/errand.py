@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 
 from huggingface_hub import BucketFile, HfApi, JobInfo, JobStage
 
@@ -15,7 +14,7 @@ from jobs.remote.bucket import ARTIFACT, KEEP, RESULT, RunBucket, run_files
 from jobs.remote.homecoming import Homecoming
 from jobs.remote.hub_job import OVER, Assignment, HubJobs, stage_of, with_times
 from jobs.remote.pace import Pace
-from jobs.supervisor.training import POLL_S, Watch
+from jobs.supervisor.training import Watch
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed, Warned
 from trainer.quantities import duration
@@ -94,7 +93,7 @@ class Errand:
                     watch.note("Fetching the result from Hugging Face.")
                     return self._conclude(stage, files, wish, lost_token=lost_token)
             watch.note(self._words(stage, wish))
-            self._pause(watch, wish)
+            watch.pause(self._pace.wait_s(), wish)
             info = self._look(watch.wish())
         return None
 
@@ -252,12 +251,6 @@ class Errand:
             self._run.events(
                 Warned(text=f"Delete the bucket {self._assignment.bucket} at Hugging Face yourself. {error}")
             )
-
-    def _pause(self, watch: Watch, wish: StopWish) -> None:
-        """Leave the Hub in peace for a moment, but not the owner or the supervisor."""
-        deadline = time.monotonic() + self._pace.wait_s()
-        while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
-            time.sleep(POLL_S)
 
     def _keep(self, record: RemoteRun) -> None:
         if record != self.record:

@@ -155,6 +155,4 @@ def _wait(error: HubError, tries: int, watch: Watch) -> None:
     """Say when the next try is, and wait for it; a new wish or a supervisor that leaves is not kept waiting."""
     wait_s = back_off.wait_s(_WAITS_S, tries - 1, error)
     watch.note(back_off.told(error, wait_s))
-    wish, deadline = watch.wish(), time.monotonic() + wait_s
-    while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
-        time.sleep(POLL_S)
+    watch.pause(wait_s, watch.wish())
