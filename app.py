@@ -151,6 +151,12 @@ def _going_on(step: str) -> Generator[None]:
         log.warning("%s: %s", step, error, exc_info=None if isinstance(error, StudioError) else error)
 
 
+def _any_remote(services: Services) -> bool:
+    with _going_on("looking for jobs at Hugging Face"):
+        return services.jobs.any_remote()
+    return False
+
+
 def look_after(children: Children, services: Services, uploads: Path, one_page: OnePage, stop: StopSignal) -> None:
     """Until told to stop: keep the children alive, the queue whole, and no photos that nobody trained within a day."""
     tidied, queued = time.monotonic(), -math.inf
@@ -196,7 +202,7 @@ def main() -> int:
         return error.exit_code
     print(f"Concept Studio is at {page.local_url}", flush=True)
     prepare_home(settings, services, devices, stop)
-    with Children(settings, devices) as children:
+    with Children(settings, devices, any_remote=_any_remote(services)) as children:
         look_after(children, services, settings.uploads_dir, one_page, stop)
     page.close(verbose=False)
     return 0

@@ -1,7 +1,7 @@
 """The processes that app.py keeps alive.
 
 A supervisor for each device, unless only other machines train; the generator and the publisher; a mirror where one is
-set, on a Space a treasurer, and who follows Jobs at Hugging Face where they can be had.
+set, on a Space a treasurer, and who follows Jobs at Hugging Face where they can be had or were.
 """
 
 from __future__ import annotations
@@ -38,7 +38,8 @@ class _Kept:
 class Children:
     """Context manager: starts the children, and on leaving ends them all within the grace period."""
 
-    def __init__(self, settings: Settings, devices: list[Device]) -> None:
+    def __init__(self, settings: Settings, devices: list[Device], *, any_remote: bool = False) -> None:
+        """`any_remote`: jobs are at Hugging Face, and must be followed even if none can be sent there any more."""
         self._settings = settings
         self._kept = [_Kept(d.key, _worker(d)) for d in devices if settings.train_here]
         self._kept.append(_Kept("generator", ["inference.generator", "--watch-parent"], environment=only(devices[0])))
@@ -48,7 +49,7 @@ class Children:
             self._kept.append(self._mirror)
         if settings.on_space:
             self._kept.append(_Kept("treasurer", ["jobs", "treasurer", "--watch-parent"], keeps_secret=True))
-        if settings.can_run_jobs:
+        if settings.can_run_jobs or any_remote:
             self._kept.append(_Kept("remote", ["jobs", "remote", "--watch-parent"]))
 
     def __enter__(self) -> Children:

@@ -15,9 +15,9 @@ from jobs.queueing.job_queue import JobQueue
 from jobs.queueing.turns import own_before, turn
 from jobs.record.comparison import read_comparison
 from jobs.record.job_file import record_wish, write_job_file
-from jobs.record.remote_run import RemoteRun, Stage, forget_remote, read_remote, write_remote
+from jobs.record.remote_run import RemoteRun, Stage, forget_remote, read_remote, read_remote_for_certain, write_remote
 from jobs.record.run_summary import is_run
-from jobs.record.state import RESUMABLE_STATES, JobState, StopWish
+from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
 from jobs.record.store import Job, JobStore, now
 from jobs.restored_rows import restore_rows
 from jobs.runs.speed import Speeds
@@ -26,7 +26,9 @@ from jobs.submission.submitting import Submitting
 from jobs.views.comparing import SideBySide, side_by_side
 from jobs.views.outlook import JobView, Outlook
 from trainer.errors import RequestError
+from trainer.events import Warned
 from trainer.imports.task import extraction_of, has_task
+from trainer.quantities import duration
 from trainer.run_folder import RunFolder
 
 
@@ -64,6 +66,19 @@ class JobService:
     def remote_run(self, job_id: str) -> RemoteRun | None:
         """Where a job trains at Hugging Face; None where it trains on this machine."""
         return read_remote(self.run_folder(job_id))
+
+    def _remote_for_certain(self, job_id: str) -> RemoteRun | None:
+        """The same, before something is done that would forget a Job. Raises RequestError where it cannot be told."""
+        try:
+            return read_remote_for_certain(self.run_folder(job_id))
+        except OSError as error:
+            raise RequestError(
+                "The files of this job cannot be read at the moment, so nothing was done. Please try again in a while."
+            ) from error
+
+    def any_remote(self) -> bool:
+        """Whether any open job trains at Hugging Face."""
+        return any(self.remote_run(job.id) is not None for job in self._store.in_state(*OPEN_STATES))
 
     def job(self, job_id: str, owner: str) -> Job:
         """The row of one job that this owner may look at. Raises RequestError where there is none."""
@@ -128,7 +143,7 @@ class JobService:
     def cancel(self, job_id: str, owner: str) -> None:
         """Cancel: a waiting job at once, a running one when its process has ended; an ended one stays as it is."""
         job = self._store.get(job_id, owner=owner)
-        remote = self.remote_run(job.id)
+        remote = self._remote_for_certain(job.id) if job.state is JobState.waiting else None
         if remote is not None and remote.may_cost:  # whoever takes it up again ends its Job first
             self._store.change_state(job.id, JobState.running, out_of=[JobState.waiting], of_attempt=job.attempt)
         elif self._store.change_state(  # not where it was taken up meanwhile: a process may have its files already
@@ -157,10 +172,11 @@ class JobService:
             record_wish(self.run_folder(job_id), wish)
         return is_set
 
-    def resume(self, job_id: str, owner: str, *, here: bool = False) -> None:
+    def resume(self, job_id: str, owner: str, *, here: bool = False, next_remote: RemoteRun | None = None) -> None:
         """Queue a stopped, failed or cancelled job again; it goes on from its newest checkpoint.
 
-        `here`: on this machine, wherever it trained before.
+        `here`: on this machine, wherever it trained before. `next_remote`: the record of its next start at Hugging
+        Face, where its price was asked for anew.
         """
         job = self._store.get(job_id, owner=owner)
         if job.state not in RESUMABLE_STATES:
@@ -168,9 +184,9 @@ class JobService:
         self.fleet.check_folder()
         if not is_run(self.run_folder(job.id)):
             raise RequestError("The files of this job are gone; train again.")
-        remote = self.remote_run(job.id)
+        remote = self._remote_for_certain(job.id)
         if here:
-            _check_nothing_costs(remote)
+            _check_nothing_costs(job, remote)
         own, moment = check_caps(self._store, owner), now()
         own_open = own_before(own, self.runs_dir, remote=remote is not None and not here)
         changed = self._store.change_state(
@@ -186,7 +202,11 @@ class JobService:
         if changed:
             run = self.run_folder(job.id)
             if remote is not None and here:
+                if remote.may_cost:
+                    run.events(Warned(text=f"{remote.left_behind(job.id)} Delete it there."))
                 forget_remote(run)
+            elif next_remote is not None:
+                write_remote(run, next_remote)
             elif remote is not None and remote.stage is Stage.over:  # else its Job may still run, and is found again
                 write_remote(run, remote.again(asked=True))
             self._record(job.id)
@@ -198,7 +218,7 @@ class JobService:
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
         self.fleet.check_folder()
-        _check_nothing_costs(self.remote_run(job.id))
+        _check_nothing_costs(job, self._remote_for_certain(job.id))
         if self.run_folder(job.id).is_held():
             raise RequestError("A process still works on its files; delete it in a while.")
         self._deletion.delete(job.id)
@@ -215,9 +235,10 @@ class JobService:
         return restored
 
 
-def _check_nothing_costs(remote: RemoteRun | None) -> None:
-    """Raise RequestError where a Job or photos at Hugging Face would be forgotten."""
-    if remote is not None and remote.may_cost:
+def _check_nothing_costs(job: Job, remote: RemoteRun | None) -> None:
+    """Raise RequestError where a Job or photos at Hugging Face would be forgotten, until the Job must be over."""
+    if remote is not None and remote.may_cost and (wait_s := remote.awaited_until(job.queued) - now()) > 0:
         raise RequestError(
-            "Its Job at Hugging Face may still run, and its photos lie there. Resume it there and cancel it first."
+            "Its Job at Hugging Face may still run, and its photos lie there. Resume it there and cancel it first, or "
+            f"come back in {duration(wait_s)}, when it must be over."
         )

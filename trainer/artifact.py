@@ -13,6 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 from trainer.bases import FamilyName
 from trainer.concept import ConceptWords, words_of
 from trainer.errors import ConceptError, VerificationError
+from trainer.inside_paths import InsidePath
 from trainer.recipe.choices import Kind, Method
 from trainer.recipe.config import TrainConfig
 from trainer.run_folder import MANIFEST_FILE
@@ -59,7 +60,7 @@ class FileEntry(BaseModel):
 
     model_config = ConfigDict(frozen=True)
 
-    path: str
+    path: InsidePath
     bytes: int
     sha256: str
 

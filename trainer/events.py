@@ -11,9 +11,12 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Literal, Protocol
+from typing import Annotated, Any, BinaryIO, Literal, Protocol
 
-from pydantic import BaseModel, ConfigDict, Field, TypeAdapter, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, TypeAdapter
+
+_LONGEST_LINE = 2**20
+"""The file may come home from a bucket of whoever pays, and the page reads it."""
 
 
 class Phase(StrEnum):
@@ -160,10 +163,10 @@ class EventLog:
 
 
 def parse_event(line: str) -> Event | None:
-    """One line as an event; None for a line that is none (cut off by a kill, or of a later version)."""
+    """One line as an event; None for a line that is none (cut off by a kill, of a later version, or made up)."""
     try:
         return _ADAPTER.validate_python(json.loads(line))
-    except (json.JSONDecodeError, ValidationError):
+    except (ValueError, RecursionError):
         return None
 
 
@@ -171,7 +174,16 @@ def read_events(path: Path) -> Iterator[Event]:
     """All whole events of a file, oldest first; nothing if there is no file."""
     if not path.exists():
         return
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            if (event := parse_event(line)) is not None:
+    with path.open("rb") as file:
+        for line in _lines(file):
+            if (event := parse_event(line.decode(errors="replace"))) is not None:
                 yield event
+
+
+def _lines(file: BinaryIO) -> Iterator[bytes]:
+    """The lines of a file but for those that are too long for an event, of which little is read at a time."""
+    goes_on = False
+    while piece := file.readline(_LONGEST_LINE):
+        is_rest, goes_on = goes_on, len(piece) == _LONGEST_LINE and not piece.endswith(b"\n")
+        if not is_rest and not goes_on:
+            yield piece

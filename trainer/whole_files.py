@@ -18,10 +18,18 @@ Model = TypeVar("Model", bound=BaseModel)
 
 
 def read_model(path: Path, kind: type[Model]) -> Model | None:
-    """What a JSON file says; None if it is missing or damaged."""
+    """What a JSON file says; None if it is missing, damaged or cannot be read now."""
+    try:
+        return read_model_for_certain(path, kind)
+    except (OSError, ValueError):
+        return None
+
+
+def read_model_for_certain(path: Path, kind: type[Model]) -> Model | None:
+    """What a JSON file says; None only if it is missing. Raises OSError and ValueError."""
     try:
         return kind.model_validate_json(path.read_bytes())
-    except (OSError, ValueError):
+    except FileNotFoundError:
         return None
 
 

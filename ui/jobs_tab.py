@@ -24,6 +24,7 @@ from ui.html import render
 from ui.keeping_notice import draw_keeping_notice
 from ui.listening import QUIET_AT_ONCE
 from ui.polling import Drawn, PolledHtml, drawn_or_trouble
+from ui.resuming import resume
 from ui.services import Services
 
 TITLE = "Concept Studio"
@@ -126,9 +127,9 @@ class JobsTab:
             case "cancel":
                 jobs.cancel(job_id, owner)
             case "resume":
-                self._services.resume(job_id, owner, request)
+                resume(self._services, job_id, owner, request)
             case "resume-here":
-                self._services.resume(job_id, owner, request, here=True)
+                resume(self._services, job_id, owner, request, here=True)
             case "delete":
                 jobs.delete(job_id, owner)
             case "retry-publish":

@@ -94,9 +94,8 @@ def _welcome_back(services: Services) -> Callable[[gr.Request], None]:
             services.jobs.publishing.retry_after_sign_in(owner)
         with contextlib.suppress(RequestError):
             services.tokens.hand_over_for_fetching(owner, token)
-        if services.remote is not None:
-            with contextlib.suppress(RequestError):
-                services.tokens.hand_over_for_training(owner, token)
+        with contextlib.suppress(RequestError):  # there where jobs can be sent to Hugging Face, or were
+            services.tokens.hand_over_for_training(owner, token)
 
     return hand_over
 

@@ -67,15 +67,12 @@ class Services:
             self.adopt(other, owner)
 
     def admit(self, request: gr.Request) -> None:
-        """Raise RequestError where this visitor may queue nothing here: the machine's owner pays for it."""
-        self.admission.check(self.owners.name_of(request), self.owners.token_of(request))
+        """Raise RequestError where this visitor may queue nothing here, or nobody may.
 
-    def resume(self, job_id: str, owner: str, request: gr.Request, *, here: bool = False) -> None:
-        """Queue a job again, here if it was sent away. Raises RequestError where this visitor may not."""
+        The machine's owner pays for it, or its hardware is being given back.
+        """
+        self.admission.check(self.owners.name_of(request), self.owners.token_of(request))
         self.spending.check_open()
-        if here or self.jobs.remote_run(self.jobs.job(job_id, owner).id) is None:
-            self.admit(request)
-        self.jobs.resume(job_id, owner, here=here)
 
     def traits_of(self, base: BaseReference, hub_token: str | None = None) -> BaseTraits:
         """What a base is; `hub_token` is that of whoever asks. Raises BaseModelError for one that cannot be used."""

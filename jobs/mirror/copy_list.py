@@ -15,6 +15,8 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, ValidationError, model_validator
 
+from trainer.inside_paths import InsidePath
+
 _NAME = re.compile(r"whole-(\d{6,})-([0-9a-f]{16})\.json")
 _MAX_BYTES = 64 * 2**20
 
@@ -24,17 +26,15 @@ class CopiedFile(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    path: str
+    path: InsidePath
     stored: str
     bytes: int
     mtime_ns: int
     sha256: str
 
     @model_validator(mode="after")
-    def _stays_in_its_folder(self) -> CopiedFile:
-        """No step up, no absolute path, nothing hidden: a list cannot name what lies elsewhere."""
-        plain = all(part and not part.startswith(".") for part in self.path.split("/"))
-        if not plain or "\0" in self.path or not re.fullmatch(re.escape(self.path) + r"(~\d+)?", self.stored):
+    def _is_stored_as_itself(self) -> CopiedFile:
+        if not re.fullmatch(re.escape(self.path) + r"(~\d+)?", self.stored):
             raise ValueError("not a file of a run")
         return self
 

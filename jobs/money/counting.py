@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
 from jobs.money.space_state import SpaceState
-from jobs.record.bill import Bill, count, read_bill, write_bill
+from jobs.record.bill import Bill, count, read_bill_for_certain, write_bill
 from jobs.record.job_file import record_wish
-from jobs.record.remote_run import read_remote
+from jobs.record.remote_run import read_remote_for_certain
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job, JobStore
 from trainer.imports.task import has_task
 from trainer.run_folder import RunFolder
 
+log = logging.getLogger(__name__)
 _WRITE_S = 60.0
 """Between two writes for a job that just runs: the page and the next start add what has passed since the last one."""
 
@@ -26,6 +28,7 @@ class Counting:
     ) -> None:
         self._store, self._runs_dir, self._state, self._cap_usd = store, runs_dir, state, cap_usd
         self._watched: set[str] | None = None
+        self._unread: set[str] = set()
 
     def count(self, moment: float) -> None:
         """Bring the bills up to date."""
@@ -34,15 +37,26 @@ class Counting:
             self._watched = {job.id for job in self._store.all_jobs()}
         open_ids = {job.id for job in running}
         before = [job for job_id in self._watched - open_ids if (job := self._store.find(job_id)) is not None]
-        for job in (*running, *before):
+        unread = {job.id for job in (*running, *before) if not self._counted(job, moment)}
+        self._watched = open_ids | unread
+
+    def _counted(self, job: Job, moment: float) -> bool:
+        """Bring one bill up to date, unless what it says so far cannot be read: that is not to be written over."""
+        try:
             self._count_job(job, moment)
-        self._watched = open_ids
+        except (OSError, ValueError) as error:
+            if job.id not in self._unread:
+                log.warning("the bill of job %s cannot be brought up to date now: %s", job.id, error)
+            self._unread.add(job.id)
+            return False
+        self._unread.discard(job.id)
+        return True
 
     def _count_job(self, job: Job, moment: float) -> None:
         run = RunFolder(self._runs_dir / job.id)
-        if read_remote(run) is not None:  # it trains on hardware of its own, and has a receipt of its own
+        if read_remote_for_certain(run) is not None:  # it trains on hardware of its own, and has a receipt of its own
             return
-        known = read_bill(run)
+        known = read_bill_for_certain(run)
         bill = self._priced(known, job)
         if bill is None or not run.root.is_dir():
             return

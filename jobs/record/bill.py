@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job
 from trainer.run_folder import RunFolder
-from trainer.whole_files import read_model, write_model
+from trainer.whole_files import read_model, read_model_for_certain, write_model
 
 _FILE, _SETTLED = "cost.json", "hardware-settled"
 _EXPORT_S = 180.0
@@ -89,6 +89,11 @@ def count(bill: Bill, job: Job, moment: float) -> Bill:
 def read_bill(run: RunFolder) -> Bill | None:
     """None for a job that costs nothing, or whose file is damaged."""
     return read_model(_file(run), Bill)
+
+
+def read_bill_for_certain(run: RunFolder) -> Bill | None:
+    """None only for a job that costs nothing. Raises OSError and ValueError: what it has cost must not be forgotten."""
+    return read_model_for_certain(_file(run), Bill)
 
 
 def write_bill(run: RunFolder, bill: Bill) -> None:

@@ -5,27 +5,44 @@ from __future__ import annotations
 import contextlib
 import shutil
 from collections.abc import Iterable
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from huggingface_hub import BucketFile, HfApi
 from huggingface_hub.utils import disable_progress_bars
+from pydantic import BaseModel, ConfigDict
 
 from jobs.hub.client import hub_errors
-from trainer.errors import HubError, HubTrouble
+from trainer.errors import EXIT_STOPPED, HubError, HubTrouble
+from trainer.inside_paths import stays_inside
 from trainer.run_folder import RunFolder
 
 CONFIG, EVENTS, LOG = "config.json", "events.jsonl", "log.txt"
 PHOTOS, PREVIEWS, CHECKPOINTS, ARTIFACT = "photos/", "previews/", "checkpoints/", "artifact/"
 RESULT = "result.json"
-"""Written last of all, when everything else is there."""
+"""Written last of all, when everything else is there; see `Result`."""
 KEEP = "wishes/keep"
 """Its presence is the message: stop, and export what was learnt."""
 
 _MB = 10**6
 _LEFT_FREE = 200 * _MB
 """So much stays free on the disk, for the database and whoever else works here."""
+
+
+class Result(BaseModel):
+    """How a training in a Job ended, as the Job says itself."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore")
+
+    exit_code: int
+    """Negative where a signal ended it."""
+    at_limit: bool = False
+    """The Job told it to stop and keep what it had learnt, because its time was nearly over."""
+
+    @property
+    def stopped_at_limit(self) -> bool:
+        return self.at_limit and self.exit_code == EXIT_STOPPED
 
 
 class RunBucket:
@@ -56,7 +73,7 @@ class RunBucket:
             if error.trouble is HubTrouble.missing:
                 return {}
             raise
-        return {entry.path: entry for entry in listed if isinstance(entry, BucketFile) and _is_inside(entry.path)}
+        return {entry.path: entry for entry in listed if isinstance(entry, BucketFile) and stays_inside(entry.path)}
 
     def put(self, files: Iterable[tuple[Path | bytes, str]]) -> None:
         """Send whole files, each a path or its content with the name that it gets."""
@@ -114,12 +131,6 @@ class RunBucket:
 
     def _errors(self) -> contextlib.AbstractContextManager[None]:
         return hub_errors(what=f"the bucket {self.id}")
-
-
-def _is_inside(path: str) -> bool:
-    """Whether a path stays inside the folder that it is fetched into."""
-    parts = PurePosixPath(path).parts
-    return bool(parts) and ".." not in parts and not path.startswith("/")
 
 
 def newest_checkpoint(names: Iterable[str]) -> str | None:

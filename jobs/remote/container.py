@@ -6,8 +6,8 @@ file is the result: where it is, everything is.
 
 from __future__ import annotations
 
-import json
 import logging
+import math
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -16,7 +16,7 @@ from pydantic import ValidationError
 
 from jobs.hub import back_off
 from jobs.hub.client import open_hub
-from jobs.remote.bucket import CHECKPOINTS, EVENTS, KEEP, LOG, PHOTOS, RESULT, RunBucket
+from jobs.remote.bucket import CHECKPOINTS, EVENTS, KEEP, LOG, PHOTOS, RESULT, Result, RunBucket
 from jobs.remote.hub_job import Assignment
 from jobs.remote.pace import Pace
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, HubError, HubTrouble, RequestError
@@ -44,18 +44,20 @@ def run_here(settings: Settings) -> int:
     stop.install()
     run = RunFolder(settings.runs_dir / assignment.job)
     run.root.mkdir(parents=True, exist_ok=True)
-    return _RunCopy(RunBucket(open_hub(token), assignment.bucket), run, stop).work()
+    limit_s = assignment.stop_after_s if assignment.stop_after_s is not None else math.inf
+    return _RunCopy(RunBucket(open_hub(token), assignment.bucket), run, stop, limit_s).work()
 
 
 class _RunCopy:
-    """The Job's copy of the run, and what of it the bucket has."""
+    """The Job's copy of the run, and what of it the bucket has. It trains for `limit_s` from now on at most."""
 
-    def __init__(self, bucket: RunBucket, run: RunFolder, stop: StopSignal) -> None:
+    def __init__(self, bucket: RunBucket, run: RunFolder, stop: StopSignal, limit_s: float = math.inf) -> None:
         self._bucket, self._run, self._stop = bucket, run, stop
         self._sent: dict[str, tuple[int, int]] = {}
         self._checkpoint = ""
         self._next_checkpoint = 0.0
         self._told_to_keep, self._pace = False, Pace()
+        self._limit, self._at_limit = time.monotonic() + limit_s, False
 
     def work(self) -> int:
         _patiently(self._fetch)
@@ -83,6 +85,9 @@ class _RunCopy:
         while (code := child.wait(_POLL_S)) is None:
             if self._stop.requested():
                 return child.end()
+            if time.monotonic() >= self._limit and self._can_be_told(child):  # whether or not the Hub can be reached
+                self._at_limit = True
+                self._tell_to_keep(child)
             if time.monotonic() < next_exchange:
                 continue
             wait_s = self._pace.wait_s()
@@ -101,11 +106,17 @@ class _RunCopy:
         return code
 
     def _pass_on(self, child: Child) -> None:
+        if self._can_be_told(child) and self._bucket.has(KEEP):
+            self._tell_to_keep(child)
+
+    def _can_be_told(self, child: Child) -> bool:
+        """Whether to stop and keep what was learnt is news for the child, and it is far enough to take the signal."""
         holder = self._run.holder()
-        ready = holder is not None and holder.pid == child.pid  # from then on it understands the signal
-        if ready and not self._told_to_keep and self._bucket.has(KEEP):
-            self._told_to_keep = True
-            child.signal(KEEP_SIGNAL)
+        return not self._told_to_keep and holder is not None and holder.pid == child.pid
+
+    def _tell_to_keep(self, child: Child) -> None:
+        self._told_to_keep = True
+        child.signal(KEEP_SIGNAL)
 
     def _send_shown(self) -> None:
         """What the page shows; events last, because they speak of previews."""
@@ -138,7 +149,8 @@ class _RunCopy:
             artifact = sorted(file for file in self._run.artifact.rglob("*") if file.is_file())
             self._send([self._run.relative(file) for file in artifact])
         self._bucket.remove(name for name in self._bucket.files() if name.startswith(PHOTOS))
-        self._bucket.put([(json.dumps({"exit_code": exit_code}).encode(), RESULT)])
+        result = Result(exit_code=exit_code, at_limit=self._at_limit)
+        self._bucket.put([(result.model_dump_json().encode(), RESULT)])
 
     def _send(self, names: list[str]) -> None:
         """Send those files that have changed since they were sent. One that is gone by now is passed over."""

@@ -4,18 +4,17 @@ from __future__ import annotations
 
 import logging
 import shutil
-import time
 
 from huggingface_hub import BucketFile, HfApi, JobInfo, JobStage
 
-from jobs.record.remote_run import RemoteRun, Stage, write_remote
+from jobs.record.remote_run import RemoteRun, Stage, stops_after_s, write_remote
 from jobs.record.state import StopWish, explain_exit
 from jobs.record.store import now
 from jobs.remote.bucket import ARTIFACT, KEEP, RESULT, RunBucket, run_files
 from jobs.remote.homecoming import Homecoming
 from jobs.remote.hub_job import OVER, Assignment, HubJobs, stage_of, with_times
 from jobs.remote.pace import Pace
-from jobs.supervisor.training import POLL_S, Watch
+from jobs.supervisor.training import Watch
 from trainer.errors import EXIT_DONE, EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed, Warned
 from trainer.quantities import duration
@@ -36,9 +35,13 @@ _RESUME = "Resume goes on from the newest checkpoint, in a new Job."
 class Errand:
     """Carries a run through. `record` is what is known of it so far; every change is written at once."""
 
-    def __init__(self, hub: HfApi, token: str, image: str, job_id: str, run: RunFolder, record: RemoteRun) -> None:
+    def __init__(
+        self, hub: HfApi, token: str, image: str | None, job_id: str, run: RunFolder, record: RemoteRun
+    ) -> None:
         self.record, self._run = record, run
-        self._assignment = Assignment(job=job_id, bucket=record.bucket(job_id))
+        self._assignment = Assignment(
+            job=job_id, bucket=record.bucket(job_id), stop_after_s=stops_after_s(record.timeout_s)
+        )
         self._bucket = RunBucket(hub, self._assignment.bucket)
         self._jobs = HubJobs(hub, token, image)
         self._home = Homecoming(self._bucket, run)
@@ -58,9 +61,11 @@ class Errand:
             if info is not None and not self.record.hub_job:
                 self._keep(self.record.model_copy(update={"stage": Stage.sent, "hub_job": info.id}))
             if info is None and not self.record.hub_job:
-                if watch.wish() is StopWish.cancel:
+                if watch.wish() is StopWish.none:
+                    self._send(watch)
+                if watch.wish() is not StopWish.none:  # sending takes a while, and from here on it is paid for
                     return self._close(EXIT_STOPPED)
-                info = self._send(watch)
+                info = self._ask()
         except HubError as error:
             if error.trouble in _PASSING or self.record.hub_job:
                 raise
@@ -88,7 +93,7 @@ class Errand:
                     watch.note("Fetching the result from Hugging Face.")
                     return self._conclude(stage, files, wish, lost_token=lost_token)
             watch.note(self._words(stage, wish))
-            self._pause(watch, wish)
+            watch.pause(self._pace.wait_s(), wish)
             info = self._look(watch.wish())
         return None
 
@@ -117,14 +122,18 @@ class Errand:
         words = advice.get(error.trouble, "Resume to try again, or resume it here, on this machine.")
         return self._close(EXIT_FAILED, Failed(cause=str(error), advice=words))
 
-    def _send(self, watch: Watch) -> JobInfo:
-        """Put the run into its bucket and ask for a Job. From the moment before asking, its label is looked for."""
+    def _send(self, watch: Watch) -> None:
+        """Put the run into its bucket."""
+        _ = self._jobs.image  # nothing is sent where no Job can follow
         watch.note("Sending the photos to a private bucket of your account.")
         self._pace.quicken()
         self._keep(self.record.model_copy(update={"stage": Stage.sending}))
         self._bucket.create()
         self._bucket.remove(name for name in self._bucket.files() if name in (KEEP, RESULT))
         self._bucket.put(run_files(self._run))
+
+    def _ask(self) -> JobInfo:
+        """Ask for a Job. From the moment before, its label is looked for."""
         self._keep(self.record.model_copy(update={"stage": Stage.sent}))
         info = self._jobs.start(self._assignment, self.record)
         self._keep(self.record.model_copy(update={"hub_job": info.id}))
@@ -161,20 +170,23 @@ class Errand:
     def _conclude(self, stage: JobStage, files: dict[str, BucketFile], wish: StopWish, *, lost_token: bool) -> int:
         """The Job is over: bring home what it left, and clear away."""
         result = self._home.read_result(files)
-        if result is None and stage is JobStage.COMPLETED and now() - (self.record.ended or 0.0) < _LISTED_LATE_S:
+        code = result.exit_code if result is not None else None
+        if code is None and stage is JobStage.COMPLETED and now() - (self.record.ended or 0.0) < _LISTED_LATE_S:
             raise HubError("The Job has ended, and its result is not to be seen yet.", HubTrouble.later)
-        has_artifact = result == EXIT_DONE or (result == EXIT_STOPPED and ARTIFACT + MANIFEST_FILE in files)
+        has_artifact = code == EXIT_DONE or (code == EXIT_STOPPED and ARTIFACT + MANIFEST_FILE in files)
         damage = self._bring_artifact(files) if has_artifact else None
-        if result == EXIT_DONE and damage is None:
+        if code == EXIT_DONE and damage is None:
             self._home.take_base_commit()
         else:
             self._home.bring_checkpoint(files)
         if damage is not None:
             return self._leave_behind(damage)
-        if wish is StopWish.none and result == EXIT_STOPPED:
+        if result is not None and result.stopped_at_limit:
+            self._keep(self.record.model_copy(update={"at_limit": True}))
+        elif wish is StopWish.none and code == EXIT_STOPPED:
             return self._close(EXIT_FAILED, Failed(cause="The Job was stopped at Hugging Face.", advice=_RESUME))
-        if result is not None and result >= 0:
-            return self._close(result)
+        if code is not None and code >= 0:
+            return self._close(code)
         if wish is not StopWish.none:
             return self._close(EXIT_STOPPED)
         if (
@@ -185,7 +197,7 @@ class Errand:
             self._delete_bucket()
             self._keep(again)
             return TORN_OFF
-        return self._close(EXIT_FAILED, Failed(cause=self._what_happened(stage, result), advice=_RESUME))
+        return self._close(EXIT_FAILED, Failed(cause=self._what_happened(stage, code), advice=_RESUME))
 
     def _bring_artifact(self, files: dict[str, BucketFile]) -> str | None:
         """Bring the artifact home. Raises HubError where it is damaged, and returns how once that has stayed so."""
@@ -204,9 +216,9 @@ class Errand:
         self._keep(self.record.model_copy(update={"exit_code": EXIT_FAILED, "ended": ended, "stage": Stage.over}))
         return EXIT_FAILED
 
-    def _what_happened(self, stage: JobStage, result: int | None) -> str:
-        if result is not None:
-            return explain_exit(result)
+    def _what_happened(self, stage: JobStage, code: int | None) -> str:
+        if code is not None:
+            return explain_exit(code)
         if self.record.reached_its_limit(now()):
             return f"The Job reached its time limit of {duration(self.record.limit_s)}."
         match stage:
@@ -239,12 +251,6 @@ class Errand:
             self._run.events(
                 Warned(text=f"Delete the bucket {self._assignment.bucket} at Hugging Face yourself. {error}")
             )
-
-    def _pause(self, watch: Watch, wish: StopWish) -> None:
-        """Leave the Hub in peace for a moment, but not the owner or the supervisor."""
-        deadline = time.monotonic() + self._pace.wait_s()
-        while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
-            time.sleep(POLL_S)
 
     def _keep(self, record: RemoteRun) -> None:
         if record != self.record:

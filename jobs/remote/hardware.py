@@ -11,9 +11,9 @@ from huggingface_hub import JobHardwareInfo
 
 from jobs.hub.client import hub_errors, open_hub
 from jobs.hub.prices import usd_per_hour
-from trainer.errors import RequestError
+from trainer.errors import HubError, RequestError
 
-_REMEMBER_S = 600.0
+_REMEMBER_S, _REMEMBER_FAILURE_S = 600.0, 20.0
 
 
 @dataclass(frozen=True)
@@ -33,23 +33,38 @@ class Flavor:
 
 
 class PriceList:
-    """The Hub's machines with their prices, at most ten minutes old."""
+    """The Hub's machines with their prices, at most ten minutes old.
+
+    One asks for all who wait. That the Hub did not answer is remembered, too: else each would wait for that in turn.
+    """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._read_at = 0.0
         self._flavors: tuple[Flavor, ...] = ()
+        self._failed_at = 0.0
+        self._failure: HubError | None = None
 
     def flavors(self) -> tuple[Flavor, ...]:
         """All machines, cheapest first. Raises HubError."""
         with self._lock:
             if not self._flavors or time.monotonic() - self._read_at > _REMEMBER_S:
-                with hub_errors(what="the price list"):
-                    offered = open_hub(None).list_jobs_hardware()
-                flavors = [flavor for machine in offered if (flavor := _flavor(machine)) is not None]
-                self._flavors = tuple(sorted(flavors, key=lambda flavor: flavor.usd_per_hour))
+                self._flavors = self._ask()
                 self._read_at = time.monotonic()
             return self._flavors
+
+    def _ask(self) -> tuple[Flavor, ...]:
+        failure = self._failure
+        if failure is not None and time.monotonic() - self._failed_at < _REMEMBER_FAILURE_S:
+            raise HubError(str(failure), failure.trouble, retry_after_s=failure.retry_after_s)
+        try:
+            with hub_errors(what="the price list"):
+                offered = open_hub(None).list_jobs_hardware()
+        except HubError as error:
+            self._failed_at, self._failure = time.monotonic(), error
+            raise
+        flavors = [flavor for machine in offered if (flavor := _flavor(machine)) is not None]
+        return tuple(sorted(flavors, key=lambda flavor: flavor.usd_per_hour))
 
     def flavor(self, name: str) -> Flavor:
         """Raises RequestError for a machine that is not offered, HubError where the Hub cannot be asked."""

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import re
 
 from huggingface_hub import BucketFile
+from pydantic import ValidationError
 
-from jobs.remote.bucket import ARTIFACT, EVENTS, LOG, PREVIEWS, RESULT, RunBucket, newest_checkpoint
+from jobs.remote.bucket import ARTIFACT, EVENTS, LOG, PREVIEWS, RESULT, Result, RunBucket, newest_checkpoint
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import ConceptError, RequestError, VerificationError
 from trainer.run_folder import RunFolder
 
+_MOST_BYTES, _MOST_PREVIEWS = 16 * 2**20, 1000
+"""Of one file that the page shows, and of previews: whoever pays can put into the bucket what he likes."""
 _COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
@@ -25,8 +27,8 @@ class Homecoming:
 
     def bring_shown(self, files: dict[str, BucketFile]) -> None:
         """Bring home what the page shows; events last, because they speak of previews."""
-        previews = [name for name in files if name.startswith(PREVIEWS)]
-        shown = [name for name in (*previews, LOG, EVENTS) if name in files]
+        previews = [name for name in files if name.startswith(PREVIEWS)][:_MOST_PREVIEWS]
+        shown = [name for name in (*previews, LOG, EVENTS) if name in files and files[name].size <= _MOST_BYTES]
         changed = [files[name] for name in shown if self._fetched.get(name) != files[name].xet_hash]
         self._bucket.fetch(changed, self._run)
         self._fetched.update({file.path: file.xet_hash for file in changed})
@@ -36,15 +38,18 @@ class Homecoming:
         if (folder := newest_checkpoint(files)) is not None:
             self._bucket.fetch([file for name, file in files.items() if name.startswith(folder)], self._run)
 
-    def read_result(self, files: dict[str, BucketFile]) -> int | None:
-        """The exit code of the training, negative where a signal ended it; None where the Job did not live to tell."""
-        if RESULT not in files:
+    def read_result(self, files: dict[str, BucketFile]) -> Result | None:
+        """How the training ended; None where the Job did not live to tell, or what is there is no result."""
+        if RESULT not in files or files[RESULT].size > _MOST_BYTES:
             return None
         self._bucket.fetch([files[RESULT]], self._run)
         file = self._run.root / RESULT
-        code = int(json.loads(file.read_text(encoding="utf-8"))["exit_code"])
+        content = file.read_bytes()
         file.unlink()
-        return code
+        try:
+            return Result.model_validate_json(content)
+        except ValidationError:
+            return None
 
     def bring_artifact(self, files: dict[str, BucketFile]) -> str | None:
         """Fetch the artifact and check every hash; one that is here already may be that of an earlier start.

@@ -26,20 +26,30 @@ class Assignment(BaseModel):
 
     job: str
     bucket: str
+    stop_after_s: float | None = None
+    """After so long the training is told to stop and keep what it has learnt."""
 
 
 class HubJobs:
     """The Jobs of the account that pays. Every call raises HubError."""
 
-    def __init__(self, hub: HfApi, token: str, image: str) -> None:
+    def __init__(self, hub: HfApi, token: str, image: str | None) -> None:
         self._hub, self._token, self._image = hub, token, image
+
+    @property
+    def image(self) -> str:
+        """What a Job runs; jobs that were sent before are followed without one, too."""
+        if self._image is None:
+            raise HubError("Training at Hugging Face is not set up here any more.", HubTrouble.refused)
+        return self._image
 
     def start(self, assignment: Assignment, record: RemoteRun) -> JobInfo:
         """Ask for a Job. Where the answer is lost there may be one all the same: see `find`."""
+        image = self.image
         return self._of_account(
             record,
             lambda: self._hub.run_job(
-                image=self._image,
+                image=image,
                 command=COMMAND,
                 env={"STUDIO_REMOTE": assignment.model_dump_json()},
                 secrets={"HF_TOKEN": self._token},

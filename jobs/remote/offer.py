@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobs.record.bill import dollars
-from jobs.record.remote_run import RemoteRun
+from jobs.record.remote_run import RemoteRun, stops_after_s
 from jobs.remote.hardware import Flavor, PriceList
 from jobs.runs.speed import speeds_of
 from trainer.bases import find_base
@@ -28,7 +28,7 @@ class Quote:
     usd: float | None
     limit_s: int
     most_usd: float
-    """What it costs if it runs until its time limit ends it."""
+    """What it costs if it needs all of its time limit."""
     memory_bytes: int | None = None
     """The most that it holds of the machine's memory, or of its GPU's where it has one."""
 
@@ -41,7 +41,7 @@ class RemoteOffer:
         self.prices = PriceList()
 
     def quote(self, recipe: TrainConfig, flavor_name: str, *, limit_usd: float | None = None) -> Quote:
-        """A run that is ended where it would cost more than `limit_usd`.
+        """A run that stops, and keeps what it has learnt, before it costs more than `limit_usd`.
 
         Raises RequestError for what cannot be trained there or for so little money, HubError where the prices cannot
         be read.
@@ -61,10 +61,10 @@ class RemoteOffer:
         limit_s = self._limit_s
         if limit_usd is not None and flavor.usd_per_hour > 0:
             paid_s = int(limit_usd / flavor.usd_per_hour * 3600)
-            if paid_s < max(_LEAST_S, seconds or 0):
+            if paid_s < _LEAST_S or stops_after_s(paid_s) < (seconds or 0):
                 raise RequestError(
-                    f"{dollars(limit_usd)} pays for {duration(paid_s)} on this machine, which is too short. Allow it "
-                    "to cost more, or choose another machine."
+                    f"{dollars(limit_usd)} pays for {duration(stops_after_s(paid_s))} of training on this machine, "
+                    "which is too short. Allow it to cost more, or choose another machine."
                 )
             limit_s = min(limit_s, paid_s)
         return Quote(
@@ -75,6 +75,28 @@ class RemoteOffer:
             most_usd=limit_s / 3600 * flavor.usd_per_hour,
             memory_bytes=speeds.memory.measured_bytes(recipe, on_gpu=flavor.has_gpu),
         )
+
+    def requoted(self, record: RemoteRun) -> RemoteRun:
+        """The record of a run whose next start has today's price, and costs no more than its owner agreed to.
+
+        Raises RequestError where that has become too little or its machine is not offered any more, HubError where the
+        prices cannot be read.
+        """
+        flavor = next((flavor for flavor in self.prices.flavors() if flavor.name == record.flavor), None)
+        if flavor is None:
+            raise RequestError(
+                f"Hugging Face does not offer {record.machine} any more. Resume it here, or train again on another one."
+            )
+        limit_s = self._limit_s
+        if flavor.usd_per_hour > 0:
+            limit_s = min(limit_s, round(record.most_usd / flavor.usd_per_hour * 3600))
+        if limit_s < _LEAST_S:
+            raise RequestError(
+                f"{flavor.label} by now, so that the {dollars(record.most_usd)} that it may cost are too little. "
+                "Resume it here, or train again and allow it to cost more."
+            )
+        price = {"usd_per_hour": flavor.usd_per_hour, "limit_s": limit_s}
+        return record.model_copy(update=price)
 
 
 def record_of(quote: Quote, payer: str) -> RemoteRun:

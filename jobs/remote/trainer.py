@@ -16,7 +16,7 @@ from jobs.hub.client import open_hub, redacted
 from jobs.hub.tokens import TokenVault
 from jobs.queueing.executors import HUGGING_FACE
 from jobs.queueing.queue import Queue
-from jobs.record.remote_run import RemoteRun, Stage, read_remote
+from jobs.record.remote_run import MARGIN_S, RemoteRun, Stage, read_remote, read_remote_for_certain
 from jobs.record.state import StopWish
 from jobs.record.store import Job, now
 from jobs.remote.errand import Errand
@@ -30,11 +30,9 @@ from trainer.settings import Settings
 log = logging.getLogger(__name__)
 _WAITS_S = (5, 15, 60, 300)
 """Before the next try when the Hub is away, by how many there were; the last one for all further tries."""
+_FILES_AWAY_S = 10.0
 _WISH_POLL_S = 3.0
 """How often the database is asked for a new wish of an owner who is away."""
-_AWAY_S = 24 * 3600.0
-_MARGIN_S = 3600.0
-"""After a Job must have ended, and after this process began to wait: time to come and sign in."""
 
 
 class RemoteTrainer:
@@ -46,7 +44,7 @@ class RemoteTrainer:
     at_once = 48
     """Most only wait: one whose owner is away keeps its place for a day or so. DBOS has 64 threads."""
 
-    def __init__(self, settings: Settings, vault: TokenVault, image: str) -> None:
+    def __init__(self, settings: Settings, vault: TokenVault, image: str | None) -> None:
         self._settings, self._vault, self._image = settings, vault, image
 
     def can_train(self) -> bool:
@@ -61,7 +59,7 @@ class RemoteTrainer:
         return speeds_of(self._settings.shared_dir, record.flavor)
 
     def is_under_way(self, run: RunFolder, /) -> bool:
-        record = read_remote(run)
+        record = read_remote_for_certain(run)
         return record is not None and record.has_begun
 
     def leave(self) -> None:
@@ -70,22 +68,25 @@ class RemoteTrainer:
     def train(self, job: Job, run: RunFolder, watch: Watch, /) -> int | None:
         trouble: HubError | None = None
         tries, lost_token, since = 0, False, now()
-        while (record := read_remote(run)) is not None:
+        while (record := _known(run, watch)) is not None:
             if record.stage is Stage.over:
                 return record.exit_code
             token, began = self._vault.of(job.owner), time.monotonic()
+            awaited_until = max(record.awaited_until(job.queued), since + MARGIN_S)
             try:
+                if trouble is not None and trouble.trouble is not HubTrouble.later and now() > awaited_until:
+                    return _give_up(job, run, record, watch.wish(), str(trouble))
                 if trouble is not None:
                     _wait(trouble, tries, watch)
                     trouble = None
                     continue
-                if not record.has_begun and watch.wish() is StopWish.cancel:
+                if not record.has_begun and watch.wish() is not StopWish.none:  # nothing was learnt that could be kept
                     return EXIT_STOPPED
                 if watch.leaving():
                     return None
                 if token is None:
-                    if now() > max(_awaited_until(job, record), since + _MARGIN_S):
-                        return _give_up(job, run, record, watch.wish())
+                    if now() > awaited_until:
+                        return _give_up(job, run, record, watch.wish(), "Nobody signed in for it.")
                     watch.note(_needs_token(watch.wish(), under_way=record.is_under_way))
                     self._await_token(job.owner, watch)
                     continue
@@ -111,17 +112,21 @@ class RemoteTrainer:
             time.sleep(POLL_S)
 
 
-def _awaited_until(job: Job, record: RemoteRun) -> float:
-    """When a job without a token gives up its place: what was not sent after a day, else when its Job must be over."""
-    if not record.is_under_way:
-        return job.queued + _AWAY_S
-    return (record.began or job.queued + _AWAY_S) + record.timeout_s + _MARGIN_S
+def _known(run: RunFolder, watch: Watch) -> RemoteRun | None:
+    """What is known of the run. Waits while its files cannot be read: its Job may run all the same, and costs."""
+    while True:
+        try:
+            return read_remote_for_certain(run)
+        except OSError as error:
+            log.warning("%s cannot be read: %s", run.root, error)
+            watch.note("Its files cannot be read at the moment. Nothing is lost; it goes on once they can.")
+            time.sleep(_FILES_AWAY_S)
 
 
-def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish) -> int:
-    """End a job whose owner stays away. What there may be of it at Hugging Face a Resume finds again."""
+def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish, why: str) -> int:
+    """End a job whose owner stays away or may do nothing. What there may be at Hugging Face a Resume finds again."""
     bucket = record.bucket(job.id)
-    if wish is StopWish.cancel:
+    if wish is StopWish.cancel or (wish is StopWish.keep and not record.is_under_way):
         run.events(Warned(text=f"Its bucket {bucket} could not be deleted without you: delete it at Hugging Face."))
         return EXIT_STOPPED
     if not record.has_begun:
@@ -130,13 +135,15 @@ def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish) -> int
         cause = f"It was not sent: nobody signed in for it for a day. Photos may lie in the bucket {bucket}."
         failed = Failed(cause=cause, advice="Sign in and press Resume.")
     else:
-        cause = f"Its Job at Hugging Face is over by now, and nobody signed in. What it left is in the bucket {bucket}."
+        cause = f"Its Job at Hugging Face is over by now. {why} What it left is in the bucket {bucket}."
         failed = Failed(cause=cause, advice="Sign in and press Resume, which fetches it.")
     run.events(failed)
     return EXIT_FAILED
 
 
 def _needs_token(wish: StopWish, *, under_way: bool) -> str:
+    if not under_way and wish is not StopWish.none:
+        return "Sign in again, so that its photos can be taken back from Hugging Face."
     if not under_way:
         return "Sign in again, so that it can be sent to Hugging Face."
     if wish is StopWish.cancel:
@@ -148,6 +155,4 @@ def _wait(error: HubError, tries: int, watch: Watch) -> None:
     """Say when the next try is, and wait for it; a new wish or a supervisor that leaves is not kept waiting."""
     wait_s = back_off.wait_s(_WAITS_S, tries - 1, error)
     watch.note(back_off.told(error, wait_s))
-    wish, deadline = watch.wish(), time.monotonic() + wait_s
-    while time.monotonic() < deadline and not watch.leaving() and watch.wish() is wish:
-        time.sleep(POLL_S)
+    watch.pause(wait_s, watch.wish())

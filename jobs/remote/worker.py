@@ -10,14 +10,14 @@ from __future__ import annotations
 from jobs.hub.tokens import TRAINING_TOKENS, TokenVault, taking_tokens
 from jobs.remote.trainer import RemoteTrainer
 from jobs.supervisor.worker import Supervisor
-from trainer.errors import RequestError
 from trainer.settings import Settings
 
 
 def serve_remote(settings: Settings) -> None:
-    """Follow Jobs until a stop is requested. Raises BusyError where another process does already."""
-    if settings.jobs_image is None:
-        raise RequestError("Set STUDIO_JOBS_IMAGE to an image that holds this app.")
+    """Follow Jobs until a stop is requested. Raises BusyError where another process does already.
+
+    Without an image none can be started, but those that were are followed and ended.
+    """
     vault = TokenVault(settings.own_hub_token)
     trainer = RemoteTrainer(settings, vault, settings.jobs_image)
     Supervisor(settings, trainer).serve(taking_tokens(vault, settings.runtime_dir, TRAINING_TOKENS))

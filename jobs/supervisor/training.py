@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -14,6 +15,8 @@ from jobs.runs.speed import Speeds
 from trainer.run_folder import RunFolder
 
 POLL_S = 0.3
+_WISH_S = 1.0
+"""How often a pause asks the database: dozens of jobs may pause at the same time."""
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,16 @@ class Watch:
     """Whether the supervisor was told to go."""
     note: Callable[[str], None]
     """Show a sentence on the job's card."""
+
+    def pause(self, seconds: float, wish: StopWish) -> None:
+        """Wait, but not once the supervisor is told to go, or the owner wants anything else than `wish`."""
+        deadline, next_look = time.monotonic() + seconds, 0.0
+        while (moment := time.monotonic()) < deadline and not self.leaving():
+            if moment >= next_look:
+                if self.wish() is not wish:
+                    return
+                next_look = moment + _WISH_S
+            time.sleep(POLL_S)
 
 
 class Trainer(Protocol):
@@ -56,7 +69,10 @@ class Trainer(Protocol):
         ...
 
     def is_under_way(self, run: RunFolder, /) -> bool:
-        """Whether `train` would find the run again, in progress or just ended, instead of starting it."""
+        """Whether `train` would find the run again, in progress or just ended, instead of starting it.
+
+        Raises OSError where that cannot be told now.
+        """
         ...
 
     def train(self, job: Job, run: RunFolder, watch: Watch, /) -> int | None:

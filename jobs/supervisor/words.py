@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from jobs.record.remote_run import read_remote
 from jobs.record.run_summary import finished_words
 from jobs.record.state import JobState, explain_exit
 from jobs.runs.progress import Progress
 from trainer.imports.task import has_task
+from trainer.quantities import duration
 from trainer.run_folder import RunFolder
 
 
@@ -36,7 +38,9 @@ def ending(state: JobState, exit_code: int, progress: Progress, run: RunFolder) 
         case JobState.stopped if not progress.step:
             return "Stopped before the first step; nothing was learnt yet. Resume begins with it."
         case JobState.stopped:
-            return f"Stopped at step {progress.step} of {progress.total}; what was learnt so far is kept."
+            remote = read_remote(run)
+            limit = f", at its limit of {duration(remote.timeout_s)}" if remote is not None and remote.at_limit else ""
+            return f"Stopped at step {progress.step} of {progress.total}{limit}; what was learnt so far is kept."
         case _ if progress.failure is not None:
             return f"{progress.failure.cause} {progress.failure.advice}".strip()
         case _:

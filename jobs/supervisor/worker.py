@@ -142,7 +142,7 @@ class Supervisor:
         """Train; what was torn off is started again, until three starts brought no new checkpoint."""
         last_exit = 0
         while True:
-            found_again = self._trainer.is_under_way(run)
+            found_again = self._insist(job.id, lambda: self._trainer.is_under_way(run))
             if not found_again:  # what is under way elsewhere is followed whatever its recipe says: it costs money
                 _check_recipe(run)
             progress = progress_of(run.events_file)

@@ -4,6 +4,8 @@ import json
 from datetime import datetime
 from pathlib import Path
 
+import pytest
+
 from trainer.events import EventLog, Failed, Phase, PhaseChanged, Step, Warned, parse_event, read_events
 from trainer.narrate import narrate
 from trainer.quantities import duration
@@ -32,6 +34,16 @@ def test_lines_of_later_versions_are_passed_over() -> None:
     assert parse_event('{"event": "teleported", "where": "here"}') is None
     assert parse_event("[]") is None
     assert parse_event('{"event": "warning", "text": "x", "new_field": 1}') is not None
+
+
+@pytest.mark.parametrize("spoilt", ["[" * 200_000, "9" * 10_000, '{"event": "warning", "text": "' + "x" * 2**21 + '"}'])
+def test_line_that_nobody_wrote_is_passed_over_however_long_it_is(tmp_path: Path, spoilt: str) -> None:
+    file = tmp_path / "events.jsonl"
+    EventLog(file)(Warned(text="before"))
+    with file.open("a") as out:
+        out.write(f"{spoilt}\n")
+    EventLog(file)(Warned(text="after"))
+    assert [event.text for event in read_events(file) if isinstance(event, Warned)] == ["before", "after"]
 
 
 def test_missing_file_has_no_events(tmp_path: Path) -> None:

@@ -11,7 +11,10 @@ from huggingface_hub import HfApi
 from starlette.requests import Request
 
 from app import build_services
-from jobs.record.store import now
+from jobs.hub.tokens import TokenDesk
+from jobs.record.remote_run import Stage, read_remote, write_remote
+from jobs.record.state import JobState
+from jobs.record.store import Job, now
 from jobs.remote.hardware import PriceList
 from jobs.remote.offer import RemoteOffer, record_of
 from jobs.runs.speed import speeds_of
@@ -29,11 +32,12 @@ from trainer.photos.intake import take_folder
 from trainer.settings import Settings
 from trainer.whole_files import write_whole
 from ui.owners import SINGLE_OWNER
+from ui.resuming import resume
 from ui.services import Services
 from ui.train.memory_plan import memory_there
 from ui.train.money_fields import MoneyWish
 from ui.train.place_panel import REMOTE, show_machines
-from ui.train.remote import prepare_remote
+from ui.train.remote import prepare_again, prepare_remote
 
 T4_USD, LIMIT_H = 0.4, 3
 ON_HUB = Path("alice/tiny")
@@ -153,14 +157,15 @@ def test_sign_in_must_outlast_the_job(
     signed_in = scope(sub=person, expires_in_s=lasts_s)
     if person:
         signed_in["session"]["oauth_info"]["access_token"] = ALICE
+    visitor, recipe = gr.Request(Request(signed_in)), small_recipe(ON_HUB, "textual-inversion")
     with pytest.raises(StudioError, match=words):
-        prepare_remote(
-            services, small_recipe(ON_HUB, "textual-inversion"), "t4-small", gr.Request(Request(signed_in)), MoneyWish()
-        )
+        prepare_remote(services, recipe, "t4-small", visitor, MoneyWish())
+    with pytest.raises(StudioError, match=words):
+        prepare_again(services, record_of(remote_of(services).quote(recipe, "t4-small"), "alice"), visitor)
     services.jobs.close()
 
 
-def test_what_a_job_may_cost_ends_it_there(offering: Services) -> None:
+def test_what_a_job_may_cost_ends_it_there(offering: Services, home: Path) -> None:
     recipe, remote = small_recipe(ON_HUB, "textual-inversion"), remote_of(offering)
     whole = remote.quote(recipe, "t4-small")
     cheaper = remote.quote(recipe, "t4-small", limit_usd=whole.most_usd / 2)
@@ -168,6 +173,11 @@ def test_what_a_job_may_cost_ends_it_there(offering: Services) -> None:
     assert remote.quote(recipe, "t4-small", limit_usd=whole.most_usd * 2) == whole
     with pytest.raises(RequestError, match=r"\$0\.01 pays for 1 min.* too short"):
         remote.quote(recipe, "t4-small", limit_usd=0.01)
+    write_whole(home / "speeds-t4-small.json", '{"textual-inversion alice/tiny 64px": [90.0, 20.0]}')
+    takes_s = remote.quote(recipe, "t4-small").seconds
+    assert takes_s is not None
+    with pytest.raises(RequestError, match="too short"):  # it would stop before its end, to keep what it has learnt
+        remote.quote(recipe, "t4-small", limit_usd=T4_USD * (takes_s + 30) / 3600)
     with pytest.raises(RequestError, match="not given back"):
         prepare_remote(offering, recipe, "t4-small", VISITOR, MoneyWish(release=True))
 
@@ -186,6 +196,92 @@ def test_job_there_keeps_no_device_of_this_machine_and_its_cost_grows_over_all_s
     ended = record.model_copy(update={"began": 1000.0, "ended": 2800.0})
     assert ended.again(asked=True).cost_usd(now()) == ended.cost_usd(now()) == pytest.approx(0.2)
     assert ended.again(asked=True).model_copy(update={"began": 4000.0}).cost_usd(5800.0) == pytest.approx(0.4)
+
+
+def sent_before(services: Services, photo_folder: Path, **changes: object) -> Job:
+    """A job whose start at Hugging Face is over."""
+    recipe = small_recipe(ON_HUB, "textual-inversion")
+    record = record_of(remote_of(services).quote(recipe, "t4-small"), "alice")
+    record = record.model_copy(update={"stage": Stage.over, "began": 1000.0, "ended": 2800.0, **changes})
+    job = services.jobs.submitting.submit(SINGLE_OWNER, recipe, lambda f: take_folder(photo_folder, f), remote=record)
+    services.jobs.cancel(job.id, SINGLE_OWNER)
+    return services.jobs.job(job.id, SINGLE_OWNER)
+
+
+@pytest.fixture
+def handed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """Whose tokens were handed to the process that follows Jobs, which does not run here."""
+    owners = list[str]()
+    monkeypatch.setattr(TokenDesk, "hand_over_for_training", lambda _desk, owner, _token: owners.append(owner))
+    return owners
+
+
+def test_resume_at_hugging_face_takes_todays_price_and_costs_no_more_than_was_agreed(
+    offering: Services, photo_folder: Path, handed: list[str]
+) -> None:
+    job = sent_before(offering, photo_folder, usd_per_hour=0.2, limit_s=7200, namespace="another")
+    resume(offering, job.id, SINGLE_OWNER, VISITOR)
+    record = offering.jobs.remote_run(job.id)
+    assert record is not None
+    assert (record.start, record.stage, record.namespace) == (2, Stage.new, "alice")
+    assert (record.usd_per_hour, record.limit_s) == (T4_USD, 3600)
+    assert record.cost_usd(now()) == pytest.approx(0.1)  # the first start at its own price
+    assert handed == [SINGLE_OWNER]
+    assert offering.jobs.job(job.id, SINGLE_OWNER).state is JobState.waiting
+
+
+def test_resume_at_hugging_face_of_what_was_never_sent_is_priced_anew(
+    offering: Services, photo_folder: Path, handed: list[str]
+) -> None:
+    job = sent_before(offering, photo_folder, stage=Stage.new, began=None, ended=None, usd_per_hour=4.0)
+    resume(offering, job.id, SINGLE_OWNER, VISITOR)
+    record = offering.jobs.remote_run(job.id)
+    assert record is not None
+    assert (record.start, record.usd_per_hour, record.limit_s) == (1, T4_USD, LIMIT_H * 3600)
+    assert handed == [SINGLE_OWNER]
+
+
+def test_resume_of_a_job_that_may_still_run_only_goes_on_to_follow_it(
+    offering: Services, photo_folder: Path, handed: list[str]
+) -> None:
+    job = sent_before(offering, photo_folder)
+    run = offering.jobs.run_folder(job.id)
+    before = read_remote(run)
+    assert before is not None
+    write_remote(run, before.model_copy(update={"stage": Stage.sent, "usd_per_hour": 0.2}))
+    resume(offering, job.id, SINGLE_OWNER, VISITOR)
+    assert read_remote(run) == before.model_copy(update={"stage": Stage.sent, "usd_per_hour": 0.2})
+    assert handed == [SINGLE_OWNER]
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"usd_per_hour": 0.001}, "are too little"),
+        ({"flavor": "k80-tiny", "machine": "A K80"}, "does not offer A K80 any more"),
+    ],
+)
+def test_resume_at_hugging_face_that_cannot_be_paid_any_more_is_refused_and_queues_nothing(
+    offering: Services, photo_folder: Path, handed: list[str], changes: dict[str, object], words: str
+) -> None:
+    job = sent_before(offering, photo_folder, **changes)
+    with pytest.raises(RequestError, match=words):
+        resume(offering, job.id, SINGLE_OWNER, VISITOR)
+    assert not handed
+    assert offering.jobs.job(job.id, SINGLE_OWNER).state is JobState.cancelled
+
+
+def test_resume_at_hugging_face_is_refused_where_nobody_follows_jobs(
+    offering: Services, photo_folder: Path, home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    job = sent_before(offering, photo_folder)
+    monkeypatch.delenv("HF_TOKEN")
+    services = build_services(Settings(home=home), [cpu()])
+    with pytest.raises(RequestError, match="not set up here"):
+        resume(services, job.id, SINGLE_OWNER, VISITOR)
+    assert services.jobs.job(job.id, SINGLE_OWNER).state is JobState.cancelled
+    resume(services, job.id, SINGLE_OWNER, VISITOR, here=True)
+    services.jobs.close()
 
 
 def test_space_runs_its_own_image_unless_another_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

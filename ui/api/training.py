@@ -17,6 +17,7 @@ from trainer.photos.intake import PhotoSet
 from trainer.recipe.recipe_file import read_fields
 from trainer.run_folder import RunFolder
 from ui.api.uploaded import uploaded_files
+from ui.resuming import resume
 from ui.services import Services
 from ui.serving.uploads import release
 from ui.train.publish_fields import PublishWish
@@ -93,7 +94,7 @@ class TrainingApi:
 
     def resume(self, job: str, request: gr.Request) -> dict[str, Any]:
         """Queue a stopped, failed or cancelled job again, from its newest checkpoint. Returns the job as /job does."""
-        self._services.resume(job, self._services.owners.of(request), request)
+        resume(self._services, job, self._services.owners.of(request), request)
         return self.job(job, request)
 
     def acting(self, act: Callable[[JobService, str, str], object], what: str) -> Callable[..., dict[str, Any]]:

@@ -64,6 +64,17 @@ def test_front_end_has_no_supervisor(settings: Settings, train_here: bool, monke
     assert any("worker" in words for words in started) is train_here
 
 
+@pytest.mark.parametrize("any_remote", [True, False])
+def test_jobs_at_hugging_face_are_followed_where_none_can_be_sent_any_more(
+    settings: Settings, any_remote: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    started: list[list[str]] = []
+    monkeypatch.setattr("jobs.children.spawn", lambda arguments, **_options: started.append(arguments))
+    assert not settings.can_run_jobs
+    Children(settings, [cpu()], any_remote=any_remote).revive()
+    assert any("remote" in arguments for arguments in started) is any_remote
+
+
 @pytest.mark.slow  # quick: above
 def test_job_of_a_front_end_is_trained_by_another_machine(
     app: Callable[..., App], settings: Settings, service: JobService, submit: Callable[..., Job], tmp_path: Path

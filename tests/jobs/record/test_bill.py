@@ -69,6 +69,29 @@ def test_waiting_costs_nothing(job: Job) -> None:
     assert count(bill, again, START + 1010).seconds == 60
 
 
+@pytest.mark.parametrize("away", [True, False], ids=["cannot be read", "damaged"])
+def test_bill_that_cannot_be_read_is_not_written_over_and_is_counted_once_it_can(
+    scene: Scene, job: Job, away: bool
+) -> None:
+    counts, file = counting(scene), scene.run(job).root / "cost.json"
+    write_bill(scene.run(job), Bill(limit_usd=5.0))
+    counts.count(START + 100)
+    known = file.read_text()
+    file.unlink()
+    file.mkdir() if away else file.write_text("{")
+    counts.count(START + 200)
+    scene.jobs.change_state(job.id, JobState.finished, ended=START + 250)
+    counts.count(START + 300)
+    if away:
+        file.rmdir()
+    else:
+        assert file.read_text() == "{"
+    file.write_text(known)
+    counts.count(START + 400)
+    assert bill_of(scene, job).seconds == 250
+    assert bill_of(scene, job).limit_usd == 5.0
+
+
 @pytest.mark.fault(55)
 def test_clock_that_was_set_back_takes_nothing_away(job: Job) -> None:
     bill = count(count(Bill(), job, START + 100), job, START + 40)

@@ -14,7 +14,7 @@ from jobs.record.store import Job
 from jobs.remote.trainer import RemoteTrainer
 from jobs.service import JobService
 from jobs.supervisor.training import Watch
-from trainer.errors import EXIT_FAILED, EXIT_STOPPED
+from trainer.errors import EXIT_FAILED, EXIT_STOPPED, HubError, HubTrouble
 from trainer.events import Failed, Warned, read_events
 from trainer.settings import Settings
 
@@ -58,6 +58,15 @@ def test_job_that_was_not_sent_within_a_day_fails_and_says_what_to_do(train: Tra
     assert bucket in words
 
 
+def test_job_that_was_to_be_stopped_before_it_was_sent_ends_as_stopped_and_names_its_bucket(train: Train) -> None:
+    code, words, _ = train(DAY / 2, stage=Stage.sending, wish=StopWish.keep)
+    assert code is None
+    assert "photos can be taken back" in words
+    code, words, bucket = train(DAY, stage=Stage.sending, wish=StopWish.keep)
+    assert code == EXIT_STOPPED
+    assert bucket in words
+
+
 def test_job_that_must_be_over_fails_and_names_the_bucket_that_holds_its_result(train: Train) -> None:
     code, words, bucket = train(5 * DAY, stage=Stage.sent, began=1.0)
     assert code == EXIT_FAILED
@@ -66,6 +75,30 @@ def test_job_that_must_be_over_fails_and_names_the_bucket_that_holds_its_result(
     code, words, bucket = train(5 * DAY, stage=Stage.sent, began=1.0, wish=StopWish.cancel)
     assert code == EXIT_STOPPED
     assert bucket in words
+
+
+@pytest.mark.fault(30)
+def test_job_that_must_be_over_is_given_up_also_where_the_token_may_not_end_it(
+    settings: Settings, service: JobService, send: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(_errand: object, _watch: Watch, **_: bool) -> int:
+        raise HubError("Your token may not run Jobs; it needs that right.", HubTrouble.forbidden)
+
+    monkeypatch.setattr("jobs.remote.trainer.Errand.carry_out", refuse)
+    job = send()
+    run = service.run_folder(job.id)
+    record = read_remote(run)
+    assert record is not None
+    write_remote(run, record.model_copy(update={"stage": Stage.sent, "hub_job": "x", "began": 1.0}))
+    moments = iter([job.queued])
+    monkeypatch.setattr("jobs.remote.trainer.now", lambda: next(moments, job.queued + DAY))
+    watch = Watch(lambda: StopWish.none, lambda: False, lambda _text: None)
+    code = RemoteTrainer(settings, TokenVault("a token"), None).train(job, run, watch)
+    failed = list(read_events(run.events_file))[-1]
+    assert code == EXIT_FAILED
+    assert isinstance(failed, Failed)
+    assert "may not run Jobs" in failed.cause
+    assert record.bucket(job.id) in failed.cause
 
 
 @pytest.mark.parametrize(

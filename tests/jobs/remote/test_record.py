@@ -79,6 +79,38 @@ def test_job_that_may_be_paid_for_is_not_forgotten_by_training_here(
         assert read_remote(service.run_folder(job.id)) is None
 
 
+@pytest.mark.fault(35)
+@pytest.mark.parametrize("stage", [Stage.sending, Stage.sent])
+@pytest.mark.parametrize("here", [True, False], ids=["resume here", "delete"])
+def test_job_whose_owner_cannot_deal_with_it_any_more_is_theirs_again_once_it_must_be_over(
+    service: JobService, send: Send, monkeypatch: pytest.MonkeyPatch, stage: Stage, here: bool
+) -> None:
+    job = send()
+    service.cancel(job.id, "anna")
+    record, run = write(service, job, stage=stage), service.run_folder(job.id)
+    until = record.awaited_until(job.queued)
+    monkeypatch.setattr("jobs.service.now", lambda: until - 60)
+    act = (lambda: service.resume(job.id, "anna", here=True)) if here else (lambda: service.delete(job.id, "anna"))
+    with pytest.raises(RequestError, match="come back in 1 min"):
+        act()
+    monkeypatch.setattr("jobs.service.now", lambda: until + 60)
+    act()
+    if here:
+        assert service.view(job.id, "anna").remote is None
+        (warning,) = service.view(job.id, "anna").progress.warnings
+        assert record.bucket(job.id) in warning
+    else:
+        assert not run.root.exists()
+
+
+def test_open_job_at_hugging_face_is_known_as_long_as_it_is_open(service: JobService, send: Send) -> None:
+    assert not service.any_remote()
+    job = send()
+    assert service.any_remote()
+    service.cancel(job.id, "anna")
+    assert not service.any_remote()
+
+
 @pytest.mark.fault(12, 35)
 @pytest.mark.parametrize(("stage", "refused"), [(Stage.sending, True), (Stage.sent, True), (Stage.over, False)])
 def test_job_that_may_be_paid_for_is_not_deleted(service: JobService, send: Send, stage: Stage, refused: bool) -> None:
@@ -103,6 +135,52 @@ def test_end_that_was_written_down_is_not_brought_about_again(
     write(service, job, stage=Stage.over, exit_code=3)
     assert trainer.is_under_way(service.run_folder(job.id))
     assert trainer.train(job, service.run_folder(job.id), watch) == 3
+
+
+@pytest.mark.fault(54)
+def test_job_whose_record_cannot_be_read_for_a_while_is_not_given_up(
+    settings: Settings, service: JobService, send: Send, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("jobs.remote.trainer._FILES_AWAY_S", 0.0)
+    job, said = send(), list[str]()
+    write(service, job, stage=Stage.over, exit_code=3)
+    trainer, run = RemoteTrainer(settings, TokenVault(), "an/image"), service.run_folder(job.id)
+    runs, elsewhere = settings.runs_dir, settings.home / "elsewhere"
+    runs.rename(elsewhere)
+
+    def note(text: str) -> None:
+        said.append(text)
+        elsewhere.rename(runs)
+
+    with pytest.raises(OSError, match="is away"):
+        trainer.is_under_way(run)
+    assert trainer.train(job, run, Watch(lambda: StopWish.none, lambda: False, note)) == 3
+    assert "cannot be read at the moment" in said[0]
+
+
+@pytest.mark.fault(54)
+@pytest.mark.parametrize(
+    ("waits", "act"),
+    [
+        (True, lambda service, job_id: service.cancel(job_id, "anna")),
+        (False, lambda service, job_id: service.resume(job_id, "anna", here=True)),
+        (False, lambda service, job_id: service.delete(job_id, "anna")),
+    ],
+    ids=["cancel", "resume here", "delete"],
+)
+def test_job_that_may_be_paid_for_is_not_forgotten_while_its_record_cannot_be_read(
+    service: JobService, send: Send, waits: bool, act: Callable[[JobService, str], None]
+) -> None:
+    job = send()
+    if not waits:
+        service.cancel(job.id, "anna")
+    before = service.job(job.id, "anna").state
+    file = service.run_folder(job.id).root / "remote.json"
+    file.unlink()
+    file.mkdir()
+    with pytest.raises(RequestError, match="cannot be read at the moment"):
+        act(service, job.id)
+    assert service.job(job.id, "anna").state is before
 
 
 def test_next_start_has_a_label_of_its_own(service: JobService, send: Send) -> None:

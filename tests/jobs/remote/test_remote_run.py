@@ -68,9 +68,8 @@ def test_what_the_job_is_told_holds_no_token_and_nothing_that_a_person_wrote(
         wait_until(lambda: hub_jobs(alice))
         (told,) = hub_jobs(alice)
         assert told.command == COMMAND
-        assert told.environment == {
-            "STUDIO_REMOTE": json.dumps({"job": job.id, "bucket": bucket}, separators=(",", ":"))
-        }
+        assignment = {"job": job.id, "bucket": bucket, "stop_after_s": 480.0}  # of the 600 s that it may run
+        assert told.environment == {"STUDIO_REMOTE": json.dumps(assignment, separators=(",", ":"))}
         assert list(told.secrets or {}) == ["HF_TOKEN"]
         assert "HF_TOKEN" not in (told.environment or {})
         assert "self/environ" not in repr(told)

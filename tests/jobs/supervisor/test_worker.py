@@ -83,6 +83,25 @@ def test_child_that_dies_again_and_again_without_getting_further_is_given_up_aft
     assert "memory" in failed.message
 
 
+@pytest.mark.fault(54)
+def test_job_of_which_cannot_be_told_whether_it_is_under_way_is_not_failed(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(worker, "_WAIT_S", 0.0)
+    troubles = [OSError(116, "Stale file handle")]
+
+    class AwayForAWhile(AtHand):
+        def is_under_way(self, _run: RunFolder, /) -> bool:
+            if troubles:
+                raise troubles.pop()
+            return False
+
+    job, trainer = submit(), AwayForAWhile(lambda _watch: EXIT_STOPPED)
+    Supervisor(settings, trainer)._run_job(job.id, job.attempt)
+    assert trainer.trained == 1
+    assert service.job(job.id, "anna").state is JobState.stopped
+
+
 @pytest.mark.fault(17)
 def test_disk_that_other_jobs_filled_is_said_before_the_first_step_and_not_in_the_middle(
     settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
