@@ -63,8 +63,12 @@ class Services:
             self.adopt(other, owner)
 
     def admit(self, request: gr.Request) -> None:
-        """Raise RequestError where this visitor may queue nothing here: the machine's owner pays for it."""
+        """Raise RequestError where this visitor may queue nothing here, or nobody may.
+
+        The machine's owner pays for it, or its hardware is being given back.
+        """
         self.admission.check(self.owners.name_of(request), self.owners.token_of(request))
+        self.spending.check_open()
 
     def resume(self, job_id: str, owner: str, request: gr.Request, *, here: bool = False) -> None:
         """Queue a job again, here if it was sent away. Raises RequestError where this visitor may not."""
