@@ -33,14 +33,24 @@ class JobQueue:
         self._store.close()
 
     def enqueue(self, job: Job) -> None:
-        """Queue the present attempt at a job, to be trained here or at Hugging Face; twice is as good as once."""
+        """Queue the present attempt at a job, to be trained here or at Hugging Face; twice is as good as once.
+
+        Where the database is away, `add_missing` does it when it is back.
+        """
+        try:
+            self._enqueue(job)
+        except SQLAlchemyError as error:
+            log.warning("job %s is not queued yet: %s", job.id, type(error).__name__)
+
+    def _enqueue(self, job: Job) -> None:
         remote = read_remote(RunFolder(self._runs_dir / job.id))
         queue = Queue.remote if remote is not None else Queue.training
         self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority, queue=queue)
 
     def withdraw(self, job: Job) -> None:
-        """Take a waiting attempt out."""
-        self._queue.withdraw(job.id, attempt=job.attempt)
+        """Take out a waiting attempt that is over; where the database is away, whoever gets to it passes it over."""
+        with contextlib.suppress(SQLAlchemyError):
+            self._queue.withdraw(job.id, attempt=job.attempt)
 
     def add_missing(self, gone: Collection[str] = ()) -> None:
         """Queue every open job: one may have lost its place, or never got one.
@@ -57,13 +67,16 @@ class JobQueue:
                 if job.id in over:
                     self._begin_again(job)
                 else:
-                    self.enqueue(job)
+                    self._enqueue(job)
             if gone:
                 self._supervisors.forget(gone)
 
     def give_back(self, job: Job) -> None:
-        """Queue the next attempt at a job whose supervisor cannot train it, and leaves it to whoever can."""
-        self.withdraw(job)  # first: after a kill in between it is found to be over
+        """Queue the next attempt at a job whose supervisor cannot train it, and leaves it to whoever can.
+
+        Raises SQLAlchemyError where the database is away.
+        """
+        self._queue.withdraw(job.id, attempt=job.attempt)  # first: after a kill in between it is found to be over
         self._begin_again(job, "The device that took it cannot be used at the moment; it waits for another one.")
 
     def _begin_again(self, job: Job, message: str = "Interrupted; it goes on by itself.") -> None:
