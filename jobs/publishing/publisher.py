@@ -83,14 +83,17 @@ class Publisher:
     def _release_claims(self) -> None:
         """What a killed publisher had in work waits again."""
         for publication in self._publications.in_state(PublicationState.running):
-            self._put(replace(publication, state=PublicationState.waiting))
+            self._wait_again(publication)
 
     def _go_on_with_own_token(self) -> None:
         """What waited for a token: this start may have brought one."""
         for publication in self._publications.in_state(PublicationState.needs_sign_in):
             job = self._jobs.find(publication.job_id)
             if job is not None and self._vault.of(job.owner) is not None:
-                self._put(replace(publication, state=PublicationState.waiting))
+                self._wait_again(publication)
+
+    def _wait_again(self, publication: Publication) -> None:
+        self._publications.change(publication.job_id, PublicationState.waiting, out_of=[publication.state])
 
     def _due(self) -> list[str]:
         """Jobs to publish, which have left a concept; one that was cancelled or failed may be resumed."""
