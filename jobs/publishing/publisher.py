@@ -6,6 +6,7 @@ down with it would lose the tokens. What it does is written in the table; after 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -137,9 +138,12 @@ class Publisher:
         return RunFolder(self._settings.runs_dir / publication.job_id)
 
     def _put(self, publication: Publication) -> None:
+        """Write it down, unless its job was deleted meanwhile. Raises OSError where only the folder is away."""
         run = self._run(publication)
-        if run.root.is_dir():  # deleted meanwhile
+        if run.root.is_dir():
             self._publications.put(publication, run)
+        elif self._jobs.find(publication.job_id) is not None:
+            raise FileNotFoundError(errno.ENOENT, "The folder of a job is away", str(run.root))
 
 
 def after_trouble(publication: Publication, error: HubError, *, can_sign_in: bool) -> Publication:
