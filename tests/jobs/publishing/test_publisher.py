@@ -14,6 +14,7 @@ from pathlib import Path
 import pytest
 from huggingface_hub import HfApi
 
+from jobs.__main__ import main
 from jobs.hub.tokens import TokenDesk
 from jobs.publishing.publisher import after_trouble
 from jobs.record.job_file import JobFile
@@ -29,7 +30,7 @@ from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import publisher, supervisor
 from tests.waiting import wait_until
 from trainer.artifact import check_hashes, read_manifest
-from trainer.errors import HubError, HubTrouble, RequestError
+from trainer.errors import EXIT_REQUEST, HubError, HubTrouble, RequestError
 from trainer.events import Finished, Started, Step, read_events
 from trainer.run_folder import MANIFEST_FILE
 from trainer.settings import Settings
@@ -379,3 +380,12 @@ def test_command_line_publishes_with_the_machines_token(
     nobody = command(None)
     assert nobody.returncode == 1
     assert "HF_TOKEN" in nobody.stderr
+
+
+@pytest.mark.fault(47)
+def test_command_line_refuses_a_name_that_the_hub_does_not_allow(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", ALICE)
+    assert main(["publish", job, "--repo", "alice/a--b"]) == EXIT_REQUEST
+    assert "does not allow the name 'a--b'" in capsys.readouterr().err
