@@ -137,10 +137,6 @@ class QueueWorker:
             on_conflict="always_update",
         )
 
-    def stop(self) -> None:
-        """Stop serving; a job in progress stays in progress and is recovered by the next start."""
-        DBOS.destroy(workflow_completion_timeout_sec=0)
-
 
 def _workflow_id(job_id: str, attempt: int) -> str:
     return f"{job_id}-{attempt}"
