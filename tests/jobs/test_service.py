@@ -431,6 +431,17 @@ def test_tries_count_only_while_no_new_checkpoint_comes(service: JobService, sub
     assert [count_try(run, job, step) for step in (0, 0, 0, 50, 50, 100)] == [1, 2, 3, 1, 2, 1]
 
 
+def test_job_that_changes_its_owner_keeps_the_count_of_its_tries(service: JobService, submit: Submit) -> None:
+    job = submit("a-browser")
+    run = service.run_folder(job.id)
+    assert count_try(run, job, 0) == 1
+    service.adopt("a-browser", "anna")
+    file = read_job_file(run)
+    assert file is not None
+    assert (file.owner, file.tries) == ("anna", 1)
+    assert count_try(run, service.job(job.id, "anna"), 0) == 2
+
+
 def test_each_waiting_job_takes_the_device_that_is_free_first(
     settings: Settings, service: JobService, submit: Submit, tiny_model: Path
 ) -> None:
