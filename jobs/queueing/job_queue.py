@@ -6,7 +6,6 @@ import contextlib
 import logging
 from collections.abc import Collection
 
-import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.queueing.fleet import SupervisorStore, open_database
@@ -23,8 +22,8 @@ log = logging.getLogger(__name__)
 class JobQueue:
     """The queue of one data root, and who serves it."""
 
-    def __init__(self, engine: sa.Engine, settings: Settings) -> None:
-        self._store, self._supervisors = JobStore(engine), SupervisorStore(engine)
+    def __init__(self, store: JobStore, supervisors: SupervisorStore, settings: Settings) -> None:
+        self._store, self._supervisors = store, supervisors
         self._queue, self._runs_dir = QueueClient(settings.jobs_database_url), settings.runs_dir
 
     def close(self) -> None:
@@ -91,4 +90,5 @@ class JobQueue:
 
 def open_job_queue(settings: Settings) -> JobQueue:
     """The queue of the settings' database. Raises RequestError as `open_database` does."""
-    return JobQueue(open_database(settings), settings)
+    engine, supervisors = open_database(settings)
+    return JobQueue(JobStore(engine), supervisors, settings)

@@ -23,6 +23,7 @@ from jobs.record.comparison import Order
 from jobs.record.job_file import count_try, read_job_file
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job, new_job_id
+from jobs.record.tables import make_tables
 from jobs.service import JobService
 from jobs.submission import submitting
 from jobs.submission.caps import MAX_OPEN_PER_OWNER
@@ -485,3 +486,16 @@ def test_line_is_looked_at_once_for_all_who_look_at_the_same_moment(
     assert len(estimated) == 4
     outlook.views([job for job in service.rows("anna") if not job.is_open])
     assert len(estimated) == 4  # none of those waits
+
+
+def test_start_looks_at_each_table_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[sa.MetaData] = []
+
+    def counted(engine: sa.Engine, tables: sa.MetaData) -> None:
+        made.append(tables)
+        make_tables(engine, tables)
+
+    for module in ("record.store", "record.publications", "queueing.fleet"):
+        monkeypatch.setattr(f"jobs.{module}.make_tables", counted)
+    open_service(settings).close()
+    assert len(made) == len(set(map(id, made))) == 3
