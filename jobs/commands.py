@@ -8,7 +8,7 @@ from typing import Any
 
 from jobs.hub.client import read_account
 from jobs.open import open_service
-from jobs.publishing.publish import publish, settle_visibility
+from jobs.publishing.publish import check_repo_id, publish, settle_visibility
 from jobs.record.store import machines_owner
 from jobs.service import JobService, JobView
 from jobs.submission.bringing_in import Importer, Wish
@@ -87,7 +87,7 @@ def _publish(options: argparse.Namespace) -> int:
     token = settings.machine_token
     if token is None:
         raise HubError("Set HF_TOKEN to a token that may write.", HubTrouble.sign_in)
-    repo_id = options.repo or f"{read_account(token).name}/{read_manifest(run.artifact).name}"
+    repo_id = check_repo_id(options.repo or f"{read_account(token).name}/{read_manifest(run.artifact).name}")
     private = not options.public
     settle_visibility(repo_id, token, private=private, holds_it=service.publishing.is_at(options.job, repo_id))
     published = publish(run, repo_id, token, private=private)

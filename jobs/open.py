@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from jobs.mirror.keeping import Keeping
 from jobs.publishing.service import Publishing
-from jobs.queueing.fleet import Fleet, SupervisorStore, open_database
+from jobs.queueing.fleet import Fleet, open_database
 from jobs.queueing.job_queue import JobQueue
 from jobs.record.publications import PublicationStore
 from jobs.record.store import JobStore
@@ -23,9 +23,10 @@ def open_service(settings: Settings, *, own: Sequence[Device] = ()) -> JobServic
     version's, or that of machines which work in another folder.
     """
     settings.home.mkdir(parents=True, exist_ok=True)
-    engine = open_database(settings)
-    store, queue = JobStore(engine), JobQueue(engine, settings)
+    engine, supervisors = open_database(settings)
+    store = JobStore(engine)
+    queue = JobQueue(store, supervisors, settings)
     publishing = Publishing(store, PublicationStore(engine), settings.runs_dir)
-    fleet = Fleet(SupervisorStore(engine), settings, own)
+    fleet = Fleet(supervisors, settings, own)
     speeds = Speeds(settings.speeds_file)
     return JobService(store, queue, settings.runs_dir, speeds, publishing, Keeping(settings), fleet)

@@ -14,7 +14,7 @@ from jobs.queueing.fleet import Fleet
 from jobs.queueing.job_queue import JobQueue
 from jobs.queueing.turns import own_before, turn
 from jobs.record.comparison import read_comparison
-from jobs.record.job_file import record_wish, write_job_file
+from jobs.record.job_file import record_owner, record_wish, write_job_file
 from jobs.record.remote_run import RemoteRun, Stage, forget_remote, read_remote, read_remote_for_certain, write_remote
 from jobs.record.run_summary import is_run
 from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
@@ -127,7 +127,7 @@ class JobService:
         for job in self._store.visible_to(old):
             if job.owner == old:
                 self._store.change_owner(job.id, new)
-                self._record(job.id)
+                record_owner(self.run_folder(job.id), new)
 
     def owners(self) -> set[str]:
         """Everybody who has a job."""

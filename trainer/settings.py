@@ -195,6 +195,17 @@ class Settings(BaseSettings):
             kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
         return kept
 
+    def environment_for_training(self) -> dict[str, str]:
+        """The same for a child that opens weights which anybody may have sent: without the database and its password.
+
+        Nor with the folder that the machines of a database share; where a run lies in it the child is told.
+        """
+        kept = self.environment_for_visitors()
+        for field in ("database_url", "shared"):
+            for name in self._variables(field):
+                kept.pop(name, None)
+        return kept
+
     @property
     def jobs_image(self) -> str | None:
         """What a Job at Hugging Face runs, where that is known."""
@@ -291,5 +302,5 @@ def tell_libraries(variable: str, value: str) -> None:
 
 
 def process_environment() -> dict[str, str]:
-    """A copy of this process's environment, for a child."""
-    return dict(os.environ)
+    """A copy of this process's environment, for a child: without the sign-in's secret, which is the page's alone."""
+    return {name: value for name, value in os.environ.items() if name != "OAUTH_CLIENT_SECRET"}

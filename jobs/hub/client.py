@@ -159,8 +159,8 @@ def explain(error: Exception, *, what: str) -> HubError:
         case HfHubHTTPError():
             status = error.response.status_code
             if isinstance(error, RepositoryNotFoundError) and status != 401:
-                return _by_status(404, what, "")
-            return _by_status(status, what, error.server_message or "")
+                return _by_status(404, what)
+            return _by_status(status, what, error.server_message or "", error.response.request)
         case httpx2.TimeoutException():
             return HubError(f"The Hub did not answer within {TIMEOUT_S:.0f} s.", HubTrouble.later)
         case httpx2.HTTPError():
@@ -177,12 +177,18 @@ def explain(error: Exception, *, what: str) -> HubError:
             # hf_xet reports an HTTP status only in the text of a built-in exception
             found = _STATUS.search(str(error))
             if found:
-                return _by_status(int(found[1]), what, "")
+                return _by_status(int(found[1]), what)
             return HubError(f"The exchange with the Hub broke off: {redacted(str(error))}", HubTrouble.later)
 
 
-def _by_status(status: int, what: str, said: str) -> HubError:
+def _by_status(status: int, what: str, said: str = "", request: httpx2.Request | None = None) -> HubError:
+    """`request`: what was answered so. Where that is not known it was an upload, with a token."""
     match status:
+        case 401 if request is not None and "Authorization" not in request.headers:
+            # what the Hub tells nobody of a private repository is what it says of one that is not there
+            return HubError(
+                f"There is no {what} on the Hub, or it is private: then sign in or give a token.", HubTrouble.missing
+            )
         case 401:
             return HubError(
                 "The Hub does not take your token: it has ended, was revoked or is wrong. Sign in again.",
@@ -190,6 +196,8 @@ def _by_status(status: int, what: str, said: str) -> HubError:
             )
         case 402:
             return HubError("Your account has no credits for this.", HubTrouble.credits)
+        case 403 if request is not None and request.method in ("GET", "HEAD"):
+            return HubError(f"The Hub does not show {what}: {_quoted(said)}".rstrip(": "), HubTrouble.forbidden)
         case 403:
             return HubError(f"Your token may not write to {what}.", HubTrouble.forbidden)
         case 404:
@@ -199,4 +207,8 @@ def _by_status(status: int, what: str, said: str) -> HubError:
         case _ if status >= 500:
             return HubError(f"The Hub has a problem of its own ({status}).", HubTrouble.later)
         case _:
-            return HubError(f"The Hub refused ({status}): {redacted(said)[:300]}".rstrip(": "), HubTrouble.refused)
+            return HubError(f"The Hub refused ({status}): {_quoted(said)}".rstrip(": "), HubTrouble.refused)
+
+
+def _quoted(said: str) -> str:
+    return redacted(said)[:300]

@@ -69,10 +69,12 @@ class Keeping:
         write_model(self._status_file, status)
 
     def forget(self, job_id: str) -> None:
-        """The job is being deleted: its copy goes too, even if the app is ended in between."""
-        if self.mirror is not None:
-            self._deleted.mkdir(parents=True, exist_ok=True)
-            (self._deleted / job_id).touch()
+        """The job is being deleted: its copy goes too, even if the app is ended in between.
+
+        Also where there is no mirror now: one may hold a copy from before, and be back at a later start.
+        """
+        self._deleted.mkdir(parents=True, exist_ok=True)
+        (self._deleted / job_id).touch()
 
     def forgotten(self) -> list[str]:
         """Jobs whose copies have to go."""

@@ -33,6 +33,8 @@ SETTLE_S = 60.0
 """How long nothing may stand in the way before the hardware goes: time to queue another job, or to see the result."""
 _LAST_CALL_S = 5.0
 """Between saying so and doing it: from then on nothing is queued any more, and what was just being queued is seen."""
+_JUDGE_S = 15.0
+"""How often all jobs are looked at with their files, but for the last call, when it must be known."""
 _LOOK_S, _LOOK_FREE_S, _PRICE_S = 60.0, 300.0, 3600.0
 _WAITS_S = (15, 60, 300, 900, 1800)
 _ROUND_S = 900
@@ -63,8 +65,8 @@ class Caretaker:
         self._jobs, self._publications = stores
         self._kept_until, self._prices = kept_until, prices
         self._speeds = speeds
-        self._next_look = self._next_sleep = self._price_read = 0.0
-        self._looks_in_vain = 0
+        self._next_look = self._next_sleep = self._price_read = self._judged = 0.0
+        self._looks_in_vain = self._sleeps_in_vain = 0
         self.state: SpaceState | None = read_state(home)
 
     def round(self, moment: float) -> None:
@@ -78,6 +80,13 @@ class Caretaker:
             self._settle_wishes()
             state = self._put(state, release_wanted=False, release=Release())
             keep.unlink()
+        is_due = not 0 <= moment - self._judged < _JUDGE_S  # nor does a clock that was set back put it off
+        if is_due or state.release.stage is ReleaseStage.asked:
+            self._judged = moment
+            self._mind(state, moment)
+
+    def _mind(self, state: SpaceState, moment: float) -> None:
+        """Set the timer, and go on with giving the hardware back, by how all jobs stand now."""
         jobs = self._jobs.all_jobs()
         verdict = self._judge(jobs, state)
         if moment >= self._next_sleep:
@@ -193,8 +202,10 @@ class Caretaker:
         try:
             seen = self._space.set_sleep(seconds)
         except HubError as error:
-            self._next_sleep = moment + back_off.wait_s(_WAITS_S, 0, error)
+            self._next_sleep = moment + back_off.wait_s(_WAITS_S, self._sleeps_in_vain, error)
+            self._sleeps_in_vain += 1
             return self._put(state, trouble=f"The sleep timer could not be set. {error}")
+        self._sleeps_in_vain = 0
         return self._put(state, sleep_s=seen.sleep_s, owners_sleep_s=owners, sleep_is_ours=ours, trouble="")
 
     def _last_sign(self, job: Job) -> float:

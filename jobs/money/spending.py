@@ -131,8 +131,7 @@ class Spending:
         if bill.at_limit:
             end = "stopped, and what was learnt is kept" if learns else "cancelled. Resume begins it anew"
             lines.append(f"It reached its limit of {dollars(bill.limit_usd or 0)}: {end}.")
-        state = self.state()
-        if bill.release and state is not None and not is_settled(run):
+        if bill.release and not is_settled(run) and (state := self.state()) is not None:
             lines.append(state.release.note)
         return [line for line in lines if line]
 

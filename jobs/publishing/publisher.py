@@ -6,6 +6,7 @@ down with it would lose the tokens. What it does is written in the table; after 
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import time
@@ -83,14 +84,17 @@ class Publisher:
     def _release_claims(self) -> None:
         """What a killed publisher had in work waits again."""
         for publication in self._publications.in_state(PublicationState.running):
-            self._put(replace(publication, state=PublicationState.waiting))
+            self._wait_again(publication)
 
     def _go_on_with_own_token(self) -> None:
         """What waited for a token: this start may have brought one."""
         for publication in self._publications.in_state(PublicationState.needs_sign_in):
             job = self._jobs.find(publication.job_id)
             if job is not None and self._vault.of(job.owner) is not None:
-                self._put(replace(publication, state=PublicationState.waiting))
+                self._wait_again(publication)
+
+    def _wait_again(self, publication: Publication) -> None:
+        self._publications.change(publication.job_id, PublicationState.waiting, out_of=[publication.state])
 
     def _due(self) -> list[str]:
         """Jobs to publish, which have left a concept; one that was cancelled or failed may be resumed."""
@@ -134,9 +138,12 @@ class Publisher:
         return RunFolder(self._settings.runs_dir / publication.job_id)
 
     def _put(self, publication: Publication) -> None:
+        """Write it down, unless its job was deleted meanwhile. Raises OSError where only the folder is away."""
         run = self._run(publication)
-        if run.root.is_dir():  # deleted meanwhile
+        if run.root.is_dir():
             self._publications.put(publication, run)
+        elif self._jobs.find(publication.job_id) is not None:
+            raise FileNotFoundError(errno.ENOENT, "The folder of a job is away", str(run.root))
 
 
 def after_trouble(publication: Publication, error: HubError, *, can_sign_in: bool) -> Publication:

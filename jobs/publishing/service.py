@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
 from jobs.publishing.publish import Published, check_repo_id
-from jobs.record.publications import Publication, PublicationState, PublicationStore
+from jobs.record.publications import (
+    NOT_IN_WORK,
+    REVOCABLE,
+    Publication,
+    PublicationState,
+    PublicationStore,
+)
 from jobs.record.store import JobStore
 from trainer.errors import RequestError
 from trainer.run_folder import RunFolder
@@ -39,11 +44,9 @@ class Publishing:
         run = RunFolder(self._runs_dir / job.id)
         if not job.is_open and not run.has_result:
             raise RequestError("This job left no concept that could be published.")
-        before = self._publications.find(job.id)
-        if before is not None and before.state is PublicationState.running:
-            raise RequestError("It is being published right now.")
         publication = Publication(job.id, check_repo_id(repo_id), private)
-        self._publications.put(publication, run)
+        if not self._publications.put(publication, run, in_place_of=NOT_IN_WORK):
+            raise RequestError("It is being published right now.")
         return publication
 
     def record(self, job_id: str, repo_id: str, published: Published, *, private: bool) -> None:
@@ -56,12 +59,12 @@ class Publishing:
     def retry(self, job_id: str, owner: str) -> None:
         """Try again at once: after signing in, or sooner than planned. One that is done or in work stays as it is."""
         job = self._jobs.get(job_id, owner=owner)
-        publication = self._publications.find(job.id)
-        if publication is None:
+        at_once = {"note": "", "next_try": 0.0, "tries": 0}
+        again = self._publications.change(job.id, PublicationState.waiting, out_of=REVOCABLE, **at_once)
+        if again is not None:
+            self._publications.write_file(again, RunFolder(self._runs_dir / job.id))
+        elif self._publications.find(job.id) is None:
             raise RequestError("This job was never meant to be published.")
-        if publication.state not in (PublicationState.published, PublicationState.running):
-            again = replace(publication, state=PublicationState.waiting, note="", next_try=0.0, tries=0)
-            self._publications.put(again, RunFolder(self._runs_dir / job.id))
 
     def withdraw(self, job_id: str, owner: str) -> None:
         """Do not publish it after all. Raises RequestError for one that is on its way, or there."""

@@ -182,15 +182,19 @@ class Fleet:
         return RollCall(self._store, self._runtime)
 
 
-def open_database(settings: Settings) -> sa.Engine:
-    """The settings' database, for who works with its runs. Raises RequestError as `check_shared_folder` does."""
+def open_database(settings: Settings) -> tuple[sa.Engine, SupervisorStore]:
+    """The settings' database, for who works with its runs, and what its machines share.
+
+    Raises RequestError as `check_shared_folder` does.
+    """
     engine = open_engine(settings.jobs_database_url)
     try:
-        SupervisorStore(engine).check_shared_folder(settings)
+        supervisors = SupervisorStore(engine)
+        supervisors.check_shared_folder(settings)
     except BaseException:  # whoever asks again and again would keep a connection each time
         engine.dispose()
         raise
-    return engine
+    return engine, supervisors
 
 
 def _made(marker: Path) -> str:

@@ -6,7 +6,6 @@ import contextlib
 import logging
 from collections.abc import Collection
 
-import sqlalchemy as sa
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.queueing.fleet import SupervisorStore, open_database
@@ -23,8 +22,8 @@ log = logging.getLogger(__name__)
 class JobQueue:
     """The queue of one data root, and who serves it."""
 
-    def __init__(self, engine: sa.Engine, settings: Settings) -> None:
-        self._store, self._supervisors = JobStore(engine), SupervisorStore(engine)
+    def __init__(self, store: JobStore, supervisors: SupervisorStore, settings: Settings) -> None:
+        self._store, self._supervisors = store, supervisors
         self._queue, self._runs_dir = QueueClient(settings.jobs_database_url), settings.runs_dir
 
     def close(self) -> None:
@@ -33,14 +32,24 @@ class JobQueue:
         self._store.close()
 
     def enqueue(self, job: Job) -> None:
-        """Queue the present attempt at a job, to be trained here or at Hugging Face; twice is as good as once."""
+        """Queue the present attempt at a job, to be trained here or at Hugging Face; twice is as good as once.
+
+        Where the database is away, `add_missing` does it when it is back.
+        """
+        try:
+            self._enqueue(job)
+        except SQLAlchemyError as error:
+            log.warning("job %s is not queued yet: %s", job.id, type(error).__name__)
+
+    def _enqueue(self, job: Job) -> None:
         remote = read_remote(RunFolder(self._runs_dir / job.id))
         queue = Queue.remote if remote is not None else Queue.training
         self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority, queue=queue)
 
     def withdraw(self, job: Job) -> None:
-        """Take a waiting attempt out."""
-        self._queue.withdraw(job.id, attempt=job.attempt)
+        """Take out a waiting attempt that is over; where the database is away, whoever gets to it passes it over."""
+        with contextlib.suppress(SQLAlchemyError):
+            self._queue.withdraw(job.id, attempt=job.attempt)
 
     def add_missing(self, gone: Collection[str] = ()) -> None:
         """Queue every open job: one may have lost its place, or never got one.
@@ -57,13 +66,16 @@ class JobQueue:
                 if job.id in over:
                     self._begin_again(job)
                 else:
-                    self.enqueue(job)
+                    self._enqueue(job)
             if gone:
                 self._supervisors.forget(gone)
 
     def give_back(self, job: Job) -> None:
-        """Queue the next attempt at a job whose supervisor cannot train it, and leaves it to whoever can."""
-        self.withdraw(job)  # first: after a kill in between it is found to be over
+        """Queue the next attempt at a job whose supervisor cannot train it, and leaves it to whoever can.
+
+        Raises SQLAlchemyError where the database is away.
+        """
+        self._queue.withdraw(job.id, attempt=job.attempt)  # first: after a kill in between it is found to be over
         self._begin_again(job, "The device that took it cannot be used at the moment; it waits for another one.")
 
     def _begin_again(self, job: Job, message: str = "Interrupted; it goes on by itself.") -> None:
@@ -78,4 +90,5 @@ class JobQueue:
 
 def open_job_queue(settings: Settings) -> JobQueue:
     """The queue of the settings' database. Raises RequestError as `open_database` does."""
-    return JobQueue(open_database(settings), settings)
+    engine, supervisors = open_database(settings)
+    return JobQueue(JobStore(engine), supervisors, settings)

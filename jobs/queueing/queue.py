@@ -37,12 +37,13 @@ class Queue(StrEnum):
 
 
 class QueueClient:
-    """For whoever puts jobs in and takes them out."""
+    """For whoever puts jobs in and takes them out. Raises SQLAlchemyError where the database is away."""
 
     def __init__(self, database_url: str) -> None:
         url = noticing_loss(database_url)
         run_dbos_database_migrations(url)
-        self._client = DBOSClient(system_database_url=url)
+        # without this a call sleeps until the database is back, and with it the page's main thread
+        self._client = DBOSClient(system_database_url=url, retry_connection_errors=False)
 
     def enqueue(self, job_id: str, *, attempt: int, priority: int, queue: Queue = Queue.training) -> None:
         """Queue an attempt at a job; a second call for an attempt that is queued or running changes nothing.
@@ -135,10 +136,6 @@ class QueueWorker:
             polling_interval_sec=_POLL_S,
             on_conflict="always_update",
         )
-
-    def stop(self) -> None:
-        """Stop serving; a job in progress stays in progress and is recovered by the next start."""
-        DBOS.destroy(workflow_completion_timeout_sec=0)
 
 
 def _workflow_id(job_id: str, attempt: int) -> str:

@@ -65,6 +65,12 @@ def record_wish(run: RunFolder, wish: StopWish) -> None:
         log.warning("the wish to stop job %s is in the database alone: %s", run.root.name, error)
 
 
+def record_owner(run: RunFolder, owner: str) -> None:
+    """Record whose it is now; how often it was started stays."""
+    if (before := read_job_file(run)) is not None:
+        write_model(run.job_file, before.model_copy(update={"owner": owner}))
+
+
 def count_try(run: RunFolder, job: Job, checkpoint_step: int) -> int:
     """Record a start of the run; returns how many starts there were since a new checkpoint was written."""
     before = read_job_file(run)

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import IntegrityError
 
 from jobs.record.store import ended_jobs
 from jobs.record.tables import make_tables
@@ -44,6 +45,8 @@ class PublicationState(StrEnum):
 
 REVOCABLE = frozenset({PublicationState.waiting, PublicationState.needs_sign_in, PublicationState.failed})
 """In these nothing is being sent, and it can be taken back."""
+NOT_IN_WORK = frozenset(PublicationState) - {PublicationState.running}
+"""In these nobody works on it, and it can be wished otherwise."""
 UNDER_WAY = frozenset({PublicationState.waiting, PublicationState.running})
 """In these it changes without anybody's doing."""
 
@@ -64,7 +67,11 @@ class Publication:
 
 
 class PublicationStore:
-    """Reads and writes rows; the file in the run folder follows each change, and outlives a lost database."""
+    """Reads and writes rows; what a person wished and what became of it is also in a file of the run folder.
+
+    The file outlives a lost database. The publisher works beside the page, so but for what became of one that it has
+    in work, each change asks for the state that it goes out of: two writers cannot both win.
+    """
 
     def __init__(self, engine: sa.Engine) -> None:
         self._engine = engine
@@ -93,31 +100,47 @@ class PublicationStore:
         with self._engine.connect() as connection:
             return list(connection.execute(query).scalars())
 
-    def put(self, publication: Publication, run: RunFolder) -> None:
-        """Write it as it is now."""
-        values = self._insert(publication)
-        write_whole(run.root / PUBLICATION_FILE, json.dumps(values, indent=2) + "\n")
+    def put(
+        self, publication: Publication, run: RunFolder, *, in_place_of: Iterable[PublicationState] = PublicationState
+    ) -> bool:
+        """Write it as it is now; False where there is one whose state is none of `in_place_of`."""
+        is_put = self._insert(publication, in_place_of)
+        if is_put:
+            self.write_file(publication, run)
+        return is_put
 
-    def _insert(self, publication: Publication) -> dict[str, Any]:
-        values = {**asdict(publication), "state": publication.state.value}
+    def _insert(self, publication: Publication, in_place_of: Iterable[PublicationState] = PublicationState) -> bool:
+        gives_way = _PUBLICATIONS.delete().where(*_is_in(publication.job_id, in_place_of))
+        try:
+            with self._engine.begin() as connection:
+                connection.execute(gives_way)
+                connection.execute(_PUBLICATIONS.insert().values(**_row(publication)))
+        except IntegrityError:
+            return False
+        return True
+
+    def write_file(self, publication: Publication, run: RunFolder) -> None:
+        """Write the file in the run folder."""
+        write_whole(run.root / PUBLICATION_FILE, json.dumps(_row(publication), indent=2) + "\n")
+
+    def change(
+        self, job_id: str, state: PublicationState, *, out_of: Iterable[PublicationState], **values: Any
+    ) -> Publication | None:
+        """Move the row on if its state is one of `out_of`; what it says then, or None where it is in another."""
+        statement = _PUBLICATIONS.update().where(*_is_in(job_id, out_of))
         with self._engine.begin() as connection:
-            connection.execute(_PUBLICATIONS.delete().where(_PUBLICATIONS.c.job_id == publication.job_id))
-            connection.execute(_PUBLICATIONS.insert().values(**values))
-        return values
+            if connection.execute(statement.values(state=state.value, **values)).rowcount != 1:
+                return None
+            row = connection.execute(_PUBLICATIONS.select().where(_PUBLICATIONS.c.job_id == job_id)).mappings().one()
+        return _publication(dict(row))
 
     def claim(self, job_id: str) -> Publication | None:
         """Take a waiting publication for this process, as it is wished for now; None where somebody was faster."""
-        is_it = _PUBLICATIONS.c.job_id == job_id
-        taken = _PUBLICATIONS.update().where(is_it, _PUBLICATIONS.c.state == PublicationState.waiting.value)
-        with self._engine.begin() as connection:
-            if connection.execute(taken.values(state=PublicationState.running.value)).rowcount != 1:
-                return None
-            return _publication(dict(connection.execute(_PUBLICATIONS.select().where(is_it)).mappings().one()))
+        return self.change(job_id, PublicationState.running, out_of=[PublicationState.waiting])
 
     def withdraw(self, job_id: str, run: RunFolder) -> bool:
         """Forget one that nobody works on, its file as well; False where there is none, or no longer."""
-        states = [state.value for state in REVOCABLE]
-        statement = _PUBLICATIONS.delete().where(_PUBLICATIONS.c.job_id == job_id, _PUBLICATIONS.c.state.in_(states))
+        statement = _PUBLICATIONS.delete().where(*_is_in(job_id, REVOCABLE))
         with self._engine.begin() as connection:
             withdrawn = connection.execute(statement).rowcount == 1
         if withdrawn:
@@ -159,6 +182,15 @@ def published_at(publication: Publication | None, run: RunFolder) -> float | Non
         return published if published >= run.manifest_file.stat().st_mtime else None
     except FileNotFoundError:
         return None
+
+
+def _is_in(job_id: str, states: Iterable[PublicationState]) -> tuple[sa.ColumnElement[bool], ...]:
+    """A job's publication, if it is in one of these states."""
+    return _PUBLICATIONS.c.job_id == job_id, _PUBLICATIONS.c.state.in_([state.value for state in states])
+
+
+def _row(publication: Publication) -> dict[str, Any]:
+    return {**asdict(publication), "state": publication.state.value}
 
 
 def _publication(values: dict[str, Any]) -> Publication:

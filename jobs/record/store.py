@@ -6,7 +6,7 @@ import logging
 import re
 import secrets
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -271,11 +271,6 @@ class JobStore:
     def _read(self, query: sa.Select[Any]) -> list[Job]:
         with self._engine.connect() as connection:
             return [_job(row) for row in connection.execute(query).mappings()]
-
-
-def waiting_place(waiting: Sequence[Job], job_id: str) -> int | None:
-    """1 for the next job to start, None for one that does not wait; `waiting` in the order of service."""
-    return next((place for place, job in enumerate(waiting, start=1) if job.id == job_id), None)
 
 
 def _row(job: Job) -> dict[str, Any]:

@@ -92,17 +92,20 @@ def ways_to_less(recipe: TrainConfig) -> list[str]:
     return [way for way, helps in ways.items() if helps]
 
 
-@lru_cache(maxsize=8)
 def gpu_bytes(devices: tuple[Device, ...]) -> int | None:
     """The memory of the smallest of these GPUs, as the driver says it; None where there is none or it does not say."""
     numbers = {str(device.index) for device in devices if device.index is not None}
-    if not numbers:
-        return None
-    query = ["nvidia-smi", "--query-gpu=index,memory.total", "--format=csv,noheader,nounits"]
     try:
-        answer = run(query, capture_output=True, text=True, timeout=10, check=True, stdin=DEVNULL)
-    except (OSError, SubprocessError):
+        sizes = [size for number, size in _driver_sizes().items() if number in numbers] if numbers else []
+    except (OSError, SubprocessError):  # a driver that is starting: it is asked again
         return None
+    return min(sizes, default=None)
+
+
+@lru_cache(maxsize=1)
+def _driver_sizes() -> dict[str, int]:
+    """The memory of each GPU by its number, in bytes. Raises OSError or SubprocessError where nothing says it."""
+    query = ["nvidia-smi", "--query-gpu=index,memory.total", "--format=csv,noheader,nounits"]
+    answer = run(query, capture_output=True, text=True, timeout=10, check=True, stdin=DEVNULL)
     lines = [[part.strip() for part in line.split(",")] for line in answer.stdout.splitlines()]
-    sizes = [int(line[1]) for line in lines if len(line) == 2 and line[0] in numbers and line[1].isdigit()]
-    return min(sizes) * 2**20 if sizes else None
+    return {line[0]: int(line[1]) * 2**20 for line in lines if len(line) == 2 and line[1].isdigit()}

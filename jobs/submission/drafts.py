@@ -9,7 +9,7 @@ import contextlib
 import shutil
 import threading
 import time
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -33,12 +33,36 @@ MAX_FILES = 220
 _KEEP_S = 24 * 3600
 
 
+class _Locks:
+    """A lock for each folder that somebody works on or waits for, and for no other."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._locks: dict[Path, threading.RLock] = {}
+        self._wanted = Counter[Path]()
+
+    @contextlib.contextmanager
+    def held(self, folder: Path) -> Generator[None]:
+        """While entered, nobody else works on the folder; whoever does already may enter again."""
+        with self._guard:
+            self._wanted[folder] += 1
+            lock = self._locks.setdefault(folder, threading.RLock())
+        try:
+            with lock:
+                yield
+        finally:
+            with self._guard:
+                self._wanted[folder] -= 1
+                if not self._wanted[folder]:
+                    del self._wanted[folder], self._locks[folder]
+
+
 class Drafts:
     """The drafts of a data root."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._locks: defaultdict[Path, threading.RLock] = defaultdict(threading.RLock)
+        self._locks = _Locks()
         self._taking = Counter[Path]()
 
     def new_id(self) -> str:
@@ -64,7 +88,11 @@ class Drafts:
             target = self._root / new / draft.name
             target.parent.mkdir(parents=True, exist_ok=True)
             first, second = sorted((draft, target))  # so that two who adopt from each other do not wait for ever
-            with self._locks[first], self._locks[second], contextlib.suppress(FileNotFoundError):  # another was faster
+            with (
+                self._locks.held(first),
+                self._locks.held(second),
+                contextlib.suppress(FileNotFoundError),
+            ):  # another was faster
                 if self._taking[draft]:
                     continue
                 older = target if _changed(target) < _changed(draft) else draft
@@ -93,7 +121,7 @@ class Drafts:
     def add(self, owner: str, draft_id: str, file: Path, *, source: str, caption: str | None = None) -> PhotoSet:
         """Clean one more file into the draft; refused files stay in the set with their reason."""
         folder = self.folder(owner, draft_id)
-        with self._locks[folder]:
+        with self._locks.held(folder):
             photos = list(self.read(owner, draft_id).photos)
             if len(photos) >= MAX_FILES:
                 raise RequestError(f"At most {MAX_FILES} files are taken at a time.")
@@ -106,7 +134,7 @@ class Drafts:
     def caption(self, owner: str, draft_id: str, captions: Mapping[str, str]) -> PhotoSet:
         """Put captions to the photos of these names without ending that have none yet, whenever either came."""
         folder = self.folder(owner, draft_id)
-        with self._locks[folder]:
+        with self._locks.held(folder):
             photo_set = self.read(owner, draft_id)
             photos = [_captioned(photo, captions) for photo in photo_set.photos]
             return self._write(folder, photos) if photos != list(photo_set.photos) else photo_set
@@ -114,7 +142,7 @@ class Drafts:
     def remove(self, owner: str, draft_id: str, source: str, file: str | None) -> PhotoSet:
         """Take a photo out of the draft, by the name that it came with and its file here, if it has one."""
         folder = self.folder(owner, draft_id)
-        with self._locks[folder]:
+        with self._locks.held(folder):
             photos = list(self.read(owner, draft_id).photos)
             removed = next((photo for photo in photos if (photo.source, photo.file) == (source, file)), None)
             if removed is not None:
@@ -127,7 +155,7 @@ class Drafts:
     def crop(self, owner: str, draft_id: str, file: str, crop: Crop | None) -> PhotoSet:
         """Train on this square of a photo, or on the one that is found. Raises RequestError as `choose_crop` does."""
         folder = self.folder(owner, draft_id)
-        with self._locks[folder]:
+        with self._locks.held(folder):
             photos = list(self.read(owner, draft_id).photos)
             place = next((i for i, photo in enumerate(photos) if photo.file == file), None)
             if place is None:
@@ -140,19 +168,21 @@ class Drafts:
     def taking(self, owner: str, draft_id: str) -> Generator[None]:
         """While entered, more photos are on their way into the draft, and it cannot be copied."""
         folder = self.folder(owner, draft_id)
-        with self._locks[folder]:
+        with self._locks.held(folder):
             self._taking[folder] += 1
         try:
             yield
         finally:
-            with self._locks[folder]:
+            with self._locks.held(folder):
                 self._taking[folder] -= 1
+                if not self._taking[folder]:
+                    del self._taking[folder]
 
     def copy_to(self, owner: str, draft_id: str, target: Path) -> PhotoSet:
         """Copy the usable photos into a run's photos folder. Raises RequestError while more are on their way."""
         folder = self.folder(owner, draft_id)
         target.mkdir(parents=True, exist_ok=True)
-        with self._locks[folder]:
+        with self._locks.held(folder):
             if self._taking[folder]:
                 raise RequestError("Your photos are still being looked at. Press again when all of them are there.")
             photo_set = self.read(owner, draft_id)
@@ -161,15 +191,19 @@ class Drafts:
 
     def discard(self, owner: str, draft_id: str) -> None:
         folder = self.folder(owner, draft_id)
-        with self._locks[folder]:
+        with self._locks.held(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
     def remove_old(self) -> None:
         """Remove drafts that nobody touched for a day."""
         for folder in self._root.glob("*/*"):
-            with self._locks[folder], contextlib.suppress(OSError):
+            with self._locks.held(folder), contextlib.suppress(OSError):
                 if folder.is_dir() and time.time() - folder.stat().st_mtime > _KEEP_S:
                     shutil.rmtree(folder, ignore_errors=True)  # a file that cannot go keeps no other
+        for owner in self._root.glob("*"):
+            with contextlib.suppress(OSError):  # not empty
+                if time.time() - owner.stat().st_mtime > _KEEP_S:  # else somebody may be about to put a draft there
+                    owner.rmdir()
 
     def _write(self, folder: Path, photos: list[Photo]) -> PhotoSet:
         photo_set = mark_duplicates(photos)

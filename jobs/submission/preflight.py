@@ -6,7 +6,7 @@ Only configuration files are fetched. The answer names the commit, so that the j
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -119,7 +119,8 @@ def _check(hub: HfApi, base: BaseReference) -> HubBase:
         raise BaseModelError(f"{base.name} is not a model in diffusers format: its configuration is too large.")
     paths = [Path(client.hf_hub_download(base.name, name, revision=info.sha)) for name in configs]
     traits = inspect_listed(paths[0].parent, set(sizes), identity=f"{base.name}@{info.sha}")
-    needed = sum(size for name, size in sizes.items() if is_loaded(name))
+    is_here = newest_copy(replace(base, revision=str(info.sha))) is not None
+    needed = 0 if is_here else sum(size for name, size in sizes.items() if is_loaded(name))
     _check_disk(base, needed)
     return HubBase(str(info.sha), traits, needed)
 
@@ -130,8 +131,6 @@ def _on_this_machine(base: BaseReference) -> HubBase | None:
 
 
 def _check_disk(base: BaseReference, needed: int) -> None:
-    if newest_copy(base) is not None:
-        return
     free = free_bytes(cache_folder())
     if free < needed * 1.1:
         raise BaseModelError(f"{base.name} needs {needed / _GB:.1f} GB of disk, and {free / _GB:.1f} GB are free.")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import heapq
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,10 +10,10 @@ from jobs.publishing.service import Publishing
 from jobs.record.publications import Publication
 from jobs.record.remote_run import RemoteRun, read_remote
 from jobs.record.state import JobState
-from jobs.record.store import Job, JobStore, waiting_place
+from jobs.record.store import Job, JobStore
 from jobs.runs.progress import Progress, progress_of
 from jobs.runs.speed import Speeds
-from trainer.errors import RequestError
+from jobs.views.line import WaitingLine
 from trainer.run_folder import RunFolder
 
 
@@ -65,20 +63,19 @@ class Outlook:
         self, store: JobStore, runs_dir: Path, speeds: Speeds, publishing: Publishing, devices: Callable[[], int]
     ) -> None:
         """`devices` says how many jobs train at the same time; none where no machine serves the queue."""
-        self._store, self._runs_dir, self._speeds, self._publishing = store, runs_dir, speeds, publishing
-        self._devices = devices
+        self._runs_dir, self._publishing = runs_dir, publishing
+        self._line = WaitingLine(store, runs_dir, speeds, devices)
 
     def views(self, jobs: list[Job]) -> list[JobView]:
         """These jobs, in their order."""
-        waiting = self._local(JobState.waiting)
-        starts, _ = self._starts(waiting, self._running()) if waiting else ({}, 0.0)
+        line = self._line.look() if any(job.state is JobState.waiting for job in jobs) else None
         publications = self._publishing.of_all(job.id for job in jobs)
         return [
             JobView(
                 job,
                 progress_of(self._run(job.id).events_file),
-                waiting_place(waiting, job.id),
-                starts.get(job.id),
+                line.places.get(job.id) if line else None,
+                line.starts.get(job.id) if line else None,
                 publications.get(job.id),
                 read_remote(self._run(job.id)),
             )
@@ -87,46 +84,8 @@ class Outlook:
 
     def ahead(self) -> tuple[int, float | None]:
         """How many jobs a new one would come after, and how long they should take, where that is known."""
-        waiting, running = self._local(JobState.waiting), self._running()
-        _, seconds = self._starts(waiting, running)
-        return (0 if seconds == 0 else len(waiting) + len(running)), seconds
-
-    def _starts(self, waiting: list[Job], running: list[Job]) -> tuple[dict[str, float | None], float | None]:
-        """In how many seconds each waiting job should start, and one that comes after them; None: not known."""
-        left = [self._seconds_left(job) for job in running]
-        devices = self._devices()
-        free = [*left, *[0.0] * (devices - len(left))] if devices else [math.inf]
-        heapq.heapify(free)
-        starts: dict[str, float | None] = {}
-        for job in waiting:
-            start = heapq.heappop(free)
-            starts[job.id] = _known(start)
-            estimate = self._estimate(job.id)
-            heapq.heappush(free, start + (estimate if estimate is not None else math.inf))
-        return starts, _known(free[0])
-
-    def _seconds_left(self, job: Job) -> float:
-        """Of a running job; infinite where it is not known."""
-        eta = progress_of(self._run(job.id).events_file).eta_s
-        estimate = eta if eta is not None else self._estimate(job.id)
-        return estimate if estimate is not None else math.inf
-
-    def _estimate(self, job_id: str) -> float | None:
-        try:
-            return self._speeds.seconds_for(self._run(job_id).read_recipe())
-        except RequestError:
-            return None
-
-    def _running(self) -> list[Job]:
-        return self._local(JobState.running, JobState.stopping)
-
-    def _local(self, *states: JobState) -> list[Job]:
-        """Jobs of machines that serve the queue in these states, in the order in which they are served."""
-        return [job for job in self._store.in_state(*states) if read_remote(self._run(job.id)) is None]
+        line = self._line.look()
+        return line.ahead, line.ahead_s
 
     def _run(self, job_id: str) -> RunFolder:
         return RunFolder(self._runs_dir / job_id)
-
-
-def _known(seconds: float) -> float | None:
-    return seconds if math.isfinite(seconds) else None

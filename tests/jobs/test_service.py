@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import errno
 import json
+import math
 import os
 import threading
 import time
@@ -22,9 +23,11 @@ from jobs.record.comparison import Order
 from jobs.record.job_file import count_try, read_job_file
 from jobs.record.state import JobState, StopWish
 from jobs.record.store import Job, new_job_id
+from jobs.record.tables import make_tables
 from jobs.service import JobService
 from jobs.submission import submitting
 from jobs.submission.caps import MAX_OPEN_PER_OWNER
+from jobs.views.line import WaitingLine
 from jobs.views.outlook import Outlook
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
@@ -429,6 +432,17 @@ def test_tries_count_only_while_no_new_checkpoint_comes(service: JobService, sub
     assert [count_try(run, job, step) for step in (0, 0, 0, 50, 50, 100)] == [1, 2, 3, 1, 2, 1]
 
 
+def test_job_that_changes_its_owner_keeps_the_count_of_its_tries(service: JobService, submit: Submit) -> None:
+    job = submit("a-browser")
+    run = service.run_folder(job.id)
+    assert count_try(run, job, 0) == 1
+    service.adopt("a-browser", "anna")
+    file = read_job_file(run)
+    assert file is not None
+    assert (file.owner, file.tries) == ("anna", 1)
+    assert count_try(run, service.job(job.id, "anna"), 0) == 2
+
+
 def test_each_waiting_job_takes_the_device_that_is_free_first(
     settings: Settings, service: JobService, submit: Submit, tiny_model: Path
 ) -> None:
@@ -446,3 +460,42 @@ def test_each_waiting_job_takes_the_device_that_is_free_first(
     for job in jobs[1:]:
         service.cancel(job.id, job.owner)
     assert outlook.ahead() == (0, 0.0)  # the second device has nothing to do
+
+
+def test_line_is_looked_at_once_for_all_who_look_at_the_same_moment(
+    settings: Settings, service: JobService, submit: Submit, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    jobs, estimated = [submit(), submit()], list[str]()
+
+    def estimate(_line: WaitingLine, job_id: str) -> float:
+        estimated.append(job_id)
+        return 10.0
+
+    monkeypatch.setattr(WaitingLine, "_estimate", estimate)
+    monkeypatch.setattr("jobs.views.line._KEPT_S", math.inf)
+    outlook = Outlook(service._store, settings.runs_dir, service.speeds, service.publishing, lambda: 1)
+    for _ in range(3):
+        assert [(view.place, view.starts_in_s) for view in outlook.views(jobs)] == [(1, 0.0), (2, 10.0)]
+        assert outlook.ahead() == (2, 20.0)
+    assert estimated == [job.id for job in jobs]
+    service.cancel(jobs[0].id, "anna")
+    assert [view.place for view in outlook.views(service.rows("anna"))] == [1, None]
+    assert len(estimated) == 3
+    monkeypatch.setattr("jobs.views.line._KEPT_S", -1.0)
+    assert outlook.ahead() == (1, 10.0)
+    assert len(estimated) == 4
+    outlook.views([job for job in service.rows("anna") if not job.is_open])
+    assert len(estimated) == 4  # none of those waits
+
+
+def test_start_looks_at_each_table_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    made: list[sa.MetaData] = []
+
+    def counted(engine: sa.Engine, tables: sa.MetaData) -> None:
+        made.append(tables)
+        make_tables(engine, tables)
+
+    for module in ("record.store", "record.publications", "queueing.fleet"):
+        monkeypatch.setattr(f"jobs.{module}.make_tables", counted)
+    open_service(settings).close()
+    assert len(made) == len(set(map(id, made))) == 3

@@ -17,7 +17,7 @@ from tests.disks import mounted
 from tests.waiting import PATIENCE_S
 from trainer import settings as module
 from trainer.errors import RequestError
-from trainer.settings import Settings
+from trainer.settings import Settings, process_environment
 
 
 @pytest.fixture
@@ -125,6 +125,26 @@ def test_child_that_works_for_visitors_has_no_token_that_is_not_theirs(monkeypat
     assert "hf_made_for_this_test" not in theirs.values()
     assert theirs["SPACE_ID"] == "alice/studio"
     assert theirs["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"  # a token that `hf auth login` has written down
+
+
+@pytest.mark.fault(59)
+def test_no_child_has_the_sign_ins_secret_and_none_that_trains_the_databases_password(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("OAUTH_CLIENT_ID", "the-app")
+    monkeypatch.setenv("OAUTH_CLIENT_SECRET", "made-for-this-test")
+    monkeypatch.setenv("STUDIO_DATABASE_URL", "postgresql://studio:password@database/jobs")
+    monkeypatch.setenv("STUDIO_SHARED", str(tmp_path))
+    settings = Settings()
+    others, training = settings.environment_for_visitors(), settings.environment_for_training()
+    for environment in (process_environment(), others, training):
+        assert environment["OAUTH_CLIENT_ID"] == "the-app"
+        assert "OAUTH_CLIENT_SECRET" not in environment
+    assert others["STUDIO_DATABASE_URL"] == settings.database_url
+    for name in set(others) - set(training):
+        monkeypatch.delenv(name)
+    assert settings.database_url not in training.values()
+    Settings().check_home()  # as a training child does
 
 
 WRONG = {

@@ -13,6 +13,7 @@ from starlette.requests import Request
 
 from app import build_services
 from jobs.money.space_state import ReleaseStage, SpaceState, keep_wish_file, write_state
+from jobs.record.store import Job
 from tests.hub.accounts import ALICE, BOB
 from tests.ui.conftest import in_a_loop, trained_job
 from tests.ui.visits import ON_SPACE, scope
@@ -136,20 +137,13 @@ def test_owner_without_a_sign_in_is_told_the_ways(space: Callable[..., Services]
         visit(space(STUDIO_OWNERS="single"))
 
 
-def test_every_handler_that_spends_asks_first(
-    space: Callable[..., Services], tiny_model: Path, photo_folder: Path
-) -> None:
-    """Called as a program calls them, past every button, and with the work for which they are there."""
-    release = {"stage": ReleaseStage.settling, "note": "In a minute."}
-    services = space({**T4, "release": release}, STUDIO_OWNERS="browser")  # whose page is drawn without a sign-in
-    bob = request_of()
-    job = trained_job(services, services.owners.of(bob), tiny_model, photo_folder)
-    services.jobs.cancel(job.id, job.owner)
+def handler_calls(services: Services, job: Job) -> list[tuple[Any, ...]]:
+    """Each handler that spends with what it takes, called as a program calls them, past every button."""
     page = in_a_loop(lambda: build_page(services))
     handlers = {function.fn.__qualname__: function for function in page.fns.values() if function.fn}
     submit, add = handlers["TrainTab._submit"], handlers["AddPanel._add"]
     values = {"add-hub": "bob/style", "add-name": "style"}
-    calls: list[tuple[Any, ...]] = [
+    return [
         (submit.fn, {component: component.value for component in submit.inputs}),
         (handlers["JobsTab._act"].fn, 20, gr.EventData(None, {"action": "resume", "job": job.id})),
         (handlers["JobsTab._act"].fn, 20, gr.EventData(None, {"action": "resume-here", "job": job.id})),
@@ -157,8 +151,31 @@ def test_every_handler_that_spends_asks_first(
         (handlers["ExtractPanel._extract"].fn, job.id, 16),
         (handlers["SpaceBanner._keep"].fn,),
     ]
-    for handler, *values in calls:
-        with pytest.raises(gr.Error, match="only alice may train"):
+
+
+@pytest.mark.parametrize(
+    ("stage", "environment", "words"),
+    [
+        (ReleaseStage.settling, {}, "only alice may train"),
+        (ReleaseStage.asked, {"STUDIO_OPEN_TO_ALL": "1"}, "Too late: the hardware is being given back"),
+    ],
+    ids=["stranger", "closing"],
+)
+def test_every_handler_that_spends_asks_first(
+    space: Callable[..., Services],
+    tiny_model: Path,
+    photo_folder: Path,
+    stage: ReleaseStage,
+    environment: dict[str, str],
+    words: str,
+) -> None:
+    release = {"stage": stage, "note": "In a minute."}
+    services = space({**T4, "release": release}, STUDIO_OWNERS="browser", **environment)  # drawn without a sign-in
+    bob = request_of()
+    job = trained_job(services, services.owners.of(bob), tiny_model, photo_folder)
+    services.jobs.cancel(job.id, job.owner)
+    for handler, *values in handler_calls(services, job):
+        with pytest.raises(gr.Error, match=words):
             handler(*values, bob)
     assert [view.job.state.value for view in services.jobs.everybodys_views()] == ["cancelled"]
     assert not keep_wish_file(Settings().home).exists()

@@ -39,6 +39,8 @@ def test_two_machines_train_two_jobs_at_the_same_time(
     wait_until(lambda: all(child_of(service, job) for job in jobs), "both train")
     children = [child_of(service, job) for job in jobs]
     assert {child.ppid() for child in children if child} == {process.pid for process in two_machines}
+    told = [value for child in children if child for value in child.environ().values()]
+    assert str(settings.database_url) not in told  # they open what people send
     for job in jobs:
         service.cancel(job.id, job.owner)
     wait_until(lambda: all(state(service, job) is JobState.cancelled for job in jobs))

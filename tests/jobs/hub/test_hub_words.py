@@ -18,9 +18,11 @@ from trainer.errors import HubError, HubTrouble, RequestError
 TOKEN = "hf_abcdefghijklmnopqrstuvwxyz"
 
 
-def answer(status: int) -> HfHubHTTPError:
-    request = httpx2.Request("POST", "http://127.0.0.1/api/models/alice/mug/commit/main")
-    return HfHubHTTPError(f"{status} for token {TOKEN}", response=httpx2.Response(status, request=request))
+def answer(status: int, *, method: str = "POST", token: str | None = TOKEN, said: str = "") -> HfHubHTTPError:
+    headers = {"authorization": f"Bearer {token}"} if token else {}
+    request = httpx2.Request(method, "http://127.0.0.1/api/models/alice/mug/commit/main", headers=headers)
+    response = httpx2.Response(status, request=request)
+    return HfHubHTTPError(f"{status} for token {TOKEN}", response=response, server_message=said)
 
 
 @pytest.mark.fault(30, 33)
@@ -28,8 +30,10 @@ def answer(status: int) -> HfHubHTTPError:
     ("error", "trouble", "words"),
     [
         (answer(401), HubTrouble.sign_in, "Sign in again"),
+        (answer(401, method="GET", token=None), HubTrouble.missing, "no alice/mug .* or it is private: then sign in"),
         (answer(402), HubTrouble.credits, "no credits"),
         (answer(403), HubTrouble.forbidden, "may not write to alice/mug"),
+        (answer(403, method="GET", said=f"Disabled. {TOKEN}"), HubTrouble.forbidden, "not show alice/mug: Disabled."),
         (answer(404), HubTrouble.missing, "no alice/mug"),
         (answer(409), HubTrouble.later, "busy"),
         (answer(412), HubTrouble.later, "busy"),

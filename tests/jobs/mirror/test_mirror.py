@@ -293,6 +293,17 @@ def test_forgotten_job_is_gone_from_the_mirror_and_does_not_come_back(
     assert mirror.job_ids() == []
 
 
+def test_job_that_is_deleted_while_there_is_no_mirror_does_not_come_back_with_it(
+    settings: Settings, mirror: Mirror, run: RunFolder
+) -> None:
+    mirror.copy(run.root)
+    Keeping(Settings(home=settings.home)).forget(JOB)  # a start without STUDIO_MIRROR
+    shutil.rmtree(run.root)
+    again = Keeping(settings)
+    assert restore_from_mirror(settings, again) == 0
+    assert again.forgotten() == [JOB]
+
+
 def test_job_whose_deletion_was_begun_does_not_come_back(
     settings: Settings, keeping: Keeping, mirror: Mirror, run: RunFolder
 ) -> None:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 import pytest
 from huggingface_hub import HfApi, SpaceHardware
 
+from jobs.money.release import Verdict
 from jobs.money.space_state import SpaceState, read_state
 from jobs.record.remote_run import RemoteRun, write_remote
 from jobs.record.state import JobState
@@ -175,6 +177,34 @@ def test_secret_that_may_not_write_is_said(scene: Scene) -> None:
     scene.add_job()
     scene.pass_time(5)
     assert "may not manage this Space" in scene.state.trouble
+
+
+def test_secret_that_may_not_write_is_tried_less_and_less_often(scene: Scene, hub: LocalHub) -> None:
+    scene.start(token=ALICE_READS)
+    scene.add_job()
+    for _ in range(60):
+        scene.pass_time(60)
+    assert len(requests_for(hub, "sleeptime")) <= 7
+
+
+def test_jobs_are_looked_through_less_often_than_the_clock_is_and_whenever_it_is_set_back(
+    scene: Scene, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    looks = list[float]()
+    judge = scene.caretaker._judge
+
+    def counted(*about: Any) -> Verdict:
+        looks.append(scene.moment)
+        return judge(*about)
+
+    monkeypatch.setattr(scene.caretaker, "_judge", counted)
+    for _ in range(20):
+        scene.moment += 3
+        scene.caretaker.round(scene.moment)
+    assert len(looks) == 4
+    scene.moment -= 3600
+    scene.caretaker.round(scene.moment)
+    assert len(looks) == 5
 
 
 def test_hub_that_is_away_is_waited_for(scene: Scene, hub: LocalHub) -> None:

@@ -27,7 +27,7 @@ from tests.jobs.finished_run import write_finished_run
 from tests.jobs.processes import publisher, supervisor
 from tests.waiting import PATIENCE_S, wait_until
 from trainer.artifact import check_hashes, read_manifest
-from trainer.errors import HubError, HubTrouble, RequestError
+from trainer.errors import EXIT_REQUEST, HubError, HubTrouble, RequestError
 from trainer.events import Finished, Started, Step, read_events
 from trainer.run_folder import MANIFEST_FILE
 from trainer.settings import Settings
@@ -284,6 +284,33 @@ def test_wish_to_publish_is_taken_back_for_good_until_somebody_works_on_it(
     assert state(service, job) is PublicationState.running
 
 
+@pytest.mark.parametrize("wish", ["ask", "retry"])
+def test_publication_that_is_taken_up_while_it_is_wished_for_is_carried_out_once(
+    service: JobService, settings: Settings, job: str, monkeypatch: pytest.MonkeyPatch, wish: str
+) -> None:
+    store = PublicationStore(open_engine(settings.jobs_database_url))
+    claims = list[Publication | None]()
+    find = PublicationStore.find
+
+    def find_and_be_overtaken(looking: PublicationStore, job_id: str) -> Publication | None:
+        found = find(looking, job_id)
+        claims.append(store.claim(job_id))
+        return found
+
+    service.publishing.ask(job, "anna", MUG, private=True)
+    monkeypatch.setattr(PublicationStore, "find", find_and_be_overtaken)
+    if wish == "ask":
+        service.publishing.ask(job, "anna", "alice/blue-mug", private=True)
+    else:
+        service.publishing.retry(job, "anna")
+    claims.append(store.claim(job))
+    assert len([claim for claim in claims if claim is not None]) == 1
+    service.publishing.retry(job, "anna")  # in work, it stays as it is
+    with pytest.raises(RequestError, match="being published right now"):
+        service.publishing.ask(job, "anna", "alice/green-mug", private=True)
+    assert store.claim(job) is None
+
+
 def test_others_can_neither_publish_nor_retry(service: JobService, job: str) -> None:
     with pytest.raises(RequestError, match="no such job"):
         service.publishing.withdraw(job, "bert")
@@ -344,3 +371,12 @@ def test_command_line_publishes_with_the_machines_token(
     monkeypatch.delenv("HF_TOKEN")
     assert main(["publish", job]) == 1
     assert "HF_TOKEN" in capsys.readouterr().err
+
+
+@pytest.mark.fault(47)
+def test_command_line_refuses_a_name_that_the_hub_does_not_allow(
+    job: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("HF_TOKEN", ALICE)
+    assert main(["publish", job, "--repo", "alice/a--b"]) == EXIT_REQUEST
+    assert "does not allow the name 'a--b'" in capsys.readouterr().err

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import pytest
 import sqlalchemy as sa
 
+from jobs.publishing.publish import Published
 from jobs.publishing.publisher import Publisher
 from jobs.record.publications import Publication, PublicationState
 from jobs.record.state import JobState
@@ -57,3 +59,35 @@ def test_many_that_may_never_be_due_cost_one_question(publisher: Publisher) -> N
     listen(publisher._publications._engine, "before_cursor_execute", lambda *what: asked.append(what[2]))
     assert publisher._due() == []
     assert len(asked) == 1
+
+
+@pytest.mark.fault(54)
+def test_what_became_of_it_is_written_down_when_the_folder_is_back(
+    publisher: Publisher, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The network folder is away as the Hub answers, and is back when it is tried again."""
+    job_id = add(publisher, JobState.finished)
+    run = publisher._settings.runs_dir / job_id
+    publication = publisher._publications.claim(job_id)
+    assert publication is not None
+    away = run.rename(run.with_name("away"))
+    monkeypatch.setattr("time.sleep", lambda _seconds: away.rename(run))
+    done = Published("alice/mug", "1" * 40, "https://hub/alice/mug")
+    monkeypatch.setattr("jobs.publishing.publisher.publish", lambda *_, **__: done)
+    publisher._attempt(publication)
+    found = publisher._publications.find(job_id)
+    assert found is not None
+    assert (found.state, found.url) == (PublicationState.published, done.url)
+
+
+def test_job_that_was_deleted_while_it_was_published_leaves_nothing(publisher: Publisher) -> None:
+    job_id = add(publisher, JobState.finished)
+    publication = publisher._publications.claim(job_id)
+    assert publication is not None
+    run = publisher._settings.runs_dir / job_id
+    shutil.rmtree(run)
+    publisher._jobs.delete(job_id)
+    publisher._publications.delete(job_id)
+    publisher._put(publication)
+    assert publisher._publications.find(job_id) is None
+    assert not run.exists()

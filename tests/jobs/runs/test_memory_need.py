@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
-from jobs.runs.memory_need import PeakMemory, gpu_bytes, least_bytes, ways_to_less
+from jobs.runs.memory_need import PeakMemory, _driver_sizes, gpu_bytes, least_bytes, ways_to_less
 from jobs.runs.progress import Progress
 from jobs.runs.speed import Speeds
 from tests.engine.conftest import small_recipe
@@ -73,18 +74,35 @@ def test_ways_to_less_memory_are_those_that_are_left() -> None:
     assert ways_to_less(small_recipe(BASE, "dreambooth-lora", **spare)) == ["choose a smaller base model"]
 
 
+@pytest.fixture
+def driver_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Callable[[str], None]]:
+    """Puts `nvidia-smi` in the place of the driver's: it runs this line."""
+    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
+
+    def say(line: str) -> None:
+        program = tmp_path / "nvidia-smi"
+        program.write_text(f"#!/bin/sh\n{line}\n")
+        program.chmod(0o755)
+
+    _driver_sizes.cache_clear()
+    yield say
+    _driver_sizes.cache_clear()
+
+
 @pytest.mark.parametrize(
     ("said", "found"),
     [("0, 15360\\n1, 24576\\n2, 8192", 15360 * 2**20), ("0, [N/A]", None), ("NVIDIA-SMI has failed", None)],
 )
-def test_smallest_gpu_of_ones_own_counts(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str, found: int | None
-) -> None:
-    program = tmp_path / "nvidia-smi"
-    program.write_text(f"#!/bin/sh\nprintf '{said}\\n'\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{tmp_path}{os.pathsep}{os.environ['PATH']}")
-    gpu_bytes.cache_clear()
+def test_smallest_gpu_of_ones_own_counts(driver_says: Callable[[str], None], said: str, found: int | None) -> None:
+    driver_says(f"printf '{said}\\n'")
     assert gpu_bytes((Device(0, "T4"), Device(1, "L4"))) == found
     assert gpu_bytes((cpu(),)) is None
-    gpu_bytes.cache_clear()
+
+
+def test_driver_that_failed_is_asked_again(driver_says: Callable[[str], None]) -> None:
+    driver_says("exit 9")
+    assert gpu_bytes((Device(0, "T4"),)) is None
+    driver_says("echo 0, 15360")
+    assert gpu_bytes((Device(0, "T4"),)) == 15360 * 2**20
+    driver_says("exit 9")
+    assert gpu_bytes((Device(0, "T4"),)) == 15360 * 2**20

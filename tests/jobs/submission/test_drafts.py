@@ -215,3 +215,44 @@ def test_caption_that_comes_after_its_photo_is_put_to_it(tmp_path: Path, photo_f
     photos = drafts.caption("anna", DRAFT, {"one": "too late", "two": "on a table", "three": "of nothing"})
     assert [photo.caption for photo in photos.photos] == ["with a caption", "on a table"]
     assert drafts.read("anna", DRAFT) == photos
+
+
+def test_owner_who_has_nothing_any_more_leaves_nothing(tmp_path: Path, photo_folder: Path) -> None:
+    drafts, file = Drafts(tmp_path), next(photo_folder.glob("*.jpg"))
+    gone, came = drafts.new_id(), drafts.new_id()
+    with drafts.taking("anna", gone):
+        drafts.add("anna", gone, file, source=file.name)
+    drafts.add("bert", came, file, source=file.name)
+    drafts.discard("anna", gone)
+    drafts.adopt("bert", "carol")
+    drafts.remove_old()
+    assert drafts.owners() == {"anna", "bert", "carol"}  # one who was here a moment ago may come back this moment
+    yesterday = time.time() - 25 * 3600
+    for owner in ("anna", "bert", "carol"):
+        os.utime(tmp_path / owner, (yesterday, yesterday))
+    drafts.remove_old()
+    assert drafts.owners() == {"carol"}
+    assert not drafts._taking
+    assert not drafts._locks._locks
+
+
+def test_lock_that_somebody_waits_for_is_not_replaced() -> None:
+    locks, folder = drafts_module._Locks(), Path("draft")
+    entered, most = 0, 0
+
+    def work() -> None:
+        nonlocal entered, most
+        for _ in range(50):
+            with locks.held(folder), locks.held(folder):
+                entered += 1
+                most = max(most, entered)
+                time.sleep(0.0001)
+                entered -= 1
+
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert most == 1
+    assert not locks._locks

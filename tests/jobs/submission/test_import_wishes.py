@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 
 from jobs.service import JobService
 from jobs.submission.bringing_in import Importer, Wish
+from jobs.submission.preflight import BaseChecker
 from tests.engine.one_file import widened
 from tests.hub.accounts import ALICE, BOB
 from tests.hub.faults import FOREVER
@@ -121,6 +122,18 @@ def test_repository_is_looked_over_by_its_header_alone(
     hub.order_fault(".*", times=FOREVER, status=503)
     with pytest.raises(HubError):
         importer.judge_hub(about(tiny_model, "alice/style"))
+
+
+@pytest.mark.fault(21)
+def test_nobody_is_not_told_that_a_token_has_ended(
+    hub: LocalHub, alice: HfApi, tiny_model: Path, embedding: Path
+) -> None:
+    upload(alice, "alice/style", learned_embeds__safetensors=embedding)
+    alice.update_repo_settings("alice/style", private=True)
+    nobody = Importer(BaseChecker(None), None)
+    for name in ("alice/style", "alice/mistyped"):
+        with pytest.raises(HubError, match=f"There is no {name} on the Hub, or it is private: then sign in"):
+            nobody.judge_hub(about(tiny_model, name))
 
 
 @pytest.mark.fault(22)

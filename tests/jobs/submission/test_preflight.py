@@ -62,6 +62,13 @@ def test_good_base_is_named_by_its_commit(hub: LocalHub, published: str, tiny_mo
     assert not list((tmp_path / "cache").rglob("*.safetensors"))
 
 
+def test_copy_of_that_very_commit_is_not_fetched_again(hub: LocalHub, alice: HfApi, published: str) -> None:
+    snapshot_download(NAME, endpoint=hub.url, token=ALICE)
+    assert check(hub).download_bytes == 0
+    change(alice, "model_index.json", {**read_index(Path(snapshot_download(NAME, local_files_only=True))), "note": ""})
+    assert check(hub).download_bytes > 0
+
+
 @pytest.mark.fault(21)
 @pytest.mark.parametrize(
     ("name", "revision", "words"),
