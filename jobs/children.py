@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
@@ -29,9 +30,9 @@ class _Kept:
     child: Child | None = None
     started: float = 0.0
     delay_s: float = field(default=0.0)
-    keeps_secret: bool = False
-    """Whether it works with a Space's own secret."""
-    environment: dict[str, str] = field(default_factory=dict[str, str])
+    inherits: Callable[[Settings], dict[str, str]] = Settings.environment_for_visitors
+    """What it has of the page's environment, where secrets are."""
+    told: dict[str, str] = field(default_factory=dict[str, str])
     """What it is told besides."""
 
 
@@ -42,13 +43,13 @@ class Children:
         """`any_remote`: jobs are at Hugging Face, and must be followed even if none can be sent there any more."""
         self._settings = settings
         self._kept = [_Kept(d.key, _worker(d)) for d in devices if settings.train_here]
-        self._kept.append(_Kept("generator", ["inference.generator", "--watch-parent"], environment=only(devices[0])))
+        self._kept.append(_generator(devices[0]))
         self._kept.append(_Kept("publisher", ["jobs", "publisher", "--watch-parent"]))
         self._mirror = _Kept("mirror", ["jobs", "mirror", "--watch-parent"])
         if settings.mirror_dir is not None:
             self._kept.append(self._mirror)
         if settings.on_space:
-            self._kept.append(_Kept("treasurer", ["jobs", "treasurer", "--watch-parent"], keeps_secret=True))
+            self._kept.append(_treasurer())
         if settings.can_run_jobs or any_remote:
             self._kept.append(_Kept("remote", ["jobs", "remote", "--watch-parent"]))
 
@@ -90,10 +91,21 @@ class Children:
 
     def _start(self, kept: _Kept) -> Child:
         logs = self._settings.home / "logs"
-        environment = process_environment() if kept.keeps_secret else self._settings.environment_for_visitors()
-        return spawn(kept.arguments, environment=environment | kept.environment, log=logs / f"{kept.name}.log")
+        environment = kept.inherits(self._settings) | kept.told
+        return spawn(kept.arguments, environment=environment, log=logs / f"{kept.name}.log")
 
 
 def _worker(device: Device) -> list[str]:
     which = [] if device.index is None else ["--gpu", str(device.index)]
     return ["jobs", "worker", "--watch-parent", *which]
+
+
+def _generator(device: Device) -> _Kept:
+    """It opens weights that anybody may have sent."""
+    arguments = ["inference.generator", "--watch-parent"]
+    return _Kept("generator", arguments, inherits=Settings.environment_for_weights, told=only(device))
+
+
+def _treasurer() -> _Kept:
+    """It works with a Space's own secret."""
+    return _Kept("treasurer", ["jobs", "treasurer", "--watch-parent"], inherits=lambda _: process_environment())

@@ -188,14 +188,11 @@ class Settings(BaseSettings):
 
         The Hub's client would use it for whatever base or concept a visitor names, that of `hf auth login` as well.
         """
-        kept = process_environment()
-        if self.owner_mode is not Owners.single:
-            for name in ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"):
-                kept.pop(name, None)
-            kept["HF_HUB_DISABLE_IMPLICIT_TOKEN"] = "1"
-        return kept
+        if self.owner_mode is Owners.single:
+            return process_environment()
+        return environment_without_token() | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
 
-    def environment_for_training(self) -> dict[str, str]:
+    def environment_for_weights(self) -> dict[str, str]:
         """The same for a child that opens weights which anybody may have sent: without the database and its password.
 
         Nor with the folder that the machines of a database share; where a run lies in it the child is told.
@@ -304,3 +301,9 @@ def tell_libraries(variable: str, value: str) -> None:
 def process_environment() -> dict[str, str]:
     """A copy of this process's environment, for a child: without the sign-in's secret, which is the page's alone."""
     return {name: value for name, value in os.environ.items() if name != "OAUTH_CLIENT_SECRET"}
+
+
+def environment_without_token() -> dict[str, str]:
+    """The same for a child that has no use for the Hub."""
+    tokens = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
+    return {name: value for name, value in process_environment().items() if name not in tokens}

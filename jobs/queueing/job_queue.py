@@ -10,7 +10,7 @@ from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.queueing.fleet import SupervisorStore, open_database
 from jobs.queueing.queue import Queue, QueueClient
-from jobs.record.remote_run import read_remote
+from jobs.record.remote_run import read_remote_for_certain
 from jobs.record.state import OPEN_STATES, JobState
 from jobs.record.store import Job, JobStore
 from trainer.run_folder import RunFolder
@@ -34,15 +34,15 @@ class JobQueue:
     def enqueue(self, job: Job) -> None:
         """Queue the present attempt at a job, to be trained here or at Hugging Face; twice is as good as once.
 
-        Where the database is away, `add_missing` does it when it is back.
+        Where the database or the folder with the runs is away, `add_missing` does it when it is back.
         """
         try:
             self._enqueue(job)
-        except SQLAlchemyError as error:
+        except (SQLAlchemyError, OSError) as error:
             log.warning("job %s is not queued yet: %s", job.id, type(error).__name__)
 
     def _enqueue(self, job: Job) -> None:
-        remote = read_remote(RunFolder(self._runs_dir / job.id))
+        remote = read_remote_for_certain(RunFolder(self._runs_dir / job.id))
         queue = Queue.remote if remote is not None else Queue.training
         self._queue.enqueue(job.id, attempt=job.attempt, priority=job.priority, queue=queue)
 
@@ -55,7 +55,7 @@ class JobQueue:
         """Queue every open job: one may have lost its place, or never got one.
 
         `gone` are supervisors that will not come back, or came too late: what they had in progress is queued as the
-        next attempt. Where the database is away nothing happens; the next time will do.
+        next attempt. Where the database is away, or the files of a job are, the next time will do.
         """
         with contextlib.suppress(SQLAlchemyError):
             if gone and self._queue.end_all_of(gone):
@@ -63,24 +63,25 @@ class JobQueue:
             jobs = self._store.in_state(*OPEN_STATES)
             over = self._queue.over({job.id: job.attempt for job in jobs})
             for job in jobs:
-                if job.id in over:
-                    self._begin_again(job)
-                else:
-                    self._enqueue(job)
+                with contextlib.suppress(OSError):  # nobody could tell whether it trains here or at Hugging Face
+                    if job.id in over:
+                        self._begin_again(job)
+                    else:
+                        self._enqueue(job)
             if gone:
                 self._supervisors.forget(gone)
 
     def give_back(self, job: Job) -> None:
         """Queue the next attempt at a job whose supervisor cannot train it, and leaves it to whoever can.
 
-        Raises SQLAlchemyError where the database is away.
+        Raises SQLAlchemyError where the database is away, OSError where the job's files are.
         """
         self._queue.withdraw(job.id, attempt=job.attempt)  # first: after a kill in between it is found to be over
         self._begin_again(job, "The device that took it cannot be used at the moment; it waits for another one.")
 
     def _begin_again(self, job: Job, message: str = "Interrupted; it goes on by itself.") -> None:
         """Queue the next attempt at a job that the queue takes for over, though nobody settled it."""
-        remote = read_remote(RunFolder(self._runs_dir / job.id))
+        remote = read_remote_for_certain(RunFolder(self._runs_dir / job.id))
         # what may have begun at Hugging Face must not be cancelled as if it never had
         state = job.state if remote is not None and remote.has_begun else JobState.waiting
         if self._store.begin_again(job, state, message):

@@ -125,19 +125,10 @@ class RemoteRun(BaseModel):
     def again(self, *, asked: bool) -> RemoteRun:
         """The record of the next start; one that its owner did not ask for runs within the limit of this one."""
         end = self.ended or 0.0
-        fresh = {
-            "start": self.start + 1,
-            "stage": Stage.new,
-            "hub_job": "",
-            "exit_code": None,
-            "damaged": 0,
-            "at_limit": False,
-        }
-        fresh |= {"earlier_s": self.ran_s(end), "earlier_usd": self.cost_usd(end)}
-        fresh |= {"began": None, "ended": None, "at_limit": False}
-        return self.model_copy(
-            update={**fresh, "rest_s": None if asked else int(self.timeout_s - self._counted_s(end))}
-        )
+        rest_s = None if asked else int(self.timeout_s - self._counted_s(end))
+        fresh = {"start": self.start + 1, "stage": Stage.new, "hub_job": "", "exit_code": None, "damaged": 0}
+        fresh |= {"earlier_s": self.ran_s(end), "earlier_usd": self.cost_usd(end), "rest_s": rest_s}
+        return self.model_copy(update={**fresh, "began": None, "ended": None, "at_limit": False})
 
 
 def stops_after_s(timeout_s: int) -> int:

@@ -73,7 +73,7 @@ class LocalTrainer:
             return EXIT_STOPPED
         if not has_task(run) and not run.checkpoint_steps:  # other jobs may have filled it since this one was queued
             check_disk(run.read_recipe(), run.root)
-        environment = self._settings.environment_for_training() | only(self._device)
+        environment = self._settings.environment_for_weights() | only(self._device)
         arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
         token = self._vault.of(job.owner) if _may_fetch(run) else None
         if token is not None:

@@ -136,7 +136,7 @@ def test_no_child_has_the_sign_ins_secret_and_none_that_trains_the_databases_pas
     monkeypatch.setenv("STUDIO_DATABASE_URL", "postgresql://studio:password@database/jobs")
     monkeypatch.setenv("STUDIO_SHARED", str(tmp_path))
     settings = Settings()
-    others, training = settings.environment_for_visitors(), settings.environment_for_training()
+    others, training = settings.environment_for_visitors(), settings.environment_for_weights()
     for environment in (process_environment(), others, training):
         assert environment["OAUTH_CLIENT_ID"] == "the-app"
         assert "OAUTH_CLIENT_SECRET" not in environment

@@ -41,7 +41,7 @@ class Queueing:
         self._services = services
 
     def admit(self, base: str, hub_token: str | None, press: Press, request: gr.Request) -> str:
-        """The owner, who may train where they want to. Raises RequestError for who may not.
+        """The owner, who may train where they want to. Raises RequestError for who may not, or where nobody may now.
 
         The supervisors are given the token of whoever signed in, for a base that not everybody may read.
         """
@@ -50,6 +50,8 @@ class Queueing:
             self._services.admit(request)
             if hub_token is not None and self._services.owners.find_base(base).on_hub:
                 self._services.tokens.hand_over_for_fetching(owner, hub_token)
+        else:
+            self._services.spending.check_open()  # its photos and its record are here all the same
         return owner
 
     def queue(self, owner: str, recipes: Sequence[TrainConfig], press: Press, request: gr.Request) -> str:

@@ -56,6 +56,23 @@ def test_nothing_is_deleted_resumed_or_submitted_while_the_shared_folder_is_away
         assert [view.job.id for view in restarted.views("anna")] == [press]
 
 
+def test_job_is_not_queued_while_nobody_can_tell_where_it_trains(
+    service: JobService,
+    submit: Callable[..., Job],
+    unmounted: Callable[[], Callable[[], None]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    job, queued = submit(), list[str]()
+    monkeypatch.setattr(service.queue._queue, "enqueue", lambda job_id, **_: queued.append(job_id))
+    bring_back = unmounted()
+    service.queue.add_missing()
+    service.queue.enqueue(job)
+    assert queued == []
+    bring_back()
+    service.queue.add_missing()
+    assert queued == [job.id]
+
+
 @pytest.mark.parametrize("error", [OSError(116, "Stale file handle"), RequestError("/mnt/studio is another")])
 def test_folder_that_cannot_be_asked_is_away_and_not_named(
     service: JobService, monkeypatch: pytest.MonkeyPatch, error: Exception

@@ -31,7 +31,7 @@ from trainer.machine.process import spawn
 from trainer.recipe.choices import Method, Precision
 from trainer.recipe.presets import MOST_PX
 from trainer.run_folder import RunFolder
-from trainer.settings import process_environment
+from trainer.settings import environment_without_token
 from trainer.single_file_base import SingleFile
 from trainer.whole_files import opened_whole
 
@@ -156,7 +156,7 @@ def _unpickled(source: Path, target: Path) -> Path:
     log = target.with_suffix(".txt")
     log.unlink(missing_ok=True)
     arguments = ["trainer.imports.unpickle", str(source), str(target)]
-    child = spawn(arguments, environment=process_environment(), log=log)
+    child = spawn(arguments, environment=environment_without_token(), log=log)
     try:
         code = child.wait(2 * TIME_S)
     finally:
