@@ -30,10 +30,11 @@ from jobs.submission.drafts import Drafts
 from jobs.submission.intake import Intake
 from jobs.submission.preflight import BaseChecker
 from trainer.bases import ASSETS
+from trainer.child_environment import tell_libraries
 from trainer.errors import RequestError, StudioError
 from trainer.machine.devices import Device, find_devices
 from trainer.machine.process import StopSignal
-from trainer.settings import Settings, tell_libraries
+from trainer.settings import Settings
 from ui.layout import build_page
 from ui.owners import OwnerPolicy
 from ui.pictures import PictureHistory

@@ -12,9 +12,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from types import TracebackType
 
+from trainer.child_environment import environment_for_visitors, environment_for_weights, process_environment
 from trainer.machine.devices import Device, only
 from trainer.machine.process import GRACE_S, Child, spawn
-from trainer.settings import Settings, process_environment
+from trainer.settings import Settings
 
 log = logging.getLogger(__name__)
 _SLOWEST_RESTART_S = 60.0
@@ -30,7 +31,7 @@ class _Kept:
     child: Child | None = None
     started: float = 0.0
     delay_s: float = field(default=0.0)
-    inherits: Callable[[Settings], dict[str, str]] = Settings.environment_for_visitors
+    inherits: Callable[[Settings], dict[str, str]] = environment_for_visitors
     """What it has of the page's environment, where secrets are."""
     told: dict[str, str] = field(default_factory=dict[str, str])
     """What it is told besides."""
@@ -103,7 +104,7 @@ def _worker(device: Device) -> list[str]:
 def _generator(device: Device) -> _Kept:
     """It opens weights that anybody may have sent."""
     arguments = ["inference.generator", "--watch-parent"]
-    return _Kept("generator", arguments, inherits=Settings.environment_for_weights, told=only(device))
+    return _Kept("generator", arguments, inherits=environment_for_weights, told=only(device))
 
 
 def _treasurer() -> _Kept:

@@ -150,13 +150,13 @@ class Settings(BaseSettings):
     @classmethod
     def _complaint(cls, said: str) -> str:
         """What must be in a variable; `said` is its name, or its field's."""
-        names = {name: cls._variables(name) for name in cls.model_fields}
+        names = {name: cls.variables(name) for name in cls.model_fields}
         field = next(name for name, variables in names.items() if said in (name, *variables))
         variable = next((name for name in names[field] if os.environ.get(name)), names[field][0])
         return f"{variable} must be {must_be(field, cls.model_fields[field])}."
 
     @classmethod
-    def _variables(cls, field: str) -> list[str]:
+    def variables(cls, field: str) -> list[str]:
         """The names under which the environment may hold a field."""
         alias = cls.model_fields[field].validation_alias
         if isinstance(alias, AliasChoices):
@@ -182,26 +182,6 @@ class Settings(BaseSettings):
     def space_token(self) -> str | None:
         """The Space's own secret, which manages the Space itself and is never used for a visitor."""
         return self.machine_token if self.on_space else None
-
-    def environment_for_visitors(self) -> dict[str, str]:
-        """The environment of a child that works for visitors: without a token that is not theirs.
-
-        The Hub's client would use it for whatever base or concept a visitor names, that of `hf auth login` as well.
-        """
-        if self.owner_mode is Owners.single:
-            return process_environment()
-        return environment_without_token() | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
-
-    def environment_for_weights(self) -> dict[str, str]:
-        """The same for a child that opens weights which anybody may have sent: without the database and its password.
-
-        Nor with the folder that the machines of a database share; where a run lies in it the child is told.
-        """
-        kept = self.environment_for_visitors()
-        for field in ("database_url", "shared"):
-            for name in self._variables(field):
-                kept.pop(name, None)
-        return kept
 
     @property
     def jobs_image(self) -> str | None:
@@ -291,19 +271,3 @@ class Settings(BaseSettings):
             if (mirror := self.mirror_dir) is not None:
                 check_apart(folder, mirror, variable)
             check_writable(folder, variable)
-
-
-def tell_libraries(variable: str, value: str) -> None:
-    """Set what a library takes from the environment alone, unless a person did."""
-    os.environ.setdefault(variable, value)
-
-
-def process_environment() -> dict[str, str]:
-    """A copy of this process's environment, for a child: without the sign-in's secret, which is the page's alone."""
-    return {name: value for name, value in os.environ.items() if name != "OAUTH_CLIENT_SECRET"}
-
-
-def environment_without_token() -> dict[str, str]:
-    """The same for a child that has no use for the Hub."""
-    tokens = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-    return {name: value for name, value in process_environment().items() if name not in tokens}

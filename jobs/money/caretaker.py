@@ -23,9 +23,9 @@ from jobs.record.publications import PublicationStore
 from jobs.record.remote_run import read_remote
 from jobs.record.state import JobState
 from jobs.record.store import Job, JobStore
-from jobs.runs.progress import progress_of
 from jobs.runs.speed import Speeds
-from trainer.errors import HubError, RequestError
+from jobs.runs.time_left import seconds_left
+from trainer.errors import HubError
 from trainer.run_folder import RunFolder
 
 log = logging.getLogger(__name__)
@@ -176,7 +176,7 @@ class Caretaker:
         self._next_sleep = moment + _LOOK_S
         if not self._space.can_manage:
             return state
-        signs = {job.id: moment - self._last_sign(job) for job in open_jobs}
+        signs = {job.id: moment - _last_sign(job, self._run(job)) for job in open_jobs}
         if state.sleep_s is not None and min(signs.values()) > _NO_SIGN_S:
             return state
         alive = [job for job in open_jobs if job.state is JobState.waiting or signs[job.id] <= _NO_SIGN_S] or open_jobs
@@ -208,23 +208,9 @@ class Caretaker:
         self._sleeps_in_vain = 0
         return self._put(state, sleep_s=seen.sleep_s, owners_sleep_s=owners, sleep_is_ours=ours, trouble="")
 
-    def _last_sign(self, job: Job) -> float:
-        """When a job last got on."""
-        try:
-            event = self._run(job).events_file.stat().st_mtime
-        except OSError:
-            event = 0.0
-        return max(job.queued, job.started or 0.0, event)
-
     def _seconds_left(self, job: Job) -> float:
-        run = self._run(job)
-        if (eta := progress_of(run.events_file).eta_s) is not None:
-            return eta
-        try:
-            seconds = self._speeds.seconds_for(run.read_recipe())
-        except RequestError:
-            seconds = None
-        return seconds if seconds is not None else _UNKNOWN_JOB_S
+        left = seconds_left(self._run(job), self._speeds)
+        return left if left is not None else _UNKNOWN_JOB_S
 
     # giving it back
 
@@ -291,6 +277,15 @@ def _wished(run: RunFolder) -> Bill | None:
     return bill if bill is not None and bill.release else None
 
 
+def _last_sign(job: Job, run: RunFolder) -> float:
+    """When a job last got on."""
+    try:
+        event = run.events_file.stat().st_mtime
+    except OSError:
+        event = 0.0
+    return max(job.queued, job.started or 0.0, event)
+
+
 def _is_last_call(release: Release, moment: float) -> bool:
     """Whether from now on nothing may begin any more, because the Hub is asked next."""
     if release.stage is ReleaseStage.refused:
@@ -299,8 +294,6 @@ def _is_last_call(release: Release, moment: float) -> bool:
 
 
 def _done(moment: float) -> Release:
-    when = datetime.fromtimestamp(moment, UTC).strftime(
-        "%d %B %Y at %H:%M UTC"
-    )  # read perhaps much later, and anywhere
+    when = f"{datetime.fromtimestamp(moment, UTC):%d %B %Y at %H:%M UTC}"  # read perhaps much later, and anywhere
     note = f"The hardware was given back on {when}, confirmed by the Hub."
     return Release(stage=ReleaseStage.done, since=moment, note=note)

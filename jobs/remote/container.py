@@ -19,10 +19,11 @@ from jobs.hub.client import open_hub
 from jobs.remote.bucket import CHECKPOINTS, EVENTS, KEEP, LOG, PHOTOS, RESULT, Result, RunBucket
 from jobs.remote.hub_job import Assignment
 from jobs.remote.pace import Pace
+from trainer.child_environment import process_environment
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, HubError, HubTrouble, RequestError
 from trainer.machine.process import KEEP_SIGNAL, Child, StopSignal, spawn
 from trainer.run_folder import RunFolder
-from trainer.settings import Settings, process_environment
+from trainer.settings import Settings
 
 log = logging.getLogger(__name__)
 _POLL_S = 2.0

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-import threading
 import time
 from collections import Counter
 from collections.abc import Generator, Iterable, Mapping
@@ -15,6 +14,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from jobs.record.store import is_job_id, new_job_id
+from jobs.submission.folder_locks import FolderLocks
 from trainer.errors import RequestError
 from trainer.photos.crop import Crop
 from trainer.photos.intake import (
@@ -33,36 +33,12 @@ MAX_FILES = 220
 _KEEP_S = 24 * 3600
 
 
-class _Locks:
-    """A lock for each folder that somebody works on or waits for, and for no other."""
-
-    def __init__(self) -> None:
-        self._guard = threading.Lock()
-        self._locks: dict[Path, threading.RLock] = {}
-        self._wanted = Counter[Path]()
-
-    @contextlib.contextmanager
-    def held(self, folder: Path) -> Generator[None]:
-        """While entered, nobody else works on the folder; whoever does already may enter again."""
-        with self._guard:
-            self._wanted[folder] += 1
-            lock = self._locks.setdefault(folder, threading.RLock())
-        try:
-            with lock:
-                yield
-        finally:
-            with self._guard:
-                self._wanted[folder] -= 1
-                if not self._wanted[folder]:
-                    del self._wanted[folder], self._locks[folder]
-
-
 class Drafts:
     """The drafts of a data root."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
-        self._locks = _Locks()
+        self._locks = FolderLocks()
         self._taking = Counter[Path]()
 
     def new_id(self) -> str:
@@ -88,11 +64,8 @@ class Drafts:
             target = self._root / new / draft.name
             target.parent.mkdir(parents=True, exist_ok=True)
             first, second = sorted((draft, target))  # so that two who adopt from each other do not wait for ever
-            with (
-                self._locks.held(first),
-                self._locks.held(second),
-                contextlib.suppress(FileNotFoundError),
-            ):  # another was faster
+            another_was_faster = contextlib.suppress(FileNotFoundError)
+            with self._locks.held(first), self._locks.held(second), another_was_faster:
                 if self._taking[draft]:
                     continue
                 older = target if _changed(target) < _changed(draft) else draft

@@ -18,6 +18,7 @@ from jobs.runs.speed import Speeds
 from jobs.supervisor.gpu_watch import GpuWatch
 from jobs.supervisor.training import POLL_S, Watch
 from trainer.bases import find_base
+from trainer.child_environment import environment_for_visitors, environment_for_weights
 from trainer.disk_need import check_disk
 from trainer.errors import EXIT_DONE, EXIT_STOPPED, BusyError, RequestError
 from trainer.imports.task import has_task
@@ -49,7 +50,7 @@ class LocalTrainer:
         self._device = device
         self._speeds = Speeds(settings.speeds_file)
         self._lease = DeviceLease(settings.runtime_dir, device)
-        self._gpu = GpuWatch(settings.runtime_dir, device, settings.environment_for_visitors())
+        self._gpu = GpuWatch(settings.runtime_dir, device, environment_for_visitors(settings))
         self._child: Child | None = None
 
     def check_device(self) -> None:
@@ -73,7 +74,7 @@ class LocalTrainer:
             return EXIT_STOPPED
         if not has_task(run) and not run.checkpoint_steps:  # other jobs may have filled it since this one was queued
             check_disk(run.read_recipe(), run.root)
-        environment = self._settings.environment_for_weights() | only(self._device)
+        environment = environment_for_weights(self._settings) | only(self._device)
         arguments = ["trainer", "resume", str(run.root), "--watch-parent"]
         token = self._vault.of(job.owner) if _may_fetch(run) else None
         if token is not None:

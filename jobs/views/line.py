@@ -13,9 +13,8 @@ from pathlib import Path
 from jobs.record.remote_run import read_remote
 from jobs.record.state import OPEN_STATES, JobState
 from jobs.record.store import Job, JobStore
-from jobs.runs.progress import progress_of
 from jobs.runs.speed import Speeds
-from trainer.errors import RequestError
+from jobs.runs.time_left import seconds_left, seconds_needed
 from trainer.run_folder import RunFolder
 
 _KEPT_S = 1.0
@@ -60,7 +59,7 @@ class WaitingLine:
     def _line(self, jobs: list[Job]) -> Line:
         """Of jobs of machines that serve the queue, in the order in which they are served."""
         waiting = [job for job in jobs if job.state is JobState.waiting]
-        left = [self._seconds_left(job) for job in jobs if job.state is not JobState.waiting]
+        left = [self._seconds(seconds_left, job) for job in jobs if job.state is not JobState.waiting]
         devices = self._devices()
         free = [*left, *[0.0] * (devices - len(left))] if devices else [math.inf]
         heapq.heapify(free)
@@ -68,22 +67,14 @@ class WaitingLine:
         for job in waiting:
             start = heapq.heappop(free)
             starts[job.id] = _known(start)
-            heapq.heappush(free, start + self._estimate(job.id))
+            heapq.heappush(free, start + self._seconds(seconds_needed, job))
         places = {job.id: place for place, job in enumerate(waiting, start=1)}
         return Line(places, starts, 0 if free[0] == 0 else len(jobs), _known(free[0]))
 
-    def _seconds_left(self, job: Job) -> float:
-        """Of a running job; infinite where it is not known."""
-        eta = progress_of(self._run(job.id).events_file).eta_s
-        return eta if eta is not None else self._estimate(job.id)
-
-    def _estimate(self, job_id: str) -> float:
-        """How long a job takes; infinite where it is not known."""
-        try:
-            estimate = self._speeds.seconds_for(self._run(job_id).read_recipe())
-        except RequestError:
-            return math.inf
-        return estimate if estimate is not None else math.inf
+    def _seconds(self, of: Callable[[RunFolder, Speeds], float | None], job: Job) -> float:
+        """What `of` says of a job; infinite where it is not known."""
+        seconds = of(self._run(job.id), self._speeds)
+        return seconds if seconds is not None else math.inf
 
     def _run(self, job_id: str) -> RunFolder:
         return RunFolder(self._runs_dir / job_id)

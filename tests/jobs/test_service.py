@@ -27,7 +27,6 @@ from jobs.record.tables import make_tables
 from jobs.service import JobService
 from jobs.submission import submitting
 from jobs.submission.caps import MAX_OPEN_PER_OWNER
-from jobs.views.line import WaitingLine
 from jobs.views.outlook import Outlook
 from tests.engine.conftest import small_recipe
 from trainer.errors import RequestError
@@ -36,6 +35,7 @@ from trainer.machine.devices import cpu
 from trainer.machine.locks import hold_lock
 from trainer.photos.intake import PhotoSet, take_folder
 from trainer.recipe.choices import Kind
+from trainer.recipe.config import TrainConfig
 from trainer.settings import Settings
 from trainer.whole_files import write_whole
 
@@ -467,17 +467,17 @@ def test_line_is_looked_at_once_for_all_who_look_at_the_same_moment(
 ) -> None:
     jobs, estimated = [submit(), submit()], list[str]()
 
-    def estimate(_line: WaitingLine, job_id: str) -> float:
-        estimated.append(job_id)
+    def estimate(recipe: TrainConfig) -> float:
+        estimated.append(recipe.name)
         return 10.0
 
-    monkeypatch.setattr(WaitingLine, "_estimate", estimate)
+    monkeypatch.setattr(service.speeds, "seconds_for", estimate)
     monkeypatch.setattr("jobs.views.line._KEPT_S", math.inf)
     outlook = Outlook(service._store, settings.runs_dir, service.speeds, service.publishing, lambda: 1)
     for _ in range(3):
         assert [(view.place, view.starts_in_s) for view in outlook.views(jobs)] == [(1, 0.0), (2, 10.0)]
         assert outlook.ahead() == (2, 20.0)
-    assert estimated == [job.id for job in jobs]
+    assert estimated == [job.name for job in jobs]
     service.cancel(jobs[0].id, "anna")
     assert [view.place for view in outlook.views(service.rows("anna"))] == [1, None]
     assert len(estimated) == 3

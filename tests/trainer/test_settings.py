@@ -16,8 +16,9 @@ from tests import ROOT
 from tests.disks import mounted
 from tests.waiting import PATIENCE_S
 from trainer import settings as module
+from trainer.child_environment import environment_for_visitors, environment_for_weights, process_environment
 from trainer.errors import RequestError
-from trainer.settings import Settings, process_environment
+from trainer.settings import Settings
 
 
 @pytest.fixture
@@ -119,9 +120,9 @@ def test_app_refuses_a_data_folder_that_it_cannot_write_and_says_which_and_what_
 
 def test_child_that_works_for_visitors_has_no_token_that_is_not_theirs(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_TOKEN", "hf_made_for_this_test")
-    assert Settings().environment_for_visitors() == dict(os.environ)
+    assert environment_for_visitors(Settings()) == dict(os.environ)
     monkeypatch.setenv("SPACE_ID", "alice/studio")
-    theirs = Settings().environment_for_visitors()
+    theirs = environment_for_visitors(Settings())
     assert "hf_made_for_this_test" not in theirs.values()
     assert theirs["SPACE_ID"] == "alice/studio"
     assert theirs["HF_HUB_DISABLE_IMPLICIT_TOKEN"] == "1"  # a token that `hf auth login` has written down
@@ -136,7 +137,7 @@ def test_no_child_has_the_sign_ins_secret_and_none_that_trains_the_databases_pas
     monkeypatch.setenv("STUDIO_DATABASE_URL", "postgresql://studio:password@database/jobs")
     monkeypatch.setenv("STUDIO_SHARED", str(tmp_path))
     settings = Settings()
-    others, training = settings.environment_for_visitors(), settings.environment_for_weights()
+    others, training = environment_for_visitors(settings), environment_for_weights(settings)
     for environment in (process_environment(), others, training):
         assert environment["OAUTH_CLIENT_ID"] == "the-app"
         assert "OAUTH_CLIENT_SECRET" not in environment

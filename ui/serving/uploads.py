@@ -12,7 +12,7 @@ import time
 from collections.abc import Iterable
 from pathlib import Path
 
-from trainer.settings import tell_libraries
+from trainer.child_environment import tell_libraries
 
 KEEP_S = 60.0
 _LEFT_OVER_S = 3600.0

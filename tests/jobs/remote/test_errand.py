@@ -24,7 +24,8 @@ from tests.hub.accounts import ALICE
 from tests.hub.faults import FOREVER
 from tests.hub.local_hub import LocalHub
 from tests.jobs.finished_run import write_finished_run
-from tests.jobs.remote.conftest import LONG, follow_until_it_is_asked_for, hub_jobs
+from tests.jobs.remote.conftest import follow_until_it_is_asked_for, hub_jobs
+from tests.jobs.watching import LONG
 from trainer.artifact import check_hashes, read_manifest
 from trainer.errors import EXIT_FAILED, EXIT_STOPPED, HubError
 from trainer.events import Failed, read_events

@@ -123,29 +123,13 @@ def test_refused_files_stay_in_the_draft_with_their_reason(tmp_path: Path) -> No
     assert len(drafts.add("anna", "0" * 16, tmp_path / "y.png", source="y.png").usable) == 1
 
 
-class Watched:
-    """A lock that shows when a second thread asks for it."""
-
-    def __init__(self) -> None:
-        self._lock, self.asked = threading.RLock(), threading.Event()
-
-    def __enter__(self) -> None:
-        if not self._lock.acquire(blocking=False):
-            self.asked.set()
-            self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-
 def test_photo_that_is_removed_while_others_come_in_stays_removed(
     tmp_path: Path, photo_folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drafts = Drafts(tmp_path / "drafts")
     first, second = sorted(photo_folder.glob("*.jpg"))[:2]
     (there,) = drafts.add("anna", DRAFT, first, source="first").photos
-    taking, go_on, lock = threading.Event(), threading.Event(), Watched()
-    monkeypatch.setitem(drafts._locks, drafts.folder("anna", DRAFT), lock)
+    taking, go_on = threading.Event(), threading.Event()
 
     def slowly(*args: Any, **options: Any) -> Photo:
         taking.set()
@@ -158,7 +142,8 @@ def test_photo_that_is_removed_while_others_come_in_stays_removed(
     adding.start()
     assert taking.wait(PATIENCE_S)
     removing.start()
-    wait_until(lambda: lock.asked.is_set() or not removing.is_alive())
+    wants = drafts._locks._wanted
+    wait_until(lambda: wants[drafts.folder("anna", DRAFT)] == 2 or not removing.is_alive())
     go_on.set()
     adding.join()
     removing.join()
@@ -234,25 +219,3 @@ def test_owner_who_has_nothing_any_more_leaves_nothing(tmp_path: Path, photo_fol
     assert drafts.owners() == {"carol"}
     assert not drafts._taking
     assert not drafts._locks._locks
-
-
-def test_lock_that_somebody_waits_for_is_not_replaced() -> None:
-    locks, folder = drafts_module._Locks(), Path("draft")
-    entered, most = 0, 0
-
-    def work() -> None:
-        nonlocal entered, most
-        for _ in range(50):
-            with locks.held(folder), locks.held(folder):
-                entered += 1
-                most = max(most, entered)
-                time.sleep(0.0001)
-                entered -= 1
-
-    threads = [threading.Thread(target=work) for _ in range(4)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert most == 1
-    assert not locks._locks

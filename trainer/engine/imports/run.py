@@ -12,6 +12,7 @@ from PIL import Image
 
 from trainer.artifact import BaseUsed, Manifest, Origin, describe_brought_in, read_manifest, sha256_of
 from trainer.bases import BaseTraits, find_base, inspect_base
+from trainer.child_environment import environment_without_token
 from trainer.concept import ConceptWords
 from trainer.engine.base.single_file import convert_single_file
 from trainer.engine.context import RunContext, bring_base, waiting_for_hub
@@ -31,7 +32,6 @@ from trainer.machine.process import spawn
 from trainer.recipe.choices import Method, Precision
 from trainer.recipe.presets import MOST_PX
 from trainer.run_folder import RunFolder
-from trainer.settings import environment_without_token
 from trainer.single_file_base import SingleFile
 from trainer.whole_files import opened_whole
 
