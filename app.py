@@ -72,7 +72,6 @@ def build_services(settings: Settings, devices: list[Device]) -> Services:
         jobs=open_service(settings, own=training),
         drafts=drafts,
         intake=Intake(drafts),
-        generator=generator,
         drawings=Drawings(generator, limits),
         pictures=PictureHistory(settings.home / "pictures"),
         tokens=TokenDesk(settings.runtime_dir, settings.own_hub_token, [device.key for device in training]),
@@ -133,8 +132,10 @@ def prepare_home(settings: Settings, services: Services, devices: list[Device], 
         settings.runs_dir.mkdir(parents=True, exist_ok=True)
         if restored := services.jobs.rebuild():
             log.info("%d jobs were restored from their files", restored)
-    with _going_on("removing old drafts"):
+    with _going_on("removing old drafts and pictures"):
         services.drafts.remove_old()
+        if not services.owners.single:
+            services.pictures.remove_old()
     if services.owners.single:
         with _going_on("giving everything to the one owner"):
             services.adopt_everything(SINGLE_OWNER)
@@ -155,7 +156,7 @@ def _going_on(step: str) -> Generator[None]:
 def _any_remote(services: Services) -> bool:
     with _going_on("looking for jobs at Hugging Face"):
         return services.jobs.any_remote()
-    return False
+    return True  # rather a process without work than a Job that nobody follows
 
 
 def look_after(children: Children, services: Services, uploads: Path, one_page: OnePage, stop: StopSignal) -> None:

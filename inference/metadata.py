@@ -15,7 +15,6 @@ from inference.grid import Axis, GridSettings, Varied
 from inference.request import PictureRequest
 from trainer.bases import public_base_name
 from trainer.photos.decode import MAX_PIXELS
-from trainer.whole_files import opened_whole
 
 KEY = "concept-studio"
 MAX_CHUNK = 64 * 1024
@@ -71,8 +70,13 @@ def save_picture(picture: Image.Image, file: Path, settings: PictureSettings) ->
     info = PngInfo()
     info.add_itxt(KEY, settings.model_dump_json())
     info.add_itxt("parameters", parameters_text(settings))
-    with opened_whole(file) as target:  # a page that opens may look at all files that are there
-        picture.save(target, "PNG", pnginfo=info)
+    file.parent.mkdir(parents=True, exist_ok=True)
+    aside = file.with_name(f".{file.name}.part")  # a page that opens may look at all pictures that are there
+    try:
+        picture.save(aside, "PNG", pnginfo=info)
+        aside.replace(file)
+    finally:
+        aside.unlink(missing_ok=True)
 
 
 def parameters_text(settings: PictureSettings) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 from jobs.hub.client import read_account
 from jobs.open import open_service
 from jobs.publishing.publish import check_repo_id, publish, settle_visibility
+from jobs.record.remote_run import Stage
 from jobs.record.store import machines_owner
+from jobs.remote.offer import RemoteOffer
 from jobs.service import JobService, JobView
 from jobs.submission.bringing_in import Importer, Wish
 from jobs.submission.preflight import BaseChecker
@@ -23,10 +25,10 @@ from trainer.settings import Owners, Settings
 _ACTIONS = {
     "cancel": (JobService.cancel, "cancel a waiting or running job"),
     "stop": (JobService.stop_and_keep, "stop a running job and keep what it learnt"),
-    "resume": (JobService.resume, "go on with a stopped, failed or cancelled job"),
-    "retry": (JobService.resume, "the same as resume"),
     "delete": (JobService.delete, "remove an ended job and its files"),
 }
+
+_RESUMES = {"resume": "go on with a stopped, failed or cancelled job", "retry": "the same as resume"}
 
 
 def add_commands(commands: Any) -> None:
@@ -55,6 +57,10 @@ def add_commands(commands: Any) -> None:
     compare.add_argument("other", metavar="OTHER", nargs="?", help="default: the job that was queued together with it")
     compare.add_argument("--json", action="store_true", help="one JSON object")
     compare.set_defaults(command=_compare)
+    for name, help_text in _RESUMES.items():
+        resume = commands.add_parser(name, help=help_text)
+        resume.add_argument("job", metavar="ID")
+        resume.set_defaults(command=_resume)
     for name, (_, help_text) in _ACTIONS.items():
         action = commands.add_parser(name, help=help_text)
         action.add_argument("job", metavar="ID")
@@ -130,6 +136,16 @@ def _act(options: argparse.Namespace) -> int:
     service = open_service(options.settings)
     action, _ = _ACTIONS[options.action]
     action(service, options.job, service.owner_of(options.job))
+    return EXIT_DONE
+
+
+def _resume(options: argparse.Namespace) -> int:
+    service = open_service(options.settings)
+    remote = service.remote_for_certain(options.job)
+    following = None
+    if remote is not None and remote.stage is not Stage.sent:  # else its Job may still run, and is only followed
+        following = RemoteOffer(options.settings).requoted(remote)
+    service.resume(options.job, service.owner_of(options.job), next_remote=following)
     return EXIT_DONE
 
 

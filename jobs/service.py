@@ -17,7 +17,7 @@ from jobs.record.comparison import read_comparison
 from jobs.record.job_file import record_owner, record_wish, write_job_file
 from jobs.record.remote_run import RemoteRun, Stage, forget_remote, read_remote, read_remote_for_certain, write_remote
 from jobs.record.run_summary import is_run
-from jobs.record.state import OPEN_STATES, RESUMABLE_STATES, JobState, StopWish
+from jobs.record.state import RESUMABLE_STATES, JobState, StopWish
 from jobs.record.store import Job, JobStore, now
 from jobs.restored_rows import restore_rows
 from jobs.runs.speed import Speeds
@@ -67,7 +67,7 @@ class JobService:
         """Where a job trains at Hugging Face; None where it trains on this machine."""
         return read_remote(self.run_folder(job_id))
 
-    def _remote_for_certain(self, job_id: str) -> RemoteRun | None:
+    def remote_for_certain(self, job_id: str) -> RemoteRun | None:
         """The same, before something is done that would forget a Job. Raises RequestError where it cannot be told."""
         try:
             return read_remote_for_certain(self.run_folder(job_id))
@@ -77,8 +77,9 @@ class JobService:
             ) from error
 
     def any_remote(self) -> bool:
-        """Whether any open job trains at Hugging Face."""
-        return any(self.remote_run(job.id) is not None for job in self._store.in_state(*OPEN_STATES))
+        """Whether any job is at Hugging Face, or has left anything there. Raises OSError where that cannot be told."""
+        found = ((job, read_remote_for_certain(self.run_folder(job.id))) for job in self._store.all_jobs())
+        return any(remote is not None and (job.is_open or remote.may_cost) for job, remote in found)
 
     def job(self, job_id: str, owner: str) -> Job:
         """The row of one job that this owner may look at. Raises RequestError where there is none."""
@@ -88,12 +89,13 @@ class JobService:
         """One job that this owner may look at. Raises RequestError where there is none."""
         return self._outlook.views([self._store.visible(job_id, owner)])[0]
 
-    def views(self, owner: str, *, newest: int | None = None) -> list[JobView]:
-        """The jobs that this owner may look at, newest first: all, or the `newest` so many and all that are open."""
-        jobs = self.rows(owner)
-        if newest is not None:
-            jobs = [job for place, job in enumerate(jobs) if place < newest or job.is_open]
-        return self._outlook.views(jobs)
+    def views(self, owner: str) -> list[JobView]:
+        """The jobs that this owner may look at, newest first."""
+        return self._outlook.views(self.rows(owner))
+
+    def views_of(self, rows: list[Job]) -> list[JobView]:
+        """Some of an owner's `rows`, with all that is shown of them."""
+        return self._outlook.views(rows)
 
     def rows(self, owner: str) -> list[Job]:
         """The rows of all jobs that this owner may look at, newest first."""
@@ -143,7 +145,7 @@ class JobService:
     def cancel(self, job_id: str, owner: str) -> None:
         """Cancel: a waiting job at once, a running one when its process has ended; an ended one stays as it is."""
         job = self._store.get(job_id, owner=owner)
-        remote = self._remote_for_certain(job.id) if job.state is JobState.waiting else None
+        remote = self.remote_for_certain(job.id) if job.state is JobState.waiting else None
         if remote is not None and remote.may_cost:  # whoever takes it up again ends its Job first
             self._store.change_state(job.id, JobState.running, out_of=[JobState.waiting], of_attempt=job.attempt)
         elif self._store.change_state(  # not where it was taken up meanwhile: a process may have its files already
@@ -184,7 +186,7 @@ class JobService:
         self.fleet.check_folder()
         if not is_run(self.run_folder(job.id)):
             raise RequestError("The files of this job are gone; train again.")
-        remote = self._remote_for_certain(job.id)
+        remote = self.remote_for_certain(job.id)
         if here:
             _check_nothing_costs(job, remote)
         own, moment = check_caps(self._store, owner), now()
@@ -218,7 +220,7 @@ class JobService:
         if job.is_open:
             raise RequestError("This job is still open; cancel it first.")
         self.fleet.check_folder()
-        _check_nothing_costs(job, self._remote_for_certain(job.id))
+        _check_nothing_costs(job, self.remote_for_certain(job.id))
         if self.run_folder(job.id).is_held():
             raise RequestError("A process still works on its files; delete it in a while.")
         self._deletion.delete(job.id)

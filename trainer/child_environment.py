@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 
 from trainer.settings import Owners, Settings
+
+_TOKENS = {"HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"}
 
 
 def tell_libraries(variable: str, value: str) -> None:
@@ -17,10 +20,9 @@ def process_environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if name != "OAUTH_CLIENT_SECRET"}
 
 
-def environment_without_token() -> dict[str, str]:
-    """The same for a child that has no use for the Hub."""
-    tokens = ("HF_TOKEN", "HUGGING_FACE_HUB_TOKEN")
-    return {name: value for name, value in process_environment().items() if name not in tokens}
+def environment_without_secrets() -> dict[str, str]:
+    """The same for a child that has no use for the Hub or the database."""
+    return _without({*_TOKENS, *_of_the_database()})
 
 
 def environment_for_visitors(settings: Settings) -> dict[str, str]:
@@ -30,7 +32,7 @@ def environment_for_visitors(settings: Settings) -> dict[str, str]:
     """
     if settings.owner_mode is Owners.single:
         return process_environment()
-    return environment_without_token() | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
+    return _without(_TOKENS) | {"HF_HUB_DISABLE_IMPLICIT_TOKEN": "1"}
 
 
 def environment_for_weights(settings: Settings) -> dict[str, str]:
@@ -38,5 +40,14 @@ def environment_for_weights(settings: Settings) -> dict[str, str]:
 
     Nor with the folder that the machines of a database share; where a run lies in it the child is told.
     """
-    left_out = {*Settings.variables("database_url"), *Settings.variables("shared")}
+    left_out = _of_the_database()
     return {name: value for name, value in environment_for_visitors(settings).items() if name not in left_out}
+
+
+def _without(names: Collection[str]) -> dict[str, str]:
+    return {name: value for name, value in process_environment().items() if name not in names}
+
+
+def _of_the_database() -> set[str]:
+    """Also what Postgres' own library reads."""
+    return {*Settings.variables("database_url"), *Settings.variables("shared"), "PGPASSWORD", "PGPASSFILE"}

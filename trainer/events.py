@@ -103,7 +103,7 @@ class Measured(_Event):
     """How far predictions for other prompts moved, as a share of the same error; 0 = nothing changed."""
     trained_parameters: int
     peak_memory_bytes: int
-    """The most that it held since it began or went back: of the GPU's memory, or of the machine's without one."""
+    """The most of the GPU's memory since it began or went back; without one, of the machine's since its process did."""
 
 
 class Finished(_Event):

@@ -126,7 +126,10 @@ class RunFolder:
             raise RequestError(f"{self.config_file} is damaged; it is not JSON.") from None
         if not isinstance(values, dict):
             raise RequestError(f"{self.config_file} is damaged; it is not a list of fields.")
-        return build_recipe(cast("dict[str, Any]", values))
+        recipe = cast("dict[str, Any]", values)
+        if recipe.get("variants_per_photo", 1) == 1:  # earlier runs may be told to mirror that one, which did nothing
+            recipe["mirror"] = False
+        return build_recipe(recipe)
 
     @contextmanager
     def locked(self) -> Generator[None]:

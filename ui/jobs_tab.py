@@ -85,12 +85,13 @@ class JobsTab:
     def _own_jobs(self, request: gr.Request, count: int) -> Drawn:
         """The newest `count` jobs, and all that are open."""
         owner = self._services.owners.of(request)
-        views = self._services.jobs.views(owner, newest=count)
-        visible = {job.id for job in self._services.jobs.rows(owner)}
+        rows = self._services.jobs.rows(owner)
+        views = self._services.jobs.views_of([job for n, job in enumerate(rows) if n < count or job.is_open])
+        visible = {job.id for job in rows}
         content = render(
             "jobs.html",
             views=[self._card(view, owner, visible) for view in views],
-            older=len(visible) - len(views),
+            older=len(rows) - len(views),
             phase_words=PHASE_WORDS,
             title=_title(views),
             could_sign_in=self._services.owners.could_sign_in(request),

@@ -53,11 +53,16 @@ class PictureHistory:
         return files[:MAX_KEPT]
 
     def remove_old(self) -> None:
-        """Remove everybody's pictures that were made more than KEPT_DAYS ago."""
-        for file in self._root.glob("*/*.png"):
-            with contextlib.suppress(OSError):
-                if time.time() - file.stat().st_mtime > KEPT_DAYS * 24 * 3600:
-                    file.unlink()
+        """Remove everybody's pictures that were made more than KEPT_DAYS ago, and what a kill left of one."""
+        oldest = time.time() - KEPT_DAYS * 24 * 3600
+        for folder in self._root.glob("*"):
+            for file in folder.iterdir():
+                with contextlib.suppress(OSError):
+                    if file.stat().st_mtime < oldest:
+                        file.unlink()
+            with contextlib.suppress(OSError):  # most are not empty
+                if folder.stat().st_mtime < oldest:
+                    folder.rmdir()
 
     def find(self, owner: str, name: str) -> Picture | None:
         """One picture by its file name."""

@@ -27,11 +27,13 @@ class Drawn(NamedTuple):
 
     content: str
     goes_on: bool
+    calmly: bool = False
+    """Whether a look now and then is enough for that."""
 
     @property
     def mark(self) -> str:
-        """A comment that stands for the content, and before it."""
-        return f"<!--{hashlib.sha256(self.content.encode()).hexdigest()[:16]}-->"
+        """A comment before the content that stands for it, and for whether to look on."""
+        return f"<!--{hashlib.sha256(f'{self.goes_on}{self.content}'.encode()).hexdigest()[:16]}-->"
 
 
 def drawn_or_trouble(draw: Callable[[gr.Request], Drawn], request: gr.Request) -> Drawn:
@@ -85,7 +87,7 @@ class PolledHtml:
     def update(self, drawn: Drawn) -> tuple[Any, ...]:
         """Show this, remember that it is shown, and look on."""
         active, mark = drawn.goes_on or not self._rests, drawn.mark
-        look = gr.Timer(POLL_S if drawn.goes_on else CALM_POLL_S, active=active)
+        look = gr.Timer(POLL_S if drawn.goes_on and not drawn.calmly else CALM_POLL_S, active=active)
         return mark + drawn.content, mark, look, gr.Timer(RESCUE_POLL_S, active=active)
 
     def showing(self, drawn: Drawn) -> dict[Component, Any]:

@@ -13,7 +13,7 @@ def resume(services: Services, job_id: str, owner: str, request: gr.Request, *, 
 
     Raises RequestError where this visitor may not, and HubError where the Hub does not let them send it once more.
     """
-    remote = services.jobs.remote_run(services.jobs.job(job_id, owner).id)
+    remote = services.jobs.remote_for_certain(services.jobs.job(job_id, owner).id)
     if here or remote is None:
         services.admit(request)
         services.jobs.resume(job_id, owner, here=here)

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import gradio as gr
 
-from inference.client import GeneratorClient
 from inference.drawings import Drawings
 from jobs.hub.tokens import TokenDesk
 from jobs.mirror.keeping import Keeping
@@ -39,7 +38,6 @@ class Services:
     jobs: JobService
     drafts: Drafts
     intake: Intake
-    generator: GeneratorClient
     drawings: Drawings
     pictures: PictureHistory
     tokens: TokenDesk

@@ -44,7 +44,7 @@ class Counting:
         """Bring one bill up to date, unless what it says so far cannot be read: that is not to be written over."""
         try:
             self._count_job(job, moment)
-        except (OSError, ValueError) as error:
+        except OSError as error:
             if job.id not in self._unread:
                 log.warning("the bill of job %s cannot be brought up to date now: %s", job.id, error)
             self._unread.add(job.id)

@@ -50,11 +50,14 @@ class Publishing:
         return publication
 
     def record(self, job_id: str, repo_id: str, published: Published, *, private: bool) -> None:
-        """Write down that a job's concept is on the Hub, for whoever published it without the publisher."""
+        """Write down that a job's concept is on the Hub, for whoever published it without the publisher.
+
+        Where the publisher has it in work it writes down what becomes of that itself.
+        """
         done = Publication(
             job_id, repo_id, private, PublicationState.published, url=published.url, commit=published.commit
         )
-        self._publications.put(done, RunFolder(self._runs_dir / job_id))
+        self._publications.put(done, RunFolder(self._runs_dir / job_id), in_place_of=NOT_IN_WORK)
 
     def retry(self, job_id: str, owner: str) -> None:
         """Try again at once: after signing in, or sooner than planned. One that is done or in work stays as it is."""

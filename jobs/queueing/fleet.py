@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from datetime import timedelta
 from pathlib import Path
@@ -182,12 +182,14 @@ class Fleet:
         return RollCall(self._store, self._runtime)
 
 
-def open_database(settings: Settings) -> tuple[sa.Engine, SupervisorStore]:
+def open_database(
+    settings: Settings, *, wait_until: Callable[[], bool] | None = None
+) -> tuple[sa.Engine, SupervisorStore]:
     """The settings' database, for who works with its runs, and what its machines share.
 
-    Raises RequestError as `check_shared_folder` does.
+    `wait_until` is as for `open_engine`. Raises RequestError as `check_shared_folder` does.
     """
-    engine = open_engine(settings.jobs_database_url)
+    engine = open_engine(settings.jobs_database_url, wait_until=wait_until)
     try:
         supervisors = SupervisorStore(engine)
         supervisors.check_shared_folder(settings)

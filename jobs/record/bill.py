@@ -92,8 +92,14 @@ def read_bill(run: RunFolder) -> Bill | None:
 
 
 def read_bill_for_certain(run: RunFolder) -> Bill | None:
-    """None only for a job that costs nothing. Raises OSError and ValueError: what it has cost must not be forgotten."""
-    return read_model_for_certain(_file(run), Bill)
+    """None for a job that costs nothing, or whose bill is damaged for good: then it is counted anew.
+
+    Raises OSError where it cannot be read now: what the job has cost must not be forgotten.
+    """
+    try:
+        return read_model_for_certain(_file(run), Bill)
+    except ValueError:
+        return None
 
 
 def write_bill(run: RunFolder, bill: Bill) -> None:

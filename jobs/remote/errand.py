@@ -220,7 +220,7 @@ class Errand:
         if code is not None:
             return explain_exit(code)
         if self.record.reached_its_limit(now()):
-            return f"The Job reached its time limit of {duration(self.record.limit_s)}."
+            return f"The Job reached its time limit of {duration(self.record.timeout_s)}."
         match stage:
             case JobStage.DELETED:
                 return "The Job was deleted at Hugging Face."

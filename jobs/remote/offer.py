@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from jobs.record.bill import dollars
-from jobs.record.remote_run import RemoteRun, stops_after_s
+from jobs.record.remote_run import RemoteRun, Stage, stops_after_s
 from jobs.remote.hardware import Flavor, PriceList
 from jobs.runs.speed import speeds_of
 from trainer.bases import find_base
@@ -77,7 +77,9 @@ class RemoteOffer:
         )
 
     def requoted(self, record: RemoteRun) -> RemoteRun:
-        """The record of a run whose next start has today's price, and costs no more than its owner agreed to.
+        """The record of a run's next start, which has today's price and costs no more than its owner agreed to.
+
+        It may be one that was not sent yet, but none whose Job may still run.
 
         Raises RequestError where that has become too little or its machine is not offered any more, HubError where the
         prices cannot be read.
@@ -95,8 +97,9 @@ class RemoteOffer:
                 f"{flavor.label} by now, so that the {dollars(record.most_usd)} that it may cost are too little. "
                 "Resume it here, or train again and allow it to cost more."
             )
-        price = {"usd_per_hour": flavor.usd_per_hour, "limit_s": limit_s}
-        return record.model_copy(update=price)
+        following = record.again(asked=True) if record.stage is Stage.over else record
+        price = {"usd_per_hour": flavor.usd_per_hour, "limit_s": limit_s, "rest_s": None}
+        return following.model_copy(update=price)
 
 
 def record_of(quote: Quote, payer: str) -> RemoteRun:

@@ -34,6 +34,8 @@ _FILES_AWAY_S = 10.0
 _WISH_POLL_S = 3.0
 """How often the database is asked for a new wish of an owner who is away."""
 
+_RESUME = "Press Resume as soon as you are signed in."
+
 
 class RemoteTrainer:
     """See `supervisor.training.Trainer`. Each job has a thread: what keeps one waiting hinders no other."""
@@ -130,10 +132,10 @@ def _give_up(job: Job, run: RunFolder, record: RemoteRun, wish: StopWish, why: s
         run.events(Warned(text=f"Its bucket {bucket} could not be deleted without you: delete it at Hugging Face."))
         return EXIT_STOPPED
     if not record.has_begun:
-        failed = Failed(cause="It was not sent: nobody signed in for it for a day.", advice="Sign in and press Resume.")
+        failed = Failed(cause=f"It was not sent within a day. {why}", advice=_RESUME)
     elif not record.is_under_way:
-        cause = f"It was not sent: nobody signed in for it for a day. Photos may lie in the bucket {bucket}."
-        failed = Failed(cause=cause, advice="Sign in and press Resume.")
+        cause = f"It was not sent within a day. {why} Photos may lie in the bucket {bucket}."
+        failed = Failed(cause=cause, advice=_RESUME)
     else:
         cause = f"Its Job at Hugging Face is over by now. {why} What it left is in the bucket {bucket}."
         failed = Failed(cause=cause, advice="Sign in and press Resume, which fetches it.")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from functools import lru_cache
 from pathlib import Path
 from subprocess import DEVNULL, SubprocessError, run
@@ -26,6 +27,8 @@ _MATTERS_WHETHER = ("ema_decay", "prior_weight", "text_encoder_share")
 # Parameters of the denoiser and of the text encoders, by the width of the text states.
 _PARAMETERS = {768: (860_000_000, 123_000_000), 1024: (866_000_000, 340_000_000), 2048: (2_567_000_000, 818_000_000)}
 _AUTOENCODER_BYTES = 84_000_000 * 4
+
+_ASK_EVERY_S = 30.0
 
 
 class PeakMemory:
@@ -95,17 +98,22 @@ def ways_to_less(recipe: TrainConfig) -> list[str]:
 def gpu_bytes(devices: tuple[Device, ...]) -> int | None:
     """The memory of the smallest of these GPUs, as the driver says it; None where there is none or it does not say."""
     numbers = {str(device.index) for device in devices if device.index is not None}
-    try:
-        sizes = [size for number, size in _driver_sizes().items() if number in numbers] if numbers else []
-    except (OSError, SubprocessError):  # a driver that is starting: it is asked again
+    if not numbers:
         return None
-    return min(sizes, default=None)
+    said = _driver_sizes(int(time.monotonic() / _ASK_EVERY_S))
+    return min((size for number, size in said.items() if number in numbers), default=None)
 
 
 @lru_cache(maxsize=1)
-def _driver_sizes() -> dict[str, int]:
-    """The memory of each GPU by its number, in bytes. Raises OSError or SubprocessError where nothing says it."""
+def _driver_sizes(_period: int) -> dict[str, int]:
+    """The memory of each GPU by its number, in bytes; nothing where the driver does not say it.
+
+    It is asked once in a period: one that is starting answers later, and one that hangs must not hold up every plan.
+    """
     query = ["nvidia-smi", "--query-gpu=index,memory.total", "--format=csv,noheader,nounits"]
-    answer = run(query, capture_output=True, text=True, timeout=10, check=True, stdin=DEVNULL)
+    try:
+        answer = run(query, capture_output=True, text=True, timeout=10, check=True, stdin=DEVNULL)
+    except (OSError, SubprocessError):
+        return {}
     lines = [[part.strip() for part in line.split(",")] for line in answer.stdout.splitlines()]
     return {line[0]: int(line[1]) * 2**20 for line in lines if len(line) == 2 and line[1].isdigit()}

@@ -36,12 +36,17 @@ def ending(state: JobState, exit_code: int, progress: Progress, run: RunFolder) 
         case JobState.stopped if has_task(run):
             return "Stopped. Resume begins it anew."
         case JobState.stopped if not progress.step:
-            return "Stopped before the first step; nothing was learnt yet. Resume begins with it."
+            return f"Stopped before the first step{_at_limit(run)}; nothing was learnt yet. Resume begins with it."
         case JobState.stopped:
-            remote = read_remote(run)
-            limit = f", at its limit of {duration(remote.timeout_s)}" if remote is not None and remote.at_limit else ""
-            return f"Stopped at step {progress.step} of {progress.total}{limit}; what was learnt so far is kept."
+            where = f"at step {progress.step} of {progress.total}{_at_limit(run)}"
+            return f"Stopped {where}; what was learnt so far is kept."
         case _ if progress.failure is not None:
             return f"{progress.failure.cause} {progress.failure.advice}".strip()
         case _:
             return explain_exit(exit_code)
+
+
+def _at_limit(run: RunFolder) -> str:
+    """Why a run stopped at Hugging Face, if it was for its limit."""
+    remote = read_remote(run)
+    return f", at its limit of {duration(remote.timeout_s)}" if remote is not None and remote.at_limit else ""

@@ -15,12 +15,12 @@ from typing import Any, NoReturn, TypeVar
 from sqlalchemy.exc import SQLAlchemyError
 
 from jobs.queueing.executors import executor_id, lock_file
-from jobs.queueing.fleet import SupervisorStore
+from jobs.queueing.fleet import open_database
 from jobs.queueing.job_queue import open_job_queue
 from jobs.queueing.queue import QueueWorker
 from jobs.record.job_file import count_try, write_job_file
 from jobs.record.state import JobState, StopWish, explain_exit, outcome
-from jobs.record.store import Job, JobStore, now, open_engine
+from jobs.record.store import Job, JobStore, now
 from jobs.runs.progress import Progress, progress_of
 from jobs.supervisor.training import POLL_S, Trainer, Watch
 from jobs.supervisor.words import ending, resuming, unexpected
@@ -58,9 +58,7 @@ class Supervisor:
         """Raises RequestError where the machines of this database work in another folder."""
         self._settings, self._trainer = settings, trainer
         self._stop = StopSignal()
-        engine = open_engine(settings.jobs_database_url, wait_until=self._stop.requested)
-        self._supervisors = SupervisorStore(engine)
-        self._supervisors.check_shared_folder(settings)
+        engine, self._supervisors = open_database(settings, wait_until=self._stop.requested)
         self._store = JobStore(engine)
         self._busy: set[str] = set()
 

@@ -62,7 +62,7 @@ class Outlook:
     def __init__(
         self, store: JobStore, runs_dir: Path, speeds: Speeds, publishing: Publishing, devices: Callable[[], int]
     ) -> None:
-        """`devices` says how many jobs train at the same time; none where no machine serves the queue."""
+        """`devices` is as for `WaitingLine`."""
         self._runs_dir, self._publishing = runs_dir, publishing
         self._line = WaitingLine(store, runs_dir, speeds, devices)
 

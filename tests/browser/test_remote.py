@@ -6,14 +6,13 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+from huggingface_hub import HfApi
 from playwright.sync_api import Page, expect
 
 from tests import ROOT
 from tests.app_process import App
 from tests.browser.space import SCOPES, describe, find_no_token, sign_in, space_environment
 from tests.browser.steps import PATIENCE_MS, go, phone_photos
-from tests.hub.accounts import ALICE
-from tests.hub.fixtures import Client
 from tests.hub.local_hub import LocalHub
 
 pytestmark = pytest.mark.browser
@@ -33,12 +32,11 @@ def hub(tmp_path: Path) -> Iterator[LocalHub]:
 def test_signed_in_person_trains_at_hugging_face(
     app: MakeApp,
     hub: LocalHub,
-    client: Client,
+    alice: HfApi,
     new_page: Open,
     tmp_path: Path,
 ) -> None:
-    api = client(ALICE)
-    api.create_repo("alice/studio", repo_type="space", space_sdk="gradio")
+    alice.create_repo("alice/studio", repo_type="space", space_sdk="gradio")
     space = app(**space_environment(hub, tmp_path / "hf", scopes=(*SCOPES, "jobs")))
     space.start()
     page = new_page(space.url)
@@ -65,7 +63,7 @@ def test_signed_in_person_trains_at_hugging_face(
     expect(page.locator(".cs-job")).to_contain_text("On the Hub as alice/red-mug", timeout=PATIENCE_MS)
     go(page, "Library")
     expect(page.locator(".cs-concept h3")).to_have_text("red-mug")
-    assert list(api.list_buckets("alice")) == []
-    (job,) = api.list_jobs(namespace="alice")
+    assert list(alice.list_buckets("alice")) == []
+    (job,) = alice.list_jobs(namespace="alice")
     assert job.space_id == "alice/studio"
     find_no_token(space, hub)

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -20,6 +21,12 @@ RECIPE = build_recipe(
 def test_recipe_is_kept_as_config_json(tmp_path: Path) -> None:
     run = RunFolder(tmp_path / "run")
     run.write_recipe(RECIPE)
+    assert run.read_recipe() == RECIPE
+
+
+def test_recipe_of_an_earlier_run_that_mirrors_its_only_variant_is_read(tmp_path: Path) -> None:
+    run = RunFolder(tmp_path)
+    run.config_file.write_text(json.dumps({**RECIPE.model_dump(mode="json"), "mirror": True}))
     assert run.read_recipe() == RECIPE
 
 

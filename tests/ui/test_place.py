@@ -241,6 +241,24 @@ def test_resume_at_hugging_face_of_what_was_never_sent_is_priced_anew(
     assert handed == [SINGLE_OWNER]
 
 
+@pytest.mark.parametrize("stage", [Stage.new, Stage.sending])
+def test_resume_of_what_was_torn_off_before_it_was_sent_again_is_priced_anew_for_all_of_its_limit(
+    offering: Services, photo_folder: Path, handed: list[str], stage: Stage
+) -> None:
+    price = {"rest_s": 9000, "limit_s": 10_800, "usd_per_hour": 0.2, "namespace": "acme"}
+    job = sent_before(offering, photo_folder, began=None, ended=None, **price)
+    run = offering.jobs.run_folder(job.id)
+    before = read_remote(run)
+    assert before is not None
+    write_remote(run, before.model_copy(update={"stage": stage}))
+    resume(offering, job.id, SINGLE_OWNER, VISITOR)
+    record = offering.jobs.remote_run(job.id)
+    assert record is not None
+    assert (record.stage, record.usd_per_hour, record.timeout_s) == (stage, T4_USD, 5400)
+    assert record.namespace == ("acme" if stage is Stage.sending else "alice")  # whose bucket holds the photos
+    assert handed == [SINGLE_OWNER]
+
+
 def test_resume_of_a_job_that_may_still_run_only_goes_on_to_follow_it(
     offering: Services, photo_folder: Path, handed: list[str]
 ) -> None:

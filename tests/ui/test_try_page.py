@@ -217,7 +217,16 @@ def test_concept_that_has_learnt_more_since_is_found_by_its_name_and_that_is_sai
     assert found == FoundAgain([newest], [0.7], missing=["old-cat"], changed=["red-mug"])
     note = trying.restored_note(found, started_from_picture=False)
     assert "&lt;old-cat&gt; is not in your library" in note
-    assert "&lt;red-mug&gt; is not the one that the picture was made with" in note
+    assert "&lt;red-mug&gt; is another one of this name than the picture was made with" in note
+
+
+def test_concept_is_not_taken_twice_for_two_of_its_name(services: Services, concept: Callable[[str], str]) -> None:
+    left = concept("red-mug")
+    sha256 = read_manifest(services.jobs.run_folder(left).artifact).weights_sha256
+    used = [{"name": "red-mug", "alias": f"red-mug-{n}", "sha256": sha} for n, sha in enumerate(("0" * 64, sha256))]
+    settings = PictureSettings.model_validate({**PICTURE, "base": STARTER, "concepts": used})
+    found = TryHandlers(services).concepts_of(settings, SINGLE_OWNER)
+    assert found == FoundAgain([left], [1.0], missing=["red-mug"])
 
 
 def test_picture_to_start_from_that_is_gone_is_to_be_chosen_again(services: Services, tmp_path: Path) -> None:

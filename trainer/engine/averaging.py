@@ -39,6 +39,11 @@ class Average:
         finally:
             self._change_places()
 
+    def stay(self) -> None:
+        """Leave the average in the model for good and let go of the raw weights: nothing is trained after this."""
+        self._change_places()
+        self._parameters, self._averages = [], []
+
     def _change_places(self) -> None:
         for number, parameter in enumerate(self._parameters):
             parameter.data, self._averages[number] = self._averages[number], parameter.data

@@ -7,6 +7,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+from PIL import Image
+
 from trainer.bases import BaseTraits
 from trainer.concept import with_article
 from trainer.engine.cache import Counted
@@ -87,8 +89,13 @@ def _own_pictures(folder: Path, counted: Counted) -> list[Path]:
 
 
 def _is_whole(file: Path) -> bool:
-    """A picture that a power loss left empty is made again; it would end every run that shares it.
+    """A picture that a power loss or a bad disk spoilt is made again; it would end every run that shares it.
 
-    It was written whole otherwise. Decoding it here, too, would be felt: that is done again to encode it.
+    Its checksums are compared; decoding it here, too, would be felt, as that is done again to encode it.
     """
-    return file.is_file() and file.stat().st_size > 0
+    try:
+        with Image.open(file) as picture:
+            picture.verify()
+    except (OSError, SyntaxError, ValueError):
+        return False
+    return True

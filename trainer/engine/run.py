@@ -137,25 +137,25 @@ class _Work:
         method, average = training.method, training.average
         del training  # verification opens a second copy of the model: there must be room
         self.compute.accelerator.free_memory()
-        with average.in_place():
-            self._measure(scorer, family, method)
-            keep_only_trained(family)
-            self.compute.accelerator.free_memory()
-            export_artifact(
-                self.run,
-                method,
-                lambda folder: describe_artifact(
-                    self.recipe,
-                    folder,
-                    self.traits.identity,
-                    steps=steps,
-                    versions=library_versions(),
-                    family=self.traits.family,
-                ),
-                base=family.folder,
-                device=self.compute.device,
-                emit=self.context.emit,
-            )
+        average.stay()
+        self._measure(scorer, family, method)
+        keep_only_trained(family)
+        self.compute.accelerator.free_memory()
+        export_artifact(
+            self.run,
+            method,
+            lambda folder: describe_artifact(
+                self.recipe,
+                folder,
+                self.traits.identity,
+                steps=steps,
+                versions=library_versions(),
+                family=self.traits.family,
+            ),
+            base=family.folder,
+            device=self.compute.device,
+            emit=self.context.emit,
+        )
         if steps < self.recipe.steps:
             stop_run(self.run, self.context, steps)
 

@@ -46,7 +46,8 @@ class LibraryTab:
         entries = library_entries(self._services, owner)
         content = render("library.html", entries=entries, could_sign_in=owners.could_sign_in(request))
         publishes = any(e.publication and e.publication.state in UNDER_WAY for e in entries)
-        return Drawn(content, goes_on=publishes or any(job.is_open for job in self._services.jobs.rows(owner)))
+        may_come = any(job.is_open for job in self._services.jobs.rows(owner))
+        return Drawn(content, goes_on=publishes or may_come, calmly=not publishes)
 
     def _act(self, event: gr.EventData, request: gr.Request) -> dict[Component, Any]:
         owner = self._services.owners.of(request)

@@ -89,15 +89,20 @@ class PhotosHandlers:
         button = pressed(event)
         match button.get("action"):
             case "remove":
-                left = self._drafts.remove(owner, draft, str(button.get("source")), str(button.get("file")) or None)
-                yield draft, photos_html(draft, left, back_to=self._way_back(owner, draft, own))
+                self._drafts.remove(owner, draft, str(button.get("source")), str(button.get("file")) or None)
+                yield draft, self._shown(owner, draft, own)
             case "crop":
-                cropped = self._drafts.crop(owner, draft, str(button.get("file")), _chosen_square(button))
-                yield draft, photos_html(draft, cropped, back_to=self._way_back(owner, draft, own))
+                self._drafts.crop(owner, draft, str(button.get("file")), _chosen_square(button))
+                yield draft, self._shown(owner, draft, own)
             case "back":
                 yield from self.restore(own, own, request)
             case other:
                 raise unknown_button(other)
+
+    def _shown(self, owner: str, draft: str, own: str) -> str:
+        """The draft as it is by now: several presses may be seen to at once, and the last answer is shown."""
+        photos = self._drafts.read(owner, draft)
+        return photos_html(draft, photos, back_to=self._way_back(owner, draft, own))
 
     def take_example(self, number: int, own: str, request: gr.Request) -> tuple[str, str]:
         """Begin a new draft with an example's photos. One's own photos are a press away."""

@@ -83,7 +83,7 @@ class Queueing:
     def _repos(
         self, recipes: Sequence[TrainConfig], wish: PublishWish | None, request: gr.Request
     ) -> list[tuple[str, bool]]:
-        """Where each is published, and whether privately; of two that have the same name, each adds its method."""
+        """Where each is published, and whether privately; of two, each adds its method to the name."""
         if wish is None:
             return []
         names = [wish.repo or recipe.name for recipe in recipes]

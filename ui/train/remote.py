@@ -1,4 +1,4 @@
-"""What it needs to send a job to Hugging Face, for the first time or again: with whose token, and who pays."""
+"""What is asked before a job goes to Hugging Face, for the first time or again: with whose token, and who pays."""
 
 from __future__ import annotations
 
@@ -36,13 +36,13 @@ def prepare_again(services: Services, record: RemoteRun, request: gr.Request) ->
 
     One whose Job may still run is only followed and fetched. Raises as `prepare_remote` does.
     """
-    offer = _offer_of(services)
-    if record.may_cost:
+    if record.stage is Stage.sent:
         _hand_over_token(services, request, lasts_s=0)
         return record
-    following = offer.requoted(record.again(asked=True) if record.stage is Stage.over else record)
+    following = _offer_of(services).requoted(record)
     account = _hand_over_token(services, request, lasts_s=following.limit_s)
-    return following.model_copy(update={"namespace": account.name})
+    # photos that were sent already lie in a bucket of the account that was to pay then
+    return following if following.has_begun else following.model_copy(update={"namespace": account.name})
 
 
 def _offer_of(services: Services) -> RemoteOffer:

@@ -147,6 +147,7 @@ class PairHandlers:
             seconds, cost = self._cost(recipe, flavor)
             first_seconds, _ = self._cost(first, flavor)
             if flavor is None:
+                self._services.check_precision(recipe)
                 check_disk(recipe, self._services.jobs.runs_dir)
         except RecipeError as error:
             return render("second_plan.html", method=words, problems=error.problems)

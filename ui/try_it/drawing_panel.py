@@ -91,8 +91,10 @@ class DrawingPanel:
         return self._tell(drawing, shown, count, owner)
 
     def look_on(self, shown: Shown, count: int, request: gr.Request) -> list[Any]:
-        """The same for a page that shows something under way: it is told the end of that again if an answer was lost,
-        and of an app that was started anew and has forgotten it.
+        """The same for a page that shows something under way.
+
+        Where the answer with its end was lost, it is told again how the owner's newest drawing ended; an app that was
+        started anew has forgotten that, and says so.
         """
         owner, drawings = self._services.owners.of(request), self._services.drawings
         drawing = drawings.to_show(owner, shown.key) or drawings.newest(owner)

@@ -142,14 +142,18 @@ class TryHandlers:
         """
         entries = library_entries(self._services, owner)
         same = {entry.manifest.weights_sha256: entry.job for entry in entries}
-        named = {entry.manifest.name: entry.job for entry in reversed(entries)}  # the newest of each name
+        named: dict[str, list[str]] = {}  # the newest first
+        for entry in entries:
+            named.setdefault(entry.manifest.name, []).append(entry.job)
+        taken = {same[sha256] for concept in settings.concepts if (sha256 := str(concept.get("sha256"))) in same}
         found = FoundAgain()
         for concept in settings.concepts:
             sha256, name = str(concept.get("sha256")), str(concept.get("name"))
-            job = same.get(sha256) or named.get(name)
+            job = same.get(sha256) or next((job for job in named.get(name, []) if job not in taken), None)
             if job is None:
                 found.missing.append(name)
             elif len(found.jobs) < MAX_CONCEPTS:  # only the command line can use more
+                taken.add(job)
                 found.jobs.append(job)
                 found.weights.append(float(concept.get("weight", 1.0)))
                 if sha256 not in same:
@@ -181,7 +185,7 @@ class TryHandlers:
         """What was loaded from a picture, and what could not be."""
         notes = ["It was drawn from another picture, which is not in the file."] if started_from_picture else []
         notes += [f"<{name}> is not in your library, so it was left out." for name in found.missing]
-        notes += [f"<{name}> is not the one that the picture was made with, but a newer one." for name in found.changed]
+        notes += [f"<{name}> is another one of this name than the picture was made with." for name in found.changed]
         return line_html("Settings loaded.", notes=notes)
 
     def delete(self, name: str, owner: str) -> None:

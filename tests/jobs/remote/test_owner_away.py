@@ -52,7 +52,7 @@ def train(settings: Settings, service: JobService, send: Callable[..., Job], mon
 def test_job_that_was_not_sent_within_a_day_fails_and_says_what_to_do(train: Train) -> None:
     code, words, _ = train(DAY)
     assert code == EXIT_FAILED
-    assert words.endswith("Sign in and press Resume.")
+    assert words.endswith("Nobody signed in for it. Press Resume as soon as you are signed in.")
     code, words, bucket = train(DAY, stage=Stage.sending)
     assert code == EXIT_FAILED
     assert bucket in words

@@ -103,12 +103,18 @@ def test_job_whose_owner_cannot_deal_with_it_any_more_is_theirs_again_once_it_mu
         assert not run.root.exists()
 
 
-def test_open_job_at_hugging_face_is_known_as_long_as_it_is_open(service: JobService, send: Send) -> None:
+def test_job_at_hugging_face_is_known_while_it_is_open_or_has_left_something_there(
+    service: JobService, send: Send
+) -> None:
     assert not service.any_remote()
     job = send()
     assert service.any_remote()
     service.cancel(job.id, "anna")
     assert not service.any_remote()
+    record = read_remote(service.run_folder(job.id))
+    assert record is not None
+    write_remote(service.run_folder(job.id), record.model_copy(update={"stage": Stage.sending}))
+    assert service.any_remote()  # photos lie there
 
 
 @pytest.mark.fault(12, 35)

@@ -29,7 +29,9 @@ def write_adapters(folder: Path, name: str, adapted: dict[str, Any], base: Path)
         # alpha travels in the metadata; without it a loader assumes alpha = rank
         config = module.peft_config[ADAPTER].to_dict()
         told = {key: config[key] for key in _TOLD}
-        metadata[f"{part}_lora_adapter_metadata"] = told | {"target_modules": sorted(told["target_modules"])}  # a set
+        targets = told["target_modules"]  # a set, which has no order, or a regular expression
+        ordered = targets if isinstance(targets, str) else sorted(targets)
+        metadata[f"{part}_lora_adapter_metadata"] = told | {"target_modules": ordered}
     stock_pipeline(base).save_lora_weights(folder, **layers, **metadata)
     weights = {part: get_peft_model_state_dict(module, adapter_name=ADAPTER) for part, module in adapted.items()}
     alphas = {part: alphas_of(module) for part, module in adapted.items()}

@@ -12,7 +12,7 @@ from PIL import Image
 
 from trainer.artifact import BaseUsed, Manifest, Origin, describe_brought_in, read_manifest, sha256_of
 from trainer.bases import BaseTraits, find_base, inspect_base
-from trainer.child_environment import environment_without_token
+from trainer.child_environment import environment_without_secrets
 from trainer.concept import ConceptWords
 from trainer.engine.base.single_file import convert_single_file
 from trainer.engine.context import RunContext, bring_base, waiting_for_hub
@@ -156,7 +156,7 @@ def _unpickled(source: Path, target: Path) -> Path:
     log = target.with_suffix(".txt")
     log.unlink(missing_ok=True)
     arguments = ["trainer.imports.unpickle", str(source), str(target)]
-    child = spawn(arguments, environment=environment_without_token(), log=log)
+    child = spawn(arguments, environment=environment_without_secrets(), log=log)
     try:
         code = child.wait(2 * TIME_S)
     finally:
