@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +11,7 @@ from typing import Any
 import pytest
 
 from tests.app_process import App
+from trainer.machine.process import KEEP_SIGNAL
 
 pytest_plugins = ["tests.hub.fixtures"]
 os.environ["OMP_NUM_THREADS"] = "1"  # before torch is imported anywhere: two processes with two threads each crawl
@@ -28,6 +30,17 @@ os.environ.update(_OFFLINE)
 @pytest.fixture(autouse=True)
 def _own_data_root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("STUDIO_HOME", str(tmp_path / "home"))
+
+
+@pytest.fixture(autouse=True)
+def _own_signals() -> Iterator[None]:
+    """A command that runs in this process takes over its signals; processes forked by later tests would heed none."""
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, KEEP_SIGNAL)}
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, [])
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
+    signal.pthread_sigmask(signal.SIG_SETMASK, mask)
 
 
 @pytest.fixture(scope="session")

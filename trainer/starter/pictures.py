@@ -32,6 +32,8 @@ def compose_parts(composer: Composer, parts: list[Path], *, processes: int) -> N
     with multiprocessing.get_context("fork").Pool(processes, _start_worker, (composer,)) as pool:
         for done, part in enumerate(pool.imap_unordered(_write_part, parts), 1):
             log.info("pictures: %s, %d of %d", part.name, done, len(parts))
+        pool.close()
+        pool.join()  # else they would be ended by a signal, which children of a process that minds signals do not heed
 
 
 def read_pictures(part: Path) -> np.ndarray:
